@@ -1,0 +1,22 @@
+"""LaMa: resolution-robust large mask inpainting with Fourier convolutions (Suvorov et al., WACV 2022).
+
+    import lama
+    inpainter = lama.load("runs/demo")          # a run folder or a .safetensors file
+    result = inpainter(image, mask)             # NumPy uint8 or PIL, any size; white = remove
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lama.inference import Inpainter, load
+
+__version__ = "0.1.0"
+__all__ = ["Inpainter", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:  # importing the package stays light: torch is loaded on first use
+    if name in ("Inpainter", "load"):
+        import lama.inference
+
+        return getattr(lama.inference, name)
+    raise AttributeError(f"module 'lama' has no attribute {name!r}")

@@ -1,0 +1,190 @@
+"""From YAML to objects: the only file that knows Hydra.
+
+``run`` is what the commands in ``bin/`` call; ``build`` turns a node of the configuration into the object it
+describes, through one gate: a ``_target_`` outside the whitelist, a key its constructor does not know and a value of
+another type are errors that name the key. Chosen here, checked in constructors: ranges, shapes and paths.
+
+A term of the losses with ``weight: 0`` is not built at all, so that it needs no weights file either.
+"""
+
+import difflib
+import importlib
+import inspect
+import logging
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
+USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, HydraException, OmegaConfBaseException)
+
+
+def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
+    """Run ``main`` on the configuration ``configs/<group>/<name>.yaml`` and the overrides of the command line.
+
+    What a user did wrong (``USER_ERRORS``) prints one line and exits with 2; everything else is a traceback, as is
+    everything where HYDRA_FULL_ERROR=1 is set.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise, not print and exit
+    directory = str(CONFIGS / group)
+    try:
+        hydra.main(version_base="1.3", config_path=directory, config_name=name)(main)()
+    except USER_ERRORS as error:
+        if full:
+            raise
+        print(f"error: {one_line(error, directory, name, sys.argv[1:])}", file=sys.stderr)
+        sys.exit(2)
+
+
+def build(node: Any, key: str) -> Any:
+    """Build the object that ``node``, found at ``key`` of the configuration, describes.
+
+    Raises ValueError, naming the key, for a target, argument or type that is not allowed.
+    """
+    plain = _plain(node)
+    for path, target, arguments in _targets(plain, key):
+        _check_arguments(path, target, arguments)
+    return hydra.utils.instantiate(plain, _convert_="all")
+
+
+def preflight(config: DictConfig) -> None:
+    """Before anything is built: let every target say what it cannot do without (a file of weights, say)."""
+    plain = _plain(config)
+    for _, target, arguments in _targets(plain, ""):
+        check = getattr(target, "preflight", None)
+        if check is not None:
+            check(**{name: value for name, value in arguments.items() if not isinstance(value, dict)})
+
+
+def to_yaml(config: DictConfig) -> str:
+    """The resolved configuration."""
+    return OmegaConf.to_yaml(config, resolve=True)
+
+
+def load_yaml(path: str | Path) -> DictConfig:
+    """A configuration that a run has left. Raises FileNotFoundError where there is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected the config.yaml of a training run")
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def _plain(node: Any) -> Any:
+    """Resolve interpolations and leave out loss terms of weight 0."""
+    plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
+    return _without_zero_weights(plain)
+
+
+def _without_zero_weights(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_zero_weights(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if str(node.get("_target_", "")).startswith("lama.losses.") and node.get("weight") == 0:
+        return None
+    return {name: _without_zero_weights(value) for name, value in node.items()}
+
+
+def _targets(node: Any, key: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """(key, target, arguments) of every ``_target_`` below ``node``."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    if isinstance(node, dict) and "_target_" in node:
+        arguments = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+        yield key, _resolve_target(key, node["_target_"]), arguments
+    for name, value in items:
+        yield from _targets(value, f"{key}.{name}" if key else str(name))
+
+
+def _resolve_target(key: str, target: str) -> Any:
+    """The public class or function a whitelisted ``_target_`` names."""
+    module, _, name = str(target).rpartition(".")
+    if not str(target).startswith(WHITELIST):
+        raise ValueError(f"{key}._target_: {target!r} is not allowed; targets start with {' '.join(WHITELIST)}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise ValueError(f"{key}._target_: there is no {target!r}") from None
+    public = importlib.import_module(module).__dict__.get("__all__", []) if module.startswith("lama.") else [name]
+    if name not in public or getattr(found, "__module__", "").split(".")[0] != module.split(".")[0]:
+        raise ValueError(f"{key}._target_: {target!r} is not a public name of {module}")
+    return found
+
+
+def _check_arguments(key: str, target: Any, arguments: dict[str, Any]) -> None:
+    """Raise ValueError for an argument that ``target`` does not take, or of another type than it declares."""
+    parameters = inspect.signature(target).parameters
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name, value in arguments.items():
+        if name not in parameters and not open_ended:
+            raise ValueError(f"{key}.{name}: unknown key{_nearest(name, parameters)}; known: {', '.join(parameters)}")
+        if name in hints and not _fits(value, hints[name]):
+            expected = str(hints[name]).removeprefix("<class '").removesuffix("'>").replace("typing.", "")
+            raise ValueError(f"{key}.{name}: expected {expected}, got {value!r}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value can be what a constructor declares; what is built from a mapping is not judged."""
+    if isinstance(value, (dict, list)) or hint is Any:
+        return True
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in (str, bool, types.NoneType) else True
+
+
+def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -> str:
+    """What, where, expected, got and what to do, in one line."""
+    text = str(error).strip()
+    if isinstance(error, MissingMandatoryValue):
+        return f"{text.split(': ')[-1].splitlines()[0]}: a value is required; give it as KEY=VALUE"
+    if isinstance(error, ConfigCompositionException) and "Could not override" in text:
+        key = text.split("'")[1]
+        return f"{key}: unknown config key{_nearest(key, _known_keys(directory, name, argv))}"
+    if "DataLoader worker" in text:
+        text = text.splitlines()[-1].partition(": ")[2]
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _nearest(name: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _known_keys(directory: str, name: str, argv: list[str]) -> list[str]:
+    """Every key of the configuration that the command line chose, without its value overrides."""
+    for flag in ("-cn", "--config-name"):
+        if flag in argv[:-1]:
+            name = argv[argv.index(flag) + 1]
+    groups = [arg for arg in argv if "=" in arg and (Path(directory) / arg.split("=")[0]).is_dir()]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(directory, version_base="1.3"):
+        config = hydra.compose(name, overrides=groups)
+
+    def keys(node: Any, prefix: str) -> Iterator[str]:
+        for key, value in node.items_ex(resolve=False):
+            yield f"{prefix}{key}"
+            if isinstance(value, DictConfig):
+                yield from keys(value, f"{prefix}{key}.")
+
+    return list(keys(config, ""))

@@ -1,0 +1,20 @@
+"""Pictures, training samples and evaluation sets. Names load on first use: reading a folder needs no lightning."""
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "BuiltinPhotos": "lama.data.sources",
+    "Distortions": "lama.data.augment",
+    "FrozenPairs": "lama.data.evaluation_set",
+    "ImageFolder": "lama.data.sources",
+    "InpaintingDataModule": "lama.data.datamodule",
+    "PairFolder": "lama.data.evaluation_set",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'lama.data' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

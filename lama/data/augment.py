@@ -1,0 +1,52 @@
+"""Augmentation of training pictures, on albumentations."""
+
+import os
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for a newer version on import
+
+import albumentations as A
+import cv2
+import numpy as np
+
+from lama.interfaces import ImageArray
+
+
+class Distortions:
+    """The official ``distortions`` chain: perspective, affine, optical distortion, crop, flip, colour.
+
+    ``(image uint8 (H, W, 3), rng) -> uint8 (size, size, 3)``. The crop is taken from the picture as it is, without
+    resizing; smaller pictures are extended by reflection. Horizontal and vertical scale are drawn independently.
+    """
+
+    def __init__(self, size: int = 256) -> None:
+        if size < 16:
+            raise ValueError(f"augment.size: expected at least 16 pixels, got {size}")
+        reflect = cv2.BORDER_REFLECT_101
+        self.size = size
+        self.chain = A.Compose(
+            [
+                A.Perspective(scale=(0.0, 0.06), border_mode=cv2.BORDER_REPLICATE, p=0.5),
+                A.Affine(
+                    scale={"x": (0.7, 1.3), "y": (0.7, 1.3)},
+                    keep_ratio=False,
+                    rotate=(-40, 40),
+                    shear=(-0.1, 0.1),
+                    border_mode=reflect,
+                    p=0.5,
+                ),
+                A.PadIfNeeded(size, size, border_mode=reflect),
+                A.OpticalDistortion(distort_limit=(-0.05, 0.05), border_mode=reflect, p=0.5),
+                A.RandomCrop(size, size),
+                A.HorizontalFlip(p=0.5),
+                A.CLAHE(clip_limit=(1.0, 4.0), tile_grid_size=(8, 8), p=0.5),
+                A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.5),
+                A.HueSaturationValue(hue_shift_limit=5, sat_shift_limit=30, val_shift_limit=5, p=0.5),
+            ],
+            strict=True,  # an option that albumentations does not know is an error, not a warning
+        )
+
+    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
+        # albumentations keeps a generator of its own, which DataLoader workers would share: seed it per sample.
+        self.chain.set_random_seed(int(rng.integers(2**31)))
+        augmented: ImageArray = self.chain(image=np.ascontiguousarray(image))["image"]
+        return augmented

@@ -1,0 +1,102 @@
+"""Training and validation data of one run, as a LightningDataModule."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
+from pytorch_lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from lama.data.datasets import Augmentation, EvaluationDataset, TrainingDataset
+from lama.data.evaluation_set import FrozenPairs, PairFolder
+from lama.data.sampler import EpochSampler
+from lama.data.sources import Subset
+from lama.interfaces import EvaluationSet, ImageSource, MaskSampler
+
+
+class InpaintingDataModule(LightningDataModule):
+    """Pictures to train on, and a frozen set to validate on.
+
+    The frozen set is, in this order: the pairs in ``val_pairs``; the pictures in ``val_path``; every
+    ``1 / val_fraction``-th picture of ``path``, which then is not trained on.
+    Raises ValueError or FileNotFoundError for folders that are missing or empty.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[str], ImageSource],  # opens ``path`` and ``val_path``
+        path: str,  # the pictures to train on: a folder, or a split of the built-in photographs
+        masks: MaskSampler,  # of the training
+        augment: Augmentation,
+        val_masks: MaskSampler,  # drawn once from the seed, for val_path and val_fraction
+        val_path: str | None = None,  # pictures to validate on
+        val_pairs: str | None = None,  # a folder of name.png + name_mask000.png to validate on
+        val_fraction: float = 0.05,  # share of the training pictures kept apart where neither is given
+        val_size: int = 256,  # pixels, of the crops that get ``val_masks``
+        val_per_image: int = 1,  # crops of each validation picture
+        max_val_pairs: int = 200,  # validate on no more than this many drawn pairs
+        batch_size: int = 10,  # per process
+        epoch_size: int | None = None,  # samples per epoch over all processes; None = every picture once
+        num_workers: int = 2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"data.batch_size: expected at least 1, got {batch_size}")
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"data.val_fraction: expected a share between 0 and 1, got {val_fraction}")
+        pictures = source(path)
+        held_out: ImageSource | None = None
+        if val_pairs is None and val_path is not None:
+            held_out = source(val_path)
+        elif val_pairs is None:
+            pictures, held_out = _split(pictures, val_fraction, path)
+        self.val_pairs: EvaluationSet
+        if held_out is None:
+            assert val_pairs is not None
+            self.val_pairs = PairFolder(val_pairs)
+        else:
+            held_out = _at_most(held_out, max(1, max_val_pairs // val_per_image))
+            self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
+        self.train_set = TrainingDataset(pictures, augment, masks, seed)
+        self.sampler = EpochSampler(len(pictures), epoch_size, seed)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self.train_set,
+            batch_size=self.batch_size,
+            sampler=self.sampler,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            drop_last=len(self.sampler) >= self.batch_size,  # a last batch of one has no BatchNorm statistics
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        # One at a time: the pictures of a folder of pairs have sizes of their own.
+        return DataLoader(EvaluationDataset(self.val_pairs), batch_size=1)
+
+    def describe(self) -> str:
+        """One line for the start of a run."""
+        return (
+            f"{self.sampler.length} pictures to train on, {self.sampler.epoch_size} samples an epoch, "
+            f"{len(self.val_pairs)} frozen pairs to validate on"
+        )
+
+
+def _split(pictures: ImageSource, fraction: float, path: str) -> tuple[ImageSource, ImageSource]:
+    """Keep evenly spaced pictures apart for validation."""
+    n = len(pictures)
+    kept_apart = max(1, round(n * fraction))
+    if kept_apart >= n:
+        raise ValueError(f"{path}: expected at least 2 pictures, to keep one apart for validation, got {n}")
+    held_out = np.linspace(0, n - 1, kept_apart).round().astype(int).tolist()
+    return Subset(pictures, sorted(set(range(n)) - set(held_out))), Subset(pictures, held_out)
+
+
+def _at_most(pictures: ImageSource, limit: int) -> ImageSource:
+    if len(pictures) <= limit:
+        return pictures
+    return Subset(pictures, np.linspace(0, len(pictures) - 1, limit).round().astype(int).tolist())

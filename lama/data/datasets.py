@@ -1,0 +1,58 @@
+"""Training samples: a picture, augmented, and a mask drawn for it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lama.interfaces import EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
+
+SampleKey = tuple[int, int]  # (which pass over the source, index in the source)
+Augmentation = Callable[[ImageArray, np.random.Generator], ImageArray]
+
+
+class TrainingDataset(Dataset[dict[str, Tensor]]):
+    """``dataset[pass_, index]`` -> {"image": float (3, H, W) in [0, 1], "mask": float (1, H, W), 1 = hole}.
+
+    Crop, augmentation and mask are a function of (seed, pass, index) alone: workers, processes and resuming change
+    nothing.
+    """
+
+    def __init__(self, source: ImageSource, augment: Augmentation, masks: MaskSampler, seed: int) -> None:
+        self.source = source
+        self.augment = augment
+        self.masks = masks
+        self.seed = seed
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
+        pass_, index = key
+        rng = np.random.default_rng([self.seed, pass_, index])
+        image = self.augment(self.source[index][1], rng)
+        mask = self.masks(rng, *image.shape[:2])
+        return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
+
+
+class EvaluationDataset(Dataset[dict[str, Tensor | str]]):
+    """Frozen pairs as {"name", "image", "mask"}, tensors as in ``TrainingDataset``."""
+
+    def __init__(self, pairs: EvaluationSet) -> None:
+        self.pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+        pair = self.pairs[index]
+        return {"name": pair.name, "image": image_to_tensor(pair.image), "mask": mask_to_tensor(pair.mask)}
+
+
+def image_to_tensor(image: ImageArray) -> Tensor:
+    """uint8 (H, W, 3) -> float32 (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
+
+
+def mask_to_tensor(mask: MaskArray) -> Tensor:
+    """bool (H, W) -> float32 (1, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(mask[None])).float()

@@ -1,0 +1,115 @@
+"""Evaluation sets: pictures with masks that never change, from a folder of pairs or drawn once from a seed."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lama.data.images import SUFFIXES, list_images, read_image, read_mask, write_image
+from lama.data.sources import scale_to_short_side
+from lama.interfaces import EvaluationPair, ImageSource, MaskSampler
+
+
+class PairFolder(Sequence[EvaluationPair]):
+    """A folder of ``name.png`` + ``name_mask001.png`` (any picture suffix, several masks per picture, sub-folders).
+
+    ``mask_1.png`` + ``image_1.png`` is understood too. A picture's result is named after its mask, as officially.
+    Raises FileNotFoundError or ValueError, in one line, where the folder is missing or empty, a mask has no picture,
+    or (on access) a mask and its picture differ in size or cannot be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.root = Path(path).expanduser()
+        self.paths = list(find_pairs(self.root))
+        orphans = [mask for image, mask in self.paths if image is None]
+        if orphans:
+            raise ValueError(_no_image(orphans[0], more=len(orphans) - 1))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
+        return read_pair(self.root, *self.paths[index])
+
+
+def find_pairs(root: Path) -> Iterator[tuple[Path | None, Path]]:
+    """(image, mask) paths below ``root``, sorted; the image is None where there is none for a mask."""
+    files = list_images(root)
+    masks = [path for path in files if "mask" in path.stem]
+    if not masks:
+        raise ValueError(f"{root}: expected masks (*mask*) beside {len(files)} pictures such as {files[0].name}")
+    by_stem = {path.with_suffix(""): path for path in files}
+    for mask in masks:
+        stems = [mask.stem.replace("mask", "image")]
+        if "_mask" in mask.stem:
+            stems.insert(0, mask.stem.rsplit("_mask", 1)[0])
+        candidates = (by_stem.get(mask.parent / stem) for stem in stems)
+        yield next((path for path in candidates if path is not None and path != mask), None), mask
+
+
+def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> EvaluationPair:
+    """Read one pair found below ``root``. Raises ValueError where the picture is missing or sizes differ."""
+    if image_path is None:
+        raise ValueError(_no_image(mask_path))
+    image, mask = read_image(image_path), read_mask(mask_path)
+    if mask.shape != image.shape[:2]:
+        (h, w), (ih, iw) = mask.shape, image.shape[:2]
+        raise ValueError(f"{mask_path}: mask is {w} x {h}, but its picture {image_path.name} is {iw} x {ih} pixels")
+    return EvaluationPair(mask_path.relative_to(root).with_suffix("").as_posix(), image, mask)
+
+
+def _no_image(mask: Path, more: int = 0) -> str:
+    others = f" (and {more} more such masks)" if more else ""
+    return f"{mask}: mask without a picture; expected {mask.stem.rsplit('_mask', 1)[0]}{{{','.join(SUFFIXES)}}} beside it{others}"
+
+
+class FrozenPairs(Sequence[EvaluationPair]):
+    """Square crops of a source with masks, both a function of (seed, picture, variant) alone.
+
+    A picture smaller than ``size`` is enlarged first. Masks are drawn again until 0 < area <= ``max_area``.
+    Raises ValueError where the sampler gives no such mask in 100 tries.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        masks: MaskSampler,
+        size: int = 256,  # pixels, crop and mask
+        per_image: int = 1,  # pairs of each picture
+        max_area: float = 0.5,  # largest share of a crop that may be hole, as in the paper's test sets
+        seed: int = 0,
+    ) -> None:
+        self.source = source
+        self.masks = masks
+        self.size = size
+        self.per_image = per_image
+        self.max_area = max_area
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.source) * self.per_image
+
+    def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        picture, variant = divmod(index, self.per_image)
+        rng = np.random.default_rng([self.seed, picture, variant])
+        name, image = self.source[picture]
+        if min(image.shape[:2]) < self.size:
+            image = scale_to_short_side(image, self.size)
+        top, left = (int(rng.integers(0, side - self.size + 1)) for side in image.shape[:2])
+        crop = np.ascontiguousarray(image[top : top + self.size, left : left + self.size])
+        for _ in range(100):
+            mask = self.masks(rng, self.size, self.size)
+            if 0 < mask.mean() <= self.max_area:
+                return EvaluationPair(f"{name}_crop{variant:03d}_mask{0:03d}", crop, mask)
+        raise ValueError(f"evaluation masks: none of 100 covers between 0 and {self.max_area:.0%} of {name}")
+
+
+def write_pairs(pairs: Iterable[EvaluationPair], folder: str | Path) -> Path:
+    """Write an evaluation set as a folder that ``PairFolder`` reads back; returns the folder."""
+    folder = Path(folder)
+    for pair in pairs:
+        write_image(folder / f"{pair.name.rsplit('_mask', 1)[0]}.png", pair.image)
+        write_image(folder / f"{pair.name}.png", pair.mask)
+    return folder

@@ -1,0 +1,71 @@
+"""Reading and writing pictures: colour order, orientation, bit depth and atomic writes, decided in this one place.
+
+Every picture becomes uint8 RGB (H, W, 3) by one rule: the EXIF orientation is applied, grey is repeated, palettes are
+looked up, CMYK is converted, 16 bit keeps its upper 8 bits, alpha is dropped.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lama.interfaces import ImageArray, MaskArray
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """All pictures below ``folder``, by suffix in any case, sorted by path.
+
+    Raises FileNotFoundError where the folder is missing, ValueError where it holds no picture.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder (working directory: {Path.cwd()})")
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not images:
+        found = f"{len(files)} other files, such as {files[0].name}" if files else "nothing"
+        raise ValueError(f"{root}: expected pictures ({' '.join(SUFFIXES)}, sub-folders included), found {found}")
+    return images
+
+
+def read_image(path: str | Path) -> ImageArray:
+    """Decode a picture to uint8 RGB (H, W, 3). Raises FileNotFoundError, or ValueError where it cannot be read."""
+    return np.asarray(_to_rgb(_open(path)))
+
+
+def read_mask(path: str | Path) -> MaskArray:
+    """Decode a mask to bool (H, W): every pixel that is not black is a hole. Raises as ``read_image`` does."""
+    return np.asarray(_open(path).convert("RGB")).max(axis=2) > 0
+
+
+def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
+    """Write a picture, or a mask as 0 / 255, whole or not at all: to a temporary name, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = image.astype(np.uint8) * 255 if image.dtype == np.bool_ else image
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        Image.fromarray(array).save(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _open(path: str | Path) -> Image.Image:
+    try:
+        image = Image.open(path)
+        image.load()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...
+        raise ValueError(f"{path}: not a readable picture ({type(error).__name__}: {error})") from error
+    return ImageOps.exif_transpose(image)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    return image.convert("RGB")

@@ -1,0 +1,49 @@
+"""The order of training samples, as a function of (seed, epoch) alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch.distributed
+from torch.utils.data import Sampler
+
+from lama.data.datasets import SampleKey
+
+
+class EpochSampler(Sampler[SampleKey]):
+    """Cut an endless stream of shuffled passes over the data into epochs of ``epoch_size`` samples.
+
+    Pass k is a permutation seeded by (seed, k). Small data sets thus have epochs of any length, and an epoch of a
+    large one continues where the one before it stopped. Under several processes each takes every ``world``-th sample
+    of the same stream, so their union is the epoch, each sample once. Lightning calls ``set_epoch``.
+    """
+
+    def __init__(self, length: int, epoch_size: int | None = None, seed: int = 0) -> None:
+        if epoch_size is not None and epoch_size < 1:
+            raise ValueError(f"data.epoch_size: expected at least 1 sample, or null for all, got {epoch_size}")
+        self.length = length
+        self.epoch_size = epoch_size or length
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        rank, world = _rank_and_world()
+        return len(range(rank, self.epoch_size, world))
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        rank, world = _rank_and_world()
+        order: tuple[int, list[int]] = (-1, [])
+        start = self.epoch * self.epoch_size
+        for position in range(start + rank, start + self.epoch_size, world):
+            pass_, offset = divmod(position, self.length)
+            if order[0] != pass_:
+                order = (pass_, np.random.default_rng([self.seed, pass_]).permutation(self.length).tolist())
+            yield pass_, order[1][offset]
+
+
+def _rank_and_world() -> tuple[int, int]:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1

@@ -1,0 +1,95 @@
+"""Where pictures come from: a folder, or the photographs that scikit-image carries in its wheel."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lama.data.images import list_images, read_image
+from lama.interfaces import ImageArray, ImageSource
+
+
+class ImageFolder:
+    """The pictures of a folder and its sub-folders, decoded on access.
+
+    Raises FileNotFoundError for a missing folder, ValueError for an empty one; reading a damaged picture raises
+    ValueError with its path.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.root = Path(path).expanduser()
+        self.paths = list_images(self.root)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
+        path = self.paths[index]
+        return path.relative_to(self.root).with_suffix("").as_posix(), read_image(path)
+
+
+class BuiltinPhotos:
+    """Real photographs from scikit-image's wheel, so that training needs no download.
+
+    ``split`` is "train" or "held_out": no picture, and no second view of one, is in both. The pictures are scaled
+    to ``short_side`` pixels, so that a 128 crop sees as much of a scene as the paper's 256 crop of a 512 picture.
+    """
+
+    SPLITS = {
+        "train": (
+            "astronaut", "brick", "camera", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
+            "immunohistochemistry", "moon", "motorcycle_left", "motorcycle_right", "retina",
+        ),
+        "held_out": ("chelsea", "rocket"),
+    }  # fmt: skip
+
+    def __init__(self, split: str, short_side: int = 256) -> None:
+        if split not in self.SPLITS:
+            raise ValueError(f"built-in photographs: expected split train or held_out, got {split!r}")
+        self.names = self.SPLITS[split]
+        self.short_side = short_side
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
+        name = self.names[index]
+        return name, _builtin(name, self.short_side)
+
+
+@lru_cache(maxsize=64)
+def _builtin(name: str, short_side: int) -> ImageArray:
+    import skimage.data
+
+    loaders: dict[str, Callable[[], ImageArray]] = {
+        "motorcycle_left": lambda: skimage.data.stereo_motorcycle()[0],
+        "motorcycle_right": lambda: skimage.data.stereo_motorcycle()[1],
+    }
+    image = np.asarray(loaders.get(name, getattr(skimage.data, name, None))())  # type: ignore[misc]
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    return scale_to_short_side(image[..., :3], short_side)
+
+
+def scale_to_short_side(image: ImageArray, short_side: int) -> ImageArray:
+    """Resize uint8 (H, W, 3) so that its shorter side has ``short_side`` pixels: area downwards, cubic upwards."""
+    height, width = image.shape[:2]
+    factor = short_side / min(height, width)
+    size = max(short_side, round(width * factor)), max(short_side, round(height * factor))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC).astype(np.uint8)
+
+
+class Subset:
+    """Some pictures of a source, by index."""
+
+    def __init__(self, source: ImageSource, indices: list[int]) -> None:
+        self.source = source
+        self.indices = indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
+        return self.source[self.indices[index]]

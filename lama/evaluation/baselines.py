@@ -1,0 +1,31 @@
+"""Classical fills to stand beside a network: OpenCV's two inpainting methods, and the mean colour."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from lama.interfaces import ImageArray, MaskArray
+
+
+def mean_colour(image: ImageArray, mask: MaskArray) -> ImageArray:
+    """Fill the hole with the mean of the known pixels (mid-grey where nothing is known)."""
+    fill = image[~mask].mean(axis=0) if not mask.all() else np.full(3, 127.5)
+    return np.where(mask[..., None], fill.round().astype(np.uint8), image)
+
+
+def telea(image: ImageArray, mask: MaskArray) -> ImageArray:
+    """Telea, "An image inpainting technique based on the fast marching method", 2004; radius 3."""
+    return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.uint8)
+
+
+def navier_stokes(image: ImageArray, mask: MaskArray) -> ImageArray:
+    """Bertalmio et al., "Navier-Stokes, fluid dynamics, and image and video inpainting", 2001; radius 3."""
+    return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_NS).astype(np.uint8)
+
+
+BASELINES: dict[str, Callable[[ImageArray, MaskArray], ImageArray]] = {
+    "OpenCV Telea": telea,
+    "OpenCV Navier-Stokes": navier_stokes,
+    "mean colour": mean_colour,
+}

@@ -1,0 +1,39 @@
+"""Structural similarity as LaMa computes it (Wang et al., 2004; scikit-image's differs at the border)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lama.evaluation.per_image import PerImageMetric, mean_over_pixels
+
+
+class SSIM(PerImageMetric):
+    """Gaussian window of 11 pixels with sigma 1.5, **zero padding**, constants .01^2 and .03^2, mean over RGB."""
+
+    higher_is_better = True
+
+    def __init__(self, hole_only: bool = False) -> None:
+        super().__init__()
+        self.hole_only = hole_only
+        offsets = torch.arange(11, dtype=torch.float64) - 5
+        gauss = torch.exp(-(offsets**2) / (2 * 1.5**2))
+        gauss = gauss / gauss.sum()
+        self.window = (gauss[:, None] * gauss[None, :]).float().repeat(3, 1, 1, 1)  # (3, 1, 11, 11)
+
+    def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        return mean_over_pixels(self._map(completed, target), mask, self.hole_only)
+
+    def _map(self, x: Tensor, y: Tensor) -> Tensor:
+        """SSIM of every pixel and channel, (B, 3, H, W)."""
+        window = self.window.to(x)
+
+        def blur(image: Tensor) -> Tensor:
+            return F.conv2d(image, window, padding=5, groups=3)
+
+        mean_x, mean_y = blur(x), blur(y)
+        var_x = blur(x * x) - mean_x**2
+        var_y = blur(y * y) - mean_y**2
+        cov = blur(x * y) - mean_x * mean_y
+        c1, c2 = 0.01**2, 0.03**2
+        luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+        return luminance * (2 * cov + c2) / (var_x + var_y + c2)

@@ -1,0 +1,88 @@
+"""The shapes of the house: what a generator, a loss term, a mask, a source of images and a metric look like.
+
+A new part needs one file that satisfies one of these, one line in its sub-package's ``__all__``, and one YAML.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
+MaskArray = NDArray[np.bool_]  # (H, W), True = hole
+
+
+class Generator(Protocol):
+    """``nn.Module``: (B, 4, H, W), the masked image and the mask -> (B, 3, H, W) in [0, 1]."""
+
+    pad_multiple: int  # sizes that divide by it need no padding inside the network
+    config: dict[str, Any]  # the constructor's arguments, stored beside the weights
+
+    def __call__(self, x: Tensor) -> Tensor: ...
+
+
+@dataclass
+class StepContext:
+    """Everything a loss term may look at in one optimiser step; what the step did not compute is empty."""
+
+    image: Tensor  # (B, 3, H, W) truth, [0, 1]; requires grad in the discriminator's step, for R1
+    mask: Tensor  # (B, 1, H, W), 1 = hole
+    predicted: Tensor  # (B, 3, H, W) raw output; detached in the discriminator's step
+    real_logits: Tensor  # (B, 1, h, w) discriminator on ``image``
+    fake_logits: Tensor  # (B, 1, h, w) discriminator on ``predicted``
+    real_features: list[Tensor] = field(default_factory=list)  # discriminator activations, shallow to deep
+    fake_features: list[Tensor] = field(default_factory=list)
+
+
+class LossTerm(Protocol):
+    """``nn.Module``: one weighted summand of the generator's objective."""
+
+    def __call__(self, context: StepContext) -> Tensor: ...
+
+
+@runtime_checkable
+class DiscriminatorLoss(Protocol):
+    """A loss term that also trains the discriminator."""
+
+    def discriminator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]: ...
+
+
+class MaskSampler(Protocol):
+    """Draws one mask; the same ``rng`` state gives the same mask."""
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray: ...
+
+
+class ImageSource(Protocol):
+    """``Sequence`` of pictures with their names (unique, without suffix, used for outputs)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[str, ImageArray]: ...
+
+
+@dataclass(frozen=True)
+class EvaluationPair:
+    """One picture and its frozen mask."""
+
+    name: str  # the mask's name without suffix, e.g. ``coffee_mask000``: results are named after it
+    image: ImageArray
+    mask: MaskArray
+
+
+EvaluationSet = Sequence[EvaluationPair]
+
+
+class Metric(Protocol):
+    """A number over an evaluation set; inputs are (B, 3, H, W) in [0, 1] and masks (B, 1, H, W), 1 = hole."""
+
+    higher_is_better: bool
+
+    def update(self, completed: Tensor, target: Tensor, mask: Tensor) -> None: ...
+
+    def compute(self) -> float: ...
+
+    def reset(self) -> None: ...

@@ -1,0 +1,16 @@
+"""Loss terms. Each is one file, one name here, and one entry in a YAML of ``configs/training/losses``."""
+
+from lama.losses.adversarial import NonSaturatingAdversarialLoss
+from lama.losses.feature_matching import FeatureMatchingLoss
+from lama.losses.objective import Objective
+from lama.losses.perceptual import HRFPerceptualLoss, VGGPerceptualLoss
+from lama.losses.reconstruction import MaskedL1Loss
+
+__all__ = [
+    "FeatureMatchingLoss",
+    "HRFPerceptualLoss",
+    "MaskedL1Loss",
+    "NonSaturatingAdversarialLoss",
+    "Objective",
+    "VGGPerceptualLoss",
+]

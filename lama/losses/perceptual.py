@@ -1,0 +1,103 @@
+"""Perceptual losses on frozen networks: the paper's high-receptive-field one, and the classical VGG19 one.
+
+Both take RGB in [0, 1] and normalise it by the ImageNet mean and deviation.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lama import pretrained
+from lama.interfaces import StepContext
+from lama.losses.frozen import Frozen
+from lama.models import SegmentationEncoder, VGG19Features
+
+
+class _FrozenEncoderLoss(nn.Module):
+    """A frozen encoder with ImageNet normalisation. Sub-classes say which file its weights come from."""
+
+    mean: Tensor
+    std: Tensor
+    weight_file: str  # name in lama.pretrained
+
+    def __init__(self, encoder: nn.Module, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.encoder = Frozen(encoder)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    @classmethod
+    def preflight(cls, weights: str | None = None, **_: Any) -> None:
+        """Raise FileNotFoundError where the pretrained file is not on this machine."""
+        pretrained.require(cls.weight_file, weights)
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        return self.encoder((image - self.mean) / self.std)
+
+
+class HRFPerceptualLoss(_FrozenEncoderLoss):
+    """weight * sum over the four stages of a dilated, segmentation-trained ResNet50 of MSE(features), section 2.3.
+
+    The paper's equation 1 takes the mean over stages; the published trainings sum, and so does this: weight 30 here
+    is 120 in the paper's formula.
+    """
+
+    weight_file = "ade20k_encoder"
+
+    def __init__(
+        self,
+        weight: float = 30.0,
+        weights: str | None = None,  # path of encoder_epoch_20.pth; None = look in the cache
+        batch_statistics: bool = False,  # True: BatchNorm uses (and updates) the statistics of the batch in training,
+        # which is what Lightning 1.2 made of the official code; False: frozen, as intended
+        encoder: nn.Module | None = None,  # None = the pretrained SegmentationEncoder
+    ) -> None:
+        if encoder is None:
+            encoder = pretrained.load_into(SegmentationEncoder(), self.weight_file, weights)
+        super().__init__(encoder, weight)
+        self.batch_statistics = batch_statistics
+
+    def train(self, mode: bool = True) -> "HRFPerceptualLoss":
+        self.encoder.network.train(mode and self.batch_statistics)
+        return super().train(mode)
+
+    def forward(self, context: StepContext) -> Tensor:
+        predicted, target = self.encode(context.predicted), self.encode(context.image)
+        levels = [F.mse_loss(p, t) for p, t in zip(predicted, target, strict=True)]
+        return self.weight * torch.stack(levels).sum()
+
+
+class VGGPerceptualLoss(_FrozenEncoderLoss):
+    """weight * sum over images and 13 VGG19 layers of the mean squared error on the **known** region.
+
+    The sum over the batch makes the scale depend on the batch size; both that and the restriction to known pixels
+    (feature error times 1 - mask) are what the official ablation did (table 3).
+    """
+
+    weight_file = "vgg19"
+
+    def __init__(
+        self,
+        weight: float = 0.03,
+        weights: str | None = None,  # path of torchvision's vgg19-dcbb9e9d.pth; None = look in the cache
+        encoder: nn.Module | None = None,  # None = the pretrained VGG19Features
+    ) -> None:
+        if encoder is None:
+            encoder = pretrained.load_into(VGG19Features(), self.weight_file, weights)
+        super().__init__(encoder, weight)
+
+    def forward(self, context: StepContext) -> Tensor:
+        return self.weight * self.per_image(context.predicted, context.image, context.mask).sum()
+
+    def per_image(self, predicted: Tensor, image: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The un-weighted loss of each image, (B,); over the whole frame where ``mask`` is None."""
+        total = predicted.new_zeros(predicted.shape[0])
+        for p, t in zip(self.encode(predicted), self.encode(image), strict=True):
+            error = (p - t).square()
+            if mask is not None:
+                error = error * (1 - F.interpolate(mask, size=p.shape[-2:], mode="bilinear", align_corners=False))
+            total = total + error.flatten(1).mean(dim=1)
+        return total

@@ -1,0 +1,47 @@
+"""Rectangular masks."""
+
+import numpy as np
+
+from lama.interfaces import MaskArray
+
+
+class Boxes:
+    """Axis-parallel boxes inside a margin; ``(rng, height, width) -> bool (H, W)``, True = hole.
+
+    Width and height are independent and uniform over ``min_size .. max_size`` pixels (cut to what fits between the
+    margins), the number of boxes over ``min_times .. max_times``. Raises ValueError where no box can fit.
+    """
+
+    def __init__(
+        self,
+        margin: int = 10,  # pixels between a box and the frame
+        min_size: int = 30,
+        max_size: int = 100,
+        min_times: int = 0,
+        max_times: int = 3,
+    ) -> None:
+        if not 0 <= min_times <= max_times or not 1 <= min_size <= max_size or margin < 0:
+            raise ValueError(
+                "masks.boxes: expected 0 <= min_times <= max_times, 1 <= min_size <= max_size, margin >= 0, got "
+                f"{min_times}, {max_times}, {min_size}, {max_size}, {margin}"
+            )
+        self.margin = margin
+        self.min_size = min_size
+        self.max_size = max_size
+        self.min_times = min_times
+        self.max_times = max_times
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
+        mask = np.zeros((height, width), np.bool_)
+        limit = min(self.max_size + 1, height - 2 * self.margin, width - 2 * self.margin)
+        if limit <= self.min_size:
+            raise ValueError(
+                f"masks.boxes: boxes of {self.min_size} pixels and a margin of {self.margin} need more than "
+                f"{height} x {width} pixels; lower min_size or margin, or take larger crops"
+            )
+        for _ in range(int(rng.integers(self.min_times, self.max_times + 1))):
+            w, h = rng.integers(self.min_size, limit, size=2).tolist()
+            x = int(rng.integers(self.margin, width - self.margin - w + 1))
+            y = int(rng.integers(self.margin, height - self.margin - h + 1))
+            mask[y : y + h, x : x + w] = True
+        return mask

@@ -1,0 +1,159 @@
+"""Fast Fourier convolutions: receptive fields of the whole image from the first layers on.
+
+Paper: Suvorov et al., WACV 2022, section 2.2 and figure 2; the operator is Chi et al., "Fast Fourier Convolution",
+NeurIPS 2020. Attribute names are those of the published checkpoints, so that their weights load as they are.
+
+Shapes: B batch, C channels, (H, W) space; the half spectrum of a real signal has W // 2 + 1 columns.
+"""
+
+import torch
+from torch import Tensor, nn
+
+Branches = tuple[Tensor, Tensor | None]  # (local, global); global is None where the ratio is 0
+
+
+class FourierUnit(nn.Module):
+    """1 x 1 convolution, BatchNorm and ReLU in the frequency domain: (B, C_in, H, W) -> (B, C_out, H, W).
+
+    Figure 2 (c): real FFT over (H, W) with orthonormal scaling; real and imaginary parts become channels,
+    *interleaved* (2c is the real part of channel c, 2c + 1 its imaginary part; the paper's text says
+    concatenated); convolution, normalisation, ReLU; inverse FFT. Every output pixel sees every input pixel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv_layer = nn.Conv2d(2 * in_channels, 2 * out_channels, kernel_size=1, bias=False)
+        self.bn = nn.BatchNorm2d(2 * out_channels)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        # Always float32: cuFFT in half precision knows powers of two only, and there is no bfloat16 FFT at all.
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.fft.rfftn(x.float(), dim=(-2, -1), norm="ortho")  # (B, C, H, W//2+1) complex
+        planes = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, 2C, H, W//2+1)
+        planes = self.relu(self.bn(self.conv_layer(planes)))
+        with torch.autocast(x.device.type, enabled=False):
+            planes = planes.float().unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2).contiguous()
+            out = torch.fft.irfftn(torch.view_as_complex(planes), s=(height, width), dim=(-2, -1), norm="ortho")
+        return out.to(x.dtype)
+
+
+class SpectralTransform(nn.Module):
+    """The global-to-global path of an FFC, figure 2 (b): reduce to C/2, FourierUnit with a skip, expand.
+
+    (B, C_in, H, W) -> (B, C_out, H, W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        hidden = out_channels // 2
+        self.conv1 = nn.Sequential(
+            nn.Conv2d(in_channels, hidden, kernel_size=1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU()
+        )
+        self.fu = FourierUnit(hidden, hidden)
+        self.conv2 = nn.Conv2d(hidden, out_channels, kernel_size=1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        return self.conv2(x + self.fu(x))
+
+
+class FFC(nn.Module):
+    """Fast Fourier convolution, figure 2 (a): a local and a global branch that exchange information.
+
+    local'  = conv_ll(local) + conv_gl(global)
+    global' = conv_lg(local) + SpectralTransform(global)
+
+    ``ratio_in`` and ``ratio_out`` are the shares of channels that are global. Convolutions have no bias and
+    reflect their borders. Raises ValueError for a stride where global channels come in, which LaMa never has.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        ratio_in: float,  # share of global channels in the input, 0..1
+        ratio_out: float,  # share of global channels in the output, 0..1
+        stride: int = 1,
+        padding: int = 0,
+    ) -> None:
+        super().__init__()
+        if stride != 1 and ratio_in > 0:
+            raise ValueError(f"FFC: stride {stride} needs ratio_in = 0, got {ratio_in}")
+        in_global, out_global = int(in_channels * ratio_in), int(out_channels * ratio_out)
+        in_local, out_local = in_channels - in_global, out_channels - out_global
+
+        def conv(n_in: int, n_out: int) -> nn.Conv2d | None:
+            if n_in == 0 or n_out == 0:
+                return None
+            return nn.Conv2d(n_in, n_out, kernel_size, stride, padding, bias=False, padding_mode="reflect")
+
+        self.convl2l = conv(in_local, out_local)
+        self.convl2g = conv(in_local, out_global)
+        self.convg2l = conv(in_global, out_local)
+        self.convg2g = SpectralTransform(in_global, out_global) if in_global and out_global else None
+        self.out_local, self.out_global = out_local, out_global
+
+    def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
+        local, glob = x
+        return (
+            _add(_apply(self.convl2l, local), _apply(self.convg2l, glob)),
+            _add(_apply(self.convl2g, local), _apply(self.convg2g, glob)),
+        )
+
+
+def _apply(layer: nn.Module | None, x: Tensor | None) -> Tensor | None:
+    return None if layer is None or x is None else layer(x)
+
+
+def _add(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return b if a is None else a if b is None else a + b
+
+
+class FFCBlock(nn.Module):
+    """FFC, BatchNorm, ReLU on each branch (``FFC_BN_ACT`` of the official code)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        ratio_in: float,
+        ratio_out: float,
+        stride: int = 1,
+        padding: int = 0,
+    ) -> None:
+        super().__init__()
+        self.ffc = FFC(in_channels, out_channels, kernel_size, ratio_in, ratio_out, stride, padding)
+        self.bn_l = nn.BatchNorm2d(self.ffc.out_local) if self.ffc.out_local else None
+        self.bn_g = nn.BatchNorm2d(self.ffc.out_global) if self.ffc.out_global else None
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
+        local, glob = self.ffc(x)
+        return _apply(self.relu, _apply(self.bn_l, local)), _apply(self.relu, _apply(self.bn_g, glob))
+
+
+class FFCResnetBlock(nn.Module):
+    """Two 3 x 3 FFC blocks and a skip: x + f(x) on both branches.
+
+    Both convolutions end in ReLU and nothing follows the addition, as in the published networks.
+    """
+
+    def __init__(self, channels: int, ratio: float) -> None:
+        super().__init__()
+        self.conv1 = FFCBlock(channels, channels, 3, ratio, ratio, padding=1)
+        self.conv2 = FFCBlock(channels, channels, 3, ratio, ratio, padding=1)
+
+    def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
+        local, glob = self.conv2(self.conv1(x))
+        return _add(x[0], local), _add(x[1], glob)
+
+
+class ConcatBranches(nn.Module):
+    """(local, global) -> one tensor (B, C, H, W), local channels first."""
+
+    def forward(self, x: Branches) -> Tensor:
+        return torch.cat([branch for branch in x if branch is not None], dim=1)

@@ -1,0 +1,71 @@
+"""The inpainting network of the paper: ResNet-like, with fast Fourier convolutions (LaMa-Fourier, Big LaMa).
+
+Section 2.2 and 3 of the paper; layer order and state-dict keys (``model.<i>...``) are those of the published
+checkpoints. LaMa-Fourier has 9 blocks and 27,048,835 parameters, Big LaMa 18 blocks and 50,975,875.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
+
+
+class FFCResNetGenerator(nn.Module):
+    """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1].
+
+    H and W may be any size from 16 on; what does not divide by ``pad_multiple`` is computed up to the next
+    multiple and cropped (prediction pads before instead, which treats the border better).
+
+    Raises ValueError for sizes of the network that cannot work together.
+    """
+
+    def __init__(
+        self,
+        input_nc: int = 4,  # masked RGB and the mask
+        output_nc: int = 3,  # RGB
+        ngf: int = 64,  # channels after the first convolution; doubled by every downsampling
+        n_downsampling: int = 3,  # the blocks work at 1 / 2^n of the resolution
+        n_blocks: int = 9,  # residual FFC blocks
+        ratio: float = 0.75,  # share of global (Fourier) channels in the blocks
+        max_features: int = 1024,  # channels never exceed this
+    ) -> None:
+        super().__init__()
+        if not 0 < ratio <= 1:
+            raise ValueError(f"generator.ratio: expected 0 < ratio <= 1, got {ratio}")
+        if min(ngf, n_downsampling, n_blocks) < 1:
+            raise ValueError(
+                "generator: ngf, n_downsampling and n_blocks must be at least 1, "
+                f"got {ngf}, {n_downsampling}, {n_blocks}"
+            )
+        self.config: dict[str, Any] = {
+            "input_nc": input_nc,
+            "output_nc": output_nc,
+            "ngf": ngf,
+            "n_downsampling": n_downsampling,
+            "n_blocks": n_blocks,
+            "ratio": ratio,
+            "max_features": max_features,
+        }
+        self.pad_multiple = 2**n_downsampling
+        widths = [min(max_features, ngf * 2**i) for i in range(n_downsampling + 1)]
+
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), FFCBlock(input_nc, widths[0], 7, 0, 0)]
+        for i in range(n_downsampling):
+            last = i == n_downsampling - 1  # the last one opens the global branch
+            layers.append(FFCBlock(widths[i], widths[i + 1], 3, 0, ratio if last else 0, stride=2, padding=1))
+        layers += [FFCResnetBlock(widths[-1], ratio) for _ in range(n_blocks)]
+        layers.append(ConcatBranches())
+        for i in reversed(range(n_downsampling)):
+            layers += [
+                nn.ConvTranspose2d(widths[i + 1], widths[i], 3, stride=2, padding=1, output_padding=1),
+                nn.BatchNorm2d(widths[i]),
+                nn.ReLU(),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(widths[0], output_nc, 7), nn.Sigmoid()]
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        branches: Any = self.model[0](x), None
+        return self.model[1:](branches)[..., :height, :width]

@@ -1,0 +1,68 @@
+"""The network behind the high-receptive-field perceptual loss: a dilated ResNet50 trained to segment ADE20K.
+
+Zhou et al., "Semantic understanding of scenes through the ADE20K dataset", IJCV 2019. Differences from the usual
+ResNet50: three 3 x 3 convolutions as stem, and dilation in place of stride in the last two stages, so that their
+features keep 1/8 of the resolution and see up to 431 pixels. 23,631,808 parameters, state-dict keys as released
+(``encoder_epoch_20.pth``).
+"""
+
+from torch import Tensor, nn
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3 (strided or dilated), 1 x 1 convolutions with a skip; output has 4 times ``planes`` channels."""
+
+    def __init__(self, in_channels: int, planes: int, stride: int = 1, dilation: int = 1) -> None:
+        super().__init__()
+        out_channels = 4 * planes
+        self.conv1 = nn.Conv2d(in_channels, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=dilation, dilation=dilation, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU()
+        self.downsample: nn.Module | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        skip = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        return self.relu(self.bn3(self.conv3(x)) + skip)
+
+
+class SegmentationEncoder(nn.Module):
+    """Normalised RGB (B, 3, H, W) -> features of the four stages: 256, 512, 1024, 2048 channels at 1/4, 1/8, 1/8, 1/8."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, 2, padding=1, bias=False), nn.BatchNorm2d(64)
+        self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64)
+        self.conv3, self.bn3 = nn.Conv2d(64, 128, 3, padding=1, bias=False), nn.BatchNorm2d(128)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        self.layer1 = _stage(128, 64, blocks=3)
+        self.layer2 = _stage(256, 128, blocks=4, stride=2)
+        self.layer3 = _stage(512, 256, blocks=6, dilation=2)
+        self.layer4 = _stage(1024, 512, blocks=3, dilation=4)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        x = self.maxpool(self.relu(self.bn3(self.conv3(x))))
+        features = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            features.append(x)
+        return features
+
+
+def _stage(in_channels: int, planes: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """A stage of bottlenecks; a dilated one starts at half its dilation, where the stride used to be."""
+    first = Bottleneck(in_channels, planes, stride, dilation=max(1, dilation // 2))
+    rest = [Bottleneck(4 * planes, planes, dilation=dilation) for _ in range(blocks - 1)]
+    return nn.Sequential(first, *rest)

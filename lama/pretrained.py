@@ -1,0 +1,160 @@
+"""Where third-party weights come from: an explicit path, then the cache folder, then a URL checked by sha256.
+
+Nothing ever falls back silently: ``require`` runs before anything is built and says, in one line, which file is
+missing, where it was looked for, where it can be had, and which setting does without it.
+"""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A released file: its name, address, the sha256 it must have (or its first digits, all that is known)."""
+
+    filename: str
+    url: str
+    sha256: str  # "" where the publisher states none: then the file is taken from disk only, never downloaded
+    without: str  # the setting that does without it
+
+
+_TORCHVISION = "https://download.pytorch.org/models/"
+WEIGHT_FILES: Mapping[str, WeightFile] = {
+    "ade20k_encoder": WeightFile(
+        "ade20k-resnet50dilated-ppm_deepsup/encoder_epoch_20.pth",
+        "http://sceneparsing.csail.mit.edu/model/pytorch/ade20k-resnet50dilated-ppm_deepsup/encoder_epoch_20.pth",
+        "",
+        "losses=no_perceptual",
+    ),
+    "fid_inception": WeightFile(
+        "pt_inception-2015-12-05-6726825d.pth",
+        "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+        "6726825d",
+        "metrics without fid",
+    ),
+    "lpips_alex": WeightFile(
+        "alexnet-owt-7be5be79.pth", _TORCHVISION + "alexnet-owt-7be5be79.pth", "7be5be79", "metrics without lpips_alex"
+    ),
+    "lpips_vgg": WeightFile(
+        "vgg16-397923af.pth", _TORCHVISION + "vgg16-397923af.pth", "397923af", "metrics without lpips_vgg"
+    ),
+    "lpips_squeeze": WeightFile(
+        "squeezenet1_1-b8a52dc0.pth",
+        _TORCHVISION + "squeezenet1_1-b8a52dc0.pth",
+        "b8a52dc0",
+        "metrics without lpips_squeeze",
+    ),
+    "vgg19": WeightFile(
+        "vgg19-dcbb9e9d.pth", _TORCHVISION + "vgg19-dcbb9e9d.pth", "dcbb9e9d", "losses=no_perceptual"
+    ),
+}
+
+
+class MissingWeightsError(FileNotFoundError):
+    """A pretrained file is not on this machine and could not be fetched; ``missing_file`` is its name."""
+
+    def __init__(self, message: str, missing_file: str) -> None:
+        super().__init__(message)
+        self.missing_file = missing_file
+
+
+def cache_dir() -> Path:
+    """``$LAMA_WEIGHTS``, or ``~/.cache/lama``."""
+    return Path(os.environ.get("LAMA_WEIGHTS", "~/.cache/lama")).expanduser()
+
+
+def find(name: str, path: str | None = None) -> Path | None:
+    """The file ``name`` on this machine: ``path`` if given, else in the cache; None where it is not cached.
+
+    Raises FileNotFoundError where ``path`` was given and is no file.
+    """
+    spec = WEIGHT_FILES[name]
+    if path is not None:
+        given = Path(path).expanduser()
+        if not given.is_file():
+            raise FileNotFoundError(f"weights.{name}: no such file: {given}; expected {spec.filename} from {spec.url}")
+        return given
+    places = (cache_dir() / spec.filename, cache_dir() / Path(spec.filename).name)
+    return next((place for place in places if place.is_file()), None)
+
+
+def require(name: str, path: str | None = None, download: bool = True) -> Path:
+    """``find``, or download into the cache. Raises MissingWeightsError, in one line, where neither works."""
+    found = find(name, path)
+    if found is not None:
+        return found
+    spec = WEIGHT_FILES[name]
+    reason = "it is not downloaded by itself"
+    if spec.sha256 and download:
+        try:
+            return _download(spec)
+        except (OSError, ValueError) as error:
+            reason = f"download failed: {error}"
+    sha256 = f"{spec.sha256}..." if spec.sha256 else "not published"
+    raise MissingWeightsError(
+        f"weights.{name}: {spec.filename} is missing; looked in {cache_dir()}; {reason}; get it from {spec.url} "
+        f"(sha256 {sha256}), then put it there or pass weights.{name}=PATH; or do without: {spec.without}",
+        Path(spec.filename).name,
+    )
+
+
+def load_into(network: Network, name: str, path: str | None = None) -> Network:
+    """Fill ``network`` with the released weights ``name``; every parameter of the network must be in the file.
+
+    Raises ValueError where the file holds something else.
+    """
+    file = require(name, path)
+    released = read_state_dict(file)
+    wanted = network.state_dict()
+    missing = [key for key in wanted if key not in released and not key.endswith("num_batches_tracked")]
+    wrong = [key for key in wanted if key in released and released[key].shape != wanted[key].shape]
+    if missing or wrong:
+        raise ValueError(
+            f"weights.{name}: {file} is not {WEIGHT_FILES[name].filename}: {len(missing)} keys missing, "
+            f"{len(wrong)} of another shape, first {(missing + wrong)[0]!r}"
+        )
+    network.load_state_dict({key: released.get(key, value) for key, value in wanted.items()})
+    return network
+
+
+def read_state_dict(file: Path) -> dict[str, Tensor]:
+    """Read a ``.pth`` of plain tensors; nothing in it is executed. Raises ValueError for anything else."""
+    try:
+        content: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... for a damaged file
+        raise ValueError(f"{file}: not a readable file of weights ({type(error).__name__})") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ValueError(f"{file}: expected a state dict of tensors, got {type(content).__name__}")
+    return content
+
+
+def _download(spec: WeightFile) -> Path:
+    """Fetch to a temporary name, verify, rename: the cache never holds half a file."""
+    target = cache_dir() / spec.filename
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + f".{os.getpid()}.part")
+    digest = hashlib.sha256()
+    try:
+        with urllib.request.urlopen(spec.url, timeout=20) as response, partial.open("wb") as out:
+            while chunk := response.read(1 << 20):
+                digest.update(chunk)
+                out.write(chunk)
+        if not digest.hexdigest().startswith(spec.sha256):
+            raise ValueError(f"sha256 is {digest.hexdigest()}, expected {spec.sha256}...")
+        partial.replace(target)
+    except urllib.error.URLError as error:
+        raise OSError(str(error.reason)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target

@@ -1,0 +1,7 @@
+"""Training: the LightningModule, what a run writes, and the run itself."""
+
+import lama.torchvision_ops  # noqa: F401  (before lightning)
+from lama.training.module import InpaintingModule
+from lama.training.run import train
+
+__all__ = ["InpaintingModule", "train"]

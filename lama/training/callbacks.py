@@ -1,0 +1,142 @@
+"""What a run leaves behind while it goes on: metrics, curves, sample grids, weights for inference."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from lama.checkpoints import save_generator
+from lama.data.datasets import EvaluationDataset
+from lama.data.images import write_image
+from lama.interfaces import EvaluationSet
+from lama.training.module import InpaintingModule
+
+
+class MetricsTable(Callback):
+    """Append every logged number to ``metrics.csv`` (iteration, name, value) and redraw ``curves.png``."""
+
+    def __init__(self, run_dir: Path, every: int = 10) -> None:
+        self.path = run_dir / "metrics.csv"
+        self.every = every
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text("iteration,name,value\n")
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if int(module.iteration) % self.every == 0:  # type: ignore[arg-type]
+            self._append(trainer, module, "train_")
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.sanity_checking and trainer.is_global_zero:
+            self._append(trainer, module, "val_")
+            draw_curves(self.path, self.path.with_name("curves.png"))
+
+    def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        with self.path.open("a", newline="") as file:
+            rows = ((n, v) for n, v in trainer.callback_metrics.items() if n.startswith(prefix))
+            csv.writer(file).writerows((int(module.iteration), n, f"{float(v):.6g}") for n, v in rows)  # type: ignore[arg-type]
+
+
+class SampleGrids(Callback):
+    """After every validation, a picture of a few frozen pairs: truth, masked, raw prediction, completed."""
+
+    def __init__(self, run_dir: Path, pairs: EvaluationSet, count: int = 4) -> None:
+        self.folder = run_dir / "samples"
+        chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
+        self.batches = [EvaluationDataset([pairs[i] for i in chosen])[k] for k in range(len(chosen))]
+
+    @torch.no_grad()
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        assert isinstance(module, InpaintingModule)
+        rows = []
+        for batch in self.batches:
+            image, mask = (batch[key][None].to(module.device) for key in ("image", "mask"))  # type: ignore[union-attr]
+            predicted, completed = module.complete(image, mask)
+            rows.append(torch.cat([image, image * (1 - mask), predicted, completed], dim=3)[0])
+        grid = stack_rows(rows)
+        write_image(self.folder / f"iteration_{int(module.iteration):07d}.png", grid)
+        for logger in trainer.loggers:
+            add_image = getattr(logger.experiment, "add_image", None)
+            if add_image is not None:
+                add_image("samples", grid, int(module.iteration), dataformats="HWC")
+
+
+class InferenceWeights(Callback):
+    """Keep ``models/last.safetensors`` and, by ``monitor``, ``models/best.safetensors``."""
+
+    def __init__(self, run_dir: Path, monitor: str, mode: str) -> None:
+        self.folder = run_dir / "models"
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.best: float | None = None
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        assert isinstance(module, InpaintingModule)
+        value = float(trainer.callback_metrics[self.monitor])
+        info = {"iteration": int(module.iteration), self.monitor: value}
+        save_generator(self.folder / "last.safetensors", module.inference_generator, info)
+        if self.best is None or self.sign * value > self.sign * self.best:
+            self.best = value
+            save_generator(self.folder / "best.safetensors", module.inference_generator, info)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = state_dict["best"]
+
+
+def stack_rows(rows: list[Tensor]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Tensors (3, H_i, W_i) in [0, 1] below each other, uint8 (H, W, 3); narrower ones are filled with white."""
+    width = max(row.shape[2] for row in rows)
+    padded = [torch.nn.functional.pad(row, (0, width - row.shape[2], 0, 4), value=1.0) for row in rows]
+    grid = torch.cat(padded, dim=1).clamp(0, 1).mul(255).round().byte()
+    return grid.permute(1, 2, 0).cpu().numpy()
+
+
+def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """``metrics.csv`` -> {name: (iterations, values)}."""
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            iterations, values = series.setdefault(row["name"], ([], []))
+            iterations.append(int(row["iteration"]))
+            values.append(float(row["value"]))
+    return series
+
+
+def draw_curves(metrics: Path, out: Path) -> None:
+    """One small plot per logged name."""
+    series = read_metrics(metrics)
+    if not series:
+        return
+    columns = 4
+    rows = -(-len(series) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.3 * rows), squeeze=False, layout="constrained")
+    for axis, (name, (iterations, values)) in zip(axes.flat, series.items(), strict=False):
+        axis.plot(iterations, values, color="#c2410c" if name.startswith("val_") else "#1d4ed8", linewidth=1.2)
+        axis.set_title(name, fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25)
+    for axis in axes.flat[len(series) :]:
+        axis.axis("off")
+    partial = out.with_name(f".{out.name}")
+    figure.savefig(partial, dpi=90, format="png")
+    plt.close(figure)
+    partial.replace(out)

@@ -1,0 +1,135 @@
+"""One training step of LaMa: the generator, then the discriminator, each with its own optimiser.
+
+Paper, section 2.3; the order of operations is that of the official code under Lightning 1.2, as manual optimisation.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lama.conventions import composite, generator_input, pad_to_multiple
+from lama.evaluation import Evaluator
+from lama.interfaces import StepContext
+from lama.losses import Objective
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+
+
+class InpaintingModule(LightningModule):
+    """Generator, discriminator, objective, and how they are trained; names no loss.
+
+    Batches are {"image": (B, 3, H, W) in [0, 1], "mask": (B, 1, H, W), 1 = hole}. Progress is counted in batches by
+    ``iteration`` (Lightning's ``global_step`` counts both optimisers). The objective's frozen networks are in no
+    checkpoint.
+    """
+
+    iteration: Tensor
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        objective: Objective,
+        evaluator: Evaluator,  # scores the validation set
+        optimizers: dict[str, MakeOptimizer],  # "generator" and "discriminator"
+        second_generator_forward: bool = True,  # the discriminator sees a fresh fake of the updated generator, as
+        # published; False: the generator step's fake again, which saves a forward pass
+        clip_norm: float = 1.0,  # global gradient norm of each optimiser
+        ema_decay: float | None = None,  # average the generator's weights and validate with them; None = do not
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.generator = generator
+        self.discriminator = discriminator
+        self.objective = objective
+        self.evaluator = evaluator
+        self.make_optimizers = optimizers
+        self.second_generator_forward = second_generator_forward
+        self.clip_norm = clip_norm
+        self.average: AveragedModel | None = None
+        if ema_decay is not None:
+            if not 0 < ema_decay < 1:
+                raise ValueError(f"recipe.ema_decay: expected a number between 0 and 1, or null, got {ema_decay}")
+            self.average = AveragedModel(
+                generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
+            ).requires_grad_(False)
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        return [
+            self.make_optimizers["generator"](self.generator.parameters()),
+            self.make_optimizers["discriminator"](self.discriminator.parameters()),
+        ]
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        generator_optimizer, discriminator_optimizer = self.optimizers()  # type: ignore[misc]
+        predicted, logs = self._generator_step(batch, generator_optimizer)
+        if self.second_generator_forward:
+            with torch.no_grad():
+                predicted = self.generator(generator_input(batch["image"], batch["mask"]))
+        logs |= self._discriminator_step(batch, predicted.detach(), discriminator_optimizer)
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+        self.iteration += 1
+        self.log_dict({f"train_{name}": value for name, value in logs.items()})
+        # "step" is what Lightning's loggers take for the x-axis.
+        self.log("step", self.iteration.float())
+
+    def _generator_step(self, batch: dict[str, Tensor], optimizer: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        image, mask = batch["image"], batch["mask"]
+        self.discriminator.requires_grad_(False)
+        predicted = self.generator(generator_input(image, mask))
+        real_logits, real_features = self.discriminator(image)
+        fake_logits, fake_features = self.discriminator(predicted)
+        context = StepContext(image, mask, predicted, real_logits, fake_logits, real_features, fake_features)
+        loss, logs = self.objective.generator_loss(context)
+        logs["gen_grad_norm"] = self._update(loss, optimizer, self.generator)
+        self.discriminator.requires_grad_(True)
+        return predicted, logs | {"gen_total": loss.detach()}
+
+    def _discriminator_step(self, batch: dict[str, Tensor], fake: Tensor, optimizer: Any) -> dict[str, Tensor]:
+        image = batch["image"].detach().requires_grad_()  # R1 differentiates with respect to the image
+        real_logits, real_features = self.discriminator(image)
+        fake_logits, fake_features = self.discriminator(fake)
+        context = StepContext(image, batch["mask"], fake, real_logits, fake_logits, real_features, fake_features)
+        loss, logs = self.objective.discriminator_loss(context)
+        if loss.requires_grad:  # an objective without an adversarial term trains no discriminator
+            logs["discr_grad_norm"] = self._update(loss, optimizer, self.discriminator)
+        return logs
+
+    def _update(self, loss: Tensor, optimizer: Any, network: nn.Module) -> Tensor:
+        """Backward, clip, step; returns the gradient norm before clipping."""
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        norm = clip_grad_norm_(network.parameters(), self.clip_norm)
+        optimizer.step()
+        return norm
+
+    @property
+    def inference_generator(self) -> nn.Module:
+        """The network a user gets: the average where there is one, else the generator itself."""
+        return self.generator if self.average is None else self.average.module
+
+    def complete(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw and composited output of ``inference_generator`` for pictures of any size, each (B, 3, H, W)."""
+        network = self.inference_generator
+        height, width = image.shape[-2:]
+        x = pad_to_multiple(generator_input(image, mask), int(network.pad_multiple))  # type: ignore[arg-type]
+        predicted = network(x)[..., :height, :width]
+        return predicted, composite(predicted, image, mask)
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        _, completed = self.complete(batch["image"], batch["mask"])
+        self.evaluator.update(list(batch["name"]), completed, batch["image"], batch["mask"])
+
+    def on_validation_epoch_end(self) -> None:
+        results = self.evaluator.compute()
+        self.evaluator.reset()
+        self.log_dict({f"val_{name}": r["mean"] for name, r in results.items() if r["mean"] is not None})
+        self.log("step", self.iteration.float())

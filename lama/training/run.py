@@ -1,0 +1,137 @@
+"""A training run from start to end, and the folder it leaves."""
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from lama.data.datamodule import InpaintingDataModule
+from lama.training.callbacks import InferenceWeights, MetricsTable, SampleGrids
+from lama.training.module import InpaintingModule
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    module: InpaintingModule,
+    data: InpaintingDataModule,
+    trainer: dict[str, Any],  # arguments of Lightning's Trainer
+    run_dir: str | Path,  # where everything is written
+    config: str,  # the resolved configuration, YAML, kept beside the results
+    command: str,  # the command line of this run, for the text on how to go on
+    monitor: str = "val_ssim",  # what "best" means
+    monitor_mode: str = "max",
+    resume: str | None = None,  # a checkpoint of Lightning's, to continue from
+    overwrite: bool = False,  # train into a folder that holds another run
+) -> Path:
+    """Train, and return the run folder: config.yaml, metrics.csv, curves.png, samples/, checkpoints/, models/.
+
+    Raises FileNotFoundError where ``resume`` is no file, FileExistsError where ``run_dir`` holds a run already,
+    ValueError where ``monitor`` is not measured.
+    """
+    run_dir = Path(run_dir)
+    _check(module, run_dir, monitor, monitor_mode, resume, overwrite)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    if overwrite and resume is None:
+        _remove_previous(run_dir)
+    (run_dir / "config.yaml").write_text(config)
+    (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command))
+    handler = logging.FileHandler(run_dir / "train.log")
+    logging.getLogger("lama").addHandler(handler)
+    _announce(module, data, trainer, run_dir)
+    started = time.monotonic()
+    checkpoint = ModelCheckpoint(
+        run_dir / "checkpoints", "epoch={epoch:04d}", monitor, save_last=True, mode=monitor_mode,
+        auto_insert_metric_name=False,
+    )  # fmt: skip
+    callbacks = [
+        TQDMProgressBar(),
+        MetricsTable(run_dir),
+        SampleGrids(run_dir, data.val_pairs),
+        InferenceWeights(run_dir, monitor, monitor_mode),
+        checkpoint,
+    ]
+    fit = Trainer(
+        **trainer,
+        callbacks=callbacks,
+        logger=TensorBoardLogger(str(run_dir), name="tensorboard", version=""),
+        default_root_dir=run_dir,
+        use_distributed_sampler=False,  # ours shards by itself
+    )
+    fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    logger.info(
+        "trained %d iterations in %.0f s; result: %s (how to go on: %s)",
+        int(module.iteration), time.monotonic() - started, run_dir / "models", run_dir / "next_steps.txt",
+    )  # fmt: skip
+    logging.getLogger("lama").removeHandler(handler)
+    return run_dir
+
+
+def _check(
+    module: InpaintingModule, run_dir: Path, monitor: str, mode: str, resume: str | None, overwrite: bool
+) -> None:
+    """Refuse what would only fail later."""
+    measured = [f"val_{name}" for name in module.evaluator.metrics]
+    if monitor not in measured:
+        raise ValueError(f"monitor={monitor}: not measured in this run; measured are {', '.join(measured)}")
+    if mode not in ("min", "max"):
+        raise ValueError(f"monitor_mode={mode}: expected min or max")
+    if resume is not None and not Path(resume).is_file():
+        raise FileNotFoundError(f"resume={resume}: no such checkpoint; expected RUN/checkpoints/last.ckpt")
+    if resume is None and not overwrite and (run_dir / "models").exists():
+        raise FileExistsError(
+            f"run_dir={run_dir}: holds a trained run already; continue it with resume={run_dir}/checkpoints/last.ckpt, "
+            "choose another run_dir=, or replace it with overwrite=true"
+        )
+
+
+def _remove_previous(run_dir: Path) -> None:
+    """Remove what a training writes, and nothing else, from the folder of an earlier run."""
+    for pattern in ("metrics.csv", "curves.png", "train.log", "samples/*.png", "models/*.safetensors",
+                    "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
+        for path in run_dir.glob(pattern):
+            path.unlink()
+
+
+def _announce(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], run_dir: Path) -> None:
+    """Say what will happen, and where the result will lie."""
+    parameters = {
+        name: sum(p.numel() for p in network.parameters()) / 1e6
+        for name, network in (("generator", module.generator), ("discriminator", module.discriminator))
+    }
+    epochs = trainer.get("max_epochs")
+    iterations = len(data.train_dataloader()) * epochs if epochs and epochs > 0 else 0
+    logger.info("generator %.2f M parameters, discriminator %.2f M", *parameters.values())
+    logger.info("data: %s, batch size %d", data.describe(), data.batch_size)
+    logger.info("losses: %s", ", ".join(module.objective.terms))
+    logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations or "unlimited", run_dir)
+
+
+def next_steps(run_dir: Path, command: str) -> str:
+    """The exact commands to go on from this run."""
+    return "\n".join(
+        [
+            "# trained by", command,
+            "# continue it (raise trainer.max_epochs for a longer training)",
+            f"{command} resume={run_dir}/checkpoints/last.ckpt",
+            "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
+            "# a page with pictures, curves and a table", f"python bin/report.py run={run_dir}",
+            "# evaluate on a folder of name.png + name_mask000.png",
+            f"python bin/evaluate.py model.path={run_dir} indir=PAIRS outdir={run_dir}/evaluation",
+            "# remove things from your own pictures, given as name.png + name_mask000.png (white = remove)",
+            f"python bin/predict.py model.path={run_dir} indir=PICTURES outdir=RESULTS",
+            "",
+        ]
+    )  # fmt: skip
+
+
+def command_line(argv: list[str]) -> str:
+    """The command that was typed, quoted for a shell."""
+    import shlex
+
+    return shlex.join(["python", os.path.relpath(argv[0]), *argv[1:]])
