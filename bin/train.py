@@ -1,9 +1,9 @@
 """Train LaMa.
 
-    python bin/train.py -cn demo                                             # minutes on a CPU, no download
-    python bin/train.py -cn demo data=folder data.path=PICTURES run_title=mine
-    python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
-    python bin/train.py -cn demo --cfg job                                   # only print the configuration
+python bin/train.py -cn demo                                             # minutes on a CPU, no download
+python bin/train.py -cn demo data=folder data.path=PICTURES run_title=mine
+python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
+python bin/train.py -cn demo --cfg job                                   # only print the configuration
 """
 
 import sys
@@ -30,6 +30,7 @@ def main(config: DictConfig) -> None:
         optimizers=build(config.optimizers, "optimizers"),
         second_generator_forward=config.recipe.second_generator_forward,
         clip_norm=config.recipe.clip_norm,
+        cosine_lr=config.recipe.cosine_lr,
         ema_decay=config.recipe.ema_decay,
     )
     train(

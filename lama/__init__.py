@@ -1,8 +1,8 @@
 """LaMa: resolution-robust large mask inpainting with Fourier convolutions (Suvorov et al., WACV 2022).
 
-    import lama
-    inpainter = lama.load("runs/demo")          # a run folder or a .safetensors file
-    result = inpainter(image, mask)             # NumPy uint8 or PIL, any size; white = remove
+import lama
+inpainter = lama.load("runs/demo")          # a run folder or a .safetensors file
+result = inpainter(image, mask)             # NumPy uint8 or PIL, any size; white = remove
 """
 
 from typing import TYPE_CHECKING, Any

@@ -21,7 +21,7 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -40,12 +40,22 @@ def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise, not print and exit
     directory = str(CONFIGS / group)
+    caught: list[Exception] = []
+
+    def task(config: DictConfig) -> None:
+        try:
+            main(config)
+        except USER_ERRORS as error:  # kept from Hydra, which would print lines of its own
+            caught.append(error)
+
     try:
-        hydra.main(version_base="1.3", config_path=directory, config_name=name)(main)()
+        hydra.main(version_base="1.3", config_path=directory, config_name=name)(task)()
     except USER_ERRORS as error:
-        if full:
-            raise
-        print(f"error: {one_line(error, directory, name, sys.argv[1:])}", file=sys.stderr)
+        caught.append(error)
+    if caught and full:
+        raise caught[0]
+    if caught:
+        print(f"error: {one_line(caught[0], directory, name, sys.argv[1:])}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -57,7 +67,10 @@ def build(node: Any, key: str) -> Any:
     plain = _plain(node)
     for path, target, arguments in _targets(plain, key):
         _check_arguments(path, target, arguments)
-    return hydra.utils.instantiate(plain, _convert_="all")
+    try:
+        return hydra.utils.instantiate(plain, _convert_="all")
+    except InstantiationException as error:
+        raise error.__cause__ or error from None  # what the constructor said, without Hydra's wrapping
 
 
 def preflight(config: DictConfig) -> None:

@@ -5,8 +5,8 @@ missing, where it was looked for, where it can be had, and which setting does wi
 """
 
 import hashlib
+import logging
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +15,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
+
+from lama.files import whole
+
+logger = logging.getLogger(__name__)
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -55,9 +60,7 @@ WEIGHT_FILES: Mapping[str, WeightFile] = {
         "b8a52dc0",
         "metrics without lpips_squeeze",
     ),
-    "vgg19": WeightFile(
-        "vgg19-dcbb9e9d.pth", _TORCHVISION + "vgg19-dcbb9e9d.pth", "dcbb9e9d", "losses=no_perceptual"
-    ),
+    "vgg19": WeightFile("vgg19-dcbb9e9d.pth", _TORCHVISION + "vgg19-dcbb9e9d.pth", "dcbb9e9d", "losses=no_perceptual"),
 }
 
 
@@ -140,21 +143,18 @@ def read_state_dict(file: Path) -> dict[str, Tensor]:
 
 
 def _download(spec: WeightFile) -> Path:
-    """Fetch to a temporary name, verify, rename: the cache never holds half a file."""
+    """Fetch, verify, keep: the cache never holds half a file, or another one."""
     target = cache_dir() / spec.filename
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + f".{os.getpid()}.part")
     digest = hashlib.sha256()
-    try:
+    logger.info("downloading %s to %s", spec.url, target)
+    with whole(target) as partial:
         with urllib.request.urlopen(spec.url, timeout=20) as response, partial.open("wb") as out:
-            while chunk := response.read(1 << 20):
-                digest.update(chunk)
-                out.write(chunk)
+            size = int(response.headers.get("Content-Length", 0)) or None
+            with tqdm(total=size, unit="B", unit_scale=True, desc=target.name) as progress:
+                while chunk := response.read(1 << 20):
+                    digest.update(chunk)
+                    out.write(chunk)
+                    progress.update(len(chunk))
         if not digest.hexdigest().startswith(spec.sha256):
-            raise ValueError(f"sha256 is {digest.hexdigest()}, expected {spec.sha256}...")
-        partial.replace(target)
-    except urllib.error.URLError as error:
-        raise OSError(str(error.reason)) from error
-    finally:
-        partial.unlink(missing_ok=True)
+            raise ValueError(f"{spec.url}: sha256 is {digest.hexdigest()}, expected {spec.sha256}...")
     return target

@@ -5,34 +5,28 @@ accepted, so that nothing from a file is ever executed.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 import lama.models
+from lama.files import whole
 
 FORMAT = "lama-generator-1"
 
 
 def save_generator(path: str | Path, generator: nn.Module, info: dict[str, Any] | None = None) -> None:
     """Write ``generator`` (one of ``lama.models``, with a ``config``) whole or not at all; ``info`` is for people."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {
         "format": FORMAT,
         "generator": json.dumps({"class": type(generator).__name__, "config": generator.config}),
         "info": json.dumps(info or {}),
     }
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole(path) as partial:
         save_file({key: value.contiguous() for key, value in generator.state_dict().items()}, partial, metadata)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_generator(path: str | Path) -> nn.Module:
@@ -49,15 +43,34 @@ def load_generator(path: str | Path) -> nn.Module:
         raise ValueError(f"{file}: not a safetensors file, or a damaged one ({error})") from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{file}: expected a {FORMAT} file, as training writes it, got {metadata.get('format')}")
-    description = json.loads(metadata["generator"])
-    if description["class"] not in lama.models.GENERATORS:
-        raise ValueError(f"{file}: unknown network {description['class']!r}; known: {', '.join(lama.models.GENERATORS)}")
-    generator: nn.Module = getattr(lama.models, description["class"])(**description["config"])
-    try:
-        generator.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{file}: weights do not fit their own description: {error}") from error
+    generator = _build(file, metadata)
+    expected = generator.state_dict()
+    odd = [key for key in expected.keys() | state.keys() if _shape(expected, key) != _shape(state, key)]
+    if odd:
+        raise ValueError(
+            f"{file}: {len(odd)} weights do not fit their own description, first {min(odd)}: "
+            f"expected {_shape(expected, min(odd))}, got {_shape(state, min(odd))}"
+        )
+    generator.load_state_dict(state)
     return generator.eval().requires_grad_(False)
+
+
+def _build(file: Path, metadata: dict[str, str]) -> nn.Module:
+    """The network that the metadata describes, with weights still to be filled in."""
+    known = lama.models.GENERATORS
+    try:
+        description = json.loads(metadata["generator"])
+        name, config = description["class"], description["config"]
+        if name not in known:
+            raise ValueError(f"unknown network {name!r}, known: {', '.join(known)}")
+        network: nn.Module = getattr(lama.models, name)(**config)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{file}: damaged description of its network ({type(error).__name__}: {error})") from error
+    return network
+
+
+def _shape(state: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
+    return tuple(state[key].shape) if key in state else None
 
 
 def find_weights(path: str | Path) -> Path:

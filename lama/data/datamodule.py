@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -42,8 +43,11 @@ class InpaintingDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"data.batch_size: expected at least 1, got {batch_size}")
+        least = {"batch_size": 1, "num_workers": 0, "val_size": 16, "val_per_image": 1, "max_val_pairs": 1}
+        given = {name: value for name, value in locals().items() if name in least}
+        for name, value in given.items():
+            if value < least[name]:
+                raise ValueError(f"data.{name}: expected at least {least[name]}, got {value}")
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction: expected a share between 0 and 1, got {val_fraction}")
         pictures = source(path)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lama.interfaces import EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
+from lama.data.images import image_to_tensor, mask_to_tensor
+from lama.interfaces import EvaluationSet, ImageArray, ImageSource, MaskSampler
 
 SampleKey = tuple[int, int]  # (which pass over the source, index in the source)
 Augmentation = Callable[[ImageArray, np.random.Generator], ImageArray]
@@ -46,13 +46,3 @@ class EvaluationDataset(Dataset[dict[str, Tensor | str]]):
     def __getitem__(self, index: int) -> dict[str, Tensor | str]:
         pair = self.pairs[index]
         return {"name": pair.name, "image": image_to_tensor(pair.image), "mask": mask_to_tensor(pair.mask)}
-
-
-def image_to_tensor(image: ImageArray) -> Tensor:
-    """uint8 (H, W, 3) -> float32 (3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
-
-
-def mask_to_tensor(mask: MaskArray) -> Tensor:
-    """bool (H, W) -> float32 (1, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(mask[None])).float()

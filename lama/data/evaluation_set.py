@@ -7,7 +7,7 @@ import numpy as np
 
 from lama.data.images import SUFFIXES, list_images, read_image, read_mask, write_image
 from lama.data.sources import scale_to_short_side
-from lama.interfaces import EvaluationPair, ImageSource, MaskSampler
+from lama.interfaces import EvaluationPair, ImageArray, ImageSource, MaskSampler
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -39,12 +39,19 @@ def find_pairs(root: Path) -> Iterator[tuple[Path | None, Path]]:
     if not masks:
         raise ValueError(f"{root}: expected masks (*mask*) beside {len(files)} pictures such as {files[0].name}")
     by_stem = {path.with_suffix(""): path for path in files}
-    for mask in masks:
-        stems = [mask.stem.replace("mask", "image")]
-        if "_mask" in mask.stem:
-            stems.insert(0, mask.stem.rsplit("_mask", 1)[0])
-        candidates = (by_stem.get(mask.parent / stem) for stem in stems)
-        yield next((path for path in candidates if path is not None and path != mask), None), mask
+    images = {mask: _image_of(mask, by_stem) for mask in masks}
+    claimed = set(images.values())
+    for mask, image in images.items():
+        if image is not None or mask not in claimed:  # a picture may have "mask" in its name, as carnival_mask.png
+            yield image, mask
+
+
+def _image_of(mask: Path, by_stem: dict[Path, Path]) -> Path | None:
+    """The picture that goes with a mask, by its name."""
+    stems = [mask.stem.replace("mask", "image")]
+    if "_mask" in mask.stem:
+        stems.insert(0, mask.stem.rsplit("_mask", 1)[0])
+    return next((by_stem[mask.parent / stem] for stem in stems if mask.parent / stem in by_stem), None)
 
 
 def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> EvaluationPair:
@@ -60,7 +67,35 @@ def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> Evaluatio
 
 def _no_image(mask: Path, more: int = 0) -> str:
     others = f" (and {more} more such masks)" if more else ""
-    return f"{mask}: mask without a picture; expected {mask.stem.rsplit('_mask', 1)[0]}{{{','.join(SUFFIXES)}}} beside it{others}"
+    stem = mask.stem.rsplit("_mask", 1)[0]
+    return f"{mask}: mask without a picture; expected {stem} with one of {' '.join(SUFFIXES)} beside it{others}"
+
+
+class PredictionFolder:
+    """Completed pictures for an evaluation set, named after its masks, with any picture suffix.
+
+    Raises ValueError where predictions are missing, naming the first, or (on reading) one has another size.
+    """
+
+    def __init__(self, path: str | Path, pairs: PairFolder) -> None:
+        self.root = Path(path).expanduser()
+        self.by_name = {p.relative_to(self.root).with_suffix("").as_posix(): p for p in list_images(self.root)}
+        names = [mask.relative_to(pairs.root).with_suffix("").as_posix() for _, mask in pairs.paths]
+        missing = [name for name in names if name not in self.by_name]
+        if missing:
+            raise ValueError(
+                f"{self.root}: {len(missing)} of {len(names)} predictions are missing, first {missing[0]}.png; "
+                "predictions are named after the masks, as bin/predict.py does"
+            )
+
+    def read(self, pair: EvaluationPair) -> ImageArray:
+        """The prediction for ``pair``, uint8 (H, W, 3)."""
+        path = self.by_name[pair.name]
+        image = read_image(path)
+        if image.shape != pair.image.shape:
+            (h, w), (ih, iw) = image.shape[:2], pair.image.shape[:2]
+            raise ValueError(f"{path}: prediction is {w} x {h}, but its picture is {iw} x {ih} pixels")
+        return image
 
 
 class FrozenPairs(Sequence[EvaluationPair]):
@@ -79,6 +114,11 @@ class FrozenPairs(Sequence[EvaluationPair]):
         max_area: float = 0.5,  # largest share of a crop that may be hole, as in the paper's test sets
         seed: int = 0,
     ) -> None:
+        if size < 1 or per_image < 1 or not 0 < max_area <= 1:
+            raise ValueError(
+                "evaluation set: expected size and per_image of at least 1 and 0 < max_area <= 1, got "
+                f"{size}, {per_image}, {max_area}"
+            )
         self.source = source
         self.masks = masks
         self.size = size

@@ -4,12 +4,14 @@ Every picture becomes uint8 RGB (H, W, 3) by one rule: the EXIF orientation is a
 looked up, CMYK is converted, 16 bit keeps its upper 8 bits, alpha is dropped.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
+from torch import Tensor
 
+from lama.files import whole
 from lama.interfaces import ImageArray, MaskArray
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -23,12 +25,17 @@ def list_images(folder: str | Path) -> list[Path]:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder (working directory: {Path.cwd()})")
-    files = sorted(path for path in root.rglob("*") if path.is_file())
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(root)))
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not images:
         found = f"{len(files)} other files, such as {files[0].name}" if files else "nothing"
         raise ValueError(f"{root}: expected pictures ({' '.join(SUFFIXES)}, sub-folders included), found {found}")
     return images
+
+
+def _is_hidden(path: Path) -> bool:
+    """Hidden files are no pictures: macOS leaves ``._name.jpg``, a killed writer ``.name.png``."""
+    return any(part.startswith(".") for part in path.parts)
 
 
 def read_image(path: str | Path) -> ImageArray:
@@ -42,16 +49,20 @@ def read_mask(path: str | Path) -> MaskArray:
 
 
 def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
-    """Write a picture, or a mask as 0 / 255, whole or not at all: to a temporary name, then renamed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a picture, or a mask as 0 / 255, whole or not at all."""
     array = image.astype(np.uint8) * 255 if image.dtype == np.bool_ else image
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
+    with whole(path) as partial:
         Image.fromarray(array).save(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+def image_to_tensor(image: ImageArray) -> Tensor:
+    """uint8 (H, W, 3) -> float32 (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
+
+
+def mask_to_tensor(mask: MaskArray) -> Tensor:
+    """bool (H, W) -> float32 (1, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(mask[None])).float()
 
 
 def _open(path: str | Path) -> Image.Image:

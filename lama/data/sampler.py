@@ -14,7 +14,9 @@ class EpochSampler(Sampler[SampleKey]):
 
     Pass k is a permutation seeded by (seed, k). Small data sets thus have epochs of any length, and an epoch of a
     large one continues where the one before it stopped. Under several processes each takes every ``world``-th sample
-    of the same stream, so their union is the epoch, each sample once. Lightning calls ``set_epoch``.
+    of the same stream, so their union is the epoch, each sample once; an epoch that does not divide by the number of
+    processes loses its last few samples, since processes of unequal length would wait for each other for ever.
+    Lightning calls ``set_epoch``.
     """
 
     def __init__(self, length: int, epoch_size: int | None = None, seed: int = 0) -> None:
@@ -29,14 +31,13 @@ class EpochSampler(Sampler[SampleKey]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        rank, world = _rank_and_world()
-        return len(range(rank, self.epoch_size, world))
+        return self.epoch_size // _rank_and_world()[1]
 
     def __iter__(self) -> Iterator[SampleKey]:
         rank, world = _rank_and_world()
         order: tuple[int, list[int]] = (-1, [])
         start = self.epoch * self.epoch_size
-        for position in range(start + rank, start + self.epoch_size, world):
+        for position in range(start + rank, start + len(self) * world, world):
             pass_, offset = divmod(position, self.length)
             if order[0] != pass_:
                 order = (pass_, np.random.default_rng([self.seed, pass_]).permutation(self.length).tolist())

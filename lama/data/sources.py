@@ -1,5 +1,6 @@
 """Where pictures come from: a folder, or the photographs that scikit-image carries in its wheel."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -21,13 +22,25 @@ class ImageFolder:
     def __init__(self, path: str | Path) -> None:
         self.root = Path(path).expanduser()
         self.paths = list_images(self.root)
+        stems = Counter(path.with_suffix("") for path in self.paths)
+        self.names = [  # without suffix, unless two pictures differ in nothing else
+            (path.with_suffix("") if stems[path.with_suffix("")] == 1 else path).relative_to(self.root).as_posix()
+            for path in self.paths
+        ]
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[str, ImageArray]:
-        path = self.paths[index]
-        return path.relative_to(self.root).with_suffix("").as_posix(), read_image(path)
+        return self.names[index], read_image(self.paths[index])
+
+
+SPLITS = {
+    "train": (
+        "astronaut", "brick", "camera", "coffee", "coins", "grass", "gravel", "motorcycle_left", "motorcycle_right",
+    ),
+    "held_out": ("chelsea", "rocket"),
+}  # fmt: skip
 
 
 class BuiltinPhotos:
@@ -37,18 +50,10 @@ class BuiltinPhotos:
     to ``short_side`` pixels, so that a 128 crop sees as much of a scene as the paper's 256 crop of a 512 picture.
     """
 
-    SPLITS = {
-        "train": (
-            "astronaut", "brick", "camera", "coffee", "coins", "grass", "gravel", "hubble_deep_field",
-            "immunohistochemistry", "moon", "motorcycle_left", "motorcycle_right", "retina",
-        ),
-        "held_out": ("chelsea", "rocket"),
-    }  # fmt: skip
-
     def __init__(self, split: str, short_side: int = 256) -> None:
-        if split not in self.SPLITS:
+        if split not in SPLITS:
             raise ValueError(f"built-in photographs: expected split train or held_out, got {split!r}")
-        self.names = self.SPLITS[split]
+        self.names = SPLITS[split]
         self.short_side = short_side
 
     def __len__(self) -> int:

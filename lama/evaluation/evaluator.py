@@ -79,14 +79,15 @@ class Evaluator:
             raise ValueError("evaluation: no picture was evaluated")
         results: dict[str, dict[str, Any]] = {}
         for name, metric in self.metrics.items():
-            value = metric.compute()
+            value, n = metric.compute(), len(self.names)
+            if isinstance(metric, PerImageMetric):
+                n = sum(not math.isnan(score) for score in metric.values)  # a picture without a hole has no score
             if math.isnan(value):
-                results[name] = {"mean": None, "n": 0, "note": "not available: too few pictures"}
+                reason = "no picture has a hole" if isinstance(metric, PerImageMetric) else "too few pictures"
+                results[name] = {"mean": None, "n": 0, "note": f"not available: {reason}"}
             else:
-                results[name] = {"mean": value, "n": len(self.names)}
-        return results | {
-            name: {"mean": None, "n": 0, "note": note} for name, note in self.unavailable.items()
-        }
+                results[name] = {"mean": value, "n": n}
+        return results | {name: {"mean": None, "n": 0, "note": note} for name, note in self.unavailable.items()}
 
     def per_image(self) -> list[dict[str, Any]]:
         """One row per image: its name and the metrics that score single images."""

@@ -51,7 +51,9 @@ def fid_inception(weights: str | None = None) -> nn.Module:
     try:
         network: nn.Module = pytorch_fid.InceptionV3().eval()
     except RuntimeError as error:
-        raise ValueError(f"weights.fid_inception: {file} is not the FID Inception: {str(error)[:200]}") from error
+        raise ValueError(
+            f"weights.fid_inception: {file} is not the FID Inception: {' '.join(str(error).split())[:200]}"
+        ) from error
     finally:
         pytorch_fid.load_state_dict_from_url = downloader
     return network

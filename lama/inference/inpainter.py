@@ -41,6 +41,10 @@ class Inpainter:
         return np.concatenate([self._fill(image[..., :3], mask), image[..., 3:]], axis=2)
 
     def _fill_pil(self, image: Image.Image, mask: np.ndarray[Any, Any] | Image.Image) -> Image.Image:
+        if image.mode == "F" or image.mode.startswith("I"):
+            raise ValueError(
+                f"image: 16-bit and float pictures (mode {image.mode}) are not supported; convert to 8 bit"
+            )
         if image.mode in ("L", "RGB", "RGBA"):
             return Image.fromarray(self(np.asarray(image), mask))
         return self._fill_pil(image.convert("RGBA" if "A" in image.getbands() else "RGB"), mask)
@@ -88,13 +92,20 @@ def pick_device(name: str) -> torch.device:
 
 def _hole(mask: np.ndarray[Any, Any] | Image.Image, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """bool (H, W), True = hole."""
-    array = np.asarray(mask.convert("L")) if isinstance(mask, Image.Image) else np.asarray(mask)
+    array = _mask_array(mask) if isinstance(mask, Image.Image) else np.asarray(mask)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.shape != image.shape[:2]:
         height, width = image.shape[:2]
         raise ValueError(f"mask: expected shape {(height, width)}, that of the picture, got {array.shape}")
     return array > 0
+
+
+def _mask_array(mask: Image.Image) -> np.ndarray[Any, Any]:
+    """(H, W), above 0 where any colour channel is; alpha does not count."""
+    if mask.mode in ("1", "L", "F") or mask.mode.startswith("I"):
+        return np.asarray(mask)
+    return np.asarray(mask.convert("RGB")).max(axis=2)
 
 
 def _luminance(rgb: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

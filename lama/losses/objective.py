@@ -25,7 +25,8 @@ class Objective(nn.Module):
 
     def discriminator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of what the adversarial terms ask of the discriminator, and its parts under ``discr_<part>``."""
-        total, logs = context.real_logits.new_zeros(()), {}
+        total = context.real_logits.new_zeros(())
+        logs: dict[str, Tensor] = {}
         for term in self.terms.values():
             if isinstance(term, DiscriminatorLoss):
                 loss, parts = term.discriminator_loss(context)

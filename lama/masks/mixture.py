@@ -15,9 +15,7 @@ class Mixture:
 
     def __init__(self, samplers: Mapping[str, MaskSampler], weights: Mapping[str, float]) -> None:
         if set(samplers) != set(weights):
-            raise ValueError(
-                f"masks.weights: expected a weight for each of {sorted(samplers)}, got {sorted(weights)}"
-            )
+            raise ValueError(f"masks.weights: expected a weight for each of {sorted(samplers)}, got {sorted(weights)}")
         total = sum(weights.values())
         if min(weights.values(), default=0) < 0 or total <= 0:
             raise ValueError(f"masks.weights: expected weights >= 0 with a positive sum, got {dict(weights)}")

@@ -28,15 +28,19 @@ class FourierUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        # Always float32: cuFFT in half precision knows powers of two only, and there is no bfloat16 FFT at all.
+        # Never below float32: cuFFT in half precision knows powers of two only, and there is no bfloat16 FFT at all.
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.fft.rfftn(x.float(), dim=(-2, -1), norm="ortho")  # (B, C, H, W//2+1) complex
+            spectrum = torch.fft.rfftn(_at_least_float32(x), dim=(-2, -1), norm="ortho")  # (B, C, H, W//2+1) complex
         planes = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, 2C, H, W//2+1)
         planes = self.relu(self.bn(self.conv_layer(planes)))
         with torch.autocast(x.device.type, enabled=False):
-            planes = planes.float().unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2).contiguous()
+            planes = _at_least_float32(planes).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2).contiguous()
             out = torch.fft.irfftn(torch.view_as_complex(planes), s=(height, width), dim=(-2, -1), norm="ortho")
         return out.to(x.dtype)
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
 
 
 class SpectralTransform(nn.Module):

@@ -36,7 +36,10 @@ class Bottleneck(nn.Module):
 
 
 class SegmentationEncoder(nn.Module):
-    """Normalised RGB (B, 3, H, W) -> features of the four stages: 256, 512, 1024, 2048 channels at 1/4, 1/8, 1/8, 1/8."""
+    """Normalised RGB (B, 3, H, W) -> features of the four stages.
+
+    256, 512, 1024 and 2048 channels at 1/4, 1/8, 1/8 and 1/8 of the resolution.
+    """
 
     def __init__(self) -> None:
         super().__init__()

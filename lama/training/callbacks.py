@@ -11,11 +11,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from lama.checkpoints import save_generator
-from lama.data.datasets import EvaluationDataset
-from lama.data.images import write_image
+from lama.data.images import image_to_tensor, mask_to_tensor, write_image
+from lama.files import whole
 from lama.interfaces import EvaluationSet
 from lama.training.module import InpaintingModule
 
@@ -55,7 +56,7 @@ class SampleGrids(Callback):
     def __init__(self, run_dir: Path, pairs: EvaluationSet, count: int = 4) -> None:
         self.folder = run_dir / "samples"
         chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
-        self.batches = [EvaluationDataset([pairs[i] for i in chosen])[k] for k in range(len(chosen))]
+        self.pairs = [pairs[int(i)] for i in chosen]
 
     @torch.no_grad()
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -63,16 +64,16 @@ class SampleGrids(Callback):
             return
         assert isinstance(module, InpaintingModule)
         rows = []
-        for batch in self.batches:
-            image, mask = (batch[key][None].to(module.device) for key in ("image", "mask"))  # type: ignore[union-attr]
+        for pair in self.pairs:
+            image = image_to_tensor(pair.image)[None].to(module.device)
+            mask = mask_to_tensor(pair.mask)[None].to(module.device)
             predicted, completed = module.complete(image, mask)
             rows.append(torch.cat([image, image * (1 - mask), predicted, completed], dim=3)[0])
         grid = stack_rows(rows)
         write_image(self.folder / f"iteration_{int(module.iteration):07d}.png", grid)
         for logger in trainer.loggers:
-            add_image = getattr(logger.experiment, "add_image", None)
-            if add_image is not None:
-                add_image("samples", grid, int(module.iteration), dataformats="HWC")
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("samples", grid, int(module.iteration), dataformats="HWC")
 
 
 class InferenceWeights(Callback):
@@ -136,7 +137,6 @@ def draw_curves(metrics: Path, out: Path) -> None:
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(series) :]:
         axis.axis("off")
-    partial = out.with_name(f".{out.name}")
-    figure.savefig(partial, dpi=90, format="png")
+    with whole(out) as partial:
+        figure.savefig(partial, dpi=90)
     plt.close(figure)
-    partial.replace(out)

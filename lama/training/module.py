@@ -3,6 +3,7 @@
 Paper, section 2.3; the order of operations is that of the official code under Lightning 1.2, as manual optimisation.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lama.conventions import composite, generator_input, pad_to_multiple
@@ -41,6 +43,7 @@ class InpaintingModule(LightningModule):
         second_generator_forward: bool = True,  # the discriminator sees a fresh fake of the updated generator, as
         # published; False: the generator step's fake again, which saves a forward pass
         clip_norm: float = 1.0,  # global gradient norm of each optimiser
+        cosine_lr: bool = False,  # let both learning rates fall to 0 over the run, along half a cosine
         ema_decay: float | None = None,  # average the generator's weights and validate with them; None = do not
     ) -> None:
         super().__init__()
@@ -52,6 +55,7 @@ class InpaintingModule(LightningModule):
         self.make_optimizers = optimizers
         self.second_generator_forward = second_generator_forward
         self.clip_norm = clip_norm
+        self.cosine_lr = cosine_lr
         self.average: AveragedModel | None = None
         if ema_decay is not None:
             if not 0 < ema_decay < 1:
@@ -61,27 +65,47 @@ class InpaintingModule(LightningModule):
             ).requires_grad_(False)
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
 
-    def configure_optimizers(self) -> list[Optimizer]:
-        return [
+    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
+        optimizers = [
             self.make_optimizers["generator"](self.generator.parameters()),
             self.make_optimizers["discriminator"](self.discriminator.parameters()),
         ]
+        if not self.cosine_lr:
+            return optimizers, []
+        total = int(self.trainer.estimated_stepping_batches)
+        return optimizers, [
+            LambdaLR(optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * min(1, i / total)))) for optimizer in optimizers
+        ]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        generator_optimizer, discriminator_optimizer = self.optimizers()  # type: ignore[misc]
-        predicted, logs = self._generator_step(batch, generator_optimizer)
-        if self.second_generator_forward:
-            with torch.no_grad():
-                predicted = self.generator(generator_input(batch["image"], batch["mask"]))
-        logs |= self._discriminator_step(batch, predicted.detach(), discriminator_optimizer)
-        if self.average is not None:
-            self.average.update_parameters(self.generator)
+        logs = self.step(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
+        for scheduler in self.lr_schedulers() or []:  # type: ignore[union-attr]
+            scheduler.step()  # type: ignore[union-attr, call-arg]
         self.iteration += 1
         self.log_dict({f"train_{name}": value for name, value in logs.items()})
         # "step" is what Lightning's loggers take for the x-axis.
         self.log("step", self.iteration.float())
 
-    def _generator_step(self, batch: dict[str, Tensor], optimizer: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    def step(
+        self,
+        batch: dict[str, Tensor],
+        generator_optimizer: Any,
+        discriminator_optimizer: Any,
+        backward: Callable[[Tensor], None] = torch.Tensor.backward,
+    ) -> dict[str, Tensor]:
+        """Train both networks on one batch; returns what there is to log. Needs no Trainer."""
+        predicted, logs = self._generator_step(batch, generator_optimizer, backward)
+        if self.second_generator_forward:
+            with torch.no_grad():
+                predicted = self.generator(generator_input(batch["image"], batch["mask"]))
+        logs |= self._discriminator_step(batch, predicted.detach(), discriminator_optimizer, backward)
+        if self.average is not None:
+            self.average.update_parameters(self.generator)
+        return logs
+
+    def _generator_step(
+        self, batch: dict[str, Tensor], optimizer: Any, backward: Callable[[Tensor], None]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         image, mask = batch["image"], batch["mask"]
         self.discriminator.requires_grad_(False)
         predicted = self.generator(generator_input(image, mask))
@@ -89,24 +113,26 @@ class InpaintingModule(LightningModule):
         fake_logits, fake_features = self.discriminator(predicted)
         context = StepContext(image, mask, predicted, real_logits, fake_logits, real_features, fake_features)
         loss, logs = self.objective.generator_loss(context)
-        logs["gen_grad_norm"] = self._update(loss, optimizer, self.generator)
+        logs["gen_grad_norm"] = self._update(loss, optimizer, self.generator, backward)
         self.discriminator.requires_grad_(True)
         return predicted, logs | {"gen_total": loss.detach()}
 
-    def _discriminator_step(self, batch: dict[str, Tensor], fake: Tensor, optimizer: Any) -> dict[str, Tensor]:
+    def _discriminator_step(
+        self, batch: dict[str, Tensor], fake: Tensor, optimizer: Any, backward: Callable[[Tensor], None]
+    ) -> dict[str, Tensor]:
         image = batch["image"].detach().requires_grad_()  # R1 differentiates with respect to the image
         real_logits, real_features = self.discriminator(image)
         fake_logits, fake_features = self.discriminator(fake)
         context = StepContext(image, batch["mask"], fake, real_logits, fake_logits, real_features, fake_features)
         loss, logs = self.objective.discriminator_loss(context)
         if loss.requires_grad:  # an objective without an adversarial term trains no discriminator
-            logs["discr_grad_norm"] = self._update(loss, optimizer, self.discriminator)
+            logs["discr_grad_norm"] = self._update(loss, optimizer, self.discriminator, backward)
         return logs
 
-    def _update(self, loss: Tensor, optimizer: Any, network: nn.Module) -> Tensor:
+    def _update(self, loss: Tensor, optimizer: Any, network: nn.Module, backward: Callable[[Tensor], None]) -> Tensor:
         """Backward, clip, step; returns the gradient norm before clipping."""
         optimizer.zero_grad()
-        self.manual_backward(loss)
+        backward(loss)
         norm = clip_grad_norm_(network.parameters(), self.clip_norm)
         optimizer.step()
         return norm

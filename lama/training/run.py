@@ -1,16 +1,21 @@
 """A training run from start to end, and the folder it leaves."""
 
+import json
 import logging
 import os
+import shlex
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
+import lama
 from lama.data.datamodule import InpaintingDataModule
+from lama.files import whole
 from lama.training.callbacks import InferenceWeights, MetricsTable, SampleGrids
 from lama.training.module import InpaintingModule
 
@@ -42,7 +47,9 @@ def train(
     (run_dir / "config.yaml").write_text(config)
     (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command))
     handler = logging.FileHandler(run_dir / "train.log")
-    logging.getLogger("lama").addHandler(handler)
+    package_logger = logging.getLogger("lama")
+    package_logger.setLevel(logging.INFO)
+    package_logger.addHandler(handler)
     _announce(module, data, trainer, run_dir)
     started = time.monotonic()
     checkpoint = ModelCheckpoint(
@@ -50,7 +57,6 @@ def train(
         auto_insert_metric_name=False,
     )  # fmt: skip
     callbacks = [
-        TQDMProgressBar(),
         MetricsTable(run_dir),
         SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, monitor, monitor_mode),
@@ -64,11 +70,9 @@ def train(
         use_distributed_sampler=False,  # ours shards by itself
     )
     fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    logger.info(
-        "trained %d iterations in %.0f s; result: %s (how to go on: %s)",
-        int(module.iteration), time.monotonic() - started, run_dir / "models", run_dir / "next_steps.txt",
-    )  # fmt: skip
-    logging.getLogger("lama").removeHandler(handler)
+    _summarise(module, data, time.monotonic() - started, run_dir)
+    logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
+    package_logger.removeHandler(handler)
     return run_dir
 
 
@@ -112,6 +116,26 @@ def _announce(module: InpaintingModule, data: InpaintingDataModule, trainer: dic
     logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations or "unlimited", run_dir)
 
 
+def _summarise(module: InpaintingModule, data: InpaintingDataModule, seconds: float, run_dir: Path) -> None:
+    """Write what a person would say of this run to summary.json."""
+    device = module.device.type
+    summary = {
+        "iterations": int(module.iteration),
+        "seconds": round(seconds),
+        "duration": f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours",
+        "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else torch.cuda.get_device_name(),
+        "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
+        "pictures": data.sampler.length,
+        "batch_size": data.batch_size,
+        "losses": list(module.objective.terms),
+        "lama": lama.__version__,
+        "torch": torch.__version__,
+    }
+    with whole(run_dir / "summary.json") as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n")
+    logger.info("trained %s iterations in %s", summary["iterations"], summary["duration"])
+
+
 def next_steps(run_dir: Path, command: str) -> str:
     """The exact commands to go on from this run."""
     return "\n".join(
@@ -132,6 +156,4 @@ def next_steps(run_dir: Path, command: str) -> str:
 
 def command_line(argv: list[str]) -> str:
     """The command that was typed, quoted for a shell."""
-    import shlex
-
     return shlex.join(["python", os.path.relpath(argv[0]), *argv[1:]])

@@ -1,0 +1,42 @@
+# Everything a fresh machine needs is Python >= 3.11 and this file: every target makes .venv where it is missing.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint types bench clean
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+
+$(VENV)/.installed: pyproject.toml .ci/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python >= 3.11 is needed, $(PYTHON) is " + sys.version.split()[0] + "; say make PYTHON=python3.11")'
+	@echo "installing into $(VENV) (a few minutes; about 2 GB)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed ## train a small LaMa on built-in photographs and show what it learnt (runs/demo/report.html)
+	@echo "demo: trains a small LaMa for about 5 minutes on 2 cores, then compares it with classical methods (seconds)."
+	@echo "      result: runs/demo/report.html, a page to open in a browser"
+	@$(BIN)/python bin/train.py -cn demo overwrite=true
+	@$(BIN)/python bin/report.py run=runs/demo
+
+test: $(VENV)/.installed ## the tests, offline, in minutes
+	@$(BIN)/python -m pytest -q -n 2
+
+test-all: $(VENV)/.installed ## the slow proofs as well
+	@$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
+
+lint: $(VENV)/.installed ## ruff: style and likely mistakes
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.installed ## mypy on the package
+	@$(BIN)/mypy lama
+
+bench: $(VENV)/.installed ## speed, as ratios measured in one run
+	@$(BIN)/python bin/bench.py
+
+clean: ## remove the virtual environment and caches, never runs/
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

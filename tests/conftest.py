@@ -1,0 +1,37 @@
+"""Fixtures that several files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import lama.torchvision_ops  # noqa: F401  (before any test imports lightning)
+
+os.environ["LAMA_WEIGHTS"] = "/nonexistent/lama-weights"  # a developer's cache must not change what a test sees
+torch.set_num_threads(1)  # the tests run in parallel processes
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The project's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference data beside the project; tests that need it skip where it is not."""
+    folder = ROOT.parent / "shared"
+    if not (folder / "parity").is_dir():
+        pytest.skip(f"reference data is not there: {folder}")
+    return folder
+
+
+@pytest.fixture
+def tiny_generator():
+    from lama.models import FFCResNetGenerator
+
+    torch.manual_seed(0)
+    return FFCResNetGenerator(ngf=4, n_blocks=1).eval()

@@ -1,0 +1,160 @@
+"""The house rules as tests: who imports whom, how long things may be, names and YAMLs that belong together."""
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted((ROOT / "lama").rglob("*.py"))
+
+# layer: (layers of ours it may import, third-party packages it may import); see docs/architecture.md
+LAWS = {
+    "conventions": (set(), {"torch"}),
+    "interfaces": (set(), {"torch", "numpy"}),
+    "files": (set(), set()),
+    "torchvision_ops": (set(), {"torch"}),
+    "pretrained": ({"files"}, {"torch", "tqdm"}),
+    "config": (set(), {"hydra", "omegaconf"}),
+    "masks": ({"interfaces", "conventions"}, {"numpy", "cv2"}),
+    "models": ({"conventions"}, {"torch"}),
+    "losses": ({"models", "conventions", "interfaces", "pretrained"}, {"torch"}),
+    "data": (
+        {"masks", "conventions", "interfaces", "files", "torchvision_ops"},
+        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage"},
+    ),
+    "evaluation": (
+        {"conventions", "interfaces", "pretrained", "files", "torchvision_ops"},
+        {"torch", "numpy", "scipy", "cv2", "lpips", "pytorch_fid"},
+    ),
+    "checkpoints": ({"models", "files"}, {"torch", "safetensors"}),
+    "inference": (
+        {"models", "checkpoints", "conventions", "interfaces", "files"},
+        {"torch", "numpy", "PIL", "kornia", "tqdm"},
+    ),
+    "training": (
+        {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",
+         "torchvision_ops"},
+        {"torch", "numpy", "PIL", "tqdm", "pytorch_lightning", "matplotlib", "jinja2"},
+    ),
+}  # fmt: skip
+
+
+def imports(path):
+    """(ours, third-party) top-level names that a module imports, at any depth of its code."""
+    ours, others = set(), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "lama":
+                ours.add(parts[1] if len(parts) > 1 else "lama")
+            else:
+                others.add(parts[0])
+    return ours, others
+
+
+def layer_of(path):
+    relative = path.relative_to(ROOT / "lama")
+    return relative.parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_point_inward(path):
+    import sys
+
+    layer = layer_of(path)
+    ours, others = imports(path)
+    others = {name for name in others if name not in sys.stdlib_module_names}
+    if layer == "__init__":
+        assert ours <= {"inference"}
+        assert not others
+        return
+    may_ours, may_others = LAWS[layer]
+    if path.relative_to(ROOT / "lama").as_posix() == "data/datamodule.py":
+        may_others = may_others | {"pytorch_lightning"}
+    assert ours - {layer, "lama", "__version__"} <= may_ours, f"{layer} may not import {ours - may_ours - {layer}}"
+    assert others <= may_others, f"{layer} may not import {others - may_others}"
+
+
+def test_every_layer_has_a_law():
+    assert {layer_of(path) for path in MODULES} == set(LAWS) | {"__init__"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name != "__init__":
+            assert node.end_lineno - node.lineno < 60, f"{node.name} has more than a screen of lines"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bin").glob("*.py")), ids=lambda p: p.name)
+def test_verbs_stay_thin(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 60
+    docstring = ast.get_docstring(ast.parse(text)) or ""
+    assert f"python bin/{path.name}" in docstring, "the docstring holds a command that can be pasted"
+
+
+def public_names():
+    """``lama.<package>.<name>`` of everything in the ``__all__`` of a sub-package."""
+    import importlib
+
+    names = set()
+    for folder in sorted((ROOT / "lama").iterdir()):
+        if (folder / "__init__.py").is_file():
+            module = importlib.import_module(f"lama.{folder.name}")
+            names |= {f"lama.{folder.name}.{name}" for name in module.__all__}
+    return names
+
+
+def yaml_targets():
+    """Every ``_target_`` in configs, with the file it stands in."""
+    found = {}
+
+    def walk(node, path):
+        if isinstance(node, dict):
+            if "_target_" in node:
+                found.setdefault(node["_target_"], path)
+            for value in node.values():
+                walk(value, path)
+        elif isinstance(node, list):
+            for value in node:
+                walk(value, path)
+
+    for path in (ROOT / "configs").rglob("*.yaml"):
+        walk(yaml.safe_load(path.read_text()), path)
+    return found
+
+
+def test_every_target_of_a_yaml_is_a_public_name():
+    ours = {target for target in yaml_targets() if target.startswith("lama.")}
+    assert ours <= public_names()
+
+
+@pytest.mark.parametrize("package", ["losses", "masks", "data"])
+def test_every_public_name_has_a_yaml(package):
+    names = {name for name in public_names() if name.startswith(f"lama.{package}.")}
+    used_in_code = {"lama.data.FrozenPairs", "lama.data.PairFolder"}  # built by the data module from its settings
+    assert names - used_in_code <= set(yaml_targets())
+
+
+def test_every_generator_has_a_yaml_of_its_own():
+    from lama.models import GENERATORS
+
+    used = {
+        yaml.safe_load(path.read_text())["_target_"] for path in (ROOT / "configs/training/generator").glob("*.yaml")
+    }
+    assert used == {f"lama.models.{name}" for name in GENERATORS}
+
+
+def test_no_catch_all_modules():
+    assert not [p for p in MODULES if p.stem in {"utils", "common", "helpers", "misc"}]

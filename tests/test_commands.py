@@ -1,0 +1,173 @@
+"""The commands of bin/, end to end on a tiny model: good input and bad."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lama.checkpoints import save_generator
+from lama.data.evaluation_set import write_pairs
+from lama.interfaces import EvaluationPair
+
+
+def command(root, name, *arguments, cwd=None):
+    """Run ``bin/<name>`` as a user does; returns (exit code, stdout, stderr)."""
+    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
+    environment |= {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(root / "bin" / name), *arguments],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def last_line(text):
+    return text.strip().splitlines()[-1] if text.strip() else ""
+
+
+def a_pair(name, height=40, width=50):
+    rng = np.random.default_rng(0)
+    mask = np.zeros((height, width), bool)
+    mask[10:20, 10:30] = True
+    return EvaluationPair(f"{name}_mask000", rng.integers(0, 256, (height, width, 3), np.uint8), mask)
+
+
+@pytest.fixture
+def model(tmp_path, tiny_generator):
+    save_generator(tmp_path / "model.safetensors", tiny_generator)
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    return write_pairs([a_pair("a"), a_pair("b", 33, 47)], tmp_path / "pairs with (odd) = name")
+
+
+def test_the_readmes_journey_on_a_tiny_network(root, tmp_path):
+    run = tmp_path / "runs" / "tiny"
+    settings = ["-cn", "demo", "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "augment.size=64",
+                "trainer.max_epochs=1", "data.epoch_size=4", "data.batch_size=2", "data.val_per_image=1",
+                "data.num_workers=0", f"run_dir={run}"]  # fmt: skip
+    code, _, errors = command(root, "train.py", *settings, cwd=tmp_path)
+    assert code == 0, errors
+    code, _, errors = command(root, "train.py", *settings, cwd=tmp_path)
+    assert code == 2
+    assert "holds a trained run already" in last_line(errors)
+    code, _, errors = command(root, "report.py", f"run={run}", cwd=tmp_path)
+    assert code == 0, errors
+    methods = json.loads((run / "metrics.json").read_text())["methods"]
+    assert list(methods) == ["LaMa (this run)", "OpenCV Telea", "OpenCV Navier-Stokes", "mean colour"]
+    assert methods["mean colour"]["fid"]["note"].startswith("not available: pt_inception")
+    page = (run / "report.html").read_text()
+    assert "http://" not in page
+    assert "https://" not in page
+    assert page.count("data:image/jpeg") >= 10
+    assert f"run={run}" in page
+    predictions = tmp_path / "predictions"
+    arguments = [f"model.path={run}", f"indir={run}/evaluation_set", f"outdir={predictions}"]
+    code, _, errors = command(root, "predict.py", *arguments, cwd=tmp_path)
+    assert code == 0, errors
+    results = {}
+    for name, what in (("a", f"predictdir={predictions}"), ("b", f"model.path={run}")):
+        arguments = [what, f"indir={run}/evaluation_set", f"outdir={tmp_path / name}"]
+        code, _, errors = command(root, "evaluate.py", *arguments, cwd=tmp_path)
+        assert code == 0, errors
+        results[name] = json.loads((tmp_path / name / "metrics.json").read_text())["overall"]
+    assert results["a"] == results["b"]  # files and model are measured alike
+    for metric, result in methods["LaMa (this run)"].items():
+        assert results["a"][metric]["mean"] == pytest.approx(result["mean"]), metric
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "predictions", "runs"]  # no stray files
+
+
+def test_predict_fills_a_folder_with_an_odd_name(root, tmp_path, model, pairs):
+    out = tmp_path / "results (1)"
+    code, _, errors = command(root, "predict.py", f"model.path={model}", f"'indir={pairs}'", f"'outdir={out}'")
+    if code != 0:  # Hydra's grammar wants the value quoted
+        code, _, errors = command(root, "predict.py", f"model.path={model}", f"indir='{pairs}'", f"outdir='{out}'")
+    assert code == 0, errors
+    for name, size in (("a_mask000.png", (50, 40)), ("b_mask000.png", (47, 33))):
+        assert Image.open(out / name).size == size
+
+
+def test_predict_fills_one_picture(root, tmp_path, model, pairs):
+    image, mask = pairs / "a.png", pairs / "a_mask000.png"
+    out = tmp_path / "deep" / "b.png"
+    arguments = [f"model.path={model}", f"image='{image}'", f"mask='{mask}'", f"out={out}"]
+    code, _, errors = command(root, "predict.py", *arguments)
+    assert code == 0, errors
+    truth, result, hole = (np.asarray(Image.open(p)) for p in (image, out, mask))
+    assert (truth[hole == 0] == result[hole == 0]).all()
+    assert (truth[hole > 0] != result[hole > 0]).any()
+
+
+def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
+    folder = write_pairs([a_pair("good"), a_pair("small"), a_pair("broken")], tmp_path / "in")
+    Image.new("L", (7, 7), 255).save(folder / "small_mask000.png")
+    (folder / "broken.png").write_bytes((folder / "broken.png").read_bytes()[:500])
+    Image.new("L", (50, 40), 255).save(folder / "alone_mask000.png")
+    out = tmp_path / "out"
+    code, _, errors = command(root, "predict.py", f"model.path={model}", f"indir={folder}", f"outdir={out}")
+    assert code == 2
+    assert [path.name for path in out.iterdir()] == ["good_mask000.png"]
+    lines = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 3
+    for part in ("mask is 7 x 7, but its picture small.png is 50 x 40", "broken.png: not a readable picture",
+                 "alone_mask000.png: mask without a picture"):  # fmt: skip
+        assert any(part in line for line in lines), part
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("predict.py", ["model.path=nowhere", "indir=.", "outdir=out"], "model.path=nowhere: no model there"),
+        ("predict.py", ["model.path={model}", "indir=nowhere", "outdir=out"], "nowhere: no such folder"),
+        ("predict.py", ["model.path={model}", "indir=empty", "outdir=out"], "empty: expected pictures"),
+        ("predict.py", ["model.path={model}", "outdir=out"], "expected indir= and outdir=, or image=, mask= and out="),
+        ("predict.py", ["indir=empty", "outdir=out"], "model.path: a value is required"),
+        ("predict.py", ["model.path={model}", "indirr=a"], "indirr: unknown config key; did you mean indir?"),
+        ("evaluate.py", ["indir=pairs", "predictdir=empty", "outdir=out"], "empty: expected pictures"),
+        ("evaluate.py", ["indir=pairs", "predictdir=other", "outdir=out"], "1 of 1 predictions are missing"),
+        ("evaluate.py", ["indir=pairs", "outdir=out"], "expected either predictdir=FOLDER or model.path=MODEL"),
+        ("evaluate.py", ["indir=pairs", "model.path={model}", "outdir=out", "metrics=[psnrr]"], "unknown 'psnrr'"),
+        ("report.py", ["run=nowhere"], "nowhere/config.yaml: no such file"),
+        ("train.py", ["-cn", "lama-fourier"], "weights.ade20k_encoder"),
+        ("train.py", ["data=folder", "data.path=empty"], "empty: expected pictures"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(root, tmp_path, model, name, arguments, expected):
+    (tmp_path / "empty").mkdir()
+    write_pairs([a_pair("a")], tmp_path / "pairs")
+    write_pairs([a_pair("other")], tmp_path / "other")
+    before = sorted(tmp_path.rglob("*"))
+    arguments = [argument.format(model=model) for argument in arguments]
+    code, _, errors = command(root, name, *arguments, cwd=tmp_path)
+    assert code == 2, errors
+    assert last_line(errors).startswith("error: ")
+    assert expected in last_line(errors)
+    assert "Traceback" not in errors
+    assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
+
+
+def test_an_unreadable_training_picture_is_named(root, tmp_path):
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (80, 80, 3), np.uint8)).save(
+            tmp_path / f"photos/{i}.png"
+        )
+    (tmp_path / "photos/1.png").write_bytes(b"no picture")
+    arguments = ["data=folder", "data.path=photos", "data.batch_size=2", "data.num_workers=1", "augment.size=64",
+                 "generator.ngf=4", "generator.n_blocks=1", "data.epoch_size=4", "trainer.max_epochs=1"]  # fmt: skip
+    code, _, errors = command(root, "train.py", *arguments, cwd=tmp_path)
+    assert code == 2, errors
+    assert "1.png: not a readable picture" in last_line(errors)
+
+
+def test_importing_torchvision_beside_another_build_of_torch_works():
+    code = "import lama.torchvision_ops, torchvision, lpips, pytorch_lightning"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert torch.__version__

@@ -1,0 +1,206 @@
+"""Equality with the official implementation, on numbers computed with it (../shared/parity; skipped without)."""
+
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from formula import fill, formula_image, formula_mask
+
+from lama.conventions import generator_input
+from lama.evaluation import Evaluator
+from lama.interfaces import StepContext
+from lama.losses import (
+    FeatureMatchingLoss,
+    HRFPerceptualLoss,
+    MaskedL1Loss,
+    NonSaturatingAdversarialLoss,
+    Objective,
+    VGGPerceptualLoss,
+)
+from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder, VGG19Features
+from lama.training import InpaintingModule
+
+
+@pytest.fixture(scope="module")
+def parity(shared):
+    return shared / "parity"
+
+
+def formula_generator(case):
+    network = FFCResNetGenerator(ngf=case["ngf"], n_blocks=case["n_blocks"], ratio=case["ratio"])
+    return fill(network, case["seed"], case["gain"])
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    [
+        ("ffc_small", 1e-5),
+        ("ffc_ratio50", 1e-5),
+        ("lama_fourier", 2e-4),
+        pytest.param("big_lama", 2e-4, marks=pytest.mark.slow),
+    ],
+)
+def test_generator_output_in_eval_mode(parity, name, tolerance):
+    case = json.loads((parity / "cases.json").read_text())[name]
+    network = formula_generator(case).eval()
+    with np.load(parity / "generators.npz") as expected, torch.no_grad():
+        for i, (batch, height, width) in enumerate(case["sizes"]):
+            image, mask = formula_image(1 + i, batch, 3, height, width), formula_mask(1 + i, batch, height, width)
+            output = network(generator_input(image, mask))
+            np.testing.assert_allclose(output, expected[f"{name}/eval{i}"], atol=tolerance, rtol=0)
+
+
+def test_generator_gradients_and_batch_statistics_in_train_mode(parity):
+    case = json.loads((parity / "cases.json").read_text())["ffc_small"]
+    network = formula_generator(case).train()
+    batch, height, width = case["sizes"][0]
+    output = network(generator_input(formula_image(9, batch, 3, height, width), formula_mask(9, batch, height, width)))
+    with np.load(parity / "generators.npz") as expected:
+        np.testing.assert_allclose(output.detach(), expected["ffc_small/train_out"], atol=1e-5, rtol=0)
+    (output * formula_image(10, *output.shape)).sum().backward()
+    norms = {name: p.grad.norm().item() for name, p in network.named_parameters()}
+    assert norms.keys() == case["grad_norms"].keys()
+    for name, expected_norm in case["grad_norms"].items():
+        # biases before a BatchNorm have no gradient but rounding
+        assert norms[name] == pytest.approx(expected_norm, rel=1e-3, abs=1e-2), name
+    state = network.state_dict()
+    for name, total in case["bn_after"].items():
+        assert state[name].sum().item() == pytest.approx(total, rel=1e-4, abs=1e-4), name
+
+
+@pytest.mark.parametrize("name", ["small", "full"])
+def test_discriminator_logits_and_features(parity, name):
+    case = json.loads((parity / "cases.json").read_text())["discriminator"][name]
+    network = fill(PatchDiscriminator(ndf=case["ndf"], n_layers=case["n_layers"]), case["seed"], case["gain"]).eval()
+    batch, height, width = case["size"]
+    with np.load(parity / "discriminator.npz") as expected, torch.no_grad():
+        logits, features = network(formula_image(case["image_seed"], batch, 3, height, width))
+        np.testing.assert_allclose(logits, expected[f"{name}/logits"], atol=1e-5, rtol=0)
+        assert [f.mean().item() for f in features] == pytest.approx(case["feat_means"], abs=1e-5)
+        for i, feature in enumerate(features if name == "small" else []):
+            np.testing.assert_allclose(feature, expected[f"{name}/feat{i}"], atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def losses(parity):
+    return json.loads((parity / "losses.json").read_text())
+
+
+@pytest.fixture
+def step():
+    """A step's context on formula inputs, and the discriminator behind it, in train mode as in a training."""
+    discriminator = fill(PatchDiscriminator(ndf=8)).train()
+    image = formula_image(4, 3, 3, 64, 64).requires_grad_()
+    fake = formula_image(5, 3, 3, 64, 64)
+    real_logits, real_features = discriminator(image)
+    fake_logits, fake_features = discriminator(fake)
+    mask = formula_mask(4, 3, 64, 64)
+    return StepContext(image, mask, fake, real_logits, fake_logits, real_features, fake_features), discriminator
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_adversarial_losses_and_gradients(losses, step, index):
+    expected = losses["adversarial"][index]
+    flags = {"mask_as_fake_target": False} | expected["flags"]
+    del flags["allow_scale_mask"]  # ours always brings the mask to the grid of the logits
+    term, (context, discriminator) = NonSaturatingAdversarialLoss(**flags), step
+    loss, logs = term.discriminator_loss(context)
+    assert loss.item() == pytest.approx(expected["disc_loss"], rel=1e-4)
+    assert term(context).item() == pytest.approx(expected["gen_loss"], rel=1e-4)
+    for name, value in expected["metrics"].items():
+        assert logs[name.removeprefix("discr_")].item() == pytest.approx(value, rel=1e-4), name
+    loss.backward()
+    norm = torch.stack([p.grad.norm() for p in discriminator.parameters()]).norm()
+    assert norm.item() == pytest.approx(expected["disc_grad_norm"], rel=1e-4)
+
+
+def test_feature_matching(losses):
+    # these two numbers were made with the discriminator in eval mode
+    discriminator = fill(PatchDiscriminator(ndf=8)).eval()
+    image, fake, mask = formula_image(4, 3, 3, 64, 64), formula_image(5, 3, 3, 64, 64), formula_mask(4, 3, 64, 64)
+    context = StepContext(image, mask, fake, *_pairwise(discriminator(image), discriminator(fake)))
+    expected = losses["feature_matching"]
+    assert FeatureMatchingLoss(weight=1)(context).item() == pytest.approx(expected["plain"], rel=1e-4)
+    masked = FeatureMatchingLoss(weight=1, known_only=True)(context).item()
+    assert masked == pytest.approx(expected["masked"], rel=1e-4)
+
+
+def _pairwise(real, fake):
+    return real[0], fake[0], real[1], fake[1]
+
+
+def test_l1(losses, step):
+    for name, expected in losses["l1"].items():
+        known, missing = map(float, name.split("_"))
+        assert MaskedL1Loss(known, missing)(step[0]).item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("batch_statistics", "key"), [(False, "eval_mode"), (True, "batch_stat_mode")])
+def test_hrf_perceptual(losses, step, batch_statistics, key):
+    context = step[0]
+    context.predicted = context.predicted.requires_grad_()
+    encoder = fill(SegmentationEncoder())
+    term = HRFPerceptualLoss(30, batch_statistics=batch_statistics, encoder=encoder).train()
+    loss = term(context)
+    assert loss.item() == pytest.approx(losses["hrf_pl"][key], rel=1e-4)
+    if not batch_statistics:
+        (gradient,) = torch.autograd.grad(loss, context.predicted)
+        assert gradient.norm().item() == pytest.approx(losses["hrf_pl"]["grad_norm_wrt_prediction"], rel=1e-4)
+        assert [list(f.shape) for f in term.encode(context.image)] == losses["hrf_pl"]["feature_shapes"]
+
+
+def test_vgg_perceptual(losses, step):
+    context, term = step[0], VGGPerceptualLoss(1, encoder=fill(VGG19Features()))
+    whole = term.per_image(context.predicted, context.image)
+    assert whole.tolist() == pytest.approx(losses["vgg_pl"]["no_mask"], rel=1e-4)
+    known = term.per_image(context.predicted, context.image, context.mask)
+    assert known.tolist() == pytest.approx(losses["vgg_pl"]["masked"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("file", "network", "prefix"),
+    [
+        ("keys_lama_fourier_generator.txt", FFCResNetGenerator, ""),
+        ("keys_discriminator.txt", PatchDiscriminator, ""),
+        ("../parity/ade20k_encoder_keys.txt", SegmentationEncoder, ""),
+    ],
+)
+def test_state_dict_keys_and_shapes(shared, file, network, prefix):
+    lines = (shared / "reference" / file).read_text().splitlines()
+    expected = {key: shape for key, _, shape in (line.partition(" ") for line in lines if line.strip())}
+    state = network().state_dict()
+    assert {key: str(tuple(value.shape)) for key, value in state.items()} == expected
+
+
+# Biases in front of a BatchNorm have no gradient but rounding, which Adam turns into steps of full size; the means that
+# take them up follow. No two machines agree on these.
+ROUNDING_ONLY = {f"model.{i}.bias" for i in (8, 11, 14)} | {f"model.{i}.running_mean" for i in (9, 12, 15)}
+
+
+@pytest.mark.parametrize("variant", ["no_perceptual", "hrf_eval_bn"])
+def test_four_training_steps_of_the_official_recipe(parity, variant):
+    expected = json.loads((parity / "training_steps.json").read_text())[variant]
+    names = {"l1": MaskedL1Loss(10, 0), "adv": NonSaturatingAdversarialLoss(), "fm": FeatureMatchingLoss()}
+    if variant == "hrf_eval_bn":
+        names["resnet_pl"] = HRFPerceptualLoss(30, encoder=fill(SegmentationEncoder()))
+    module = InpaintingModule(
+        fill(FFCResNetGenerator(ngf=8, n_blocks=2), gain=1.2),
+        fill(PatchDiscriminator(ndf=8)),
+        Objective(**names),
+        Evaluator([]),
+        {"generator": partial(torch.optim.Adam, lr=1e-3), "discriminator": partial(torch.optim.Adam, lr=1e-4)},
+    ).train()
+    optimizers, _ = module.configure_optimizers()
+    for i, step_losses in enumerate(expected["steps"]):
+        batch = {"image": formula_image(20 + i, 3, 3, 64, 64), "mask": formula_mask(20 + i, 3, 64, 64)}
+        logs = module.step(batch, *optimizers)
+        for name, value in step_losses.items():
+            ours = name.removeprefix("train_").replace("adv_discr", "discr").replace("discr_adv", "discr_total")
+            assert logs[ours].item() == pytest.approx(value, rel=1e-4 if i == 0 else 1e-2), (i, name)
+    for network, key in ((module.generator, "gen_param_norms"), (module.discriminator, "disc_param_norms")):
+        state = network.state_dict()
+        for name, norm in expected[key].items():
+            tolerance = 1e-2 if name in ROUNDING_ONLY else 1e-3
+            assert state[name].double().norm().item() == pytest.approx(norm, rel=tolerance), name

@@ -1,0 +1,229 @@
+"""Third-party weights: an explicit path, then the cache, then a verified download, then a message that helps."""
+
+import hashlib
+import io
+import pickle
+import urllib.error
+
+import pytest
+import torch
+
+from lama import pretrained
+from lama.pretrained import WEIGHT_FILES, MissingWeightsError, WeightFile
+
+CONTENT = b"the released weights" * 1000
+TOY = WeightFile(
+    "toy/net.pth", "https://example.invalid/releases/net.pth", hashlib.sha256(CONTENT).hexdigest(), "toy=off"
+)
+
+
+class Response(io.BytesIO):
+    def __init__(self, content):
+        super().__init__(content)
+        self.headers = {"Content-Length": str(len(content))}
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path / "cache"))
+    monkeypatch.setitem(pretrained.WEIGHT_FILES, "toy", TOY)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No network; gives the list of addresses that were asked for."""
+    asked = []
+
+    def urlopen(url, *_, **__):
+        asked.append(url)
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("lama.pretrained.urllib.request.urlopen", urlopen)
+    return asked
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """A network that answers every address with these bytes."""
+
+    def answer(content):
+        monkeypatch.setattr("lama.pretrained.urllib.request.urlopen", lambda *_, **__: Response(content))
+
+    return answer
+
+
+def place(path, content=b""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_an_explicit_path_wins_over_the_cache(cache, offline, tmp_path):
+    place(cache / TOY.filename)
+    mine = place(tmp_path / "mine.pth")
+    assert pretrained.require("toy", str(mine)) == mine
+    assert offline == []
+
+
+def test_the_cache_wins_over_the_network(cache, offline):
+    cached = place(cache / TOY.filename)
+    assert pretrained.require("toy") == cached
+    assert offline == []
+
+
+def test_the_cache_may_be_flat(cache, offline):
+    cached = place(cache / "net.pth")
+    assert pretrained.require("toy") == cached
+
+
+def test_what_is_on_no_disk_is_not_found(cache):
+    assert pretrained.find("toy") is None
+
+
+def test_an_explicit_path_that_is_missing_is_an_error_even_where_the_cache_has_the_file(cache, tmp_path):
+    place(cache / TOY.filename)
+    with pytest.raises(FileNotFoundError) as caught:
+        pretrained.require("toy", str(tmp_path / "typo.pth"))
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in (str(tmp_path / "typo.pth"), TOY.filename, TOY.url))
+    assert not isinstance(caught.value, MissingWeightsError)  # a typo is never "not available"
+
+
+def test_a_download_is_kept_in_the_cache(cache, serve):
+    serve(CONTENT)
+    file = pretrained.require("toy")
+    assert file == cache / TOY.filename
+    assert file.read_bytes() == CONTENT
+    assert [path for path in cache.rglob("*") if path.is_file()] == [file]
+
+
+def test_a_download_happens_once(cache, serve):
+    serve(CONTENT)
+    first = pretrained.require("toy")
+    serve(b"something else")
+    assert pretrained.require("toy").read_bytes() == first.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("content", [b"an error page", CONTENT[:-1], b""])
+def test_a_download_with_another_sha256_is_refused_and_not_kept(cache, serve, content):
+    serve(content)
+    with pytest.raises(MissingWeightsError, match=f"sha256 is {hashlib.sha256(content).hexdigest()}"):
+        pretrained.require("toy")
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_a_connection_that_breaks_leaves_no_file(cache, monkeypatch):
+    class Broken(Response):
+        def read(self, *_):
+            if self.tell():
+                raise ConnectionResetError("connection reset")
+            return super().read(100)
+
+    monkeypatch.setattr("lama.pretrained.urllib.request.urlopen", lambda *_, **__: Broken(CONTENT))
+    with pytest.raises(MissingWeightsError, match="connection reset"):
+        pretrained.require("toy")
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+
+
+def test_downloading_can_be_forbidden(cache, offline):
+    with pytest.raises(MissingWeightsError):
+        pretrained.require("toy", download=False)
+    assert offline == []
+
+
+def test_weights_without_a_published_sha256_are_never_downloaded(cache, offline):
+    with pytest.raises(MissingWeightsError, match="not downloaded"):
+        pretrained.require("ade20k_encoder")
+    assert offline == []
+
+
+@pytest.mark.parametrize("name", WEIGHT_FILES)
+def test_the_message_names_file_folder_address_sha256_and_the_way_to_do_without(cache, offline, name):
+    spec = WEIGHT_FILES[name]
+    with pytest.raises(MissingWeightsError) as caught:
+        pretrained.require(name)
+    message = str(caught.value)
+    assert "\n" not in message
+    sha256 = spec.sha256 or "sha256 not published"
+    for part in (spec.filename, str(cache), spec.url, sha256, spec.without, f"weights.{name}="):
+        assert part in message
+
+
+def test_the_error_carries_the_name_of_the_missing_file(cache, offline):
+    with pytest.raises(MissingWeightsError) as caught:
+        pretrained.require("toy")
+    assert caught.value.missing_file == "net.pth"
+
+
+def network():
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+
+
+@pytest.fixture
+def released(tmp_path):
+    """A file with the weights of ``network`` and its state dict, as a function of what to change in it."""
+
+    def save(changes=(), without=()):
+        state = {key: torch.full_like(value, 2) for key, value in network().state_dict().items()} | dict(changes)
+        torch.save({key: value for key, value in state.items() if key not in without}, tmp_path / "released.pth")
+        return str(tmp_path / "released.pth")
+
+    return save
+
+
+def test_weights_are_loaded_into_the_network(cache, released):
+    loaded = pretrained.load_into(network(), "toy", released())
+    assert all(value.eq(2).all() for value in loaded.state_dict().values())
+
+
+def test_parts_of_the_file_that_the_network_does_not_have_are_left_out(cache, released):
+    loaded = pretrained.load_into(network(), "toy", released({"classifier.weight": torch.zeros(5)}))
+    assert loaded[0].weight.eq(2).all()
+
+
+def test_old_files_without_a_count_of_batches_are_accepted(cache, released):
+    loaded = pretrained.load_into(network(), "toy", released(without=["1.num_batches_tracked"]))
+    assert loaded[1].running_mean.eq(2).all()
+
+
+@pytest.mark.parametrize("change", [{"without": ["0.bias"]}, {"changes": {"0.bias": torch.zeros(5)}}])
+def test_a_file_for_another_network_is_refused(cache, released, change):
+    file = released(**change)
+    with pytest.raises(ValueError, match=r"0\.bias") as caught:
+        pretrained.load_into(network(), "toy", file)
+    assert file in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04" + bytes(50)])
+def test_a_damaged_file_of_weights_is_named_in_one_line(tmp_path, content):
+    file = place(tmp_path / "weights.pth", content)
+    with pytest.raises(ValueError, match="not a readable file of weights") as caught:
+        pretrained.read_state_dict(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(2)])
+def test_a_file_that_holds_no_state_dict_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="expected a state dict"):
+        pretrained.read_state_dict(tmp_path / "weights.pth")
+
+
+class Evil:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return open, (str(self.trace), "w")
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
+def test_nothing_in_a_file_of_weights_is_executed(tmp_path, save):
+    save({"x": Evil(tmp_path / "executed")}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="not a readable file of weights"):
+        pretrained.read_state_dict(tmp_path / "weights.pth")
+    assert not (tmp_path / "executed").exists()

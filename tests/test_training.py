@@ -1,0 +1,221 @@
+"""The training step, and what a run leaves in its folder."""
+
+import copy
+import json
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from pytorch_lightning import Trainer
+
+from lama.checkpoints import load_generator
+from lama.data import BuiltinPhotos, Distortions, InpaintingDataModule
+from lama.evaluation import Evaluator
+from lama.losses import FeatureMatchingLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
+from lama.masks import Boxes
+from lama.models import FFCResNetGenerator, PatchDiscriminator
+from lama.training import InpaintingModule, train
+from lama.training.callbacks import read_metrics
+
+BOXES = Boxes(margin=2, min_size=8, max_size=16, min_times=1, max_times=2)
+
+
+def make_module(**recipe):
+    torch.manual_seed(0)
+    objective = Objective(
+        l1=MaskedL1Loss(), adversarial=NonSaturatingAdversarialLoss(), feature_matching=FeatureMatchingLoss()
+    )
+    optimizers = {"generator": partial(torch.optim.Adam, lr=1e-3), "discriminator": partial(torch.optim.Adam, lr=1e-4)}
+    evaluator = Evaluator(["psnr_hole", "ssim"])
+    generator, discriminator = FFCResNetGenerator(ngf=4, n_blocks=1), PatchDiscriminator(ndf=4, n_layers=2)
+    return InpaintingModule(generator, discriminator, objective, evaluator, optimizers, **recipe)
+
+
+def make_data(**settings):
+    settings = {"epoch_size": 4, "batch_size": 2, "val_path": "held_out", "val_size": 32, "num_workers": 0} | settings
+    return InpaintingDataModule(BuiltinPhotos, "train", BOXES, Distortions(32), BOXES, **settings)
+
+
+TRAINER = {"accelerator": "cpu", "max_epochs": 1, "num_sanity_val_steps": 0, "log_every_n_steps": 1,
+           "enable_progress_bar": False, "enable_model_summary": False}  # fmt: skip
+
+
+def run_into(folder, module=None, **settings):
+    trainer = TRAINER | settings.pop("trainer", {})
+    return train(
+        module or make_module(), make_data(), trainer, folder, "config: here\n", "python bin/train.py", **settings
+    )
+
+
+def fit(module, batches):
+    """Train on given batches, without a run folder."""
+    loader = torch.utils.data.DataLoader(batches, batch_size=None)
+    Trainer(**TRAINER, logger=False, enable_checkpointing=False).fit(module, loader)
+    return module
+
+
+def a_batch(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[:, :, 8:20, 8:20] = 1
+    return {"image": torch.rand(2, 3, 32, 32, generator=generator), "mask": mask}
+
+
+def norms(network):
+    return {name: p.detach().norm().item() for name, p in network.state_dict().items() if p.is_floating_point()}
+
+
+def test_two_optimisers_step_once_per_batch_each():
+    module = make_module()
+    before = copy.deepcopy(module.state_dict())
+    fit(module, [a_batch()])
+    changed = {k.split(".")[0] for k, v in module.state_dict().items() if not torch.equal(v, before[k])}
+    assert {"generator", "discriminator"} <= changed
+    assert int(module.iteration) == 1
+    counts = [{int(s["step"]) for s in o.state.values()} for o in module.trainer.optimizers]
+    assert counts == [{1}, {1}]
+
+
+@pytest.mark.parametrize(("second", "forwards"), [(True, 2), (False, 1)])
+def test_second_generator_forward_updates_batchnorm_again(second, forwards):
+    module = fit(make_module(second_generator_forward=second), [a_batch()])
+    assert int(module.generator.model[1].bn_l.num_batches_tracked) == forwards
+
+
+def test_gradients_of_each_optimiser_are_clipped():
+    module = make_module(clip_norm=1e-3)
+    seen = []
+    step = torch.optim.Adam.step
+
+    def spy(self, *args, **kwargs):
+        gradients = [p.grad.norm() for group in self.param_groups for p in group["params"] if p.grad is not None]
+        seen.append(torch.stack(gradients).norm().item())
+        return step(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", spy)
+        fit(module, [a_batch()])
+    assert seen == pytest.approx([1e-3, 1e-3], rel=1e-3)
+
+
+def test_the_discriminators_step_leaves_no_gradient_in_the_generator():
+    module = fit(make_module(), [a_batch()])
+    generator_gradients = [p.grad.clone() for p in module.generator.parameters()]
+    module.configure_optimizers()
+    image = a_batch()["image"].requires_grad_()
+    module.discriminator(image)[0].sum().backward()
+    assert all(torch.equal(a, p.grad) for a, p in zip(generator_gradients, module.generator.parameters(), strict=True))
+
+
+def test_ema_is_the_decayed_average_of_weights_and_buffers():
+    decay, module = 0.5, make_module(ema_decay=0.5)
+    history = []
+    update = module.average.update_parameters
+
+    def spy(network):
+        history.append(copy.deepcopy(network.state_dict()))
+        update(network)
+
+    module.average.update_parameters = spy
+    fit(module, [a_batch(i) for i in range(3)])
+    key = "model.1.ffc.convl2l.weight"
+    expected = history[0][key]
+    for state in history[1:]:
+        expected = decay * expected + (1 - decay) * state[key]
+    torch.testing.assert_close(module.inference_generator.state_dict()[key], expected)
+    buffer = "model.1.bn_l.running_mean"
+    assert not torch.equal(module.inference_generator.state_dict()[buffer], module.generator.state_dict()[buffer])
+
+
+def test_without_ema_the_generator_itself_is_used():
+    module = make_module()
+    assert module.inference_generator is module.generator
+
+
+def test_ema_decay_out_of_range_is_an_error():
+    with pytest.raises(ValueError, match=r"ema_decay: expected a number between 0 and 1, or null, got 2"):
+        make_module(ema_decay=2)
+
+
+def test_training_is_reproducible():
+    a, b = (fit(make_module(), [a_batch(i) for i in range(2)]) for _ in range(2))
+    assert norms(a.generator) == norms(b.generator)
+
+
+def test_a_run_folder_holds_what_it_promises(tmp_path):
+    run = run_into(tmp_path / "run")
+    for name in ("config.yaml", "metrics.csv", "curves.png", "next_steps.txt", "summary.json", "train.log",
+                 "models/best.safetensors", "models/last.safetensors", "checkpoints/last.ckpt"):  # fmt: skip
+        assert (run / name).stat().st_size > 0, name
+    assert list((run / "samples").glob("*.png"))
+    assert list((run / "tensorboard").glob("events.*"))
+    assert json.loads((run / "summary.json").read_text())["iterations"] == 2
+
+
+def test_metrics_hold_training_and_validation_series(tmp_path):
+    series = read_metrics(run_into(tmp_path / "run", trainer={"max_epochs": 5}) / "metrics.csv")
+    assert {"train_gen_l1", "train_gen_adversarial", "train_discr_real_gp", "val_psnr_hole", "val_ssim"} <= set(series)
+    assert series["val_ssim"][0] == [2, 4, 6, 8, 10]
+    assert series["train_gen_l1"][0] == [10]
+
+
+def test_exported_weights_are_those_that_were_validated(tmp_path):
+    module = make_module(ema_decay=0.9)
+    run = run_into(tmp_path / "run", module)
+    exported = load_generator(run / "models" / "last.safetensors")
+    for key, value in module.inference_generator.state_dict().items():
+        assert torch.equal(exported.state_dict()[key], value), key
+
+
+def test_checkpoints_hold_no_evaluator_and_no_frozen_network(tmp_path):
+    run = run_into(tmp_path / "run")
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    assert {key.split(".")[0] for key in state} == {"generator", "discriminator", "iteration"}
+
+
+def test_a_resumed_run_continues_its_iterations_and_order(tmp_path):
+    whole = make_module(ema_decay=0.9)
+    run_into(tmp_path / "whole", whole, trainer={"max_epochs": 2})
+    run_into(tmp_path / "parts", make_module(ema_decay=0.9))
+    resumed = make_module(ema_decay=0.9)
+    last = str(tmp_path / "parts/checkpoints/last.ckpt")
+    run_into(tmp_path / "parts", resumed, trainer={"max_epochs": 2}, resume=last)
+    assert int(resumed.iteration) == 4
+    for (key, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), key
+    assert read_metrics(tmp_path / "parts/metrics.csv")["val_ssim"][0] == [2, 4]
+
+
+def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
+    run_into(tmp_path / "run")
+    with pytest.raises(FileExistsError, match=r"holds a trained run already; .*overwrite=true"):
+        run_into(tmp_path / "run")
+    run_into(tmp_path / "run", overwrite=True)
+    assert read_metrics(tmp_path / "run/metrics.csv")["val_ssim"][0] == [2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"resume": "nowhere.ckpt"}, FileNotFoundError, r"resume=nowhere\.ckpt: no such checkpoint"),
+        ({"monitor": "val_fid"}, ValueError, "monitor=val_fid: not measured in this run; measured are val_psnr_hole"),
+        ({"monitor_mode": "up"}, ValueError, "monitor_mode=up: expected min or max"),
+    ],
+)
+def test_a_run_refuses_before_it_starts_and_writes_nothing(tmp_path, settings, error, message):
+    with pytest.raises(error, match=message):
+        run_into(tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_validation_pictures_of_any_size_are_padded_and_cropped():
+    module = make_module().eval()
+    image, mask = torch.rand(1, 3, 61, 83), torch.zeros(1, 1, 61, 83)
+    mask[..., 10:20, 10:20] = 1
+    with torch.no_grad():
+        predicted, completed = module.complete(image, mask)
+    assert predicted.shape == image.shape
+    known = mask.expand_as(image) == 0
+    assert torch.equal(completed[known], image[known])
+    assert not np.allclose(completed.numpy(), image.numpy())
