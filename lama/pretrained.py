@@ -42,6 +42,12 @@ WEIGHT_FILES: Mapping[str, WeightFile] = {
         "",
         "losses=no_perceptual",
     ),
+    "resnet50_imagenet": WeightFile(
+        "resnet50-imagenet.pth",
+        "http://sceneparsing.csail.mit.edu/model/pretrained_resnet/resnet50-imagenet.pth",
+        "",
+        "losses=no_perceptual",
+    ),
     "fid_inception": WeightFile(
         "pt_inception-2015-12-05-6726825d.pth",
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",

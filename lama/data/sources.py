@@ -37,9 +37,10 @@ class ImageFolder:
 
 SPLITS = {
     "train": (
-        "astronaut", "brick", "camera", "coffee", "coins", "grass", "gravel", "motorcycle_left", "motorcycle_right",
+        "astronaut", "brick", "camera", "coins", "grass", "gravel", "hubble_deep_field", "immunohistochemistry",
+        "motorcycle_left", "motorcycle_right", "rocket",
     ),
-    "held_out": ("chelsea", "rocket"),
+    "held_out": ("chelsea", "coffee", "retina"),
 }  # fmt: skip
 
 

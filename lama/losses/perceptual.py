@@ -3,7 +3,7 @@
 Both take RGB in [0, 1] and normalise it by the ImageNet mean and deviation.
 """
 
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +16,10 @@ from lama.models import SegmentationEncoder, VGG19Features
 
 
 class _FrozenEncoderLoss(nn.Module):
-    """A frozen encoder with ImageNet normalisation. Sub-classes say which file its weights come from."""
+    """A frozen encoder with ImageNet normalisation."""
 
     mean: Tensor
     std: Tensor
-    weight_file: str  # name in lama.pretrained
 
     def __init__(self, encoder: nn.Module, weight: float) -> None:
         super().__init__()
@@ -28,11 +27,6 @@ class _FrozenEncoderLoss(nn.Module):
         self.encoder = Frozen(encoder)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
-
-    @classmethod
-    def preflight(cls, weights: str | None = None, **_: Any) -> None:
-        """Raise FileNotFoundError where the pretrained file is not on this machine."""
-        pretrained.require(cls.weight_file, weights)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         return self.encoder((image - self.mean) / self.std)
@@ -45,20 +39,26 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
     is 120 in the paper's formula.
     """
 
-    weight_file = "ade20k_encoder"
+    FILES: ClassVar = {"ade20k": "ade20k_encoder", "imagenet": "resnet50_imagenet"}  # names in lama.pretrained
 
     def __init__(
         self,
         weight: float = 30.0,
-        weights: str | None = None,  # path of encoder_epoch_20.pth; None = look in the cache
+        weights: str | None = None,  # path of the encoder's file; None = look in the cache
+        trained_on: Literal["ade20k", "imagenet"] = "ade20k",  # to segment, as in the paper, or to classify (table 3)
         batch_statistics: bool = False,  # True: BatchNorm uses (and updates) the statistics of the batch in training,
         # which is what Lightning 1.2 made of the official code; False: frozen, as intended
         encoder: nn.Module | None = None,  # None = the pretrained SegmentationEncoder
     ) -> None:
         if encoder is None:
-            encoder = pretrained.load_into(SegmentationEncoder(), self.weight_file, weights)
+            encoder = pretrained.load_into(SegmentationEncoder(), self.FILES[trained_on], weights)
         super().__init__(encoder, weight)
         self.batch_statistics = batch_statistics
+
+    @classmethod
+    def preflight(cls, weights: str | None = None, trained_on: str = "ade20k", **_: Any) -> None:
+        """Raise FileNotFoundError where the encoder's file is not on this machine and cannot be had."""
+        pretrained.require(cls.FILES[trained_on], weights)
 
     def train(self, mode: bool = True) -> "HRFPerceptualLoss":
         self.encoder.network.train(mode and self.batch_statistics)
@@ -77,8 +77,6 @@ class VGGPerceptualLoss(_FrozenEncoderLoss):
     (feature error times 1 - mask) are what the official ablation did (table 3).
     """
 
-    weight_file = "vgg19"
-
     def __init__(
         self,
         weight: float = 0.03,
@@ -86,8 +84,13 @@ class VGGPerceptualLoss(_FrozenEncoderLoss):
         encoder: nn.Module | None = None,  # None = the pretrained VGG19Features
     ) -> None:
         if encoder is None:
-            encoder = pretrained.load_into(VGG19Features(), self.weight_file, weights)
+            encoder = pretrained.load_into(VGG19Features(), "vgg19", weights)
         super().__init__(encoder, weight)
+
+    @classmethod
+    def preflight(cls, weights: str | None = None, **_: Any) -> None:
+        """Raise FileNotFoundError where the file of VGG19 is not on this machine and cannot be had."""
+        pretrained.require("vgg19", weights)
 
     def forward(self, context: StepContext) -> Tensor:
         return self.weight * self.per_image(context.predicted, context.image, context.mask).sum()

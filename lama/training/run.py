@@ -45,7 +45,7 @@ def train(
     if overwrite and resume is None:
         _remove_previous(run_dir)
     (run_dir / "config.yaml").write_text(config)
-    (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command))
+    (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, trainer["max_epochs"]))
     handler = logging.FileHandler(run_dir / "train.log")
     package_logger = logging.getLogger("lama")
     package_logger.setLevel(logging.INFO)
@@ -123,7 +123,7 @@ def _summarise(module: InpaintingModule, data: InpaintingDataModule, seconds: fl
         "iterations": int(module.iteration),
         "seconds": round(seconds),
         "duration": f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours",
-        "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else torch.cuda.get_device_name(),
+        "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else _gpu(device),
         "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
         "pictures": data.sampler.length,
         "batch_size": data.batch_size,
@@ -136,13 +136,17 @@ def _summarise(module: InpaintingModule, data: InpaintingDataModule, seconds: fl
     logger.info("trained %s iterations in %s", summary["iterations"], summary["duration"])
 
 
-def next_steps(run_dir: Path, command: str) -> str:
+def _gpu(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def next_steps(run_dir: Path, command: str, epochs: int) -> str:
     """The exact commands to go on from this run."""
     return "\n".join(
         [
             "# trained by", command,
-            "# continue it (raise trainer.max_epochs for a longer training)",
-            f"{command} resume={run_dir}/checkpoints/last.ckpt",
+            "# train twice as long, from where it stopped",
+            f"{command} resume={run_dir}/checkpoints/last.ckpt trainer.max_epochs={2 * epochs}",
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
             "# a page with pictures, curves and a table", f"python bin/report.py run={run_dir}",
             "# evaluate on a folder of name.png + name_mask000.png",
@@ -155,5 +159,5 @@ def next_steps(run_dir: Path, command: str) -> str:
 
 
 def command_line(argv: list[str]) -> str:
-    """The command that was typed, quoted for a shell."""
-    return shlex.join(["python", os.path.relpath(argv[0]), *argv[1:]])
+    """The command that was typed, quoted for a shell, without the permission to overwrite."""
+    return shlex.join(["python", os.path.relpath(argv[0]), *(a for a in argv[1:] if not a.startswith("overwrite="))])
