@@ -19,6 +19,7 @@ from lama.data.images import SUFFIXES, write_image
 def main(config: DictConfig) -> None:
     from lama.inference import fill_all
 
+    model = config.model.path  # missing is the first thing to say
     single, folder = (config.image, config.mask, config.out), (config.indir, config.outdir)
     if not (all(single) and not any(folder)) and not (all(folder) and not any(single)):
         raise ValueError("expected indir= and outdir=, or image=, mask= and out=")
@@ -37,7 +38,7 @@ def main(config: DictConfig) -> None:
         write_image(targets(name), result)
         return targets(name)
 
-    inpainter = lama.load(config.model.path, config.device)
+    inpainter = lama.load(model, config.device)
     failures = fill_all(inpainter, [partial(read_pair, root, *pair) for pair in pairs], save)
     print(f"{len(pairs) - len(failures)} of {len(pairs)} pictures written to {config.out or config.outdir}")
     if failures:

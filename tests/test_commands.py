@@ -69,11 +69,11 @@ def test_the_readmes_journey_on_a_tiny_network(root, tmp_path):
     assert page.count("data:image/jpeg") >= 10
     assert f"run={run}" in page
     predictions = tmp_path / "predictions"
-    arguments = [f"model.path={run}", f"indir={run}/evaluation_set", f"outdir={predictions}"]
+    arguments = [f"model.path={run}/models/last.safetensors", f"indir={run}/evaluation_set", f"outdir={predictions}"]
     code, _, errors = command(root, "predict.py", *arguments, cwd=tmp_path)
     assert code == 0, errors
     results = {}
-    for name, what in (("a", f"predictdir={predictions}"), ("b", f"model.path={run}")):
+    for name, what in (("a", f"predictdir={predictions}"), ("b", f"model.path={run}/models/last.safetensors")):
         arguments = [what, f"indir={run}/evaluation_set", f"outdir={tmp_path / name}"]
         code, _, errors = command(root, "evaluate.py", *arguments, cwd=tmp_path)
         assert code == 0, errors
@@ -171,3 +171,19 @@ def test_importing_torchvision_beside_another_build_of_torch_works():
     code = "import lama.torchvision_ops, torchvision, lpips, pytorch_lightning"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     assert torch.__version__
+
+
+def test_the_official_command_trains_on_the_official_layout(root, tmp_path):
+    data = tmp_path / "my data"
+    for i in range(3):
+        picture = np.random.default_rng(i).integers(0, 256, (300, 280, 3), np.uint8)
+        write_pairs([EvaluationPair(f"{i}_mask000", picture, np.ones((300, 280), bool))], data / "unused")
+        (data / "train" / "deep").mkdir(parents=True, exist_ok=True)
+        (data / "unused" / f"{i}.png").rename(data / "train" / "deep" / f"{i}.PNG")
+    write_pairs([a_pair("v")], data / "val")
+    arguments = ["-cn", "lama-fourier", "location=my_dataset", f"location.data_root_dir='{data}'", "data.batch_size=2",
+                 "losses.resnet_pl.weight=0", "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4",
+                 "data.epoch_size=4", "trainer.max_epochs=1", f"location.out_root_dir={tmp_path}/out"]  # fmt: skip
+    code, _, errors = command(root, "train.py", *arguments, cwd=tmp_path)
+    assert code == 0, errors
+    assert (tmp_path / "out" / "lama-fourier" / "models" / "best.safetensors").is_file()

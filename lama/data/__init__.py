@@ -5,6 +5,7 @@ from typing import Any
 
 _HOMES = {
     "BuiltinPhotos": "lama.data.sources",
+    "CropFlip": "lama.data.augment",
     "Distortions": "lama.data.augment",
     "FrozenPairs": "lama.data.evaluation_set",
     "ImageFolder": "lama.data.sources",

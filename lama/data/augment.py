@@ -19,10 +19,8 @@ class Distortions:
     """
 
     def __init__(self, size: int = 256) -> None:
-        if size < 16:
-            raise ValueError(f"augment.size: expected at least 16 pixels, got {size}")
         reflect = cv2.BORDER_REFLECT_101
-        self.size = size
+        self.size = _checked(size)
         self.chain = A.Compose(
             [
                 A.Perspective(scale=(0.0, 0.06), border_mode=cv2.BORDER_REPLICATE, p=0.5),
@@ -46,7 +44,38 @@ class Distortions:
         )
 
     def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
-        # albumentations keeps a generator of its own, which DataLoader workers would share: seed it per sample.
-        self.chain.set_random_seed(int(rng.integers(2**31)))
-        augmented: ImageArray = self.chain(image=np.ascontiguousarray(image))["image"]
-        return augmented
+        return _apply(self.chain, image, rng)
+
+
+class CropFlip:
+    """A random crop and flip: ``(image uint8 (H, W, 3), rng) -> uint8 (size, size, 3)``.
+
+    For trainings of minutes, in which a network has no time to learn what ``Distortions`` would teach it.
+    """
+
+    def __init__(self, size: int = 256) -> None:
+        self.size = _checked(size)
+        self.chain = A.Compose(
+            [
+                A.PadIfNeeded(size, size, border_mode=cv2.BORDER_REFLECT_101),
+                A.RandomCrop(size, size),
+                A.HorizontalFlip(p=0.5),
+            ],
+            strict=True,
+        )
+
+    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
+        return _apply(self.chain, image, rng)
+
+
+def _checked(size: int) -> int:
+    if size < 16:
+        raise ValueError(f"augment.size: expected at least 16 pixels, got {size}")
+    return size
+
+
+def _apply(chain: A.Compose, image: ImageArray, rng: np.random.Generator) -> ImageArray:
+    # albumentations keeps a generator of its own, which DataLoader workers would share: seed it per sample.
+    chain.set_random_seed(int(rng.integers(2**31)))
+    augmented: ImageArray = chain(image=np.ascontiguousarray(image))["image"]
+    return augmented

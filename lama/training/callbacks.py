@@ -1,6 +1,8 @@
 """What a run leaves behind while it goes on: metrics, curves, sample grids, weights for inference."""
 
 import csv
+import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,12 @@ from lama.training.module import InpaintingModule
 
 
 class MetricsTable(Callback):
-    """Append every logged number to ``metrics.csv`` (iteration, name, value) and redraw ``curves.png``."""
+    """Append every logged number to ``metrics.csv`` (iteration, name, value) and keep ``curves.png`` up to date."""
 
     def __init__(self, run_dir: Path, every: int = 10) -> None:
         self.path = run_dir / "metrics.csv"
         self.every = every
+        self.drawn = -math.inf
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         if not self.path.exists():
@@ -40,7 +43,16 @@ class MetricsTable(Callback):
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if not trainer.sanity_checking and trainer.is_global_zero:
             self._append(trainer, module, "val_")
-            draw_curves(self.path, self.path.with_name("curves.png"))
+            if time.monotonic() - self.drawn > 60:  # a plot takes seconds, an epoch may too
+                self._draw()
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._draw()
+
+    def _draw(self) -> None:
+        draw_curves(self.path, self.path.with_name("curves.png"))
+        self.drawn = time.monotonic()
 
     def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
         if not trainer.is_global_zero:

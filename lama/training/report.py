@@ -30,7 +30,7 @@ PICTURES = 6  # pairs shown on the page
 
 
 def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "auto") -> Path:
-    """Evaluate the run's best model beside classical fills on its frozen pairs, and write ``report.html``.
+    """Evaluate the run's last weights beside classical fills on its frozen pairs, and write ``report.html``.
 
     Also written into ``run_dir``: evaluation_set/ (the pairs), predictions/<method>/, metrics.json (the table).
     Raises FileNotFoundError where the run has no model or no summary.json.
@@ -40,7 +40,9 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     if not summary_path.is_file():
         raise FileNotFoundError(f"{summary_path}: no such file; a training writes it when it ends")
     summary = json.loads(summary_path.read_text())
-    methods: dict[str, Fill] = {"LaMa (this run)": load(run_dir, device)} | BASELINES
+    # The last weights: the best ones were chosen on these very pictures.
+    model = load(run_dir / "models" / "last.safetensors", device)
+    methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
     write_pairs(data.val_pairs, run_dir / "evaluation_set")
     table: dict[str, dict[str, dict[str, Any]]] = {}
     for name, fill in methods.items():
