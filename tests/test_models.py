@@ -135,3 +135,10 @@ def test_vgg_gives_thirteen_maps():
     with torch.device("meta"):
         maps = VGG19Features()(torch.empty(1, 3, 64, 64))
     assert [m.shape[1] for m in maps] == [64, 64, 128, 128, 256, 256, 256, 256, 512, 512, 512, 512, 512]
+
+
+def test_smooth_init_keeps_a_constant_constant():
+    network = FFCResNetGenerator(ngf=4, n_blocks=1, smooth_init=True)
+    up = next(layer for layer in network.model if isinstance(layer, torch.nn.ConvTranspose2d))
+    inside = up(torch.ones(1, up.in_channels, 8, 8))[..., 1:-1, 1:-1]
+    torch.testing.assert_close(inside, inside[..., :1, :1].expand_as(inside))

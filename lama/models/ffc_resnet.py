@@ -6,6 +6,7 @@ checkpoints. LaMa-Fourier has 9 blocks and 27,048,835 parameters, Big LaMa 18 bl
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
@@ -29,6 +30,7 @@ class FFCResNetGenerator(nn.Module):
         n_blocks: int = 9,  # residual FFC blocks
         ratio: float = 0.75,  # share of global (Fourier) channels in the blocks
         max_features: int = 1024,  # channels never exceed this
+        smooth_init: bool = False,  # start with up-sampling that keeps a constant constant: see ``_smooth_``
     ) -> None:
         super().__init__()
         if not 0 < ratio <= 1:
@@ -64,8 +66,22 @@ class FFCResNetGenerator(nn.Module):
             ]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(widths[0], output_nc, 7), nn.Sigmoid()]
         self.model = nn.Sequential(*layers)
+        if smooth_init:
+            self.model.apply(_smooth_)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         branches: Any = self.model[0](x), None
         return self.model[1:](branches)[..., :height, :width]
+
+
+def _smooth_(layer: nn.Module) -> None:
+    """Make the 3 x 3 kernels of a transposed convolution bilinear, each times its random centre.
+
+    At the start, constant features then give a constant picture and no checkerboard, which a training of minutes would
+    not have time to unlearn (in the spirit of ICNR, Aitken et al., 2017). The published networks start at random.
+    """
+    if isinstance(layer, nn.ConvTranspose2d):
+        tent = torch.tensor([0.5, 1.0, 0.5])
+        with torch.no_grad():
+            layer.weight.copy_(2 * layer.weight[:, :, 1:2, 1:2] * tent[:, None] * tent[None, :])

@@ -147,6 +147,8 @@ def next_steps(run_dir: Path, command: str, epochs: int) -> str:
             "# trained by", command,
             "# train twice as long, from where it stopped",
             f"{command} resume={run_dir}/checkpoints/last.ckpt trainer.max_epochs={2 * epochs}",
+            "# train on your own pictures, any folder of them",
+            f"{command} data=folder data.path=PICTURES run_dir=runs/mine",
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
             "# a page with pictures, curves and a table", f"python bin/report.py run={run_dir}",
             "# evaluate on a folder of name.png + name_mask000.png",
