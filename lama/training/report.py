@@ -26,6 +26,7 @@ from lama.interfaces import EvaluationPair, EvaluationSet, ImageArray, MaskArray
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[ImageArray, MaskArray], ImageArray]
+METRICS = ("psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "lpips_vgg", "fid")
 PICTURES = 6  # pairs shown on the page
 
 
@@ -45,8 +46,9 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
     write_pairs(data.val_pairs, run_dir / "evaluation_set")
     table: dict[str, dict[str, dict[str, Any]]] = {}
+    evaluator = Evaluator(METRICS)
     for name, fill in methods.items():
-        table[name] = _evaluate(name, fill, data.val_pairs, run_dir)
+        table[name] = _evaluate(evaluator, name, fill, data.val_pairs, run_dir)
     content = {"protocol": PROTOCOL, "evaluation_set": "evaluation_set", "methods": table}
     with whole(run_dir / "metrics.json") as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
@@ -57,10 +59,11 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     return run_dir / "report.html"
 
 
-def _evaluate(name: str, fill: Fill, pairs: EvaluationSet, run_dir: Path) -> dict[str, dict[str, Any]]:
+def _evaluate(
+    evaluator: Evaluator, name: str, fill: Fill, pairs: EvaluationSet, run_dir: Path
+) -> dict[str, dict[str, Any]]:
     """Fill every pair, keep the pictures, measure them."""
-    metrics = ["psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "lpips_vgg", "fid"]
-    evaluator = Evaluator(metrics)
+    evaluator.reset()
     folder = run_dir / "predictions" / _file_name(name)
     for pair in tqdm(pairs, desc=name, unit="picture"):
         completed = fill(pair.image, pair.mask)

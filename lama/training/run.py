@@ -5,6 +5,7 @@ import logging
 import os
 import shlex
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def train(
     Raises FileNotFoundError where ``resume`` is no file, FileExistsError where ``run_dir`` holds a run already,
     ValueError where ``monitor`` is not measured.
     """
+    _quieten_lightning()
     run_dir = Path(run_dir)
     _check(module, run_dir, monitor, monitor_mode, resume, overwrite)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -74,6 +76,13 @@ def train(
     logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
     package_logger.removeHandler(handler)
     return run_dir
+
+
+def _quieten_lightning() -> None:
+    """Keep its tips and notices off the screen; what a run needs to say, we say."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
 
 
 def _check(
