@@ -22,7 +22,8 @@ def main(config: DictConfig) -> None:
     model = config.model.path  # missing is the first thing to say
     single, folder = (config.image, config.mask, config.out), (config.indir, config.outdir)
     if not (all(single) and not any(folder)) and not (all(folder) and not any(single)):
-        raise ValueError("expected indir= and outdir=, or image=, mask= and out=")
+        got = [f"{k}=" for k in ("indir", "outdir", "image", "mask", "out") if config[k]]
+        raise ValueError(f"expected indir= and outdir=, or image=, mask= and out=; got {' '.join(got) or 'none'}")
     if config.out_ext not in SUFFIXES:
         raise ValueError(f"out_ext={config.out_ext}: expected one of {' '.join(SUFFIXES)}")
     if all(single):

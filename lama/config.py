@@ -21,13 +21,22 @@ from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException, InstantiationException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    InstantiationException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
-USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, HydraException, OmegaConfBaseException)
+USER_ERRORS = (  # OSError as far as paths go: a full disk or a broken pipe is not a mistake in a command
+    ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,
+    HydraException, OmegaConfBaseException,
+)  # fmt: skip
 
 
 def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
@@ -170,10 +179,19 @@ def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -
     """What, where, expected, got and what to do, in one line."""
     text = str(error).strip()
     if isinstance(error, MissingMandatoryValue):
-        return f"{text.split(': ')[-1].splitlines()[0]}: a value is required; give it as KEY=VALUE"
+        key = text.split(": ")[-1].splitlines()[0]
+        return f"{key}: a value is required; give it as {key}=VALUE (examples: first lines of {sys.argv[0]})"
     if isinstance(error, ConfigCompositionException) and "Could not override" in text:
         key = text.split("'")[1]
         return f"{key}: unknown config key{_nearest(key, _known_keys(directory, name, argv))}"
+    if isinstance(error, MissingConfigException):
+        known = sorted(path.stem for path in Path(directory).glob("*.yaml"))
+        text = text.split("Config search path")[0]
+        text = f"{text.split('.')[0]}; known: {', '.join(known)}" if "primary config" in text else text
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read ({text.splitlines()[0]}); quote odd values twice: \"KEY='VALUE'\""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
     if "DataLoader worker" in text:
         text = text.splitlines()[-1].partition(": ")[2]
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())

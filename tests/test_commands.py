@@ -165,6 +165,7 @@ def test_an_unreadable_training_picture_is_named(root, tmp_path):
     code, _, errors = command(root, "train.py", *arguments, cwd=tmp_path)
     assert code == 2, errors
     assert "1.png: not a readable picture" in last_line(errors)
+    assert not (tmp_path / "runs" / "demo").exists()  # no empty run is left
 
 
 def test_importing_torchvision_beside_another_build_of_torch_works():

@@ -147,6 +147,7 @@ MASKS = {
     "int64": lambda m: m.astype(np.int64) * 3,
     "float 0.001": lambda m: m * 0.001,
     "(H, W, 1)": lambda m: m[..., None],
+    "(H, W, 3)": lambda m: np.repeat(m[..., None], 3, axis=2),
     "PIL L 1": lambda m: Image.fromarray(m.astype(np.uint8)),
     "PIL 1": lambda m: Image.fromarray(m),
     "PIL RGB": lambda m: Image.fromarray(np.repeat(m[..., None], 3, axis=2).astype(np.uint8) * 255),
@@ -179,7 +180,7 @@ def test_another_kind_of_picture_is_refused(inpainter, image, message):
 
 
 @pytest.mark.parametrize("channels", [(), (3,), (4,)])
-@pytest.mark.parametrize("shape", [(28, 20), (20, 27), (1, 1), (20, 28, 3), (20,)])
+@pytest.mark.parametrize("shape", [(28, 20), (20, 27), (1, 1), (20, 28, 5), (20,)])
 def test_a_mask_of_another_size_is_refused(inpainter, rng, channels, shape):
     with pytest.raises(ValueError, match=r"mask: expected shape \(20, 28\)"):
         inpainter(picture(rng, channels=channels), np.ones(shape, np.uint8))
@@ -229,7 +230,7 @@ def test_an_inpainter_computes_in_eval_mode(tiny_generator):
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "no such device"])
 def test_a_device_that_is_not_there_is_refused_in_one_line(tiny_generator, device):
-    with pytest.raises(ValueError, match="try device=cpu") as caught:
+    with pytest.raises(ValueError, match="expected auto, cpu, cuda or mps") as caught:
         Inpainter(tiny_generator, device)
     assert f"device={device}" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -199,6 +199,9 @@ def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
     ("settings", "error", "message"),
     [
         ({"resume": "nowhere.ckpt"}, FileNotFoundError, r"resume=nowhere\.ckpt: no such checkpoint"),
+        ({"resume": __file__}, ValueError, r"test_training\.py: not a checkpoint, or a damaged one"),
+        ({"trainer": {"max_epochs": "abc"}}, ValueError, r"trainer\.max_epochs: expected a whole number .* got 'abc'"),
+        ({"trainer": {"max_epochs": -1}}, ValueError, r"trainer\.max_epochs: expected .* at least 1, got -1"),
         ({"monitor": "val_fid"}, ValueError, "monitor=val_fid: not measured in this run; measured are val_psnr_hole"),
         ({"monitor_mode": "up"}, ValueError, "monitor_mode=up: expected min or max"),
     ],

@@ -40,7 +40,9 @@ def load_generator(path: str | Path) -> nn.Module:
             metadata = content.metadata() or {}
         state = load_file(file)
     except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file, or a damaged one ({error})") from error
+        raise ValueError(
+            f"{file}: not a safetensors file, or a damaged one ({error}); expected models/best.safetensors of a run"
+        ) from error
     if metadata.get("format") != FORMAT:
         raise ValueError(f"{file}: expected a {FORMAT} file, as training writes it, got {metadata.get('format')}")
     generator = _build(file, metadata)

@@ -57,12 +57,12 @@ def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
 
 def image_to_tensor(image: ImageArray) -> Tensor:
     """uint8 (H, W, 3) -> float32 (3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).float().div_(255)
+    return torch.from_numpy(image.transpose(2, 0, 1).copy()).float().div_(255)
 
 
 def mask_to_tensor(mask: MaskArray) -> Tensor:
     """bool (H, W) -> float32 (1, H, W)."""
-    return torch.from_numpy(np.ascontiguousarray(mask[None])).float()
+    return torch.from_numpy(mask[None].copy()).float()
 
 
 def _open(path: str | Path) -> Image.Image:
@@ -72,7 +72,9 @@ def _open(path: str | Path) -> Image.Image:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...
-        raise ValueError(f"{path}: not a readable picture ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"{path}: not a readable picture ({type(error).__name__}: {error}); repair or remove it"
+        ) from error
     return ImageOps.exif_transpose(image)
 
 

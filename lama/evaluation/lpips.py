@@ -1,5 +1,6 @@
 """LPIPS v0.1 (Zhang et al., CVPR 2018), from the ``lpips`` package, with its trunk from a file on this machine."""
 
+import warnings
 from pathlib import Path
 
 import torch
@@ -29,7 +30,8 @@ class LPIPS(PerImageMetric):
             raise ValueError(f"lpips: expected trunk {', '.join(TRUNKS)}, got {trunk!r}")
         name = f"lpips_{trunk}"
         file = pretrained.require(name, weights, download=False)
-        self.network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False).requires_grad_(False)
+        with warnings.catch_warnings(action="ignore"):  # the package calls torchvision in a deprecated way
+            self.network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False).requires_grad_(False)
         _load_trunk(self.network, file, name)
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:

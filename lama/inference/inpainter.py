@@ -18,8 +18,8 @@ class Inpainter:
     """``inpainter(image, mask)``: the picture with its hole filled, of the same kind and size.
 
     ``image`` is a NumPy array uint8, (H, W, 3) RGB, (H, W, 4) or (H, W), or a PIL picture; ``mask`` is an array
-    (H, W) or (H, W, 1) of any dtype, or a PIL picture. Every mask pixel above 0 is a hole. Known pixels come back
-    byte for byte, alpha is kept. ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W).
+    (H, W), (H, W, 1) or (H, W, 3) of any dtype, or a PIL picture. Every mask pixel above 0 is a hole. Known pixels
+    come back byte for byte, alpha is kept. ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W).
     """
 
     def __init__(self, generator: nn.Module, device: str = "auto") -> None:
@@ -52,8 +52,8 @@ class Inpainter:
     def _fill(self, image: np.ndarray[Any, Any], mask: np.ndarray[Any, Any] | Image.Image) -> np.ndarray[Any, Any]:
         """uint8 (H, W, 3) and a mask -> uint8 (H, W, 3)."""
         hole = _hole(mask, image)
-        image_tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float() / 255
-        predicted = self.predict(image_tensor, torch.from_numpy(np.ascontiguousarray(hole))[None, None].float())
+        image_tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
+        predicted = self.predict(image_tensor, torch.from_numpy(hole.copy())[None, None].float())
         filled = (predicted[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         return np.where(hole[..., None], filled, image)
 
@@ -86,15 +86,17 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={name}: not available here ({str(error).splitlines()[0]}); try device=cpu") from error
+        raise ValueError(f"device={name}: not available here; expected auto, cpu, cuda or mps") from error
     return device
 
 
 def _hole(mask: np.ndarray[Any, Any] | Image.Image, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """bool (H, W), True = hole."""
+    if 0 in image.shape:
+        raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
     array = _mask_array(mask) if isinstance(mask, Image.Image) else np.asarray(mask)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
+    if array.ndim == 3 and array.shape[2] in (1, 3):
+        array = array.max(axis=2)
     if array.shape != image.shape[:2]:
         height, width = image.shape[:2]
         raise ValueError(f"mask: expected shape {(height, width)}, that of the picture, got {array.shape}")

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import time
 import warnings
 from pathlib import Path
@@ -43,17 +44,38 @@ def train(
     _quieten_lightning()
     run_dir = Path(run_dir)
     _check(module, run_dir, monitor, monitor_mode, resume, overwrite)
+    epochs = trainer.get("max_epochs")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
+    fresh = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
     if overwrite and resume is None:
         _remove_previous(run_dir)
     (run_dir / "config.yaml").write_text(config)
-    (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, trainer["max_epochs"]))
+    (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs))
     handler = logging.FileHandler(run_dir / "train.log")
     package_logger = logging.getLogger("lama")
     package_logger.setLevel(logging.INFO)
     package_logger.addHandler(handler)
     _announce(module, data, trainer, run_dir)
     started = time.monotonic()
+    fit = _make_trainer(trainer, run_dir, data, monitor, monitor_mode)
+    try:
+        fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    except (ValueError, OSError):
+        if fresh and not (run_dir / "models").exists():  # a picture that cannot be read, say: leave no empty run
+            shutil.rmtree(run_dir)
+        raise
+    _summarise(module, data, time.monotonic() - started, run_dir)
+    logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
+    package_logger.removeHandler(handler)
+    return run_dir
+
+
+def _make_trainer(
+    trainer: dict[str, Any], run_dir: Path, data: InpaintingDataModule, monitor: str, monitor_mode: str
+) -> Trainer:
+    """Lightning's Trainer with everything that writes into the run folder."""
     checkpoint = ModelCheckpoint(
         run_dir / "checkpoints", "epoch={epoch:04d}", monitor, save_last=True, mode=monitor_mode,
         auto_insert_metric_name=False,
@@ -64,18 +86,13 @@ def train(
         InferenceWeights(run_dir, monitor, monitor_mode),
         checkpoint,
     ]
-    fit = Trainer(
+    return Trainer(
         **trainer,
         callbacks=callbacks,
         logger=TensorBoardLogger(str(run_dir), name="tensorboard", version=""),
         default_root_dir=run_dir,
         use_distributed_sampler=False,  # ours shards by itself
     )
-    fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    _summarise(module, data, time.monotonic() - started, run_dir)
-    logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
-    package_logger.removeHandler(handler)
-    return run_dir
 
 
 def _quieten_lightning() -> None:
@@ -94,13 +111,29 @@ def _check(
         raise ValueError(f"monitor={monitor}: not measured in this run; measured are {', '.join(measured)}")
     if mode not in ("min", "max"):
         raise ValueError(f"monitor_mode={mode}: expected min or max")
-    if resume is not None and not Path(resume).is_file():
-        raise FileNotFoundError(f"resume={resume}: no such checkpoint; expected RUN/checkpoints/last.ckpt")
+    if resume is not None:
+        _check_checkpoint(resume)
     if resume is None and not overwrite and (run_dir / "models").exists():
         raise FileExistsError(
             f"run_dir={run_dir}: holds a trained run already; continue it with resume={run_dir}/checkpoints/last.ckpt, "
             "choose another run_dir=, or replace it with overwrite=true"
         )
+
+
+def _check_checkpoint(path: str) -> None:
+    """Raise where ``path`` is not a checkpoint of a training."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"resume={path}: no such checkpoint; expected RUN/checkpoints/last.ckpt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        complete = {"state_dict", "optimizer_states", "loops"} <= content.keys()
+    except Exception as error:  # torch raises errors of many kinds for a damaged file
+        raise ValueError(
+            f"resume={path}: not a checkpoint, or a damaged one ({type(error).__name__}); expected "
+            "RUN/checkpoints/last.ckpt"
+        ) from error
+    if not complete:
+        raise ValueError(f"resume={path}: holds no state of a training; expected RUN/checkpoints/last.ckpt")
 
 
 def _remove_previous(run_dir: Path) -> None:
@@ -117,12 +150,12 @@ def _announce(module: InpaintingModule, data: InpaintingDataModule, trainer: dic
         name: sum(p.numel() for p in network.parameters()) / 1e6
         for name, network in (("generator", module.generator), ("discriminator", module.discriminator))
     }
-    epochs = trainer.get("max_epochs")
-    iterations = len(data.train_dataloader()) * epochs if epochs and epochs > 0 else 0
+    epochs = trainer["max_epochs"]
+    iterations = len(data.train_dataloader()) * epochs
     logger.info("generator %.2f M parameters, discriminator %.2f M", *parameters.values())
     logger.info("data: %s, batch size %d", data.describe(), data.batch_size)
     logger.info("losses: %s", ", ".join(module.objective.terms))
-    logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations or "unlimited", run_dir)
+    logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
 
 
 def _summarise(module: InpaintingModule, data: InpaintingDataModule, seconds: float, run_dir: Path) -> None:
@@ -131,7 +164,7 @@ def _summarise(module: InpaintingModule, data: InpaintingDataModule, seconds: fl
     summary = {
         "iterations": int(module.iteration),
         "seconds": round(seconds),
-        "duration": f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours",
+        "duration": _duration(seconds),
         "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else _gpu(device),
         "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
         "pictures": data.sampler.length,
@@ -145,6 +178,12 @@ def _summarise(module: InpaintingModule, data: InpaintingDataModule, seconds: fl
     logger.info("trained %s iterations in %s", summary["iterations"], summary["duration"])
 
 
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
 def _gpu(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else device
 
@@ -155,9 +194,9 @@ def next_steps(run_dir: Path, command: str, epochs: int) -> str:
         [
             "# trained by", command,
             "# train twice as long, from where it stopped",
-            f"{command} resume={run_dir}/checkpoints/last.ckpt trainer.max_epochs={2 * epochs}",
+            _with(command, f"resume={run_dir}/checkpoints/last.ckpt", f"trainer.max_epochs={2 * epochs}"),
             "# train on your own pictures, any folder of them",
-            f"{command} data=folder data.path=PICTURES run_dir=runs/mine",
+            _with(command, "data=folder", "data.path=PICTURES", "run_dir=runs/mine"),
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
             "# a page with pictures, curves and a table", f"python bin/report.py run={run_dir}",
             "# evaluate on a folder of name.png + name_mask000.png",
@@ -167,6 +206,13 @@ def next_steps(run_dir: Path, command: str, epochs: int) -> str:
             "",
         ]
     )  # fmt: skip
+
+
+def _with(command: str, *overrides: str) -> str:
+    """``command`` with these overrides in place of its own of the same keys."""
+    keys = {override.partition("=")[0] for override in overrides}
+    kept = [argument for argument in shlex.split(command) if argument.partition("=")[0] not in keys]
+    return f"{shlex.join(kept)} {' '.join(overrides)}"
 
 
 def command_line(argv: list[str]) -> str:
