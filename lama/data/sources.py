@@ -47,7 +47,8 @@ SPLITS = {
 class BuiltinPhotos:
     """Real photographs from scikit-image's wheel, so that training needs no download.
 
-    ``split`` is "train" or "held_out": no picture, and no second view of one, is in both. The pictures are scaled
+    ``split`` is "train" or "held_out": no picture, and no second view of one, is in both
+    (docs/architecture.md says how the split came about). The pictures are scaled
     to ``short_side`` pixels, so that a 128 crop sees as much of a scene as the paper's 256 crop of a 512 picture.
     """
 
