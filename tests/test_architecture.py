@@ -26,12 +26,12 @@ LAWS = {
     ),
     "evaluation": (
         {"conventions", "interfaces", "pretrained", "files", "torchvision_ops"},
-        {"torch", "numpy", "scipy", "cv2", "lpips", "pytorch_fid"},
+        {"torch", "numpy", "cv2", "lpips", "pytorch_fid"},
     ),
     "checkpoints": ({"models", "files"}, {"torch", "safetensors"}),
     "inference": (
         {"models", "checkpoints", "conventions", "interfaces", "files"},
-        {"torch", "numpy", "PIL", "kornia", "tqdm"},
+        {"torch", "numpy", "PIL", "tqdm"},
     ),
     "training": (
         {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",

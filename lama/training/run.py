@@ -66,9 +66,12 @@ def train(
         if fresh and not (run_dir / "models").exists():  # a picture that cannot be read, say: leave no empty run
             shutil.rmtree(run_dir)
         raise
-    _summarise(module, data, time.monotonic() - started, run_dir)
-    logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
-    package_logger.removeHandler(handler)
+    else:
+        _summarise(module, data, time.monotonic() - started, run_dir)
+        logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
+    finally:
+        package_logger.removeHandler(handler)
+        handler.close()
     return run_dir
 
 
