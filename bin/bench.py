@@ -7,10 +7,10 @@ python bin/bench.py generator.ngf=64 generator.n_blocks=9 data.batch_size=2
 import statistics
 import time
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
-from lama.config import CONFIGS, build, load_yaml, run
+from lama.config import CONFIGS, build, build_module, load_yaml, run
 
 ROUNDS = 7
 
@@ -18,19 +18,12 @@ ROUNDS = 7
 def main(config: DictConfig) -> None:
     import torch
 
-    from lama.training import InpaintingModule
-
     batch = next(iter(build(config.data, "data").train_dataloader()))
     contenders = {}
     for name in ("official", "modern"):
         torch.manual_seed(config.seed)
-        recipe = load_yaml(CONFIGS / f"training/recipe/{name}.yaml")
-        parts = {key: build(config[key], key) for key in ("generator", "discriminator", "evaluator", "optimizers")}
-        module = InpaintingModule(
-            **parts,
-            objective=build(config.losses, "losses"),
-            second_generator_forward=recipe.second_generator_forward,
-            ema_decay=recipe.ema_decay,
+        module = build_module(
+            OmegaConf.merge(config, {"recipe": load_yaml(CONFIGS / f"training/recipe/{name}.yaml")})
         ).train()
         contenders[name] = (module, module.configure_optimizers()[0])
     seconds: dict[str, list[float]] = {name: [] for name in contenders}

@@ -3,6 +3,7 @@
 python bin/train.py -cn demo                                             # minutes on a CPU, no download
 python bin/train.py -cn demo data=folder data.path=PICTURES run_title=mine
 python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
+python bin/train.py -cn big-lama init_from=BIG_LAMA location=my_dataset      # fine-tune a released or own model
 python bin/train.py -cn demo --cfg job                                   # only print the configuration
 """
 
@@ -10,29 +11,25 @@ import sys
 
 from omegaconf import DictConfig
 
-from lama.config import build, preflight, run, to_yaml
+from lama.config import build, build_module, preflight, run, to_yaml
 
 
 def main(config: DictConfig) -> None:
     preflight(config)
     import torch
 
-    from lama.training import InpaintingModule, train
+    from lama.checkpoints import open_checkpoint
+    from lama.training import initialise, train
     from lama.training.run import command_line
 
+    start = None if config.init_from is None else open_checkpoint(config.init_from, "init_from")
+    if start is not None and config.resume is not None:
+        raise ValueError("init_from= starts a new training, resume= continues one: give one of them")
     torch.manual_seed(config.seed)  # the networks' initial weights; data has generators of its own
     data = build(config.data, "data")
-    module = InpaintingModule(
-        generator=build(config.generator, "generator"),
-        discriminator=build(config.discriminator, "discriminator"),
-        objective=build(config.losses, "losses"),
-        evaluator=build(config.evaluator, "evaluator"),
-        optimizers=build(config.optimizers, "optimizers"),
-        second_generator_forward=config.recipe.second_generator_forward,
-        clip_norm=config.recipe.clip_norm,
-        cosine_lr=config.recipe.cosine_lr,
-        ema_decay=config.recipe.ema_decay,
-    )
+    module = build_module(config)
+    if start is not None:
+        print("\n".join(initialise(module, start, config.init_parts)))
     train(
         module,
         data,

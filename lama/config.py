@@ -82,6 +82,23 @@ def build(node: Any, key: str) -> Any:
         raise error.__cause__ or error from None  # what the constructor said, without Hydra's wrapping
 
 
+def build_module(config: DictConfig) -> Any:
+    """The ``InpaintingModule`` that a primary configuration of training describes."""
+    from lama.training import InpaintingModule
+
+    return InpaintingModule(
+        generator=build(config.generator, "generator"),
+        discriminator=build(config.discriminator, "discriminator"),
+        objective=build(config.losses, "losses"),
+        evaluator=build(config.evaluator, "evaluator"),
+        optimizers=build(config.optimizers, "optimizers"),
+        second_generator_forward=config.recipe.second_generator_forward,
+        clip_norm=config.recipe.clip_norm,
+        cosine_lr=config.recipe.cosine_lr,
+        ema_decay=config.recipe.ema_decay,
+    )
+
+
 def preflight(config: DictConfig) -> None:
     """Before anything is built: let every target say what it cannot do without (a file of weights, say)."""
     plain = _plain(config)

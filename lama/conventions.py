@@ -32,15 +32,15 @@ def composite(predicted: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     return mask * predicted + (1 - mask) * image
 
 
-def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
-    """Extend (B, C, H, W) at the bottom and right until H and W divide by ``multiple``.
+def pad_to_multiple(x: Tensor, multiple: int, at_least: int = 1) -> Tensor:
+    """Extend (B, C, H, W) at the bottom and right until H and W divide by ``multiple`` and are ``at_least`` so large.
 
     The border is mirrored with the edge pixel repeated (NumPy calls it "symmetric"), as the official prediction
     does. Unlike ``torch.nn.functional.pad`` it works for any size, 1 x 1 included.
     """
     for dim in (2, 3):
         size = x.shape[dim]
-        extra = -size % multiple
+        extra = -(-max(size, at_least) // multiple) * multiple - size
         if extra:
             index = torch.arange(size + extra, device=x.device) % (2 * size)
             index = torch.where(index < size, index, 2 * size - 1 - index)

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_UMASK = os.umask(0)  # can only be read by setting it
+os.umask(_UMASK)
+
 
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
@@ -17,6 +20,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         yield partial
+        os.chmod(partial, 0o666 & ~_UMASK)  # safetensors makes files that nobody else may read
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -19,6 +19,7 @@ class Generator(Protocol):
     """``nn.Module``: (B, 4, H, W), the masked image and the mask -> (B, 3, H, W) in [0, 1]."""
 
     pad_multiple: int  # sizes that divide by it need no padding inside the network
+    min_size: int  # the smallest H and W it can compute
     config: dict[str, Any]  # the constructor's arguments, stored beside the weights
 
     def __call__(self, x: Tensor) -> Tensor: ...
@@ -54,6 +55,14 @@ class MaskSampler(Protocol):
     """Draws one mask; the same ``rng`` state gives the same mask."""
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray: ...
+
+
+class Augmentation(Protocol):
+    """Cuts a training crop out of a picture; the same ``rng`` state gives the same crop."""
+
+    size: int  # pixels, height and width of what comes out
+
+    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray: ...
 
 
 class ImageSource(Protocol):

@@ -42,6 +42,12 @@ WEIGHT_FILES: Mapping[str, WeightFile] = {
         "",
         "losses=no_perceptual",
     ),
+    "ade20k_encoder_plain": WeightFile(
+        "ade20k-resnet50-ppm_deepsup/encoder_epoch_20.pth",
+        "http://sceneparsing.csail.mit.edu/model/pytorch/ade20k-resnet50-ppm_deepsup/encoder_epoch_20.pth",
+        "",
+        "losses=no_perceptual",
+    ),
     "resnet50_imagenet": WeightFile(
         "resnet50-imagenet.pth",
         "http://sceneparsing.csail.mit.edu/model/pretrained_resnet/resnet50-imagenet.pth",
@@ -94,7 +100,10 @@ def find(name: str, path: str | None = None) -> Path | None:
         if not given.is_file():
             raise FileNotFoundError(f"weights.{name}: no such file: {given}; expected {spec.filename} from {spec.url}")
         return given
-    places = (cache_dir() / spec.filename, cache_dir() / Path(spec.filename).name)
+    places = [cache_dir() / spec.filename, cache_dir() / "ade20k" / spec.filename]  # the second: official $TORCH_HOME
+    flat = Path(spec.filename).name
+    if [Path(other.filename).name for other in WEIGHT_FILES.values()].count(flat) == 1:
+        places.append(cache_dir() / flat)
     return next((place for place in places if place.is_file()), None)
 
 
@@ -112,8 +121,8 @@ def require(name: str, path: str | None = None, download: bool = True) -> Path:
             reason = f"download failed: {error}"
     sha256 = f"{spec.sha256}..." if spec.sha256 else "not published"
     raise MissingWeightsError(
-        f"weights.{name}: {spec.filename} is missing; looked in {cache_dir()}; {reason}; get it from {spec.url} "
-        f"(sha256 {sha256}), then put it there or pass weights.{name}=PATH; or do without: {spec.without}",
+        f"weights.{name}: {spec.filename} is missing; looked for {cache_dir() / spec.filename}; {reason}; get it from "
+        f"{spec.url} (sha256 {sha256}), then put it there or pass weights.{name}=PATH; or do without: {spec.without}",
         Path(spec.filename).name,
     )
 

@@ -57,6 +57,7 @@ def test_every_size_is_filled_and_its_known_pixels_stay(inpainter, rng, height, 
 
 class Constant(torch.nn.Module):
     pad_multiple = 8
+    min_size = 16
 
     def __init__(self, value):
         super().__init__()

@@ -5,10 +5,17 @@ import pytest
 import torch
 
 import lama.models
-from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder, VGG19Features
+from lama.models import (
+    DilatedResNetGenerator,
+    FFCResNetGenerator,
+    PatchDiscriminator,
+    ResNetGenerator,
+    SegmentationEncoder,
+    VGG19Features,
+)
 from lama.models.ffc import FFC, FourierUnit
 
-TINY = {"FFCResNetGenerator": {"ngf": 4, "n_blocks": 1}}
+TINY = {name: {"ngf": 4, "n_blocks": 1} for name in lama.models.GENERATORS}
 
 
 @pytest.fixture(params=lama.models.GENERATORS)
@@ -17,8 +24,9 @@ def generator(request):
     return getattr(lama.models, request.param)(**TINY[request.param])
 
 
-@pytest.mark.parametrize("size", [(64, 64), (32, 48), (61, 83), (17, 16), (100, 30)])
+@pytest.mark.parametrize("size", [(0, 0), (64, 64), (32, 48), (61, 83), (17, 16), (100, 30)])
 def test_generator_keeps_any_size_and_stays_in_range(generator, size):
+    size = [max(generator.min_size, side) for side in size]
     with torch.no_grad():
         out = generator.eval()(torch.rand(2, 4, *size))
     assert out.shape == (2, 3, *size)
@@ -27,7 +35,7 @@ def test_generator_keeps_any_size_and_stays_in_range(generator, size):
 
 
 def test_every_parameter_of_a_generator_receives_a_gradient(generator):
-    generator.train()(torch.rand(2, 4, 32, 32)).square().sum().backward()
+    generator.train()(torch.rand(2, 4, 80, 80)).square().sum().backward()
     missing = [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not missing
 
@@ -51,10 +59,32 @@ def test_one_block_already_sees_the_whole_image():
         (lambda: FFCResNetGenerator(), 27_048_835),
         (lambda: FFCResNetGenerator(n_blocks=18), 50_975_875),
         (lambda: FFCResNetGenerator(n_blocks=6), 19_073_155),
+        (lambda: FFCResNetGenerator(enable_lfu=True), 29_716_867),
+        (lambda: FFCResNetGenerator(ratio=0.25), 43_550_083),
+        (lambda: FFCResNetGenerator(ratio=0.5), 37_363_843),
+        (lambda: FFCResNetGenerator(ratio=1.0), 12_605_059),
+        (lambda: ResNetGenerator(), 45_617_731),
+        (lambda: ResNetGenerator(n_blocks=15), 73_947_715),
+        (lambda: DilatedResNetGenerator(), 45_645_379),
         (lambda: PatchDiscriminator(), 6_962_369),
         (lambda: SegmentationEncoder(), 23_631_808),
+        (lambda: SegmentationEncoder(dilated=False), 23_631_808),
     ],
-    ids=["lama-fourier", "big-lama", "shallow", "patchgan", "segmentation encoder"],
+    ids=[
+        "lama-fourier",
+        "big-lama",
+        "shallow",
+        "lfu",
+        "ratio .25",
+        "ratio .5",
+        "ratio 1",
+        "lama-regular",
+        "big-lama-regular",
+        "lama-dilated",
+        "patchgan",
+        "segmentation encoder",
+        "plain encoder",
+    ],
 )
 def test_parameter_counts_are_the_published_ones(network, count):
     with torch.device("meta"):
@@ -129,6 +159,26 @@ def test_segmentation_encoder_keeps_an_eighth_of_the_resolution():
     with torch.device("meta"):
         maps = SegmentationEncoder()(torch.empty(1, 3, 256, 256))
     assert [tuple(m.shape[1:]) for m in maps] == [(256, 64, 64), (512, 32, 32), (1024, 32, 32), (2048, 32, 32)]
+
+
+def test_plain_segmentation_encoder_goes_down_to_a_thirty_second():
+    with torch.device("meta"):
+        maps = SegmentationEncoder(dilated=False)(torch.empty(1, 3, 256, 256))
+    assert [tuple(m.shape[1:]) for m in maps] == [(256, 64, 64), (512, 32, 32), (1024, 16, 16), (2048, 8, 8)]
+
+
+def test_lfu_refuses_what_it_cannot_halve():
+    network = FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True).eval()
+    assert network.pad_multiple == 16
+    with pytest.raises(ValueError, match=r"even height and width, got \(8, 9\): pad .* pad_multiple"):
+        network(torch.rand(1, 4, 64, 72))
+    with pytest.raises(ValueError, match=r"enable_lfu: 6 channels .* do not divide by 4"):
+        FFCResNetGenerator(ngf=2, n_blocks=1, enable_lfu=True)
+
+
+def test_dilations_must_divide_the_channels():
+    with pytest.raises(ValueError, match="n_dilations: 32 channels do not divide by 3"):
+        DilatedResNetGenerator(ngf=4, n_dilations=3)
 
 
 def test_vgg_gives_thirteen_maps():

@@ -19,7 +19,14 @@ from lama.losses import (
     Objective,
     VGGPerceptualLoss,
 )
-from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder, VGG19Features
+from lama.models import (
+    DilatedResNetGenerator,
+    FFCResNetGenerator,
+    PatchDiscriminator,
+    ResNetGenerator,
+    SegmentationEncoder,
+    VGG19Features,
+)
 from lama.training import InpaintingModule
 
 
@@ -29,8 +36,9 @@ def parity(shared):
 
 
 def formula_generator(case):
-    network = FFCResNetGenerator(ngf=case["ngf"], n_blocks=case["n_blocks"], ratio=case["ratio"])
-    return fill(network, case["seed"], case["gain"])
+    kind = {"ffc": FFCResNetGenerator, "regular": ResNetGenerator, "dilated": DilatedResNetGenerator}[case["kind"]]
+    options = {name: case[name] for name in ("ngf", "n_blocks", "ratio", "enable_lfu") if name in case}
+    return fill(kind(**options), case["seed"], case["gain"])
 
 
 @pytest.mark.parametrize(
@@ -38,6 +46,9 @@ def formula_generator(case):
     [
         ("ffc_small", 1e-5),
         ("ffc_ratio50", 1e-5),
+        ("ffc_lfu", 1e-5),
+        ("regular_small", 1e-5),
+        ("dilated_small", 1e-5),
         ("lama_fourier", 2e-4),
         pytest.param("big_lama", 2e-4, marks=pytest.mark.slow),
     ],
@@ -52,13 +63,14 @@ def test_generator_output_in_eval_mode(parity, name, tolerance):
             np.testing.assert_allclose(output, expected[f"{name}/eval{i}"], atol=tolerance, rtol=0)
 
 
-def test_generator_gradients_and_batch_statistics_in_train_mode(parity):
-    case = json.loads((parity / "cases.json").read_text())["ffc_small"]
+@pytest.mark.parametrize("case_name", ["ffc_small", "regular_small", "dilated_small"])
+def test_generator_gradients_and_batch_statistics_in_train_mode(parity, case_name):
+    case = json.loads((parity / "cases.json").read_text())[case_name]
     network = formula_generator(case).train()
     batch, height, width = case["sizes"][0]
     output = network(generator_input(formula_image(9, batch, 3, height, width), formula_mask(9, batch, height, width)))
     with np.load(parity / "generators.npz") as expected:
-        np.testing.assert_allclose(output.detach(), expected["ffc_small/train_out"], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(output.detach(), expected[f"{case_name}/train_out"], atol=1e-5, rtol=0)
     (output * formula_image(10, *output.shape)).sum().backward()
     norms = {name: p.grad.norm().item() for name, p in network.named_parameters()}
     assert norms.keys() == case["grad_norms"].keys()
@@ -160,14 +172,18 @@ def test_vgg_perceptual(losses, step):
 
 
 @pytest.mark.parametrize(
-    ("file", "network", "prefix"),
+    ("file", "network"),
     [
-        ("keys_lama_fourier_generator.txt", FFCResNetGenerator, ""),
-        ("keys_discriminator.txt", PatchDiscriminator, ""),
-        ("../parity/ade20k_encoder_keys.txt", SegmentationEncoder, ""),
+        ("keys_lama_fourier_generator.txt", FFCResNetGenerator),
+        ("keys_big_lama_generator.txt", partial(FFCResNetGenerator, n_blocks=18)),
+        ("keys_lama_regular_generator.txt", ResNetGenerator),
+        ("keys_multidilated_generator.txt", DilatedResNetGenerator),
+        ("keys_discriminator.txt", PatchDiscriminator),
+        ("../parity/ade20k_encoder_keys.txt", SegmentationEncoder),
+        ("../parity/ade20k_encoder_keys.txt", partial(SegmentationEncoder, dilated=False)),
     ],
 )
-def test_state_dict_keys_and_shapes(shared, file, network, prefix):
+def test_state_dict_keys_and_shapes(shared, file, network):
     lines = (shared / "reference" / file).read_text().splitlines()
     expected = {key: shape for key, _, shape in (line.partition(" ") for line in lines if line.strip())}
     state = network().state_dict()

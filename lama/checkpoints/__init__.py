@@ -1,5 +1,20 @@
-"""Files that hold networks."""
+"""Files that hold networks: ours, and those that others have written."""
 
-from lama.checkpoints.format import find_weights, load_generator, save_generator
+from lama.checkpoints.architecture import Description, differences, looks_like
+from lama.checkpoints.convert import convert
+from lama.checkpoints.format import save_generator
+from lama.checkpoints.load import Checkpoint, find_weights, load_generator, open_checkpoint
+from lama.checkpoints.official import save_official
 
-__all__ = ["find_weights", "load_generator", "save_generator"]
+__all__ = [
+    "Checkpoint",
+    "Description",
+    "convert",
+    "differences",
+    "find_weights",
+    "load_generator",
+    "looks_like",
+    "open_checkpoint",
+    "save_generator",
+    "save_official",
+]

@@ -1,7 +1,7 @@
-"""Our checkpoint for inference: one safetensors file with the weights, and the network's description inside.
+"""Our checkpoint: one safetensors file with the weights, and the networks' description inside.
 
-The description is {class name, constructor arguments} as JSON in the metadata; only generators of ``lama.models`` are
-accepted, so that nothing from a file is ever executed.
+The description is {class name, constructor arguments} as JSON in the metadata. The generator's weights have their own
+names; those of a discriminator, where there is one, begin with ``discriminator.``.
 """
 
 import json
@@ -9,80 +9,56 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-import lama.models
+from lama.checkpoints.architecture import Description
+from lama.checkpoints.archive import StoredTensor
 from lama.files import whole
 
 FORMAT = "lama-generator-1"
+ROLES = ("generator", "discriminator")
 
 
-def save_generator(path: str | Path, generator: nn.Module, info: dict[str, Any] | None = None) -> None:
-    """Write ``generator`` (one of ``lama.models``, with a ``config``) whole or not at all; ``info`` is for people."""
-    metadata = {
-        "format": FORMAT,
-        "generator": json.dumps({"class": type(generator).__name__, "config": generator.config}),
-        "info": json.dumps(info or {}),
-    }
+def save_generator(
+    path: str | Path,
+    generator: nn.Module,  # one of ``lama.models.GENERATORS``
+    info: dict[str, Any] | None = None,  # for people: what it is, where it comes from
+    discriminator: nn.Module | None = None,  # kept for fine-tuning; nothing else needs it
+) -> None:
+    """Write the network, whole or not at all."""
+    metadata = {"format": FORMAT, "info": json.dumps(info or {})}
+    state: dict[str, Tensor] = {}
+    for role, network in zip(ROLES, (generator, discriminator), strict=True):
+        if network is not None:
+            metadata[role] = json.dumps({"class": type(network).__name__, "config": network.config})
+            prefix = "discriminator." if role == "discriminator" else ""
+            state |= {f"{prefix}{key}": value.contiguous() for key, value in network.state_dict().items()}
     with whole(path) as partial:
-        save_file({key: value.contiguous() for key, value in generator.state_dict().items()}, partial, metadata)
+        save_file(state, partial, metadata)
 
 
-def load_generator(path: str | Path) -> nn.Module:
-    """Build the generator stored at ``path`` (a file, or a run folder), in eval mode, on the CPU.
+def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Description]]:
+    """The tensors of ``file``, and the descriptions of its networks by role where it is in our format.
 
-    Raises FileNotFoundError or ValueError, in one line, where there is none or it is damaged.
+    Raises ValueError, in one line, for a file that is damaged.
     """
-    file = find_weights(path)
     try:
-        with safe_open(file, "pt") as content:
-            metadata = content.metadata() or {}
-        state = load_file(file)
+        content = safe_open(file, "pt")
+        metadata = content.metadata() or {}
+        tensors = {key: _stored(content, key) for key in content.keys()}  # noqa: SIM118  (not a mapping)
     except SafetensorError as error:
-        raise ValueError(
-            f"{file}: not a safetensors file, or a damaged one ({error}); expected models/best.safetensors of a run"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"{file}: expected a {FORMAT} file, as training writes it, got {metadata.get('format')}")
-    generator = _build(file, metadata)
-    expected = generator.state_dict()
-    odd = [key for key in expected.keys() | state.keys() if _shape(expected, key) != _shape(state, key)]
-    if odd:
-        raise ValueError(
-            f"{file}: {len(odd)} weights do not fit their own description, first {min(odd)}: "
-            f"expected {_shape(expected, min(odd))}, got {_shape(state, min(odd))}"
-        )
-    generator.load_state_dict(state)
-    return generator.eval().requires_grad_(False)
+        raise ValueError(f"{file}: not a safetensors file, or a damaged one ({error})") from error
+    descriptions = {}
+    for role in ROLES if metadata.get("format") == FORMAT else ():
+        if role in metadata or role == "generator":
+            try:
+                described = json.loads(metadata[role])
+                descriptions[role] = (described["class"], dict(described["config"]))
+            except (ValueError, TypeError, KeyError) as error:
+                raise ValueError(f"{file}: damaged description of its {role} ({type(error).__name__})") from error
+    return tensors, descriptions
 
 
-def _build(file: Path, metadata: dict[str, str]) -> nn.Module:
-    """The network that the metadata describes, with weights still to be filled in."""
-    known = lama.models.GENERATORS
-    try:
-        description = json.loads(metadata["generator"])
-        name, config = description["class"], description["config"]
-        if name not in known:
-            raise ValueError(f"unknown network {name!r}, known: {', '.join(known)}")
-        network: nn.Module = getattr(lama.models, name)(**config)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{file}: damaged description of its network ({type(error).__name__}: {error})") from error
-    return network
-
-
-def _shape(state: dict[str, Tensor], key: str) -> tuple[int, ...] | None:
-    return tuple(state[key].shape) if key in state else None
-
-
-def find_weights(path: str | Path) -> Path:
-    """The weights at ``path``: itself, or best, else last, of a run folder. Raises FileNotFoundError."""
-    path = Path(path).expanduser()
-    places = [path, path / "models" / "best.safetensors", path / "models" / "last.safetensors"]
-    for place in places:
-        if place.is_file():
-            return place
-    raise FileNotFoundError(
-        f"model.path={path}: no model there; expected a .safetensors file, or a run folder with "
-        "models/best.safetensors or models/last.safetensors"
-    )
+def _stored(content: Any, key: str) -> StoredTensor:
+    return StoredTensor(tuple(content.get_slice(key).get_shape()), lambda: content.get_tensor(key))

@@ -10,7 +10,9 @@ _HOMES = {
     "FrozenPairs": "lama.data.evaluation_set",
     "ImageFolder": "lama.data.sources",
     "InpaintingDataModule": "lama.data.datamodule",
+    "NoAugmentation": "lama.data.augment",
     "PairFolder": "lama.data.evaluation_set",
+    "ScaleCrop": "lama.data.augment",
 }
 __all__ = list(_HOMES)
 

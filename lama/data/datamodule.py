@@ -9,11 +9,11 @@ import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from lama.data.datasets import Augmentation, EvaluationDataset, TrainingDataset
+from lama.data.datasets import EvaluationDataset, TrainingDataset
 from lama.data.evaluation_set import FrozenPairs, PairFolder
 from lama.data.sampler import EpochSampler
 from lama.data.sources import Subset
-from lama.interfaces import EvaluationSet, ImageSource, MaskSampler
+from lama.interfaces import Augmentation, EvaluationSet, ImageSource, MaskSampler
 
 
 class InpaintingDataModule(LightningDataModule):
@@ -39,6 +39,7 @@ class InpaintingDataModule(LightningDataModule):
         max_val_pairs: int = 200,  # validate on no more than this many drawn pairs
         batch_size: int = 10,  # per process
         epoch_size: int | None = None,  # samples per epoch over all processes; None = every picture once
+        epoch_batches: int | None = None,  # where epoch_size is None: batches per epoch, on each process
         num_workers: int = 2,
         seed: int = 0,
     ) -> None:
@@ -50,6 +51,8 @@ class InpaintingDataModule(LightningDataModule):
                 raise ValueError(f"data.{name}: expected at least {least[name]}, got {value}")
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction: expected a share between 0 and 1, got {val_fraction}")
+        if epoch_batches is not None and epoch_batches < 1:
+            raise ValueError(f"data.epoch_batches: expected at least 1, or null, got {epoch_batches}")
         pictures = source(path)
         held_out: ImageSource | None = None
         if val_pairs is None and val_path is not None:
@@ -64,7 +67,8 @@ class InpaintingDataModule(LightningDataModule):
             held_out = _at_most(held_out, max(1, max_val_pairs // val_per_image))
             self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
         self.train_set = TrainingDataset(pictures, augment, masks, seed)
-        self.sampler = EpochSampler(len(pictures), epoch_size, seed)
+        process_size = None if epoch_batches is None or epoch_size is not None else epoch_batches * batch_size
+        self.sampler = EpochSampler(len(pictures), epoch_size, seed, process_size)
         self.batch_size = batch_size
         self.num_workers = num_workers
 

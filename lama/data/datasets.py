@@ -1,16 +1,13 @@
 """Training samples: a picture, augmented, and a mask drawn for it."""
 
-from collections.abc import Callable
-
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lama.data.images import image_to_tensor, mask_to_tensor
-from lama.interfaces import EvaluationSet, ImageArray, ImageSource, MaskSampler
+from lama.interfaces import Augmentation, EvaluationSet, ImageSource, MaskSampler
 
 SampleKey = tuple[int, int]  # (which pass over the source, index in the source)
-Augmentation = Callable[[ImageArray, np.random.Generator], ImageArray]
 
 
 class TrainingDataset(Dataset[dict[str, Tensor]]):
@@ -29,7 +26,11 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
     def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
         pass_, index = key
         rng = np.random.default_rng([self.seed, pass_, index])
-        image = self.augment(self.source[index][1], rng)
+        name, image = self.source[index]
+        try:
+            image = self.augment(image, rng)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
         mask = self.masks(rng, *image.shape[:2])
         return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
 

@@ -10,7 +10,10 @@ from lama.data.datasets import SampleKey
 
 
 class EpochSampler(Sampler[SampleKey]):
-    """Cut an endless stream of shuffled passes over the data into epochs of ``epoch_size`` samples.
+    """Cut an endless stream of shuffled passes over the data into epochs.
+
+    An epoch has ``epoch_size`` samples over all processes, or ``process_size`` on each of them; by default every
+    sample once.
 
     Pass k is a permutation seeded by (seed, k). Small data sets thus have epochs of any length, and an epoch of a
     large one continues where the one before it stopped. Under several processes each takes every ``world``-th sample
@@ -19,13 +22,21 @@ class EpochSampler(Sampler[SampleKey]):
     Lightning calls ``set_epoch``.
     """
 
-    def __init__(self, length: int, epoch_size: int | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, length: int, epoch_size: int | None = None, seed: int = 0, process_size: int | None = None
+    ) -> None:
         if epoch_size is not None and epoch_size < 1:
             raise ValueError(f"data.epoch_size: expected at least 1 sample, or null for all, got {epoch_size}")
         self.length = length
-        self.epoch_size = epoch_size or length
+        self._epoch_size = epoch_size or length
+        self._process_size = process_size
         self.seed = seed
         self.epoch = 0
+
+    @property
+    def epoch_size(self) -> int:
+        """Samples per epoch over all processes."""
+        return self._epoch_size if self._process_size is None else self._process_size * _rank_and_world()[1]
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch

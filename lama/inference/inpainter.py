@@ -62,9 +62,7 @@ class Inpainter:
         """Raw output for image (B, 3, H, W) in [0, 1] and mask (B, 1, H, W), 1 = hole; any H and W: (B, 3, H, W)."""
         height, width = image.shape[-2:]
         x = generator_input(image.to(self.device), mask.to(self.device))
-        # A small picture is extended further: reflection inside the network needs two pixels at its coarsest scale.
-        multiple = int(self.generator.pad_multiple)  # type: ignore[arg-type]
-        x = pad_to_multiple(x, multiple if min(height, width) > multiple else 2 * multiple)
+        x = pad_to_multiple(x, int(self.generator.pad_multiple), int(self.generator.min_size))  # type: ignore[arg-type]
         predicted: Tensor = self.generator(x)
         return predicted[..., :height, :width]
 

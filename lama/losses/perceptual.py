@@ -33,32 +33,38 @@ class _FrozenEncoderLoss(nn.Module):
 
 
 class HRFPerceptualLoss(_FrozenEncoderLoss):
-    """weight * sum over the four stages of a dilated, segmentation-trained ResNet50 of MSE(features), section 2.3.
+    """weight * sum over the four stages of a ResNet50 of MSE(features), section 2.3; dilated and trained to segment.
 
     The paper's equation 1 takes the mean over stages; the published trainings sum, and so does this: weight 30 here
     is 120 in the paper's formula.
     """
 
-    FILES: ClassVar = {"ade20k": "ade20k_encoder", "imagenet": "resnet50_imagenet"}  # names in lama.pretrained
+    FILES: ClassVar = {  # (trained_on, dilated): name in lama.pretrained
+        ("ade20k", True): "ade20k_encoder",
+        ("ade20k", False): "ade20k_encoder_plain",
+        ("imagenet", True): "resnet50_imagenet",
+        ("imagenet", False): "resnet50_imagenet",
+    }
 
     def __init__(
         self,
         weight: float = 30.0,
         weights: str | None = None,  # path of the encoder's file; None = look in the cache
         trained_on: Literal["ade20k", "imagenet"] = "ade20k",  # to segment, as in the paper, or to classify (table 3)
+        dilated: bool = True,  # False: a plain ResNet50, whose receptive field grows by striding (table 3)
         batch_statistics: bool = False,  # True: BatchNorm uses (and updates) the statistics of the batch in training,
         # which is what Lightning 1.2 made of the official code; False: frozen, as intended
         encoder: nn.Module | None = None,  # None = the pretrained SegmentationEncoder
     ) -> None:
         if encoder is None:
-            encoder = pretrained.load_into(SegmentationEncoder(), self.FILES[trained_on], weights)
+            encoder = pretrained.load_into(SegmentationEncoder(dilated), self.FILES[trained_on, dilated], weights)
         super().__init__(encoder, weight)
         self.batch_statistics = batch_statistics
 
     @classmethod
-    def preflight(cls, weights: str | None = None, trained_on: str = "ade20k", **_: Any) -> None:
+    def preflight(cls, weights: str | None = None, trained_on: str = "ade20k", dilated: bool = True, **_: Any) -> None:
         """Raise FileNotFoundError where the encoder's file is not on this machine and cannot be had."""
-        pretrained.require(cls.FILES[trained_on], weights)
+        pretrained.require(cls.FILES[trained_on, dilated], weights)
 
     def train(self, mode: bool = True) -> "HRFPerceptualLoss":
         self.encoder.network.train(mode and self.batch_statistics)

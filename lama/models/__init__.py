@@ -1,9 +1,18 @@
 """Networks: the generator, the discriminator, and the frozen encoders of the perceptual losses."""
 
+from lama.models.dilated import DilatedResNetGenerator
 from lama.models.ffc_resnet import FFCResNetGenerator
 from lama.models.patchgan import PatchDiscriminator
+from lama.models.resnet import ResNetGenerator
 from lama.models.segmentation_encoder import SegmentationEncoder
 from lama.models.vgg import VGG19Features
 
-__all__ = ["FFCResNetGenerator", "PatchDiscriminator", "SegmentationEncoder", "VGG19Features"]
-GENERATORS = ("FFCResNetGenerator",)  # what a checkpoint may name
+__all__ = [
+    "DilatedResNetGenerator",
+    "FFCResNetGenerator",
+    "PatchDiscriminator",
+    "ResNetGenerator",
+    "SegmentationEncoder",
+    "VGG19Features",
+]
+GENERATORS = ("FFCResNetGenerator", "ResNetGenerator", "DilatedResNetGenerator")  # what a checkpoint may name

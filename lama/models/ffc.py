@@ -46,21 +46,40 @@ def _at_least_float32(x: Tensor) -> Tensor:
 class SpectralTransform(nn.Module):
     """The global-to-global path of an FFC, figure 2 (b): reduce to C/2, FourierUnit with a skip, expand.
 
-    (B, C_in, H, W) -> (B, C_out, H, W).
+    (B, C_in, H, W) -> (B, C_out, H, W). With ``enable_lfu`` a second, local unit (Chi et al., section 3.2) sees the
+    first quarter of the channels, the four quadrants of the picture stacked on the channel axis, and its answer is
+    tiled 2 x 2; H and W must be even then. Raises ValueError where sizes do not divide.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, enable_lfu: bool = False) -> None:
         super().__init__()
         hidden = out_channels // 2
+        if enable_lfu and hidden % 4:
+            raise ValueError(f"generator.enable_lfu: {hidden} channels of the Fourier unit do not divide by 4")
         self.conv1 = nn.Sequential(
             nn.Conv2d(in_channels, hidden, kernel_size=1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU()
         )
         self.fu = FourierUnit(hidden, hidden)
+        self.lfu = FourierUnit(hidden, hidden) if enable_lfu else None
         self.conv2 = nn.Conv2d(hidden, out_channels, kernel_size=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
-        return self.conv2(x + self.fu(x))
+        out = x + self.fu(x)
+        if self.lfu is not None:
+            out = out + self.lfu(_quadrants(x[:, : x.shape[1] // 4])).tile(1, 1, 2, 2)
+        return self.conv2(out)
+
+
+def _quadrants(x: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, 4 C, H / 2, W / 2): top left, bottom left, top right, bottom right."""
+    if x.shape[-2] % 2 or x.shape[-1] % 2:
+        raise ValueError(
+            f"the local Fourier unit needs an even height and width, got {tuple(x.shape[-2:])}: pad the input to a "
+            "multiple of the generator's pad_multiple"
+        )
+    halves = torch.cat(x.chunk(2, dim=-2), dim=1)
+    return torch.cat(halves.chunk(2, dim=-1), dim=1)
 
 
 class FFC(nn.Module):
@@ -82,6 +101,7 @@ class FFC(nn.Module):
         ratio_out: float,  # share of global channels in the output, 0..1
         stride: int = 1,
         padding: int = 0,
+        enable_lfu: bool = False,
     ) -> None:
         super().__init__()
         if stride != 1 and ratio_in > 0:
@@ -97,7 +117,7 @@ class FFC(nn.Module):
         self.convl2l = conv(in_local, out_local)
         self.convl2g = conv(in_local, out_global)
         self.convg2l = conv(in_global, out_local)
-        self.convg2g = SpectralTransform(in_global, out_global) if in_global and out_global else None
+        self.convg2g = SpectralTransform(in_global, out_global, enable_lfu) if in_global and out_global else None
         self.out_local, self.out_global = out_local, out_global
 
     def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
@@ -128,9 +148,10 @@ class FFCBlock(nn.Module):
         ratio_out: float,
         stride: int = 1,
         padding: int = 0,
+        enable_lfu: bool = False,
     ) -> None:
         super().__init__()
-        self.ffc = FFC(in_channels, out_channels, kernel_size, ratio_in, ratio_out, stride, padding)
+        self.ffc = FFC(in_channels, out_channels, kernel_size, ratio_in, ratio_out, stride, padding, enable_lfu)
         self.bn_l = nn.BatchNorm2d(self.ffc.out_local) if self.ffc.out_local else None
         self.bn_g = nn.BatchNorm2d(self.ffc.out_global) if self.ffc.out_global else None
         self.relu = nn.ReLU()
@@ -146,10 +167,10 @@ class FFCResnetBlock(nn.Module):
     Both convolutions end in ReLU and nothing follows the addition, as in the published networks.
     """
 
-    def __init__(self, channels: int, ratio: float) -> None:
+    def __init__(self, channels: int, ratio: float, enable_lfu: bool = False) -> None:
         super().__init__()
-        self.conv1 = FFCBlock(channels, channels, 3, ratio, ratio, padding=1)
-        self.conv2 = FFCBlock(channels, channels, 3, ratio, ratio, padding=1)
+        self.conv1 = FFCBlock(channels, channels, 3, ratio, ratio, padding=1, enable_lfu=enable_lfu)
+        self.conv2 = FFCBlock(channels, channels, 3, ratio, ratio, padding=1, enable_lfu=enable_lfu)
 
     def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
         local, glob = self.conv2(self.conv1(x))

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
+from lama.models.layers import check_sizes, decoder, level_widths
 
 
 class FFCResNetGenerator(nn.Module):
     """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1].
 
-    H and W may be any size from 16 on; what does not divide by ``pad_multiple`` is computed up to the next
-    multiple and cropped (prediction pads before instead, which treats the border better).
+    H and W may be any size from ``min_size`` on; what does not divide by ``pad_multiple`` is computed up to the next
+    multiple and cropped (prediction pads before instead, which treats the border better). With ``enable_lfu`` they
+    must divide by ``pad_multiple``.
 
     Raises ValueError for sizes of the network that cannot work together.
     """
@@ -30,16 +32,13 @@ class FFCResNetGenerator(nn.Module):
         n_blocks: int = 9,  # residual FFC blocks
         ratio: float = 0.75,  # share of global (Fourier) channels in the blocks
         max_features: int = 1024,  # channels never exceed this
+        enable_lfu: bool = False,  # add the local Fourier unit, which no published network of the paper has
         smooth_init: bool = False,  # start with up-sampling that keeps a constant constant: see ``_smooth_``
     ) -> None:
         super().__init__()
         if not 0 < ratio <= 1:
             raise ValueError(f"generator.ratio: expected 0 < ratio <= 1, got {ratio}")
-        if min(ngf, n_downsampling, n_blocks) < 1:
-            raise ValueError(
-                "generator: ngf, n_downsampling and n_blocks must be at least 1, "
-                f"got {ngf}, {n_downsampling}, {n_blocks}"
-            )
+        check_sizes(ngf, n_downsampling, n_blocks)
         self.config: dict[str, Any] = {
             "input_nc": input_nc,
             "output_nc": output_nc,
@@ -48,24 +47,18 @@ class FFCResNetGenerator(nn.Module):
             "n_blocks": n_blocks,
             "ratio": ratio,
             "max_features": max_features,
+            "enable_lfu": enable_lfu,
         }
-        self.pad_multiple = 2**n_downsampling
-        widths = [min(max_features, ngf * 2**i) for i in range(n_downsampling + 1)]
+        self.pad_multiple = 2**n_downsampling * (2 if enable_lfu else 1)  # the local Fourier unit halves once more
+        self.min_size = 2 * 2**n_downsampling  # the blocks reflect one pixel, so they need two
+        widths = level_widths(ngf, n_downsampling, max_features)
 
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), FFCBlock(input_nc, widths[0], 7, 0, 0)]
         for i in range(n_downsampling):
             last = i == n_downsampling - 1  # the last one opens the global branch
             layers.append(FFCBlock(widths[i], widths[i + 1], 3, 0, ratio if last else 0, stride=2, padding=1))
-        layers += [FFCResnetBlock(widths[-1], ratio) for _ in range(n_blocks)]
-        layers.append(ConcatBranches())
-        for i in reversed(range(n_downsampling)):
-            layers += [
-                nn.ConvTranspose2d(widths[i + 1], widths[i], 3, stride=2, padding=1, output_padding=1),
-                nn.BatchNorm2d(widths[i]),
-                nn.ReLU(),
-            ]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(widths[0], output_nc, 7), nn.Sigmoid()]
-        self.model = nn.Sequential(*layers)
+        layers += [FFCResnetBlock(widths[-1], ratio, enable_lfu) for _ in range(n_blocks)]
+        self.model = nn.Sequential(*layers, ConcatBranches(), *decoder(widths, output_nc))
         if smooth_init:
             self.model.apply(_smooth_)
 

@@ -3,6 +3,8 @@
 Isola et al., CVPR 2017; Wang et al. (pix2pixHD), CVPR 2018. State-dict keys as in the published checkpoints.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 
@@ -17,6 +19,7 @@ class PatchDiscriminator(nn.Module):
         super().__init__()
         if n_layers < 1:
             raise ValueError(f"discriminator.n_layers: expected at least 1, got {n_layers}")
+        self.config: dict[str, Any] = {"input_nc": input_nc, "ndf": ndf, "n_layers": n_layers}
         self.n_layers = n_layers
         widths = [input_nc] + [min(512, ndf * 2**i) for i in range(n_layers)]
         widths.append(min(512, 2 * widths[-1]))

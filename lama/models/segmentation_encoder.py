@@ -38,10 +38,11 @@ class Bottleneck(nn.Module):
 class SegmentationEncoder(nn.Module):
     """Normalised RGB (B, 3, H, W) -> features of the four stages.
 
-    256, 512, 1024 and 2048 channels at 1/4, 1/8, 1/8 and 1/8 of the resolution.
+    256, 512, 1024 and 2048 channels at 1/4, 1/8, 1/8 and 1/8 of the resolution; without dilation, the plain ResNet50
+    of table 3's ablation, the last two are at 1/16 and 1/32. The weights have the same names and shapes either way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dilated: bool = True) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, 2, padding=1, bias=False), nn.BatchNorm2d(64)
         self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64)
@@ -50,8 +51,8 @@ class SegmentationEncoder(nn.Module):
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         self.layer1 = _stage(128, 64, blocks=3)
         self.layer2 = _stage(256, 128, blocks=4, stride=2)
-        self.layer3 = _stage(512, 256, blocks=6, dilation=2)
-        self.layer4 = _stage(1024, 512, blocks=3, dilation=4)
+        self.layer3 = _stage(512, 256, 6, dilation=2) if dilated else _stage(512, 256, 6, stride=2)
+        self.layer4 = _stage(1024, 512, 3, dilation=4) if dilated else _stage(1024, 512, 3, stride=2)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = self.relu(self.bn1(self.conv1(x)))

@@ -1,7 +1,8 @@
 """Training: the LightningModule, what a run writes, and the run itself."""
 
 import lama.torchvision_ops  # noqa: F401  (before lightning)
+from lama.training.initialise import initialise
 from lama.training.module import InpaintingModule
 from lama.training.run import train
 
-__all__ = ["InpaintingModule", "train"]
+__all__ = ["InpaintingModule", "initialise", "train"]

@@ -146,7 +146,8 @@ class InpaintingModule(LightningModule):
         """Raw and composited output of ``inference_generator`` for pictures of any size, each (B, 3, H, W)."""
         network = self.inference_generator
         height, width = image.shape[-2:]
-        x = pad_to_multiple(generator_input(image, mask), int(network.pad_multiple))  # type: ignore[arg-type]
+        x = generator_input(image, mask)
+        x = pad_to_multiple(x, int(network.pad_multiple), int(network.min_size))  # type: ignore[arg-type]
         predicted = network(x)[..., :height, :width]
         return predicted, composite(predicted, image, mask)
 

@@ -43,7 +43,7 @@ def train(
     """
     _quieten_lightning()
     run_dir = Path(run_dir)
-    _check(module, run_dir, monitor, monitor_mode, resume, overwrite)
+    _check(module, data, run_dir, monitor, monitor_mode, resume, overwrite)
     epochs = trainer.get("max_epochs")
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
@@ -106,9 +106,13 @@ def _quieten_lightning() -> None:
 
 
 def _check(
-    module: InpaintingModule, run_dir: Path, monitor: str, mode: str, resume: str | None, overwrite: bool
-) -> None:
+    module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, monitor: str, mode: str, resume: str | None,
+    overwrite: bool,
+) -> None:  # fmt: skip
     """Refuse what would only fail later."""
+    crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
+    if crop < least:
+        raise ValueError(f"augment.size={crop}: this generator needs crops of at least {least} pixels")
     measured = [f"val_{name}" for name in module.evaluator.metrics]
     if monitor not in measured:
         raise ValueError(f"monitor={monitor}: not measured in this run; measured are {', '.join(measured)}")

@@ -1,0 +1,140 @@
+"""Which network a set of weights belongs to, told from the names and shapes alone."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+import lama.models
+
+Shapes = Mapping[str, tuple[int, ...]]
+Description = tuple[str, dict[str, Any]]  # class name in lama.models, constructor arguments
+
+KNOWN: dict[str, Description] = {  # configs of training, by the network they train
+    "lama-fourier": ("FFCResNetGenerator", {"n_blocks": 9, "ngf": 64}),
+    "big-lama": ("FFCResNetGenerator", {"n_blocks": 18, "ngf": 64}),
+    "lama-fourier-shallow": ("FFCResNetGenerator", {"n_blocks": 6, "ngf": 64}),
+    "lama-regular": ("ResNetGenerator", {"n_blocks": 9, "ngf": 64}),
+    "big-lama-regular": ("ResNetGenerator", {"n_blocks": 15, "ngf": 64}),
+    "lama-dilated": ("DilatedResNetGenerator", {"n_blocks": 9, "ngf": 64}),
+}
+
+
+def infer_generator(shapes: Shapes) -> Description:
+    """Class and arguments of the generator with these state-dict keys and shapes.
+
+    Raises ValueError where they are not those of a generator of LaMa.
+    """
+    try:
+        if "model.1.ffc.convl2l.weight" in shapes:
+            return _infer_ffc(shapes)
+        return _infer_resnet(shapes)
+    except (KeyError, IndexError, ValueError, ZeroDivisionError):
+        raise ValueError("the names of the weights are not those of a generator of LaMa") from None
+
+
+def infer_discriminator(shapes: Shapes) -> Description:
+    """Class and arguments of the discriminator with these keys and shapes. Raises ValueError where it is none."""
+    levels = [int(match[1]) for match in (re.match(r"model(\d+)\.0\.weight$", key) for key in shapes) if match]
+    if len(levels) < 3:
+        raise ValueError("the names of the weights are not those of a PatchGAN discriminator")
+    ndf, input_nc = shapes["model0.0.weight"][:2]
+    return "PatchDiscriminator", {"input_nc": input_nc, "ndf": ndf, "n_layers": max(levels) - 1}
+
+
+def _infer_ffc(shapes: Shapes) -> Description:
+    ngf, input_nc = shapes["model.1.ffc.convl2l.weight"][:2]
+    blocks = _indices(shapes, r"model\.(\d+)\.conv1\.")
+    n_downsampling = blocks[0] - 2
+    last = f"model.{blocks[0] - 1}.ffc."
+    global_out = shapes[f"{last}convl2g.weight"][0]
+    local_out = shapes[f"{last}convl2l.weight"][0] if f"{last}convl2l.weight" in shapes else 0
+    config = _common(shapes, ngf, input_nc, n_downsampling, len(blocks), local_out + global_out)
+    config["ratio"] = _ratio(global_out, local_out + global_out)
+    config["enable_lfu"] = f"model.{blocks[0]}.conv1.ffc.convg2g.lfu.conv_layer.weight" in shapes
+    return "FFCResNetGenerator", config
+
+
+def _infer_resnet(shapes: Shapes) -> Description:
+    ngf, input_nc = shapes["model.1.weight"][:2]
+    blocks = _indices(shapes, r"model\.(\d+)\.conv_block\.")
+    n_downsampling = (blocks[0] - 4) // 3
+    config = _common(shapes, ngf, input_nc, n_downsampling, len(blocks), shapes[f"model.{blocks[0] - 3}.weight"][0])
+    dilations = _indices(shapes, rf"model\.{blocks[0]}\.conv_block\.0\.convs\.(\d+)\.weight")
+    if dilations:
+        return "DilatedResNetGenerator", config | {"n_dilations": len(dilations)}
+    return "ResNetGenerator", config
+
+
+def _common(shapes: Shapes, ngf: int, input_nc: int, n_downsampling: int, n_blocks: int, widest: int) -> dict[str, Any]:
+    head = max(_indices(shapes, r"model\.(\d+)\."))  # the last layer with weights makes the picture
+    return {
+        "input_nc": input_nc,
+        "output_nc": shapes[f"model.{head}.weight"][0],
+        "ngf": ngf,
+        "n_downsampling": n_downsampling,
+        "n_blocks": n_blocks,
+        "max_features": 1024 if widest == min(1024, ngf * 2**n_downsampling) else widest,
+    }
+
+
+def _indices(shapes: Shapes, pattern: str) -> list[int]:
+    return sorted({int(match[1]) for match in (re.match(pattern, key) for key in shapes) if match})
+
+
+def _ratio(global_channels: int, channels: int) -> float:
+    """A ratio with int(channels * ratio) == global_channels, whatever floating point does to the quotient."""
+    ratio = global_channels / channels
+    return ratio if int(channels * ratio) == global_channels else (global_channels + 0.5) / channels
+
+
+def build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
+    """The generator or discriminator of that description, without memory for its weights.
+
+    Raises ValueError for a name that is not allowed or arguments that do not fit.
+    """
+    known = lama.models.GENERATORS if role == "generator" else ("PatchDiscriminator",)
+    if name not in known:
+        raise ValueError(f"unknown network {name!r}, known: {', '.join(known)}")
+    with torch.device("meta"):
+        network: nn.Module = getattr(lama.models, name)(**config)
+    return network
+
+
+def mismatch(network: nn.Module, shapes: Shapes) -> str | None:
+    """What does not fit, in words, where ``shapes`` are not exactly those of ``network``."""
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
+    other = sorted(key for key in expected.keys() & shapes.keys() if expected[key] != tuple(shapes[key]))
+    if other:
+        first = other[0]
+        return f"{len(other)} weights of another shape, first {first}: expected {expected[first]}, got {shapes[first]}"
+    if missing:
+        return f"{len(missing)} weights missing, first {missing[0]}"
+    return f"{len(extra)} weights too many, first {extra[0]}" if extra else None
+
+
+def differences(description: Description, expected: Description) -> str:
+    """How a network differs from the one expected, in words: ``n_blocks 18 instead of 9``; empty where it does not."""
+    (name, config), (expected_name, expected_config) = description, expected
+    if name != expected_name:
+        return f"a {name} instead of a {expected_name}"
+    return ", ".join(
+        f"{key} {config[key]} instead of {value}"
+        for key, value in expected_config.items()
+        if key in config and config[key] != value
+    )
+
+
+def looks_like(description: Description) -> str:
+    """The training configuration that builds this network, or an empty string."""
+    name, config = description
+    standard = {"n_downsampling": 3, "ratio": 0.75, "enable_lfu": False, "n_dilations": 4}
+    if any(config.get(key, value) != value for key, value in standard.items()):
+        return ""
+    for title, (known_name, known_config) in KNOWN.items():
+        if name == known_name and all(config.get(key) == value for key, value in known_config.items()):
+            return title
+    return ""

@@ -1,0 +1,153 @@
+"""Reading what ``torch.save`` or ``torch.jit.save`` has written, without running anything that is in it.
+
+A checkpoint is a zip archive: ``data.pkl``, a pickle of the structure, and one record of raw bytes per storage.
+Unpickling may call any function that the file names, so the unpickler here knows tensors and plain containers and
+nothing else: every other name becomes an inert stand-in, which takes whatever it is given and does nothing. (Lightning
+1.2 pickled classes of its own and of OmegaConf into the official checkpoints; none is needed to read the weights.) Of a
+TorchScript archive the same structure is read; its code is never looked at.
+
+Tensors stay in the file until ``StoredTensor.load``: of 400 MB of metric networks in an official checkpoint, nothing is
+read.
+"""
+
+import pickle
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that is still in its file."""
+
+    shape: tuple[int, ...]
+    load: Callable[[], Tensor]
+
+
+def read_archive(path: Path) -> dict[str, StoredTensor]:
+    """{name: tensor} of the checkpoint at ``path``: a Lightning one, a plain state dict, or a TorchScript module.
+
+    Raises ValueError, in one line, for a file that is damaged or something else.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: {_not_an_archive(path)}") from error
+    try:
+        entry = next(name for name in archive.namelist() if name.endswith("data.pkl") and name.count("/") <= 1)
+        with archive.open(entry) as file:
+            content = _Unpickler(file, archive, entry.removesuffix("data.pkl")).load()
+    except StopIteration:
+        raise ValueError(f"{path}: a zip archive, but not a checkpoint of torch (it holds no data.pkl)") from None
+    except Exception as error:  # a damaged or hostile pickle raises whatever it likes
+        raise ValueError(f"{path}: a damaged checkpoint ({type(error).__name__}: {error})") from error
+    tensors = dict(_tensors(content.get("state_dict", content) if isinstance(content, dict) else content))
+    if not tensors:
+        raise ValueError(f"{path}: a checkpoint without weights; expected a state dict of tensors")
+    return tensors
+
+
+def _not_an_archive(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(4)
+    if head.startswith(b"PK"):
+        return "a truncated checkpoint: its table of contents, at the end of the file, is missing; copy it again"
+    if head.startswith(b"\x80"):
+        return "a pickle as torch wrote it before version 1.6; load and save it again with a newer torch"
+    return "not a checkpoint; expected .safetensors, .ckpt, .pth or a TorchScript .pt"
+
+
+class _Inert:
+    """In place of an object whose class or function is not known here: holds its state and does nothing."""
+
+    state: Any = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
+        return object.__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __call__(self, *args: Any, **kwargs: Any) -> "_Inert":
+        return _Inert()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        pass
+
+    def extend(self, values: Any) -> None:
+        pass
+
+
+class _Unpickler(pickle.Unpickler):
+    """Rebuilds tensors, as ``StoredTensor``, and plain containers."""
+
+    def __init__(self, file: Any, archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(file)
+        self.archive = archive
+        self.root = root
+        self.known: dict[str, Any] = {
+            "collections.OrderedDict": OrderedDict,
+            "torch._utils._rebuild_tensor_v2": self._tensor,
+            "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
+        }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name in _DTYPES:
+            return _DTYPES[name]
+        known = self.known.get(f"{module}.{name}")
+        return type(str(name), (_Inert,), {}) if known is None else known
+
+    def persistent_load(self, pid: Any) -> Any:
+        kind, dtype, key, *_ = pid
+        if kind != "storage":
+            raise pickle.UnpicklingError(f"unknown kind of record {kind!r}")
+        return dtype, f"{self.root}data/{key}"
+
+    def _tensor(self, storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> StoredTensor:
+        dtype, record = storage
+        shape, stride = tuple(shape), tuple(stride)
+
+        def load() -> Tensor:
+            try:
+                raw = bytearray(self.archive.read(record))  # checks the record's CRC
+                flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+                return flat.as_strided(shape, stride, offset).contiguous()
+            except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RuntimeError, EOFError) as error:
+                raise ValueError(f"{self.archive.filename}: damaged, {record} cannot be read ({error})") from error
+
+        return StoredTensor(shape, load)
+
+
+def _tensors(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, StoredTensor]]:
+    """Every tensor below ``node``: entries of dictionaries, attributes of TorchScript modules."""
+    if isinstance(node, StoredTensor):
+        yield prefix.removesuffix("."), node
+    children = node.state if isinstance(node, _Inert) else node
+    if isinstance(children, Mapping) and depth < 20:  # a hostile structure may contain itself
+        for name, child in children.items():
+            yield from _tensors(child, f"{prefix}{name}.", depth + 1)

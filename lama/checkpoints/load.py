@@ -1,0 +1,160 @@
+"""Opening a model, whoever has written it.
+
+Accepted are our ``.safetensors``, the folder of a run, a folder in the official layout (``config.yaml`` and
+``models/best.ckpt``), a checkpoint of Lightning's or a plain state dict (``.ckpt``, ``.pth``), and a TorchScript
+archive in the layout of the released ``big-lama.pt``. The architecture is told from the weights; nothing from a file is
+ever executed; and a network is loaded with all of its weights or not at all.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from lama.checkpoints import architecture
+from lama.checkpoints.architecture import Description
+from lama.checkpoints.archive import StoredTensor, read_archive
+from lama.checkpoints.format import read_safetensors
+from lama.checkpoints.official import read_config
+
+# Where a network's weights begin, the first that occurs: the average of a training with EMA before the last step's.
+_PREFIXES = {
+    "generator": (r"(average\.module\.)model\.1\.", r"((?:.*\.)?generator\.)model\.1\.", r"()model\.1\."),
+    "discriminator": (r"((?:.*\.)?discriminator\.)model0\.0\.",),
+}
+_IN_A_FOLDER = ("models/best.safetensors", "models/last.safetensors", "models/best.ckpt", "models/last.ckpt")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of weights, opened: tensors by name, still in the file, and what it says about itself."""
+
+    file: Path
+    tensors: Mapping[str, StoredTensor]
+    descriptions: Mapping[str, Description]  # by role, "generator" or "discriminator"; empty but in our own format
+
+    def part(self, role: str) -> dict[str, StoredTensor]:
+        """The weights of the generator or the discriminator under their own names; empty where there are none."""
+        if role == "generator" and self.descriptions:  # has no prefix in our format
+            return {k: t for k, t in self.tensors.items() if not k.startswith("discriminator.")}
+        prefix = self._prefix(role)
+        if prefix is None:
+            return {}
+        return {key[len(prefix) :]: tensor for key, tensor in self.tensors.items() if key.startswith(prefix)}
+
+    def left(self) -> Counter[str]:
+        """How many tensors belong to neither network, by the first part of their names."""
+        used = {"discriminator": self._prefix("discriminator"), "generator": self._prefix("generator")}
+        prefixes = tuple(prefix for prefix in used.values() if prefix)
+        if self.descriptions or used["generator"] == "":
+            return Counter()
+        return Counter(key.partition(".")[0] for key in self.tensors if not key.startswith(prefixes))
+
+    def describe(self, role: str) -> Description:
+        """Class and arguments of a network; raises ValueError where there is none."""
+        if role in self.descriptions:
+            return self.descriptions[role]
+        shapes = {key: tensor.shape for key, tensor in self.part(role).items()}
+        if not shapes:
+            raise ValueError(f"{self.file}: holds no {role} of LaMa{_first_names(self.tensors)}")
+        infer = architecture.infer_generator if role == "generator" else architecture.infer_discriminator
+        try:
+            return infer(shapes)
+        except ValueError as error:
+            raise ValueError(f"{self.file}: holds no {role} of LaMa: {error}") from None
+
+    def build(self, role: str) -> nn.Module:
+        """The generator or the discriminator, with its weights, on the CPU."""
+        name, config = self.describe(role)
+        try:
+            network = architecture.build(role, name, config)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.file}: damaged description of its {role} ({error})") from error
+        network.load_state_dict(self.state(role, network), assign=True)
+        return network
+
+    def state(self, role: str, network: nn.Module) -> dict[str, Tensor]:
+        """All tensors that ``network`` needs, in its precision. Raises ValueError where one does not fit."""
+        stored = self.part(role)
+        odd = architecture.mismatch(network, {key: tensor.shape for key, tensor in stored.items()})
+        if odd:
+            raise ValueError(f"{self.file}: not a complete {type(network).__name__}: {odd}")
+        return {key: stored[key].load().to(value.dtype) for key, value in network.state_dict().items()}
+
+    def _prefix(self, role: str) -> str | None:
+        for pattern in _PREFIXES[role]:
+            for key in self.tensors:
+                found = re.match(pattern, key)
+                if found:
+                    return found[1]
+        return None
+
+
+def open_checkpoint(path: str | Path, key: str = "model.path") -> Checkpoint:
+    """Open what lies at ``path``; ``key`` is the setting that messages name.
+
+    Raises FileNotFoundError or ValueError, in one line, where there is no model, it is damaged, or a ``config.yaml``
+    beside it describes another network.
+    """
+    file = find_weights(path, key)
+    if file.suffix == ".safetensors" or not _is_archive(file):
+        tensors, descriptions = read_safetensors(file)
+        return Checkpoint(file, tensors, descriptions)
+    checkpoint = Checkpoint(file, read_archive(file), {})
+    beside = next((p for p in (file.parent / "config.yaml", file.parent.parent / "config.yaml") if p.is_file()), None)
+    expected = None if beside is None else read_config(beside)
+    if expected is not None:
+        description = checkpoint.describe("generator")
+        difference = architecture.differences(description, expected)
+        if difference:
+            raise ValueError(
+                f"{file}: its weights are those of another network than {beside} describes: {difference}"
+                f"{_suggestion(description)}"
+            )
+    return checkpoint
+
+
+def _first_names(tensors: Mapping[str, StoredTensor]) -> str:
+    """What the file holds in place of what was looked for."""
+    names = sorted({key.partition(".")[0] for key in tensors})
+    return f", only {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+
+
+def _is_archive(file: Path) -> bool:
+    with file.open("rb") as content:
+        head = content.read(16)
+    return head[8:9] != b"{"  # a safetensors file begins with 8 bytes of length and JSON
+
+
+def _suggestion(description: Description) -> str:
+    title = architecture.looks_like(description)
+    return f"; this looks like {title}" if title else ""
+
+
+def load_generator(path: str | Path) -> nn.Module:
+    """The generator at ``path``, in eval mode, on the CPU. Raises as ``open_checkpoint``."""
+    generator = open_checkpoint(path).build("generator")
+    if generator.config["input_nc"] != 4 or generator.config["output_nc"] != 3:  # type: ignore[index]
+        raise ValueError(f"{path}: expected a network from 4 channels (picture and mask) to 3, got {generator.config}")
+    return generator.eval().requires_grad_(False)
+
+
+def find_weights(path: str | Path, key: str = "model.path") -> Path:
+    """The weights at ``path``: a file itself, or best, else last, of a folder. Raises FileNotFoundError."""
+    path = Path(path).expanduser()
+    if path.is_file():
+        return path
+    found = next((path / place for place in _IN_A_FOLDER if (path / place).is_file()), None)
+    if found is not None:
+        return found
+    there = sorted(
+        p.relative_to(path).as_posix() for ext in ("safetensors", "ckpt", "pt") for p in path.rglob(f"*.{ext}")
+    )
+    hint = f"; there is {there[0]}: give {path / there[0]}" if there else ""
+    raise FileNotFoundError(
+        f"{key}={path}: no model there; expected a .safetensors, .ckpt or TorchScript .pt file, or a folder with "
+        f"models/best.safetensors or models/best.ckpt{hint}"
+    )

@@ -1,0 +1,122 @@
+"""The layout of the official releases: a folder with ``config.yaml`` and ``models/best.ckpt``, both ways.
+
+Of the configuration only the generator's section is read, and only to be compared with the weights, which say
+themselves what they are.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import nn
+
+from lama.checkpoints.architecture import Description
+from lama.files import whole
+
+_KINDS = {
+    "ffc_resnet": "FFCResNetGenerator",
+    "pix2pixhd_global": "ResNetGenerator",
+    "pix2pixhd_multidilated": "DilatedResNetGenerator",
+}
+_SAME = ("input_nc", "output_nc", "ngf", "n_downsampling", "n_blocks", "max_features")  # named alike there and here
+_ONLY_VALUE = {"add_out_act": "sigmoid", "padding_type": "reflect", "conv_kind": "default", "out_ffc": False}
+_SECTIONS = ("init_conv_kwargs", "downsample_conv_kwargs", "resnet_conv_kwargs", "multidilation_kwargs")
+
+
+def read_config(file: Path) -> Description | None:
+    """Class and arguments of the generator that a training's ``config.yaml`` describes; None where there is none.
+
+    Reads the official configurations and our own. Raises ValueError, in one line, for one that cannot be read or
+    describes what these networks do not do.
+    """
+    if not file.is_file():
+        return None
+    try:
+        section = yaml.safe_load(file.read_text())["generator"]
+        kind = section.get("kind") or section["_target_"].rpartition(".")[2]
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: not the config.yaml of a training ({type(error).__name__})") from error
+    if "_target_" in section:
+        return kind, {key: value for key, value in section.items() if key not in ("_target_", "smooth_init")}
+    if kind not in _KINDS:
+        raise ValueError(f"{file}: generator.kind={kind} is unknown; known: {', '.join(_KINDS)}")
+    for key, value in section.items():
+        if value != _ONLY_VALUE.get(key, value) or key not in ("kind", *_SAME, *_ONLY_VALUE, *_SECTIONS):
+            expected = f"expected {_ONLY_VALUE[key]}" if key in _ONLY_VALUE else "it is not supported"
+            raise ValueError(f"{file}: generator.{key}={value}: {expected}")
+    config = {key: section[key] for key in _SAME if key in section}
+    blocks = section.get("resnet_conv_kwargs") or {}
+    if isinstance(blocks.get("ratio_gin"), (int, float)):  # not a reference to another key
+        config["ratio"] = blocks["ratio_gin"]
+    if kind == "ffc_resnet":
+        config["enable_lfu"] = blocks.get("enable_lfu", True) is True  # on unless said otherwise, as officially
+    if kind == "pix2pixhd_multidilated":
+        config["n_dilations"] = (section.get("multidilation_kwargs") or {}).get("dilation_num", 3)
+    return _KINDS[kind], config
+
+
+def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Module | None = None) -> None:
+    """Write ``folder/config.yaml`` and ``folder/models/best.ckpt`` as the official releases have them."""
+    folder = Path(folder)
+    state = {f"generator.{key}": value for key, value in generator.state_dict().items()}
+    if discriminator is not None:
+        state |= {f"discriminator.{key}": value for key, value in discriminator.state_dict().items()}
+    with whole(folder / "models" / "best.ckpt") as partial:
+        torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)
+    with whole(folder / "config.yaml") as partial:
+        partial.write_text(_HEADER + yaml.safe_dump(_config(generator, discriminator), sort_keys=False))
+
+
+_HEADER = """\
+# What the official code reads to use this model. The generator (and the discriminator, where there is one) are those of
+# models/best.ckpt; the other sections hold the published values and are no record of how this model was trained.
+"""
+
+
+def _config(generator: nn.Module, discriminator: nn.Module | None) -> dict[str, Any]:
+    discriminator_config: Any = {} if discriminator is None else discriminator.config
+    return {
+        "run_title": "lama",
+        "training_model": {
+            "kind": "default",
+            "visualize_each_iters": 1000,
+            "concat_mask": True,
+            "store_discr_outputs_for_vis": True,
+        },
+        "losses": {
+            "l1": {"weight_missing": 0, "weight_known": 10},
+            "perceptual": {"weight": 0},
+            "adversarial": {
+                "kind": "r1", "weight": 10, "gp_coef": 0.001, "mask_as_fake_target": True, "allow_scale_mask": True,
+            },
+            "feature_matching": {"weight": 100},
+            "resnet_pl": {"weight": 30, "weights_path": "."},
+        },
+        "generator": _generator_section(generator),
+        "discriminator": {"kind": "pix2pixhd_nlayer"}
+        | ({"input_nc": 3, "ndf": 64, "n_layers": 4} | discriminator_config),
+        "optimizers": {"generator": {"kind": "adam", "lr": 0.001}, "discriminator": {"kind": "adam", "lr": 0.0001}},
+        "visualizer": {"kind": "noop"},
+        "evaluator": {"kind": "default", "inpainted_key": "inpainted", "integral_kind": "ssim_fid100_f1"},
+        "data": {},
+    }  # fmt: skip
+
+
+def _generator_section(generator: nn.Module) -> dict[str, Any]:
+    config: Any = generator.config
+    name = type(generator).__name__
+    section: dict[str, Any] = {
+        "kind": next(kind for kind, known in _KINDS.items() if known == name),
+        "add_out_act": "sigmoid",
+    }
+    section |= {key: config[key] for key in _SAME}
+    if name == "FFCResNetGenerator":
+        plain = {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False}
+        blocks = {"ratio_gin": config["ratio"], "ratio_gout": config["ratio"], "enable_lfu": config["enable_lfu"]}
+        section |= {"init_conv_kwargs": plain, "downsample_conv_kwargs": dict(plain), "resnet_conv_kwargs": blocks}
+    if name == "ResNetGenerator":
+        section |= {"conv_kind": "default"}
+    if name == "DilatedResNetGenerator":
+        section |= {"multidilation_kwargs": {"comb_mode": "cat_in", "dilation_num": config["n_dilations"]}}
+    return section

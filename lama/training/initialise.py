@@ -1,0 +1,63 @@
+"""Fine-tuning: start a training from the weights of another, released or our own."""
+
+from typing import Literal
+
+from torch import nn
+
+from lama.checkpoints import Checkpoint, Description, differences, looks_like
+from lama.training.module import InpaintingModule
+
+Parts = Literal["auto", "generator", "discriminator", "both"]
+
+
+def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = "auto") -> list[str]:
+    """Replace the initial weights of ``module`` by those of ``checkpoint``; optimisers and counters start anew.
+
+    ``auto`` takes the generator, and the discriminator where the file has one. Returns, in lines, what was loaded,
+    what stays as initialised and what was left in the file. Raises ValueError, and changes nothing, where a part is
+    missing or belongs to another network.
+    """
+    if parts not in ("auto", "generator", "discriminator", "both"):
+        raise ValueError(f"init_parts={parts}: expected auto, generator, discriminator or both")
+    networks = {"generator": module.generator, "discriminator": module.discriminator}
+    wanted = [role for role in networks if parts in (role, "both", "auto")]
+    if parts == "auto" and not checkpoint.part("discriminator"):
+        wanted.remove("discriminator")
+    states = {}
+    for role in wanted:  # all are read before any is used: nothing is loaded halfway
+        _check(checkpoint, role, networks[role])
+        states[role] = checkpoint.state(role, networks[role])
+    lines = [f"init_from: {checkpoint.file}"]
+    for role, network in networks.items():
+        if role in states:
+            network.load_state_dict(states[role])
+            size = sum(p.numel() for p in network.parameters()) / 1e6
+            lines.append(f"  {role}: loaded, {len(states[role])} tensors, {size:.2f} M parameters")
+        else:
+            why = "not asked for" if checkpoint.part(role) else "the file holds none"
+            lines.append(f"  {role}: initialised at random ({why})")
+    if module.average is not None:
+        module.average.module.load_state_dict(module.generator.state_dict())
+    left = checkpoint.left()
+    if left:
+        lines.append("  left in the file: " + ", ".join(f"{n} tensors of {name}" for name, n in sorted(left.items())))
+    return lines
+
+
+def _check(checkpoint: Checkpoint, role: str, network: nn.Module) -> None:
+    """Raise ValueError, naming the configuration that fits, where the file's network is not this one."""
+    description = checkpoint.describe(role)
+    expected = (type(network).__name__, network.config)
+    odd = differences(description, expected)  # type: ignore[arg-type]
+    if odd:
+        where = f"init_from={checkpoint.file}: the {role} is another network, {odd}"
+        raise ValueError(f"{where}; {_what_fits(role, description, type(network).__name__)}")
+
+
+def _what_fits(role: str, description: Description, name: str) -> str:
+    """How to ask for the network of the file."""
+    title = looks_like(description)
+    if title:
+        return f"{description[1]['n_blocks']} blocks: this looks like {title}, train it with -cn {title}"
+    settings = " ".join(f"{role}.{key}={value}" for key, value in description[1].items())
+    return f"what fits is {settings}" if name == description[0] else f"what fits is {description[0]} with {settings}"
