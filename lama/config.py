@@ -204,7 +204,8 @@ def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -
     if isinstance(error, MissingConfigException):
         known = sorted(path.stem for path in Path(directory).glob("*.yaml"))
         text = text.split("Config search path")[0]
-        text = f"{text.split('.')[0]}; known: {', '.join(known)}" if "primary config" in text else text
+        known_text = f"known: {', '.join(known)}; docs/configs.md has the official names"
+        text = f"{text.split('.')[0]}; {known_text}" if "primary config" in text else text
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read ({text.splitlines()[0]}); quote odd values twice: \"KEY='VALUE'\""
     if isinstance(error, OSError) and error.filename and error.strerror:

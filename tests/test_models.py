@@ -167,6 +167,22 @@ def test_plain_segmentation_encoder_goes_down_to_a_thirty_second():
     assert [tuple(m.shape[1:]) for m in maps] == [(256, 64, 64), (512, 32, 32), (1024, 16, 16), (2048, 8, 8)]
 
 
+def test_plain_stages_equal_those_of_another_implementation():
+    """torchvision's ResNet50, from the second stage on; the stems differ."""
+    import lama.torchvision_ops  # noqa: F401  isort: skip
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    ours, theirs = SegmentationEncoder(dilated=False).eval(), resnet50(weights=None).eval()
+    x = torch.rand(1, 256, 16, 16)
+    with torch.no_grad():
+        for stage in ("layer2", "layer3", "layer4"):
+            theirs.get_submodule(stage).load_state_dict(ours.get_submodule(stage).state_dict())
+            expected = theirs.get_submodule(stage)(x)
+            torch.testing.assert_close(ours.get_submodule(stage)(x), expected)
+            x = expected
+
+
 def test_lfu_refuses_what_it_cannot_halve():
     network = FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True).eval()
     assert network.pad_multiple == 16

@@ -1,0 +1,137 @@
+"""Fine-tuning from released and own weights, and the way of a trained network to other tools and back."""
+
+import copy
+
+import pytest
+import torch
+from formula import fill
+from test_training import a_batch, make_module
+
+import lama
+from lama.checkpoints import convert, open_checkpoint, save_generator, save_official
+from lama.models import FFCResNetGenerator, PatchDiscriminator
+from lama.training import initialise
+
+
+def state(network):
+    return {key: value.clone() for key, value in network.state_dict().items()}
+
+
+def equal(network, other):
+    return all(torch.equal(value, other[key]) for key, value in network.state_dict().items())
+
+
+@pytest.fixture
+def generator():
+    return fill(FFCResNetGenerator(ngf=4, n_blocks=1))
+
+
+@pytest.fixture
+def discriminator():
+    return fill(PatchDiscriminator(ndf=4, n_layers=2))
+
+
+@pytest.fixture
+def both(tmp_path, generator, discriminator):
+    save_official(tmp_path / "both", generator, discriminator)
+    return open_checkpoint(tmp_path / "both")
+
+
+@pytest.fixture
+def alone(tmp_path, generator):
+    save_generator(tmp_path / "alone.safetensors", generator)
+    return open_checkpoint(tmp_path / "alone.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("parts", "loaded"),
+    [("auto", {"generator", "discriminator"}), ("both", {"generator", "discriminator"}),
+     ("generator", {"generator"}), ("discriminator", {"discriminator"})],
+)  # fmt: skip
+def test_the_parts_that_were_asked_for_are_loaded(both, generator, discriminator, parts, loaded):
+    module = make_module()
+    before = copy.deepcopy(module)
+    lines = initialise(module, both, parts)
+    for name, network in (("generator", generator), ("discriminator", discriminator)):
+        expected = network if name in loaded else before.get_submodule(name)
+        assert equal(module.get_submodule(name), expected.state_dict())
+        line = next(line for line in lines if line.startswith(f"  {name}:"))
+        assert ("loaded, " in line) == (name in loaded)
+        assert ("initialised at random (not asked for)" in line) == (name not in loaded)
+
+
+def test_auto_does_without_a_discriminator_and_says_so(alone, generator):
+    module = make_module()
+    lines = initialise(module, alone, "auto")
+    assert equal(module.generator, generator.state_dict())
+    assert "  discriminator: initialised at random (the file holds none)" in lines
+
+
+def test_what_stays_in_the_file_is_said(tmp_path, generator):
+    content = {f"generator.{key}": value for key, value in generator.state_dict().items()}
+    content |= {f"loss_resnet_pl.impl.{i}": torch.zeros(1) for i in range(3)} | {"val_evaluator.x": torch.zeros(1)}
+    torch.save({"state_dict": content}, tmp_path / "a.ckpt")
+    lines = initialise(make_module(), open_checkpoint(tmp_path / "a.ckpt"))
+    assert lines[-1] == "  left in the file: 3 tensors of loss_resnet_pl, 1 tensors of val_evaluator"
+
+
+def test_the_average_starts_from_the_same_weights(both, generator):
+    module = make_module(ema_decay=0.9)
+    initialise(module, both)
+    assert equal(module.inference_generator, generator.state_dict())
+
+
+@pytest.mark.parametrize("parts", ["both", "discriminator"])
+def test_a_discriminator_that_was_asked_for_must_be_there(alone, parts):
+    module = make_module()
+    before = state(module)
+    with pytest.raises(ValueError, match="holds no discriminator of LaMa"):
+        initialise(module, alone, parts)
+    assert equal(module, before), "nothing is loaded halfway"
+
+
+def test_a_network_of_another_size_names_what_fits(tmp_path):
+    save_generator(tmp_path / "a.safetensors", FFCResNetGenerator(ngf=4, n_blocks=3))
+    module = make_module()
+    before = state(module)
+    with pytest.raises(ValueError, match=r"n_blocks 3 instead of 1; what fits is .*generator\.n_blocks=3"):
+        initialise(module, open_checkpoint(tmp_path / "a.safetensors"))
+    assert equal(module, before)
+
+
+def test_a_known_network_names_its_config(tmp_path):
+    with torch.device("meta"):
+        shapes = FFCResNetGenerator(n_blocks=18).state_dict()
+    torch.save({key: torch.zeros(()).expand(value.shape) for key, value in shapes.items()}, tmp_path / "big.pth")
+    with pytest.raises(ValueError, match=r"18 blocks: this looks like big-lama, train it with -cn big-lama"):
+        initialise(make_module(), open_checkpoint(tmp_path / "big.pth"))
+
+
+def test_a_wrong_discriminator_leaves_the_generator_alone(tmp_path, generator):
+    save_official(tmp_path / "a", generator, PatchDiscriminator(ndf=8, n_layers=2))
+    module = make_module()
+    before = state(module)
+    with pytest.raises(ValueError, match="the discriminator is another network, ndf 8 instead of 4"):
+        initialise(module, open_checkpoint(tmp_path / "a"))
+    assert equal(module, before)
+
+
+def test_an_unknown_part_is_an_error(alone):
+    with pytest.raises(ValueError, match="init_parts=all: expected auto, generator, discriminator or both"):
+        initialise(make_module(), alone, "all")
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_twenty_steps_to_the_official_layout_and_back(tmp_path, ema):
+    """The converted network gives the same output, bit for bit, and so does its discriminator."""
+    module = make_module(ema_decay=ema).train()
+    optimizers, _ = module.configure_optimizers()
+    for i in range(20):
+        module.step(a_batch(i), *optimizers)
+    torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")
+    convert(tmp_path / "last.ckpt", tmp_path / "official", discriminator=True)
+    image, mask = a_batch(99)["image"], a_batch(99)["mask"]
+    expected = module.eval().complete(image, mask)[0]
+    assert torch.equal(lama.load(tmp_path / "official").predict(image, mask), expected)
+    again = open_checkpoint(tmp_path / "official").build("discriminator").eval()
+    assert torch.equal(again(image)[0], module.discriminator(image)[0])
