@@ -32,6 +32,7 @@ def main(config: DictConfig) -> None:
         evaluator.update([pair.name], completed, image, mask_to_tensor(pair.mask)[None])
     results = evaluator.compute()
     about = {"indir": str(config.indir), "predictions": str(config.predictdir or config.model.path)}
+    about["evaluation_set"] = ", ".join(manifest.hash for manifest in pairs.manifests) or "no manifest.json"
     outdir = write_results(config.outdir, results, evaluator.per_image(), about)
     print(markdown_table({"prediction": results}))
     print(f"{len(pairs)} pictures; written to {outdir}: metrics.json, per_image.csv, table.md")

@@ -68,6 +68,50 @@ def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
         sys.exit(2)
 
 
+def one_liner(main: Callable[[], None]) -> None:
+    """Run a command that parses its own arguments; what a user did wrong prints one line and exits with 2."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    try:
+        main()
+    except USER_ERRORS as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        print(f"error: {one_line(error, '', '', [])}", file=sys.stderr)
+        sys.exit(2)
+
+
+def load_data_gen(config: str, seed: int, labels: str | None) -> dict[str, Any]:
+    """The settings of an evaluation set: a YAML, or the name of one in ``configs/data_gen``, with its masks filled in.
+
+    Raises FileNotFoundError or ValueError where there is none, or it lacks the label maps that its masks come from.
+    """
+    file = Path(config) if Path(config).suffix else CONFIGS / "data_gen" / f"{config}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(path.stem for path in (CONFIGS / "data_gen").glob("*.yaml")))
+        raise FileNotFoundError(f"{config}: no such configuration of an evaluation set; known: {known}")
+    settings = OmegaConf.to_container(OmegaConf.load(file))
+    if not isinstance(settings, dict) or "_target_" not in settings or "masks" not in settings:
+        raise ValueError(f"{file}: expected _target_, masks, size, ...; compare configs/data_gen/random_thick_256.yaml")
+    if isinstance(settings["masks"], str):
+        masks = OmegaConf.load(CONFIGS / "training" / "masks" / f"{settings['masks']}.yaml")
+        settings["masks"] = OmegaConf.to_container(masks)
+    if labels is not None:
+        settings["masks"]["path"] = labels
+    if settings["masks"].get("path") == "???":
+        raise ValueError(f"{config}: its masks come from label maps; give their folder as --labels DIR")
+    return {**settings, "seed": seed}
+
+
+def build_data_gen(seed: int) -> Callable[[str], tuple[Any, dict[str, Any]]]:
+    """A function from the name of an evaluation set to how it is made and the settings that say so."""
+
+    def make(name: str) -> tuple[Any, dict[str, Any]]:
+        settings = load_data_gen(name, seed, None)
+        return build(settings, name), settings
+
+    return make
+
+
 def build(node: Any, key: str) -> Any:
     """Build the object that ``node``, found at ``key`` of the configuration, describes.
 

@@ -58,11 +58,13 @@ class MaskSampler(Protocol):
 
 
 class Augmentation(Protocol):
-    """Cuts a training crop out of a picture; the same ``rng`` state gives the same crop."""
+    """Cuts a training crop out of a picture, and of its mask where it has one; the same ``rng`` gives the same crop."""
 
-    size: int  # pixels, height and width of what comes out
+    size: tuple[int, int]  # pixels, height and width of what comes out
 
-    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray: ...
+    def __call__(
+        self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None
+    ) -> tuple[ImageArray, MaskArray | None]: ...
 
 
 class ImageSource(Protocol):

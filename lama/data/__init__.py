@@ -9,10 +9,13 @@ _HOMES = {
     "Distortions": "lama.data.augment",
     "FrozenPairs": "lama.data.evaluation_set",
     "ImageFolder": "lama.data.sources",
+    "ImageList": "lama.data.sources",
     "InpaintingDataModule": "lama.data.datamodule",
+    "MaskDataset": "lama.data.mask_dataset",
     "NoAugmentation": "lama.data.augment",
     "PairFolder": "lama.data.evaluation_set",
     "ScaleCrop": "lama.data.augment",
+    "TarShards": "lama.data.shards",
 }
 __all__ = list(_HOMES)
 

@@ -1,6 +1,12 @@
-"""Augmentation of training pictures, on albumentations."""
+"""Augmentation of training pictures, on albumentations: the official variants, and a plain crop.
+
+``augment(image uint8 (H, W, 3), rng, mask) -> (image uint8 (h, w, 3), mask)``; the mask, bool (H, W), takes the same
+way as the picture where there is one. ``size`` is the side of the crop, or [height, width].
+"""
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for a newer version on import
 
@@ -8,100 +14,98 @@ import albumentations as A
 import cv2
 import numpy as np
 
-from lama.interfaces import ImageArray
+from lama.data.warp import WarpCrop
+from lama.interfaces import ImageArray, MaskArray
+
+Augmented = tuple[ImageArray, MaskArray | None]
 
 
-class Distortions:
-    """The official ``distortions`` chain: perspective, affine, optical distortion, crop, flip, colour.
+class _Chain:
+    """A chain of albumentations, seeded anew for every sample."""
 
-    ``(image uint8 (H, W, 3), rng) -> uint8 (size, size, 3)``. The crop is taken from the picture as it is, without
-    resizing; smaller pictures are extended by reflection. Horizontal and vertical scale are drawn independently.
+    def __init__(self, size: int | Sequence[int], transforms: Sequence[A.BasicTransform]) -> None:
+        self.size = checked_size(size)
+        # an option that albumentations does not know is an error, not a warning
+        self.chain = A.Compose(list(transforms), strict=True)
+
+    def __call__(self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None) -> Augmented:
+        # albumentations keeps a generator of its own, which DataLoader workers would share.
+        self.chain.set_random_seed(int(rng.integers(2**31)))
+        if mask is None:
+            return self.chain(image=np.ascontiguousarray(image))["image"], None
+        both: dict[str, Any] = self.chain(image=np.ascontiguousarray(image), mask=mask.astype(np.uint8))
+        return both["image"], both["mask"].astype(np.bool_)
+
+
+class Distortions(_Chain):
+    """The official ``distortions`` chains: perspective, affine, optical distortion, crop, flip, colour.
+
+    The crop is taken from the picture as it is, without resizing first; smaller pictures are extended by reflection.
+    Horizontal and vertical scale are drawn independently. Raises ValueError for ranges that are none.
     """
 
-    def __init__(self, size: int = 256) -> None:
-        self.size = _checked(size)
-        self.chain = A.Compose(
-            [
-                A.Perspective(scale=(0.0, 0.06), border_mode=cv2.BORDER_REPLICATE, p=0.5),
-                A.Affine(
-                    scale={"x": (0.7, 1.3), "y": (0.7, 1.3)},
-                    keep_ratio=False,
-                    rotate=(-40, 40),
-                    shear=(-0.1, 0.1),
-                    border_mode=cv2.BORDER_REFLECT_101,
-                    p=0.5,
-                ),
-                A.PadIfNeeded(size, size, border_mode=cv2.BORDER_REFLECT_101),
-                A.OpticalDistortion(distort_limit=(-0.05, 0.05), border_mode=cv2.BORDER_REFLECT_101, p=0.5),
-                A.RandomCrop(size, size),
-                *_flip_and_colour(),
-            ],
-            strict=True,  # an option that albumentations does not know is an error, not a warning
-        )
+    def __init__(
+        self,
+        size: int | Sequence[int] = 256,
+        perspective: float = 0.06,  # largest standard deviation of the corners, as a share of the extent
+        scale: Sequence[float] = (0.7, 1.3),  # smallest and largest factor
+        rotate: float = 40.0,  # degrees, either way
+        shear: float = 0.1,  # degrees, either way
+        affine_probability: float = 0.5,
+        optical: float = 0.05,  # largest coefficient of the radial distortion; 0 = none
+    ) -> None:
+        if len(scale) != 2 or not 0 < scale[0] <= scale[1]:
+            raise ValueError(f"augment.scale: expected [smallest, largest] factor above 0, got {list(scale)}")
+        if min(perspective, rotate, shear, optical) < 0 or not 0 <= affine_probability <= 1:
+            raise ValueError(
+                "augment: expected perspective, rotate, shear, optical >= 0 and 0 <= affine_probability <= 1, got "
+                f"{perspective}, {rotate}, {shear}, {optical}, {affine_probability}"
+            )
+        height, width = checked_size(size)
+        warp = WarpCrop(
+            height, width, perspective, 0.5, (scale[0], scale[1]), rotate, shear, affine_probability,
+            optical, 0.5 if optical > 0 else 0.0,
+        )  # fmt: skip
+        super().__init__(size, [warp, *_flip_and_colour()])
 
-    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
-        return _apply(self.chain, image, rng)
+
+class ScaleCrop(_Chain):
+    """The official ``default`` chain: scale by 0.8 to 1.2, crop, flip, colour."""
+
+    def __init__(self, size: int | Sequence[int] = 256) -> None:
+        scale = A.RandomScale(scale_limit=(-0.2, 0.2), interpolation=cv2.INTER_LINEAR, p=0.5)
+        super().__init__(size, [scale, *_pad_and_crop(size), *_flip_and_colour()])
 
 
-class ScaleCrop:
-    """The official ``default`` chain: scale by 0.8 to 1.2, crop, flip, colour.
+class CropFlip(_Chain):
+    """A random crop and flip, for trainings of minutes, which have no time to learn what ``Distortions`` teaches."""
 
-    ``(image uint8 (H, W, 3), rng) -> uint8 (size, size, 3)``; smaller pictures are extended by reflection.
-    """
-
-    def __init__(self, size: int = 256) -> None:
-        self.size = _checked(size)
-        self.chain = A.Compose(
-            [
-                A.RandomScale(scale_limit=(-0.2, 0.2), interpolation=cv2.INTER_LINEAR, p=0.5),
-                A.PadIfNeeded(size, size, border_mode=cv2.BORDER_REFLECT_101),
-                A.RandomCrop(size, size),
-                *_flip_and_colour(),
-            ],
-            strict=True,
-        )
-
-    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
-        return _apply(self.chain, image, rng)
+    def __init__(self, size: int | Sequence[int] = 256) -> None:
+        super().__init__(size, [*_pad_and_crop(size), A.HorizontalFlip(p=0.5)])
 
 
 class NoAugmentation:
-    """The official ``no_augs``: pictures of the right size as they are, ``uint8 (size, size, 3)`` in and out.
+    """The official ``no_augs``: pictures of the right size as they are.
 
     Raises ValueError for a picture of another size.
     """
 
-    def __init__(self, size: int = 256) -> None:
-        self.size = _checked(size)
+    def __init__(self, size: int | Sequence[int] = 256) -> None:
+        self.size = checked_size(size)
 
-    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
-        if image.shape[:2] != (self.size, self.size):
+    def __call__(self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None) -> Augmented:
+        if image.shape[:2] != self.size:
+            (h, w), (ih, iw) = self.size, image.shape[:2]
             raise ValueError(
-                f"expected a picture of {self.size} x {self.size} pixels, got {image.shape[1]} x {image.shape[0]}: "
-                "resize the pictures first, or crop them with augment=crop_flip"
+                f"expected a picture of {w} x {h} pixels, got {iw} x {ih}: resize the pictures first, or crop them "
+                "with augment=crop_flip"
             )
-        return image
+        return image, mask
 
 
-class CropFlip:
-    """A random crop and flip: ``(image uint8 (H, W, 3), rng) -> uint8 (size, size, 3)``.
-
-    For trainings of minutes, in which a network has no time to learn what ``Distortions`` would teach it.
-    """
-
-    def __init__(self, size: int = 256) -> None:
-        self.size = _checked(size)
-        self.chain = A.Compose(
-            [
-                A.PadIfNeeded(size, size, border_mode=cv2.BORDER_REFLECT_101),
-                A.RandomCrop(size, size),
-                A.HorizontalFlip(p=0.5),
-            ],
-            strict=True,
-        )
-
-    def __call__(self, image: ImageArray, rng: np.random.Generator) -> ImageArray:
-        return _apply(self.chain, image, rng)
+def _pad_and_crop(size: int | Sequence[int]) -> list[A.BasicTransform]:
+    height, width = checked_size(size)
+    return [A.PadIfNeeded(height, width, border_mode=cv2.BORDER_REFLECT_101), A.RandomCrop(height, width)]
 
 
 def _flip_and_colour() -> list[A.BasicTransform]:
@@ -114,14 +118,9 @@ def _flip_and_colour() -> list[A.BasicTransform]:
     ]
 
 
-def _checked(size: int) -> int:
-    if size < 16:
-        raise ValueError(f"augment.size: expected at least 16 pixels, got {size}")
-    return size
-
-
-def _apply(chain: A.Compose, image: ImageArray, rng: np.random.Generator) -> ImageArray:
-    # albumentations keeps a generator of its own, which DataLoader workers would share: seed it per sample.
-    chain.set_random_seed(int(rng.integers(2**31)))
-    augmented: ImageArray = chain(image=np.ascontiguousarray(image))["image"]
-    return augmented
+def checked_size(size: int | Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a crop. Raises ValueError unless both are at least 16 pixels."""
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or not all(isinstance(side, int) and side >= 16 for side in sides):
+        raise ValueError(f"augment.size: expected at least 16 pixels, or [height, width], got {size}")
+    return sides

@@ -9,6 +9,7 @@ import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from lama.data.cache import DecodedCache, gigabytes_to_spare
 from lama.data.datasets import EvaluationDataset, TrainingDataset
 from lama.data.evaluation_set import FrozenPairs, PairFolder
 from lama.data.sampler import EpochSampler
@@ -41,6 +42,8 @@ class InpaintingDataModule(LightningDataModule):
         epoch_size: int | None = None,  # samples per epoch over all processes; None = every picture once
         epoch_batches: int | None = None,  # where epoch_size is None: batches per epoch, on each process
         num_workers: int = 2,
+        cache_gb: float | None = None,  # memory for decoded pictures; None = what is to spare, 0 = none
+        max_broken: float = 0.05,  # share of the pictures that may be unusable before a training stops
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -66,7 +69,9 @@ class InpaintingDataModule(LightningDataModule):
         else:
             held_out = _at_most(held_out, max(1, max_val_pairs // val_per_image))
             self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
-        self.train_set = TrainingDataset(pictures, augment, masks, seed)
+        spare = gigabytes_to_spare(cache_gb)
+        cached: ImageSource = DecodedCache(pictures, spare) if spare > 0 else pictures
+        self.train_set = TrainingDataset(cached, augment, masks, seed, max_broken)
         process_size = None if epoch_batches is None or epoch_size is not None else epoch_batches * batch_size
         self.sampler = EpochSampler(len(pictures), epoch_size, seed, process_size)
         self.batch_size = batch_size

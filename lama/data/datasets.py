@@ -1,41 +1,103 @@
 """Training samples: a picture, augmented, and a mask drawn for it."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lama.data.images import image_to_tensor, mask_to_tensor
-from lama.interfaces import Augmentation, EvaluationSet, ImageSource, MaskSampler
+from lama.interfaces import Augmentation, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
 
-SampleKey = tuple[int, int]  # (which pass over the source, index in the source)
+
+class SampleKey(NamedTuple):
+    """What a sampler asks a dataset for."""
+
+    pass_: int  # which pass over the source
+    picture: int  # its index in the source
+    position: int = 0  # which sample of the whole training it is
 
 
 class TrainingDataset(Dataset[dict[str, Tensor]]):
     """``dataset[pass_, index]`` -> {"image": float (3, H, W) in [0, 1], "mask": float (1, H, W), 1 = hole}.
 
-    Crop, augmentation and mask are a function of (seed, pass, index) alone: workers, processes and resuming change
-    nothing.
+    Crop, augmentation and mask are a function of (seed, pass, index) alone, and of the position in the training where
+    masks grow: workers, processes and resuming change nothing.
+
+    A picture that cannot be used is replaced by the next one that can, and remembered in ``broken``, which all workers
+    share. Raises ValueError where more than the share ``max_broken`` is broken.
     """
 
-    def __init__(self, source: ImageSource, augment: Augmentation, masks: MaskSampler, seed: int) -> None:
+    def __init__(
+        self, source: ImageSource, augment: Augmentation, masks: MaskSampler, seed: int, max_broken: float = 0.05
+    ) -> None:
+        if not 0 <= max_broken < 1:
+            raise ValueError(f"data.max_broken: expected a share between 0 and 1, got {max_broken}")
         self.source = source
         self.augment = augment
         self.masks = masks
         self.seed = seed
+        self.max_broken = max_broken
+        self.broken = torch.zeros(len(source), dtype=torch.bool).share_memory_()
 
-    def __getitem__(self, key: SampleKey) -> dict[str, Tensor]:
-        pass_, index = key
+    def __getitem__(self, key: tuple[int, ...]) -> dict[str, Tensor]:
+        pass_, index, position = SampleKey(*key)
         rng = np.random.default_rng([self.seed, pass_, index])
-        name, image = self.source[index]
-        try:
-            image = self.augment(image, rng)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        mask = self.masks(rng, *image.shape[:2])
+        image, mask = self._healthy(index, rng)
+        if mask is None:
+            at = getattr(self.masks, "at", None)  # masks that grow
+            sampler = self.masks if at is None else at(position)
+            mask = sampler(rng, *image.shape[:2])
         return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
 
+    def _healthy(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
+        """The crop of picture ``index``, or of the next one that can be used, and its own mask where it has one."""
+        state = rng.bit_generator.state
+        for candidate in (*range(index, len(self.source)), *range(index)):
+            if self.broken[candidate]:
+                continue
+            rng.bit_generator.state = state  # a broken picture draws nothing
+            try:
+                return self._crop(candidate, rng)
+            except (ValueError, OSError) as error:
+                self._give_up(candidate, error)
+        raise ValueError("data: none of the pictures can be used")
 
-class EvaluationDataset(Dataset[dict[str, Tensor | str]]):
+    def _crop(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
+        name, image = self.source[index]
+        of = getattr(self.masks, "of", None)  # masks that belong to their pictures
+        mask = None if of is None else of(rng, name)
+        if mask is not None and mask.shape != image.shape[:2]:
+            (h, w), (ih, iw) = mask.shape, image.shape[:2]
+            raise ValueError(f"{name}: its mask is {w} x {h}, the picture {iw} x {ih} pixels")
+        try:
+            return self.augment(image, rng, mask)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
+    def _give_up(self, index: int, error: Exception) -> None:
+        """Remember a broken picture; raise where there are too many."""
+        self.broken[index] = True
+        count, total = int(self.broken.sum()), len(self.source)
+        if count > self.max_broken * total:
+            raise ValueError(
+                f"{error} ({count} of {total} pictures cannot be used, more than data.max_broken={self.max_broken})"
+            ) from error
+
+    def broken_pictures(self) -> dict[int, str]:
+        """Why each picture that was replaced cannot be used, by index."""
+        reasons = {}
+        for index in self.broken.nonzero().flatten().tolist():
+            try:
+                self._crop(index, np.random.default_rng(0))
+                reasons[index] = f"{index}: could not be read during training"
+            except (ValueError, OSError) as error:
+                reasons[index] = str(error)
+        return reasons
+
+
+class EvaluationDataset(Dataset[dict[str, Any]]):
     """Frozen pairs as {"name", "image", "mask"}, tensors as in ``TrainingDataset``."""
 
     def __init__(self, pairs: EvaluationSet) -> None:
@@ -44,6 +106,6 @@ class EvaluationDataset(Dataset[dict[str, Tensor | str]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor | str]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         pair = self.pairs[index]
         return {"name": pair.name, "image": image_to_tensor(pair.image), "mask": mask_to_tensor(pair.mask)}

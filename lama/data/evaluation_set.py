@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from lama.data.images import SUFFIXES, list_images, read_image, read_mask, write_image
+from lama.data.manifest import Manifest
 from lama.data.sources import scale_to_short_side
 from lama.interfaces import EvaluationPair, ImageArray, ImageSource, MaskSampler
 
@@ -15,12 +16,16 @@ class PairFolder(Sequence[EvaluationPair]):
 
     ``mask_1.png`` + ``image_1.png`` is understood too. A picture's result is named after its mask, as officially.
     Raises FileNotFoundError or ValueError, in one line, where the folder is missing or empty, a mask has no picture,
-    or (on access) a mask and its picture differ in size or cannot be read.
+    or (on access) a mask and its picture differ in size or cannot be read. Where the folder has a ``manifest.json``, as
+    ``bin/gen_mask_dataset.py`` writes it, its files must be those of the manifest, byte for byte.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.root = Path(path).expanduser()
         self.paths = list(find_pairs(self.root))
+        self.manifests = Manifest.below(self.root)
+        for manifest in self.manifests:
+            manifest.check_names(path for pair in self.paths for path in pair if path is not None)
         orphans = [mask for image, mask in self.paths if image is None]
         if orphans:
             raise ValueError(_no_image(orphans[0], more=len(orphans) - 1))
@@ -29,6 +34,10 @@ class PairFolder(Sequence[EvaluationPair]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
+        for manifest in self.manifests:
+            for path in self.paths[index]:
+                if path is not None:
+                    manifest.check_file(path)
         return read_pair(self.root, *self.paths[index])
 
 

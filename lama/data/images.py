@@ -4,6 +4,7 @@ Every picture becomes uint8 RGB (H, W, 3) by one rule: the EXIF orientation is a
 looked up, CMYK is converted, 16 bit keeps its upper 8 bits, alpha is dropped.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -38,9 +39,12 @@ def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def read_image(path: str | Path) -> ImageArray:
-    """Decode a picture to uint8 RGB (H, W, 3). Raises FileNotFoundError, or ValueError where it cannot be read."""
-    return np.asarray(_to_rgb(_open(path)))
+def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
+    """Decode a picture, or its ``content`` where ``path`` is but a name, to uint8 RGB (H, W, 3).
+
+    Raises FileNotFoundError, or ValueError where it cannot be read.
+    """
+    return np.asarray(_to_rgb(_open(path, content)))
 
 
 def read_mask(path: str | Path) -> MaskArray:
@@ -65,9 +69,9 @@ def mask_to_tensor(mask: MaskArray) -> Tensor:
     return torch.from_numpy(mask[None].copy()).float()
 
 
-def _open(path: str | Path) -> Image.Image:
+def _open(path: str | Path, content: bytes | None = None) -> Image.Image:
     try:
-        image = Image.open(path)
+        image = Image.open(path if content is None else io.BytesIO(content))
         image.load()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None

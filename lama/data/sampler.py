@@ -52,7 +52,7 @@ class EpochSampler(Sampler[SampleKey]):
             pass_, offset = divmod(position, self.length)
             if order[0] != pass_:
                 order = (pass_, np.random.default_rng([self.seed, pass_]).permutation(self.length).tolist())
-            yield pass_, order[1][offset]
+            yield SampleKey(pass_, order[1][offset], position)
 
 
 def _rank_and_world() -> tuple[int, int]:

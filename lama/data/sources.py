@@ -35,6 +35,34 @@ class ImageFolder:
         return self.names[index], read_image(self.paths[index])
 
 
+class ImageList:
+    """The pictures that a text file names, one path a line, absolute or from the file's folder; # starts a comment.
+
+    Raises FileNotFoundError where the list or one of its pictures is missing, ValueError where it names none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such list; expected a text file with one path a line")
+        lines = (line.partition("#")[0].strip() for line in file.read_text().splitlines())
+        self.names = [line for line in lines if line]
+        self.paths = [file.parent / name for name in self.names]
+        if not self.paths:
+            raise ValueError(f"{file}: expected one path a line, found none")
+        missing = [p for p in self.paths if not p.is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{file}: {len(missing)} of {len(self.paths)} files are missing, first {missing[0]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
+        return self.names[index], read_image(self.paths[index])
+
+
 SPLITS = {
     "train": (
         "astronaut", "brick", "camera", "coins", "grass", "gravel", "hubble_deep_field", "immunohistochemistry",

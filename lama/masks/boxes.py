@@ -31,6 +31,12 @@ class Boxes:
         self.min_times = min_times
         self.max_times = max_times
 
+    def scaled(self, share: float) -> "Boxes":
+        """Boxes of ``share`` (0..1) of the range of sizes and numbers."""
+        size = int(self.min_size + (self.max_size - self.min_size) * share)
+        times = int(self.min_times + (self.max_times - self.min_times) * share)
+        return Boxes(self.margin, self.min_size, size, self.min_times, times)
+
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
         mask = np.zeros((height, width), np.bool_)
         limit = min(self.max_size + 1, height - 2 * self.margin, width - 2 * self.margin)

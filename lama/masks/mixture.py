@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lama.interfaces import MaskArray, MaskSampler
+from lama.masks.growing import scaled
 
 
 class Mixture:
@@ -20,7 +21,13 @@ class Mixture:
         if min(weights.values(), default=0) < 0 or total <= 0:
             raise ValueError(f"masks.weights: expected weights >= 0 with a positive sum, got {dict(weights)}")
         self.samplers = [samplers[name] for name in weights]
+        self.weights = dict(weights)
         self.edges = np.cumsum([weight / total for weight in weights.values()])[:-1]
+
+    def scaled(self, share: float) -> "Mixture":
+        """The same mixture of samplers that have all been scaled."""
+        pairs = zip(self.weights, self.samplers, strict=True)
+        return Mixture({name: scaled(sampler, share) for name, sampler in pairs}, self.weights)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
         return self.samplers[int(np.searchsorted(self.edges, rng.random(), side="right"))](rng, height, width)

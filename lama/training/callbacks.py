@@ -1,6 +1,7 @@
 """What a run leaves behind while it goes on: metrics, curves, sample grids, weights for inference."""
 
 import csv
+import logging
 import math
 import time
 from pathlib import Path
@@ -17,10 +18,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from lama.checkpoints import save_generator
+from lama.data.datasets import TrainingDataset
 from lama.data.images import image_to_tensor, mask_to_tensor, write_image
 from lama.files import whole
 from lama.interfaces import EvaluationSet
 from lama.training.module import InpaintingModule
+
+logger = logging.getLogger(__name__)
 
 
 class MetricsTable(Callback):
@@ -113,6 +117,30 @@ class InferenceWeights(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+
+class BrokenPictures(Callback):
+    """Lists, after each epoch, the pictures that could not be used and were replaced, with their paths and reasons."""
+
+    def __init__(self, run_dir: Path, dataset: TrainingDataset) -> None:
+        self.file = run_dir / "broken_pictures.txt"
+        self.dataset = dataset
+        self.known: dict[int, str] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if int(self.dataset.broken.sum()) == len(self.known):
+            return
+        reasons = self.dataset.broken_pictures()
+        new = [reason for index, reason in reasons.items() if index not in self.known]
+        self.known = reasons
+        total = len(self.dataset.source)
+        logger.warning(
+            "%d of %d pictures cannot be used and were replaced, %d of them new", len(reasons), total, len(new)
+        )
+        for reason in new:
+            logger.warning("  %s", reason)
+        with whole(self.file) as partial:
+            partial.write_text("".join(f"{reason}\n" for reason in reasons.values()))
 
 
 def stack_rows(rows: list[Tensor]) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -16,9 +16,10 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 import lama
+from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import whole
-from lama.training.callbacks import InferenceWeights, MetricsTable, SampleGrids
+from lama.training.callbacks import BrokenPictures, InferenceWeights, MetricsTable, SampleGrids
 from lama.training.module import InpaintingModule
 
 logger = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def _make_trainer(
         MetricsTable(run_dir),
         SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, monitor, monitor_mode),
+        BrokenPictures(run_dir, data.train_set),
         checkpoint,
     ]
     return Trainer(
@@ -111,8 +113,8 @@ def _check(
 ) -> None:  # fmt: skip
     """Refuse what would only fail later."""
     crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
-    if crop < least:
-        raise ValueError(f"augment.size={crop}: this generator needs crops of at least {least} pixels")
+    if min(crop) < least:
+        raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
     measured = [f"val_{name}" for name in module.evaluator.metrics]
     if monitor not in measured:
         raise ValueError(f"monitor={monitor}: not measured in this run; measured are {', '.join(measured)}")
@@ -161,6 +163,9 @@ def _announce(module: InpaintingModule, data: InpaintingDataModule, trainer: dic
     iterations = len(data.train_dataloader()) * epochs
     logger.info("generator %.2f M parameters, discriminator %.2f M", *parameters.values())
     logger.info("data: %s, batch size %d", data.describe(), data.batch_size)
+    findings = quick_check(data.train_set.source, data.val_pairs, min(data.train_set.augment.size))
+    for problem in findings.problems:
+        logger.warning("data: %s", problem)
     logger.info("losses: %s", ", ".join(module.objective.terms))
     logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
 

@@ -1,0 +1,218 @@
+"""What a person should know about their data before a night of training on it."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from lama.data.evaluation_set import find_pairs
+from lama.data.images import list_images, read_image, read_mask, write_image
+from lama.interfaces import ImageArray
+
+MOSTLY = 0.8  # a hole that covers more than this is more likely a mask of the other polarity
+WIDTH = 6  # pictures in a row of the contact sheet
+
+
+@dataclass
+class Findings:
+    """Lines for a person, and what is wrong among them."""
+
+    lines: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+    def problem(self, text: str) -> None:
+        self.problems.append(text)
+
+
+def check_pictures(paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True) -> list[Path]:
+    """Sizes against the crop, kinds, and files that cannot be read; returns the readable ones.
+
+    With ``decode`` every picture is decoded whole, else only its header is read.
+    """
+    sizes: list[tuple[int, int]] = []
+    kinds: Counter[str] = Counter()
+    readable, broken = [], []
+    for path in tqdm(paths, desc="pictures", unit="picture", leave=False, disable=not decode):
+        try:
+            with Image.open(path) as header:
+                size, mode = header.size, header.mode
+            if decode:
+                read_image(path)
+        except Exception as error:  # Pillow raises whatever a damaged file suggests
+            broken.append(f"{path}: {type(error).__name__}" if not isinstance(error, ValueError) else str(error))
+            continue
+        sizes.append(size)
+        kinds[mode] += 1
+        readable.append(path)
+    if broken:
+        findings.problem(f"{len(broken)} of {len(paths)} pictures cannot be read: {'; '.join(broken[:3])}")
+    if not readable:
+        return readable
+    short = [min(size) for size in sizes]
+    suffixes = Counter(path.suffix.lower() for path in paths)
+    findings.note(f"{len(paths)} pictures: {_counted(suffixes)}; {_counted(kinds)}")
+    findings.note(f"shorter side: {min(short)} to {max(short)} pixels, median {median(short):.0f}")
+    small = sum(side < crop for side in short)
+    if small:
+        share = small / len(short)
+        text = f"{small} pictures ({share:.0%}) are smaller than the crop of {crop}: they are extended by reflection"
+        (findings.problem if share > 0.1 else findings.note)(text)
+    return readable
+
+
+def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> list[tuple[Path, Path]]:
+    """Masks without pictures, of other sizes, of the wrong polarity, empty or full; returns the pairs that are fine."""
+    pairs = list(find_pairs(root))
+    if limit is not None:
+        pairs = _spread(pairs, limit)
+    areas, good = [], []
+    for image, mask in tqdm(pairs, desc="masks", unit="mask", leave=False, disable=limit is not None):
+        if image is None:
+            findings.problem(f"{mask}: mask without a picture")
+            continue
+        try:
+            hole = read_mask(mask)
+            with Image.open(image) as header:
+                size = header.size
+        except (ValueError, OSError) as error:
+            findings.problem(str(error))
+            continue
+        if hole.shape != size[::-1]:
+            shape = f"{hole.shape[1]} x {hole.shape[0]}"
+            findings.problem(f"{mask}: mask is {shape}, its picture {size[0]} x {size[1]} pixels")
+            continue
+        areas.append(float(hole.mean()))
+        good.append((image, mask))
+        if areas[-1] in (0.0, 1.0):
+            findings.problem(f"{mask}: {'nothing' if areas[-1] == 0 else 'all'} is hole")
+    if areas:
+        findings.note(f"{len(pairs)} masks, hole {np.mean(areas):.1%} on average, {min(areas):.1%} to {max(areas):.1%}")
+        inverted = sum(area > MOSTLY for area in areas)
+        if inverted > len(areas) / 2:
+            findings.problem(
+                f"{inverted} of {len(areas)} masks hide more than {MOSTLY:.0%}: white is what goes; are they inverted?"
+            )
+    return good
+
+
+def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findings) -> None:
+    """The same file in both: a score on it says nothing. Files are compared by size first, then by content."""
+    by_size: dict[int, list[Path]] = defaultdict(list)
+    for path in train:
+        by_size[path.stat().st_size].append(path)
+    same = [
+        (path, other)
+        for path in val
+        for other in by_size.get(path.stat().st_size, ())
+        if _digest(path) == _digest(other)
+    ]
+    if same:
+        findings.problem(f"{len(same)} pictures are in training and validation, first {same[0][0]} = {same[0][1]}")
+
+
+def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
+    """What of the above takes seconds at the start of a training, on evenly spaced samples of its sources."""
+    findings = Findings()
+    paths = _paths(source)
+    if paths:
+        check_pictures(_spread(paths, 200), crop, findings, decode=False)
+    root = getattr(pairs, "root", None)
+    if root is not None:
+        check_pairs(root, findings, limit=50)
+        if len(paths) < 20000:
+            check_duplicates(paths, {image for image, _ in pairs.paths}, findings)
+    return findings
+
+
+def _paths(source: Any) -> list[Path]:
+    """The files behind a source, as far as it has any."""
+    inner = getattr(source, "source", None)
+    if inner is None:
+        return list(getattr(source, "paths", []))
+    paths, indices = _paths(inner), getattr(source, "indices", None)
+    return paths if indices is None or not paths else [paths[i] for i in indices]
+
+
+def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | None, list[str]]:
+    """Everything about ``root``: pictures, or train/ and val/ as in the official layout.
+
+    Returns findings, a contact sheet (H, W, 3) and the overrides to train on it. Raises FileNotFoundError or ValueError
+    where there is nothing to look at.
+    """
+    findings = Findings()
+    train, val = (root / "train", root / "val") if (root / "train").is_dir() else (root, None)
+    files = list_images(train)
+    has_masks = val is None and any("mask" in path.stem for path in files)
+    pictures = check_pictures([p for p in files if not (has_masks and "mask" in p.stem)], crop, findings)
+    pairs: list[tuple[Path, Path]] = []
+    if has_masks:
+        pairs = check_pairs(train, findings)
+    if val is not None and val.is_dir():
+        pairs = check_pairs(val, findings)
+        check_duplicates(pictures, {image for image, _ in pairs}, findings)
+    elif val is not None:
+        findings.problem(f"{val}: no such folder; make it with bin/gen_mask_dataset.py, or train with data=folder")
+    sheet = contact_sheet([read_image(p) for p in _spread(pictures, 2 * WIDTH)], _spread(pairs, WIDTH))
+    return findings, sheet, _to_paste(root, val, has_masks)
+
+
+def _to_paste(root: Path, val: Path | None, has_masks: bool) -> list[str]:
+    if has_masks:
+        return [f"python bin/evaluate.py indir={root} model.path=MODEL outdir=OUT"]
+    if val is not None and val.is_dir():
+        return [f"python bin/train.py -cn lama-fourier location=my_dataset location.data_root_dir={root}"]
+    folder = root if val is None else root / "train"
+    return [f"python bin/train.py -cn lama-fourier data=folder data.path={folder}"]
+
+
+def contact_sheet(
+    pictures: Sequence[ImageArray], pairs: Sequence[tuple[Path, Path]], side: int = 160
+) -> ImageArray | None:
+    """Thumbnails in rows, pictures first, then pairs with the hole in pink; None where there are none."""
+    tiles = [_thumbnail(picture, side) for picture in pictures]
+    for image, mask in pairs:
+        picture, hole = read_image(image), read_mask(mask)
+        tiles.append(_thumbnail(np.where(hole[..., None], np.array([236, 72, 153], np.uint8), picture), side))
+    if not tiles:
+        return None
+    tiles += [np.full((side, side, 3), 255, np.uint8)] * (-len(tiles) % WIDTH)
+    rows = [np.concatenate(tiles[i : i + WIDTH], axis=1) for i in range(0, len(tiles), WIDTH)]
+    return np.concatenate(rows)
+
+
+def _thumbnail(picture: ImageArray, side: int) -> ImageArray:
+    small = Image.fromarray(picture)
+    small.thumbnail((side - 4, side - 4))
+    tile = Image.new("RGB", (side, side), (255, 255, 255))
+    tile.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
+    return np.asarray(tile)
+
+
+def save_sheet(sheet: ImageArray, path: Path) -> None:
+    """Write a contact sheet."""
+    write_image(path, sheet)
+
+
+def _spread(items: Sequence[Any], count: int) -> list[Any]:
+    """Up to ``count`` items, evenly spaced."""
+    if len(items) <= count:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int).tolist()]
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()

@@ -1,0 +1,76 @@
+"""What an evaluation set is: seed, settings and the sha256 of every file, so that two numbers can be about the same."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lama.files import whole
+
+NAME = "manifest.json"
+FORMAT = "lama-evaluation-set-1"
+
+
+class Manifest:
+    """The ``manifest.json`` of an evaluation set. Raises ValueError where the file is damaged or something else."""
+
+    def __init__(self, file: Path) -> None:
+        self.root = file.parent
+        try:
+            self.content: dict[str, Any] = json.loads(file.read_text())
+            self.files: dict[str, str] = self.content["files"]
+            self.hash: str = self.content["hash"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}: not the manifest of an evaluation set, or a damaged one") from error
+
+    @classmethod
+    def below(cls, folder: Path) -> "list[Manifest]":
+        """The manifests of ``folder`` and its sub-folders."""
+        return [cls(file) for file in sorted(folder.rglob(NAME))]
+
+    @classmethod
+    def of(cls, folder: Path) -> "Manifest | None":
+        """The manifest of ``folder``, or None where it has none."""
+        file = folder / NAME
+        return cls(file) if file.is_file() else None
+
+    def check_names(self, paths: Iterable[Path]) -> None:
+        """Raise ValueError unless ``paths``, as far as they lie in its folder, are exactly the files of the set."""
+        names = [path.relative_to(self.root).as_posix() for path in paths if path.is_relative_to(self.root)]
+        missing, extra = sorted(self.files.keys() - set(names)), sorted(set(names) - self.files.keys())
+        if missing or extra:
+            what = f"{len(missing)} files are missing, first {missing[0]}" if missing else ""
+            more = f"{len(extra)} do not belong to it, first {extra[0]}" if extra else ""
+            raise ValueError(
+                f"{self.root}: not the evaluation set of its {NAME}: {'; '.join(filter(None, (what, more)))}"
+            )
+
+    def check_file(self, path: Path) -> None:
+        """Raise ValueError where ``path``, if it lies in its folder, is not the file it was."""
+        if not path.is_relative_to(self.root):
+            return
+        name = path.relative_to(self.root).as_posix()
+        if sha256(path) != self.files.get(name):
+            raise ValueError(f"{path}: changed since the evaluation set was made; its sha256 is not that of {NAME}")
+
+
+def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str], refused: dict[str, str]) -> str:
+    """Write the manifest of a finished set; returns the hash that names it."""
+    ordered = dict(sorted(files.items()))
+    digest = hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
+    content = {
+        "format": FORMAT,
+        "hash": digest,
+        "settings": settings,
+        "files": ordered,
+        "refused": dict(sorted(refused.items())),
+    }
+    with whole(folder / NAME) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+    return digest
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal digest of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,212 @@
+"""Frozen evaluation sets, as the official generator of test masks makes them, but from a seed.
+
+A picture is scaled so that its shorter side has the size of the set, masks are drawn on all of it, each proposes a
+square crop, and of the crops in which at most half is hidden some are kept. What comes of a picture is a function of
+the seed and its name: the number of processes, the order of the files and interruptions change nothing.
+"""
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from lama.data.images import list_images, read_image, write_image
+from lama.data.manifest import Manifest, sha256, write_manifest
+from lama.files import whole
+from lama.interfaces import ImageArray, MaskArray, MaskSampler
+
+JOURNAL = ".journal.jsonl"  # of an unfinished set: a line for every finished picture
+
+
+@dataclass(frozen=True)
+class MaskDataset:
+    """How pictures become pairs of an evaluation set. Raises ValueError for settings out of range."""
+
+    masks: MaskSampler
+    size: int = 256  # pixels, of the square crops
+    variants: int = 5  # masks that are drawn for each picture
+    masks_per_image: int = 1  # pairs that are kept of each picture, at most
+    max_area: float = 0.5  # largest share of a crop that may be hole
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.size, self.variants, self.masks_per_image) < 1 or not 0 < self.max_area <= 1 or self.seed < 0:
+            raise ValueError(
+                "evaluation set: expected size, variants, masks_per_image >= 1, 0 < max_area <= 1 and seed >= 0, got "
+                f"{self.size}, {self.variants}, {self.masks_per_image}, {self.max_area}, {self.seed}"
+            )
+
+    def pairs(self, name: str, image: ImageArray) -> list[tuple[ImageArray, MaskArray]]:
+        """Crops (size, size, 3) with masks; raises ValueError where no mask is fit."""
+        rng = np.random.default_rng([self.seed, *hashlib.sha256(name.encode()).digest()])
+        factor = self.size / min(image.shape[:2])
+        size = [max(self.size, round(side * factor)) for side in image.shape[1::-1]]
+        image = np.asarray(Image.fromarray(image).resize((size[0], size[1]), Image.Resampling.BICUBIC))
+        fit = []
+        for _ in range(self.variants):
+            mask = self.masks(rng, *image.shape[:2])
+            if mask.any():
+                top, left = self._crop(rng, mask)
+                window = slice(top, top + self.size), slice(left, left + self.size)
+                if 0 < mask[window].mean() <= self.max_area:
+                    fit.append((np.ascontiguousarray(image[window]), np.ascontiguousarray(mask[window])))
+        if not fit:
+            raise ValueError(f"none of {self.variants} masks hides between 0 and {self.max_area:.0%} of its crop")
+        chosen = rng.choice(len(fit), size=min(len(fit), self.masks_per_image), replace=False)
+        return [fit[i] for i in chosen]
+
+    def _crop(self, rng: np.random.Generator, mask: MaskArray) -> tuple[int, int]:
+        """Top and left of a square that holds the far end of the mask along the longer side, as officially."""
+        height, width = mask.shape
+        axis = 0 if height > width else 1
+        last = int(np.flatnonzero(mask.any(axis=1 - axis))[-1])
+        low = max(0, min(mask.shape[axis] - self.size - 1, last - self.size))
+        high = max(low + 1, min(mask.shape[axis] - self.size, last))
+        start = int(rng.integers(low, high))
+        return (start, 0) if axis == 0 else (0, start)
+
+
+@dataclass
+class _Job:
+    """What a worker needs."""
+
+    dataset: MaskDataset
+    indir: Path
+    outdir: Path
+
+    def __call__(self, path: Path) -> dict[str, Any]:
+        """Write the pairs of one picture; returns its line of the journal."""
+        cv2.setNumThreads(1)
+        name = path.relative_to(self.indir).with_suffix("").as_posix()
+        files = {}
+        try:
+            pairs = self.dataset.pairs(name, read_image(path))
+        except ValueError as error:
+            return {"name": name, "files": {}, "refused": str(error).replace(f"{self.indir}/", "")}
+        for i, (image, mask) in enumerate(pairs):
+            for written, array in ((f"{name}_crop{i:03d}.png", image), (f"{name}_crop{i:03d}_mask{i:03d}.png", mask)):
+                write_image(self.outdir / written, array)
+                files[written] = sha256(self.outdir / written)
+        return {"name": name, "files": files, "refused": None}
+
+
+@dataclass
+class Result:
+    """What a generation has made."""
+
+    files: dict[str, str] = field(default_factory=dict)  # name: sha256
+    refused: dict[str, str] = field(default_factory=dict)  # picture: reason
+    hash: str = ""
+
+
+def generate(
+    dataset: MaskDataset,
+    settings: Mapping[str, Any],  # plain values, kept in the manifest and compared when a run goes on
+    indir: str | Path,
+    outdir: str | Path,
+    suffix: str | None = None,  # only these pictures, "jpg" say
+    jobs: int = 0,  # processes beside this one
+) -> Result:
+    """Make the evaluation set of ``indir`` in ``outdir``, or go on where an earlier call was interrupted.
+
+    Raises FileNotFoundError or ValueError where there are no pictures or two have the same name, FileExistsError where
+    ``outdir`` holds something else or a set of other settings.
+    """
+    root, out = Path(indir).expanduser(), Path(outdir).expanduser()
+    paths = _pictures(root, suffix)
+    names = {path.relative_to(root).with_suffix("").as_posix() for path in paths}
+    about = {**settings, "pictures": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
+    done = _finished(out, about)
+    if done is not None:
+        return done
+    journal = out / JOURNAL
+    lines = _read_journal(journal, about)
+    left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
+    out.mkdir(parents=True, exist_ok=True)
+    with whole(journal) as partial:
+        partial.write_text("".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())))
+    with journal.open("a") as file:
+        progress = tqdm(
+            _run(_Job(dataset, root, out), left, jobs), desc="pictures", initial=len(lines), total=len(paths)
+        )
+        for line in progress:
+            lines[line["name"]] = line
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+    result = Result()
+    for line in lines.values():
+        result.files |= line["files"]
+        if line["refused"]:
+            result.refused[line["name"]] = line["refused"]
+    if not result.files:
+        raise ValueError(
+            f"{root}: none of {len(paths)} pictures gave a pair; first: {next(iter(result.refused.items()))}"
+        )
+    result.hash = write_manifest(out, about, result.files, result.refused)
+    journal.unlink()
+    for leftover in out.rglob(".*.png"):  # of a process that was killed while it wrote
+        leftover.unlink()
+    return result
+
+
+def _run(job: _Job, paths: list[Path], jobs: int) -> Iterator[dict[str, Any]]:
+    if jobs < 1:
+        yield from map(job, paths)
+        return
+    with multiprocessing.Pool(jobs) as pool:
+        yield from pool.imap_unordered(job, paths)
+
+
+def _pictures(root: Path, suffix: str | None) -> list[Path]:
+    paths = list_images(root)
+    if suffix is not None:
+        wanted = f".{suffix.lower().lstrip('.')}"
+        found = sorted({path.suffix for path in paths})
+        paths = [path for path in paths if path.suffix.lower() == wanted]
+        if not paths:
+            raise ValueError(
+                f"{root}: expected pictures *{wanted}, found only {' '.join(found)}; leave --ext out for all"
+            )
+    stems = [path.with_suffix("") for path in paths]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None) if len(set(stems)) < len(stems) else None
+    if twice is not None:
+        raise ValueError(f"{twice}: two pictures differ only in their suffix, and would overwrite each other's crops")
+    return paths
+
+
+def _finished(out: Path, about: dict[str, Any]) -> Result | None:
+    """What ``out`` holds, where it is the finished set of these settings; raises FileExistsError for anything else."""
+    manifest = Manifest.of(out)
+    if manifest is None:
+        if out.is_dir() and any(out.iterdir()) and not (out / JOURNAL).is_file():
+            raise FileExistsError(f"{out}: holds files of something else; choose another output folder")
+        return None
+    if manifest.content["settings"] != about:
+        raise FileExistsError(f"{out}: holds an evaluation set of other pictures or settings; choose another folder")
+    return Result(manifest.files, manifest.content["refused"], manifest.hash)
+
+
+def _read_journal(journal: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The finished pictures of an interrupted run."""
+    if not journal.is_file():
+        return {}
+    lines = []
+    for text in journal.read_text().splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break  # the line that was being written
+    if not lines or lines[0].get("settings") != about:
+        raise FileExistsError(
+            f"{journal.parent}: holds an unfinished set of other pictures or settings; remove it first"
+        )
+    intact = (line for line in lines[1:] if all((journal.parent / name).is_file() for name in line["files"]))
+    return {line["name"]: line for line in intact}

@@ -1,0 +1,163 @@
+"""From the archives of Places and CelebA-HQ to the folders that the configurations name, with evaluation sets."""
+
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lama.data.images import SUFFIXES, list_images
+from lama.data.mask_dataset import Result, generate
+from lama.files import whole
+
+KINDS = ("thin", "medium", "thick")
+Build = Callable[[str], tuple[Any, Mapping[str, Any]]]  # name of a set -> how it is made, and the settings to record
+
+
+def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: True) -> int:
+    """Unpack the pictures of a tar or zip archive for which ``keep(name)``; returns how many there are now.
+
+    A file appears whole or not at all, and what is there already is left alone, so an interrupted extraction goes on.
+    Raises FileNotFoundError or ValueError where the archive is missing, damaged or holds no picture.
+    """
+    if not archive.is_file():
+        raise FileNotFoundError(f"{archive}: no such archive; download it first")
+    count = 0
+    try:
+        for name, read in tqdm(_members(archive), desc=archive.name, unit="picture"):
+            relative = Path(name)
+            if relative.suffix.lower() not in SUFFIXES or not keep(name):
+                continue
+            if relative.is_absolute() or ".." in relative.parts:
+                raise ValueError(f"{archive}: {name} points out of the folder")
+            count += 1
+            if not (folder / relative).is_file():
+                with whole(folder / relative) as temporary:
+                    temporary.write_bytes(read())
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"{archive}: a damaged archive ({error}); download it again") from error
+    if count == 0:
+        raise ValueError(f"{archive}: expected pictures ({' '.join(SUFFIXES)}), found none that is wanted")
+    return count
+
+
+def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """(name, function that reads the content) of every file."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist():
+                if not info.is_dir():
+                    yield info.filename, partial(zipped.read, info)
+        return
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is not None:
+                yield member.name, content.read
+
+
+def pick(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
+    """``count`` of the paths at random, the same for the same seed; raises ValueError where there are fewer."""
+    if len(paths) < count:
+        raise ValueError(f"{paths[0].parent}: expected at least {count} pictures, got {len(paths)}")
+    chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
+    return [paths[i] for i in sorted(chosen.tolist())]
+
+
+def copy(paths: Sequence[Path], folder: Path) -> Path:
+    """Copy files into ``folder``, by name; what is there already is left alone."""
+    for path in tqdm(paths, desc=f"copying to {folder.name}", unit="picture", leave=False):
+        _copy(path, folder / path.name)
+    return folder
+
+
+def _copy(path: Path, target: Path) -> None:
+    if not target.is_file():
+        with whole(target) as temporary:
+            shutil.copyfile(path, temporary)
+
+
+def make_sets(pictures: Path, out: Path, names: Sequence[str], build: Build, jobs: int) -> list[Result]:
+    """The evaluation sets ``names`` of the same pictures, each in ``out/NAME``."""
+    return [generate(*build(name), pictures, out / name, jobs=jobs) for name in names]
+
+
+def prepare_places(
+    train: Path, val: Path, test: Path, out: Path, build: Build, jobs: int = 0, seed: int = 0,
+    categories: Path | None = None, counts: tuple[int, int, int] = (2000, 100, 30000),
+) -> list[str]:  # fmt: skip
+    """Places365-Standard, or -Challenge: train/, val/, visual_test/ and evaluation/ as the official scripts have them.
+
+    ``val`` (2 000 pictures of the test archive) chooses checkpoints, ``visual_test`` (100 of the validation archive) is
+    looked at, ``evaluation`` (30 000 of the validation archive, six kinds of masks) is what tables are made of.
+    ``categories`` is a file of names, one a line: only training pictures with one of them in their path are kept.
+    """
+    wanted = (
+        None if categories is None else [line.strip() for line in categories.read_text().splitlines() if line.strip()]
+    )
+    n_train = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
+    extract(val, out / "source" / "val")
+    extract(test, out / "source" / "test")
+    n_val, n_visual, n_evaluation = counts
+    val_pictures = list_images(out / "source" / "val")
+    chosen = {
+        "val_source": pick(list_images(out / "source" / "test"), n_val, seed),
+        "visual_test_source": pick(val_pictures, n_visual, seed),
+        "evaluation/hires": pick(val_pictures, n_evaluation, seed + 1),
+    }
+    for name, paths in chosen.items():
+        copy(paths, out / name)
+    generate(*build("random_thick_512"), out / "val_source", out / "val", jobs=jobs)
+    generate(*build("random_thick_512"), out / "visual_test_source", out / "visual_test", jobs=jobs)
+    names = [f"random_{kind}_{size}" for kind in KINDS for size in (256, 512)]
+    make_sets(out / "evaluation" / "hires", out / "evaluation", names, build, jobs)
+    return [
+        f"{n_train} pictures in {out}/train, {n_val} pairs for val, {n_visual} to look at, {n_evaluation} to evaluate on",
+        f"python bin/train.py -cn lama-fourier location=places_standard location.data_root_dir={out}",
+    ]
+
+
+def prepare_celebahq(
+    archive: Path, out: Path, build: Build, jobs: int = 0, seed: int = 0, counts: tuple[int, int] = (2000, 2000),
+    val_list: Path | None = None,
+) -> list[str]:  # fmt: skip
+    """CelebA-HQ at 256: train_256/, val_256/ and visual_test_256/ with thin, medium and thick masks.
+
+    Pictures 00001.jpg ... of the archive become 0.jpg ...; ``val_list`` names those to look at, one a line, as the
+    official ``val_shuffled.flist`` does; without it they are drawn from the seed. Officially the rest was shuffled
+    without a seed, so that nobody else has the same 26 000.
+    """
+    extract(archive, out / "source")
+    pictures = {int(path.stem) - 1: path for path in list_images(out / "source") if path.stem.isdigit()}
+    if len(pictures) <= sum(counts):
+        raise ValueError(
+            f"{archive}: expected more than {sum(counts)} pictures named 00001.jpg ..., got {len(pictures)}"
+        )
+    order = np.random.default_rng(seed).permutation(sorted(pictures)).tolist()
+    n_val, n_visual = counts
+    visual = order[:n_visual]
+    if val_list is not None:
+        visual = [int(Path(line.strip()).stem) for line in val_list.read_text().splitlines() if line.strip()]
+        missing = [number for number in visual if number not in pictures]
+        if missing:
+            raise ValueError(f"{val_list}: {len(missing)} of its pictures are not in the archive, first {missing[0]}")
+    rest = [number for number in order if number not in set(visual)]
+    for name, numbers in (
+        ("visual_test_source_256", visual),
+        ("val_source_256", rest[:n_val]),
+        ("train_256", rest[n_val:]),
+    ):
+        for number in tqdm(numbers, desc=name, unit="picture", leave=False):
+            _copy(pictures[number], out / name / f"{number}{pictures[number].suffix}")
+    names = [f"random_{kind}_256" for kind in KINDS]
+    make_sets(out / "val_source_256", out / "val_256", names, build, jobs)
+    make_sets(out / "visual_test_source_256", out / "visual_test_256", names, build, jobs)
+    return [
+        f"{len(rest) - n_val} pictures in {out}/train_256, {n_val} for val_256, {len(visual)} to look at",
+        f"python bin/train.py -cn lama-fourier-celeba location=celeba location.data_root_dir={out}",
+    ]

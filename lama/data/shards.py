@@ -1,0 +1,69 @@
+"""Pictures in tar shards, as the ``webdataset`` package writes them."""
+
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lama.data.images import SUFFIXES, read_image
+from lama.interfaces import ImageArray
+
+
+class TarShards:
+    """The pictures of local tar files: ``part{00000..00039}.tar`` (braces as webdataset expands them), or a folder.
+
+    The shards are indexed once, and pictures are read where they lie, in any order. So samples are shared out over
+    processes and workers like those of any other source, and neither number changes what is trained on; a reader that
+    streams whole shards per worker cannot promise that. Raises FileNotFoundError or ValueError where a shard is missing
+    or damaged, or none holds a picture.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.names: list[str] = []
+        self.places: list[tuple[Path, int, int]] = []  # shard, offset, bytes
+        for shard in tqdm(_expand(str(path)), desc="indexing shards", unit="shard", leave=False):
+            self._index(shard)
+        if not self.places:
+            raise ValueError(f"{path}: expected pictures ({' '.join(SUFFIXES)}) in the shards, found none")
+
+    def _index(self, shard: Path) -> None:
+        try:
+            with tarfile.open(shard, "r:") as archive:
+                for member in archive:
+                    if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                        self.names.append(f"{shard.stem}/{Path(member.name).with_suffix('').as_posix()}")
+                        self.places.append((shard, member.offset_data, member.size))
+        except tarfile.TarError as error:
+            raise ValueError(f"{shard}: a damaged or compressed tar file ({error}); shards are plain .tar") from error
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
+        shard, offset, size = self.places[index]
+        with shard.open("rb") as file:
+            file.seek(offset)
+            content = file.read(size)
+        return self.names[index], read_image(f"{shard}: {self.names[index]}", content)
+
+
+def _expand(path: str) -> Sequence[Path]:
+    """The shards that ``path`` names."""
+    if "://" in path or path.startswith("pipe:"):
+        raise ValueError(f"{path}: shards must be local files")
+    root = Path(path).expanduser()
+    if root.is_dir():
+        shards = sorted(root.glob("*.tar"))
+        if not shards:
+            raise ValueError(f"{root}: expected .tar files, found none")
+        return shards
+    try:
+        from webdataset.shardlists import expand_urls
+    except ImportError:
+        raise ValueError(f"{path}: braces in shard names need webdataset: pip install 'lama[shards]'") from None
+    shards = [Path(name) for name in expand_urls(str(root))]
+    missing = [shard for shard in shards if not shard.is_file()]
+    if missing:
+        raise FileNotFoundError(f"{path}: {len(missing)} of {len(shards)} shards are missing, first {missing[0]}")
+    return shards

@@ -1,0 +1,164 @@
+"""Masks from files: any of a folder, the one that belongs to a picture, and objects out of label maps."""
+
+from collections import defaultdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lama.interfaces import MaskArray
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class MaskFolder:
+    """Any mask of a folder, at random, resized to the frame; ``(rng, height, width) -> bool (H, W)``, True = hole.
+
+    Every pixel that is not black is a hole. With ``flip`` it is mirrored half of the time in either direction. Raises
+    FileNotFoundError or ValueError where the folder is missing, empty or holds a file that cannot be read.
+    """
+
+    def __init__(self, path: str, flip: bool = True) -> None:
+        self.files = _list(path)
+        self.flip = flip
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
+        mask = read_mask(self.files[int(rng.integers(len(self.files)))])
+        mask = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(np.bool_)
+        if self.flip:
+            vertical, horizontal = rng.random(2) < 0.5
+            mask = mask[:: -1 if vertical else 1, :: -1 if horizontal else 1]
+        return np.ascontiguousarray(mask)
+
+
+class PairedMasks:
+    """The mask that belongs to each picture, by file stem: ``path/NAME.png``, or any of ``path/NAME_mask*.png``.
+
+    Sub-folders of the pictures are expected below ``path`` too. The mask is cut out and distorted together with its
+    picture. Raises FileNotFoundError or ValueError where the folder is missing or empty.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.root = Path(path).expanduser()
+        self.by_name: dict[str, list[Path]] = defaultdict(list)
+        for file in _list(path):
+            name = file.relative_to(self.root).with_suffix("").as_posix()
+            self.by_name[name].append(file)
+            if "_mask" in file.stem:
+                self.by_name[name.rpartition("_mask")[0]].append(file)
+
+    def of(self, rng: np.random.Generator, name: str) -> MaskArray:
+        """The mask of the picture ``name``, in the picture's own size; one of them where there are several."""
+        stem = name.rpartition(".")[0] if Path(name).suffix.lower() in SUFFIXES else name
+        files = self.by_name.get(stem, [])
+        if not files:
+            raise ValueError(f"no mask for the picture {name}: expected {self.root / stem}.png or ..._mask000.png")
+        return read_mask(files[int(rng.integers(len(files)))])
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
+        raise ValueError("masks: paired masks belong to a picture and cannot be drawn alone; use masks=from_folder")
+
+
+class Objects:
+    """The shape of an object from a label map, placed elsewhere; ``(rng, height, width) -> bool (H, W)``, True = hole.
+
+    A label map has one value (or colour) per instance or class, 0 for the background; with ``connected`` each connected
+    region of a class is an object. The shape is mirrored half of the time, scaled so that it keeps its share of the
+    frame up to a factor of 1 +- ``scale_change``, and moved to where at most ``max_hidden`` of it leaves the frame.
+    Raises FileNotFoundError or ValueError where the folder holds nothing usable.
+    """
+
+    def __init__(
+        self,
+        path: str,  # a folder of label maps, PNG
+        min_area: float = 0.02,  # share of the frame
+        max_area: float = 0.3,
+        scale_change: float = 0.25,
+        max_hidden: float = 0.2,
+        connected: bool = True,
+        tries: int = 100,
+    ) -> None:
+        if not 0 < min_area <= max_area <= 1 or not 0 <= scale_change < 1 or not 0 <= max_hidden < 1:
+            raise ValueError(
+                "masks.objects: expected 0 < min_area <= max_area <= 1, 0 <= scale_change < 1 and 0 <= max_hidden < 1, "
+                f"got {min_area}, {max_area}, {scale_change}, {max_hidden}"
+            )
+        self.files = _list(path)
+        self.min_area = min_area
+        self.max_area = max_area
+        self.scale_change = scale_change
+        self.max_hidden = max_hidden
+        self.connected = connected
+        self.tries = tries
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
+        for _ in range(self.tries):
+            shape = self._shape(rng, self.files[int(rng.integers(len(self.files)))], height, width)
+            if shape is None:
+                continue
+            mask = self._place(rng, shape, height, width)
+            if self.min_area <= mask.mean() <= self.max_area and mask.sum() >= (1 - self.max_hidden) * shape.sum():
+                return mask
+        raise ValueError(
+            f"masks.objects: none of {self.tries} objects of {self.files[0].parent} covers between "
+            f"{self.min_area:.0%} and {self.max_area:.0%} of {height} x {width} pixels; widen min_area and max_area"
+        )
+
+    def _shape(self, rng: np.random.Generator, file: Path, height: int, width: int) -> MaskArray | None:
+        """A random object of ``file``, cut to its bounding box and scaled for the frame; None where there is none."""
+        labels = _read_labels(str(file))
+        present = [value for value in np.unique(labels).tolist() if value != 0]
+        if not present:
+            return None
+        shape = (labels == present[int(rng.integers(len(present)))]).astype(np.uint8)
+        if self.connected:
+            n, regions = cv2.connectedComponents(shape)
+            shape = (regions == int(rng.integers(1, n))).astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(shape)
+        shape = shape[y : y + h, x : x + w]
+        factor = min(height / labels.shape[0], width / labels.shape[1])
+        factor *= rng.uniform(1 - self.scale_change, 1 + self.scale_change)
+        size = max(1, round(w * factor)), max(1, round(h * factor))
+        shape = cv2.resize(shape, size, interpolation=cv2.INTER_NEAREST)
+        return (shape[:, ::-1] if rng.random() < 0.5 else shape).view(np.bool_)
+
+    def _place(self, rng: np.random.Generator, shape: MaskArray, height: int, width: int) -> MaskArray:
+        mask = np.zeros((height, width), np.bool_)
+        h, w = shape.shape
+        top = int(rng.integers(-int(h * self.max_hidden), max(0, height - h) + int(h * self.max_hidden) + 1))
+        left = int(rng.integers(-int(w * self.max_hidden), max(0, width - w) + int(w * self.max_hidden) + 1))
+        part = shape[max(0, -top) : max(0, height - top), max(0, -left) : max(0, width - left)]
+        top, left = max(0, top), max(0, left)
+        mask[top : top + part.shape[0], left : left + part.shape[1]] = part
+        return mask
+
+
+def read_mask(file: Path) -> MaskArray:
+    """bool (H, W): every pixel that is not black is a hole. Raises ValueError where it cannot be read."""
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{file}: not a readable mask; repair or remove it")
+    return image.max(axis=2) > 0
+
+
+@lru_cache(maxsize=32)
+def _read_labels(file: str) -> np.ndarray[Any, Any]:
+    """int64 (H, W): one number per value or colour."""
+    image = cv2.imread(file, cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise ValueError(f"{file}: not a readable label map; repair or remove it")
+    if image.ndim == 2:
+        return image.astype(np.int64)
+    return image[..., :3].astype(np.int64) @ np.array([1, 256, 65536])
+
+
+def _list(path: str) -> list[Path]:
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(f"masks.path={path}: no such folder")
+    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    if not files:
+        raise ValueError(f"masks.path={path}: expected pictures of masks ({' '.join(SUFFIXES)}), found none")
+    return files

@@ -1,0 +1,44 @@
+"""Samplers around samplers: the opposite of a mask, and masks of the right area."""
+
+import numpy as np
+
+from lama.interfaces import MaskArray, MaskSampler
+
+
+class Inverted:
+    """Known becomes hole and hole known, with a probability. Raises ValueError where it is none."""
+
+    def __init__(self, sampler: MaskSampler, probability: float = 1.0) -> None:
+        if not 0 <= probability <= 1:
+            raise ValueError(f"masks.probability: expected a number between 0 and 1, got {probability}")
+        self.sampler = sampler
+        self.probability = probability
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
+        invert = rng.random() < self.probability
+        mask = self.sampler(rng, height, width)
+        return ~mask if invert else mask
+
+
+class AreaLimits:
+    """Draw until ``min_area`` <= share of hole pixels <= ``max_area``. Raises ValueError after ``tries`` in vain."""
+
+    def __init__(self, sampler: MaskSampler, min_area: float = 0.0, max_area: float = 0.5, tries: int = 100) -> None:
+        if not 0 <= min_area <= max_area <= 1 or tries < 1:
+            raise ValueError(
+                f"masks: expected 0 <= min_area <= max_area <= 1 and tries >= 1, got {min_area}, {max_area}, {tries}"
+            )
+        self.sampler = sampler
+        self.min_area = min_area
+        self.max_area = max_area
+        self.tries = tries
+
+    def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
+        for _ in range(self.tries):
+            mask = self.sampler(rng, height, width)
+            if self.min_area <= mask.mean() <= self.max_area:
+                return mask
+        raise ValueError(
+            f"masks: none of {self.tries} covers between {self.min_area:.0%} and {self.max_area:.0%} of "
+            f"{height} x {width} pixels; widen min_area and max_area"
+        )
