@@ -12,6 +12,7 @@ import importlib
 import inspect
 import logging
 import os
+import re
 import sys
 import types
 import typing
@@ -39,8 +40,10 @@ USER_ERRORS = (  # OSError as far as paths go: a full disk or a broken pipe is n
 )  # fmt: skip
 
 
-def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
+def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> None:
     """Run ``main`` on the configuration ``configs/<group>/<name>.yaml`` and the overrides of the command line.
+
+    Where ``name`` is None the command line has to choose one, with -cn NAME.
 
     What a user did wrong (``USER_ERRORS``) prints one line and exits with 2; everything else is a traceback, as is
     everything where HYDRA_FULL_ERROR=1 is set.
@@ -57,6 +60,10 @@ def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
         except USER_ERRORS as error:  # kept from Hydra, which would print lines of its own
             caught.append(error)
 
+    flags = ("-cn", "--config-name", "--help", "-h", "--hydra-help", "--version")
+    if name is None and not any(argument.split("=")[0] in flags for argument in sys.argv[1:]):
+        print(f"error: say what to train with -cn NAME; known: {', '.join(_primary(directory))}", file=sys.stderr)
+        sys.exit(2)
     try:
         hydra.main(version_base="1.3", config_path=directory, config_name=name)(task)()
     except USER_ERRORS as error:
@@ -192,7 +199,7 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if hint in (str, bool, types.NoneType) else True
 
 
-def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -> str:
+def one_line(error: BaseException, directory: str, name: str | None, argv: list[str]) -> str:
     """What, where, expected, got and what to do, in one line."""
     text = str(error).strip()
     if isinstance(error, MissingMandatoryValue):
@@ -202,10 +209,7 @@ def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -
         key = text.split("'")[1]
         return f"{key}: unknown config key{_nearest(key, _known_keys(directory, name, argv))}"
     if isinstance(error, MissingConfigException):
-        known = sorted(path.stem for path in Path(directory).glob("*.yaml"))
-        text = text.split("Config search path")[0]
-        known_text = f"known: {', '.join(known)}; docs/configs.md has the official names"
-        text = f"{text.split('.')[0]}; {known_text}" if "primary config" in text else text
+        return _no_such_config(text, directory)
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read ({text.splitlines()[0]}); quote odd values twice: \"KEY='VALUE'\""
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -215,12 +219,30 @@ def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
+def _no_such_config(text: str, directory: str) -> str:
+    """A configuration or an option of a group that does not exist, the nearest that does, and all that do."""
+    found = re.search(r"(?:primary config '|Could not find ')([^']+)'", text)
+    if found is None:
+        return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    group, _, name = found[1].rpartition("/")
+    official = OmegaConf.load(CONFIGS / "official_names.yaml")
+    ours = OmegaConf.select(official, f"{group or 'primary'}.{name.lower()}")
+    known = sorted(path.stem for path in (Path(directory) / group).glob("*.yaml")) if group else _primary(directory)
+    nearest = f"; that is {ours} here" if ours else _nearest(name, known)
+    return f"{f'{group}={name}' if group else f'-cn {name}'}: no such configuration{nearest}; known: {', '.join(known)}"
+
+
+def _primary(directory: str) -> list[str]:
+    """The configurations that can be run as they are."""
+    return sorted(path.stem for path in Path(directory).glob("*.yaml") if path.stem != "base")
+
+
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _known_keys(directory: str, name: str, argv: list[str]) -> list[str]:
+def _known_keys(directory: str, name: str | None, argv: list[str]) -> list[str]:
     """Every key of the configuration that the command line chose, without its value overrides."""
     for flag in ("-cn", "--config-name"):
         if flag in argv[:-1]:

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from PIL import Image
 
 from lama.config import CONFIGS, build, build_module, one_line, preflight, run
@@ -175,9 +176,11 @@ def run_with(monkeypatch, capsys, *argv, name="demo"):
         (["data.batchsize=3"], "data.batchsize: unknown config key; did you mean data.batch_size?"),
         (["generater.ngf=3"], "generater.ngf: unknown config key; did you mean generator.ngf?"),
         (["+data.batchsize=3"], "data.batchsize: unknown key; did you mean batch_size?"),
-        (["data=foldr"], "Could not find 'data/foldr'"),
+        (["data=foldr"], "data=foldr: no such configuration; did you mean folder?; known: builtin"),
         (["data=folder"], "data.path: a value is required"),
-        (["-cn", "lama-furier"], "lama-furier"),
+        (["-cn", "lama-furier"], "-cn lama-furier: no such configuration; did you mean lama-fourier?"),
+        (["-cn", "ablv2_work_md"], "-cn ablv2_work_md: no such configuration; that is lama-dilated here"),
+        (["generator=ffc_resnet_075"], "generator=ffc_resnet_075: no such configuration; that is lama_fourier here"),
         (["data=folder", "data.path=/no/such/place"], "/no/such/place: no such folder"),
         (["data.batch_size=0"], "data.batch_size: expected at least 1, got 0"),
         (["data.path=(x"], "data.path=(x"),
@@ -189,6 +192,28 @@ def test_what_a_user_got_wrong_is_one_line_and_exit_code_2(monkeypatch, capsys, 
     assert expected in message
     assert len(message.splitlines()) == 1
     assert message.startswith("error: ")
+
+
+def test_a_training_must_be_chosen(monkeypatch, capsys):
+    code, message = run_with(monkeypatch, capsys, name=None)
+    assert code == 2
+    assert message.startswith("error: say what to train with -cn NAME; known: big-lama, ")
+    assert "base," not in message
+
+
+def test_official_names_lead_to_configurations_that_exist_and_are_documented(root):
+    names = OmegaConf.to_container(OmegaConf.load(CONFIGS / "official_names.yaml"))
+    table = (root / "docs" / "configs.md").read_text()
+    for group, entries in names.items():
+        for official, ours in entries.items():
+            assert f"`{official}`" in table or f"={official}`" in table, official
+            first, *overrides = ours.split()
+            for override in overrides + ([first] if "=" in first else []):
+                option, _, choice = override.partition("=")
+                assert (CONFIGS / "training" / option / f"{choice}.yaml").is_file(), override
+            if "=" not in first:
+                folder = CONFIGS / "training" / ("" if group == "primary" else group)
+                assert (folder / f"{first}.yaml").is_file(), first
 
 
 def test_a_bug_is_a_traceback(monkeypatch):

@@ -191,7 +191,7 @@ def test_a_malicious_pickle_does_not_run(tmp_path, how, place):
 
 def test_a_bare_malicious_pickle_is_refused(tmp_path):
     (tmp_path / "model.ckpt").write_bytes(pickle.dumps(RunsCode(tmp_path / "victim", "os.system")))
-    refusal(tmp_path / "model.ckpt", "before version 1.6")
+    refusal(tmp_path / "model.ckpt", "a bare pickle")
     assert not (tmp_path / "victim").exists()
 
 
@@ -345,9 +345,41 @@ def test_conversion_replaces_nothing_unasked(tmp_path, official):
     convert(official, tmp_path / "a.safetensors", overwrite=True)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("a run's\n")
-    with pytest.raises(ValueError, match="holds something else"):
+    with pytest.raises(FileExistsError, match="holds something else"):
         convert(official, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "config.yaml").read_text() == "a run's\n"
+
+
+def test_a_conversion_that_fails_leaves_what_was_there(tmp_path, official, monkeypatch):
+    convert(official, tmp_path / "a.safetensors")
+    before = (tmp_path / "a.safetensors").read_bytes()
+
+    def differs(network, again):
+        raise RuntimeError("differs")
+
+    monkeypatch.setattr("lama.checkpoints.conversion._compare", differs)
+    with pytest.raises(RuntimeError, match="differs"):
+        convert(official, tmp_path / "a.safetensors", overwrite=True)
+    assert (tmp_path / "a.safetensors").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "model"]
+
+
+def test_what_is_left_out_is_said(tmp_path, official):
+    assert convert(official, tmp_path / "a.safetensors")[-1] == (
+        "  discriminator: left out; discriminator=true keeps it"
+    )
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    state = fill(NETWORKS["ffc"]()).state_dict()
+    state["model.5.conv1.bn_g.weight"][3] = float("nan")
+    torch.save(state, tmp_path / "a.pth")
+    refusal(tmp_path / "a.pth", "1 weights hold NaN or infinity", "model.5.conv1.bn_g.weight")
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "a.ckpt").touch()
+    refusal(tmp_path / "a.ckpt", "an empty file")
 
 
 @pytest.mark.parametrize("dst", ["a.ckpt", "a.pt", "a.pth"])

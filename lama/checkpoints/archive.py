@@ -71,8 +71,10 @@ def _not_an_archive(path: Path) -> str:
         head = file.read(4)
     if head.startswith(b"PK"):
         return "a truncated checkpoint: its table of contents, at the end of the file, is missing; copy it again"
+    if not head:
+        return "an empty file; copy it again"
     if head.startswith(b"\x80"):
-        return "a pickle as torch wrote it before version 1.6; load and save it again with a newer torch"
+        return "a bare pickle; if torch before version 1.6 wrote it, load and save it again with a newer one"
     return "not a checkpoint; expected .safetensors, .ckpt, .pth or a TorchScript .pt"
 
 

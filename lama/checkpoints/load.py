@@ -82,7 +82,13 @@ class Checkpoint:
         odd = architecture.mismatch(network, {key: tensor.shape for key, tensor in stored.items()})
         if odd:
             raise ValueError(f"{self.file}: not a complete {type(network).__name__}: {odd}")
-        return {key: stored[key].load().to(value.dtype) for key, value in network.state_dict().items()}
+        state = {key: stored[key].load().to(value.dtype) for key, value in network.state_dict().items()}
+        bad = [key for key, value in state.items() if not value.isfinite().all()]
+        if bad:
+            raise ValueError(
+                f"{self.file}: {len(bad)} weights hold NaN or infinity, first {bad[0]}; its training diverged"
+            )
+        return state
 
     def _prefix(self, role: str) -> str | None:
         for pattern in _PREFIXES[role]:
@@ -93,8 +99,8 @@ class Checkpoint:
         return None
 
 
-def open_checkpoint(path: str | Path, key: str = "model.path") -> Checkpoint:
-    """Open what lies at ``path``; ``key`` is the setting that messages name.
+def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
+    """Open what lies at ``path``; ``key`` is the setting that messages name, where it came from one.
 
     Raises FileNotFoundError or ValueError, in one line, where there is no model, it is damaged, or a ``config.yaml``
     beside it describes another network.
@@ -142,8 +148,10 @@ def load_generator(path: str | Path) -> nn.Module:
     return generator.eval().requires_grad_(False)
 
 
-def find_weights(path: str | Path, key: str = "model.path") -> Path:
+def find_weights(path: str | Path, key: str = "") -> Path:
     """The weights at ``path``: a file itself, or best, else last, of a folder. Raises FileNotFoundError."""
+    if not str(path):
+        raise FileNotFoundError(f"{key}: expected the path of a model, got nothing")
     path = Path(path).expanduser()
     if path.is_file():
         return path
@@ -155,6 +163,6 @@ def find_weights(path: str | Path, key: str = "model.path") -> Path:
     )
     hint = f"; there is {there[0]}: give {path / there[0]}" if there else ""
     raise FileNotFoundError(
-        f"{key}={path}: no model there; expected a .safetensors, .ckpt or TorchScript .pt file, or a folder with "
-        f"models/best.safetensors or models/best.ckpt{hint}"
+        f"{f'{key}=' if key else ''}{path}: no model there; expected a .safetensors, .ckpt or TorchScript .pt file, or "
+        f"a folder with models/best.safetensors or models/best.ckpt{hint}"
     )

@@ -36,7 +36,10 @@ def read_config(file: Path) -> Description | None:
         section = yaml.safe_load(file.read_text())["generator"]
         kind = section.get("kind") or section["_target_"].rpartition(".")[2]
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not the config.yaml of a training ({type(error).__name__})") from error
+        raise ValueError(
+            f"{file}: not the config.yaml of a training, which has a section generator ({type(error).__name__}); "
+            "repair it, or remove it: the weights say themselves what they are"
+        ) from error
     if "_target_" in section:
         return kind, {key: value for key, value in section.items() if key not in ("_target_", "smooth_init")}
     if kind not in _KINDS:
