@@ -11,7 +11,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from lama.config import build, build_module, preflight, run, to_yaml
+from lama.config import build, build_module, flag, preflight, run, to_yaml
 
 
 def main(config: DictConfig) -> None:
@@ -24,7 +24,7 @@ def main(config: DictConfig) -> None:
 
     if config.init_from is None and config.init_parts != "auto":
         raise ValueError(f"init_parts={config.init_parts}: needs init_from=PATH, the weights to start from")
-    start = None if config.init_from is None else open_checkpoint(config.init_from, "init_from")
+    start = None if config.init_from is None else open_checkpoint(str(config.init_from), "init_from")
     if start is not None and config.resume is not None:
         raise ValueError("init_from= starts a new training, resume= continues one: give one of them")
     torch.manual_seed(config.seed)  # the networks' initial weights; data has generators of its own
@@ -41,7 +41,7 @@ def main(config: DictConfig) -> None:
         monitor=config.monitor,
         monitor_mode=config.monitor_mode,
         resume=config.resume,
-        overwrite=config.overwrite,
+        overwrite=flag(config, "overwrite"),
         origin=origin,
     )
 

@@ -34,6 +34,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
+_MODULE_OPTIONS = ("second_generator_forward", "clip_norm", "cosine_lr", "ema_decay")  # of a recipe, for the module
 USER_ERRORS = (  # OSError as far as paths go: a full disk or a broken pipe is not a mistake in a command
     ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,
     HydraException, OmegaConfBaseException,
@@ -71,7 +72,7 @@ def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> Non
     if caught and full:
         raise caught[0]
     if caught:
-        print(f"error: {one_line(caught[0], directory, name, sys.argv[1:])}", file=sys.stderr)
+        print(f"error: {_printable(one_line(caught[0], directory, name, sys.argv[1:]))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -89,20 +90,26 @@ def build(node: Any, key: str) -> Any:
         raise error.__cause__ or error from None  # what the constructor said, without Hydra's wrapping
 
 
+def flag(config: DictConfig, key: str) -> bool:
+    """A switch of the configuration. Raises ValueError for anything but true and false; to Hydra ``no`` is a word."""
+    value = OmegaConf.select(config, key)
+    if not isinstance(value, bool):
+        raise ValueError(f"{key}={value}: expected true or false")
+    return value
+
+
 def build_module(config: DictConfig) -> Any:
     """The ``InpaintingModule`` that a primary configuration of training describes."""
     from lama.training import InpaintingModule
 
+    _check_arguments("recipe", InpaintingModule, {k: v for k, v in config.recipe.items() if k in _MODULE_OPTIONS})
     return InpaintingModule(
         generator=build(config.generator, "generator"),
         discriminator=build(config.discriminator, "discriminator"),
         objective=build(config.losses, "losses"),
         evaluator=build(config.evaluator, "evaluator"),
         optimizers=build(config.optimizers, "optimizers"),
-        second_generator_forward=config.recipe.second_generator_forward,
-        clip_norm=config.recipe.clip_norm,
-        cosine_lr=config.recipe.cosine_lr,
-        ema_decay=config.recipe.ema_decay,
+        **{name: config.recipe[name] for name in _MODULE_OPTIONS},
     )
 
 
@@ -217,6 +224,11 @@ def one_line(error: BaseException, directory: str, name: str | None, argv: list[
     if "DataLoader worker" in text:
         text = text.splitlines()[-1].partition(": ")[2]
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def _printable(text: str) -> str:
+    """Without what would move a terminal's cursor: names come from files."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _no_such_config(text: str, directory: str) -> str:

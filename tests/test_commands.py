@@ -168,8 +168,9 @@ def test_an_unreadable_training_picture_is_named(root, tmp_path):
             tmp_path / f"photos/{i}.png"
         )
     (tmp_path / "photos/1.png").write_bytes(b"no picture")
-    arguments = ["-cn", "demo", "data=folder", "data.path=photos", "data.batch_size=2", "data.num_workers=1", "augment.size=64",
-                 "generator.ngf=4", "generator.n_blocks=1", "data.epoch_size=4", "trainer.max_epochs=1"]  # fmt: skip
+    arguments = ["-cn", "demo", "data=folder", "data.path=photos", "data.batch_size=2", "data.num_workers=1",
+                 "augment.size=64", "generator.ngf=4", "generator.n_blocks=1", "data.epoch_size=4",
+                 "trainer.max_epochs=1"]  # fmt: skip
     code, _, errors = command(root, "train.py", *arguments, cwd=tmp_path)
     assert code == 2, errors
     assert "1.png: not a readable picture" in last_line(errors)

@@ -68,6 +68,8 @@ def _check_free(dst: Path, overwrite: bool) -> None:
     """Refuse to write over what is there, unless asked to replace a model of the same layout."""
     if not dst.exists() or (dst.is_dir() and not any(dst.iterdir())):
         return
+    if _is_file(dst) != dst.is_file():
+        raise FileExistsError(f"dst={dst}: is a {'file' if dst.is_file() else 'folder'}; choose another name")
     weights = dst if _is_file(dst) else dst / "models" / "best.ckpt"
     if not weights.is_file():
         raise FileExistsError(f"dst={dst}: holds something else than a model in that layout; choose another name")
