@@ -9,13 +9,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from lama.config import run
+from lama.config import flag, run
 
 
 def main(config: DictConfig) -> None:
     from lama.checkpoints import convert
 
-    lines = convert(config.src, Path(config.dst), config.discriminator, config.overwrite)
+    lines = convert(str(config.src), Path(str(config.dst)), flag(config, "discriminator"), flag(config, "overwrite"))
     print("\n".join(lines))
 
 

@@ -11,7 +11,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from lama.config import build, build_module, preflight, run, to_yaml
+from lama.config import build, build_module, flag, preflight, run, to_yaml
 
 
 def main(config: DictConfig) -> None:
@@ -22,14 +22,15 @@ def main(config: DictConfig) -> None:
     from lama.training import initialise, train
     from lama.training.run import command_line
 
-    start = None if config.init_from is None else open_checkpoint(config.init_from, "init_from")
+    if config.init_from is None and config.init_parts != "auto":
+        raise ValueError(f"init_parts={config.init_parts}: needs init_from=PATH, the weights to start from")
+    start = None if config.init_from is None else open_checkpoint(str(config.init_from), "init_from")
     if start is not None and config.resume is not None:
         raise ValueError("init_from= starts a new training, resume= continues one: give one of them")
     torch.manual_seed(config.seed)  # the networks' initial weights; data has generators of its own
     data = build(config.data, "data")
     module = build_module(config)
-    if start is not None:
-        print("\n".join(initialise(module, start, config.init_parts)))
+    origin = [] if start is None else initialise(module, start, config.init_parts)
     train(
         module,
         data,
@@ -40,9 +41,10 @@ def main(config: DictConfig) -> None:
         monitor=config.monitor,
         monitor_mode=config.monitor_mode,
         resume=config.resume,
-        overwrite=config.overwrite,
+        overwrite=flag(config, "overwrite"),
+        origin=origin,
     )
 
 
 if __name__ == "__main__":
-    run(main, "training", "demo")
+    run(main, "training", None)

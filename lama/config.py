@@ -12,6 +12,7 @@ import importlib
 import inspect
 import logging
 import os
+import re
 import sys
 import types
 import typing
@@ -33,14 +34,17 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
+_MODULE_OPTIONS = ("second_generator_forward", "clip_norm", "cosine_lr", "ema_decay")  # of a recipe, for the module
 USER_ERRORS = (  # OSError as far as paths go: a full disk or a broken pipe is not a mistake in a command
     ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,
     HydraException, OmegaConfBaseException,
 )  # fmt: skip
 
 
-def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
+def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> None:
     """Run ``main`` on the configuration ``configs/<group>/<name>.yaml`` and the overrides of the command line.
+
+    Where ``name`` is None the command line has to choose one, with -cn NAME.
 
     What a user did wrong (``USER_ERRORS``) prints one line and exits with 2; everything else is a traceback, as is
     everything where HYDRA_FULL_ERROR=1 is set.
@@ -57,6 +61,10 @@ def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
         except USER_ERRORS as error:  # kept from Hydra, which would print lines of its own
             caught.append(error)
 
+    flags = ("-cn", "--config-name", "--help", "-h", "--hydra-help", "--version")
+    if name is None and not any(argument.split("=")[0] in flags for argument in sys.argv[1:]):
+        print(f"error: say what to train with -cn NAME; known: {', '.join(_primary(directory))}", file=sys.stderr)
+        sys.exit(2)
     try:
         hydra.main(version_base="1.3", config_path=directory, config_name=name)(task)()
     except USER_ERRORS as error:
@@ -64,7 +72,7 @@ def run(main: Callable[[DictConfig], None], group: str, name: str) -> None:
     if caught and full:
         raise caught[0]
     if caught:
-        print(f"error: {one_line(caught[0], directory, name, sys.argv[1:])}", file=sys.stderr)
+        print(f"error: {_printable(one_line(caught[0], directory, name, sys.argv[1:]))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -126,20 +134,26 @@ def build(node: Any, key: str) -> Any:
         raise error.__cause__ or error from None  # what the constructor said, without Hydra's wrapping
 
 
+def flag(config: DictConfig, key: str) -> bool:
+    """A switch of the configuration. Raises ValueError for anything but true and false; to Hydra ``no`` is a word."""
+    value = OmegaConf.select(config, key)
+    if not isinstance(value, bool):
+        raise ValueError(f"{key}={value}: expected true or false")
+    return value
+
+
 def build_module(config: DictConfig) -> Any:
     """The ``InpaintingModule`` that a primary configuration of training describes."""
     from lama.training import InpaintingModule
 
+    _check_arguments("recipe", InpaintingModule, {k: v for k, v in config.recipe.items() if k in _MODULE_OPTIONS})
     return InpaintingModule(
         generator=build(config.generator, "generator"),
         discriminator=build(config.discriminator, "discriminator"),
         objective=build(config.losses, "losses"),
         evaluator=build(config.evaluator, "evaluator"),
         optimizers=build(config.optimizers, "optimizers"),
-        second_generator_forward=config.recipe.second_generator_forward,
-        clip_norm=config.recipe.clip_norm,
-        cosine_lr=config.recipe.cosine_lr,
-        ema_decay=config.recipe.ema_decay,
+        **{name: config.recipe[name] for name in _MODULE_OPTIONS},
     )
 
 
@@ -236,7 +250,7 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if hint in (str, bool, types.NoneType) else True
 
 
-def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -> str:
+def one_line(error: BaseException, directory: str, name: str | None, argv: list[str]) -> str:
     """What, where, expected, got and what to do, in one line."""
     text = str(error).strip()
     if isinstance(error, MissingMandatoryValue):
@@ -246,10 +260,7 @@ def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -
         key = text.split("'")[1]
         return f"{key}: unknown config key{_nearest(key, _known_keys(directory, name, argv))}"
     if isinstance(error, MissingConfigException):
-        known = sorted(path.stem for path in Path(directory).glob("*.yaml"))
-        text = text.split("Config search path")[0]
-        known_text = f"known: {', '.join(known)}; docs/configs.md has the official names"
-        text = f"{text.split('.')[0]}; {known_text}" if "primary config" in text else text
+        return _no_such_config(text, directory)
     if isinstance(error, OverrideParseException):
         return f"{error.override}: cannot be read ({text.splitlines()[0]}); quote odd values twice: \"KEY='VALUE'\""
     if isinstance(error, OSError) and error.filename and error.strerror:
@@ -259,12 +270,35 @@ def one_line(error: BaseException, directory: str, name: str, argv: list[str]) -
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
+def _printable(text: str) -> str:
+    """Without what would move a terminal's cursor: names come from files."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _no_such_config(text: str, directory: str) -> str:
+    """A configuration or an option of a group that does not exist, the nearest that does, and all that do."""
+    found = re.search(r"(?:primary config '|Could not find ')([^']+)'", text)
+    if found is None:
+        return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    group, _, name = found[1].rpartition("/")
+    official = OmegaConf.load(CONFIGS / "official_names.yaml")
+    ours = OmegaConf.select(official, f"{group or 'primary'}.{name.lower()}")
+    known = sorted(path.stem for path in (Path(directory) / group).glob("*.yaml")) if group else _primary(directory)
+    nearest = f"; that is {ours} here" if ours else _nearest(name, known)
+    return f"{f'{group}={name}' if group else f'-cn {name}'}: no such configuration{nearest}; known: {', '.join(known)}"
+
+
+def _primary(directory: str) -> list[str]:
+    """The configurations that can be run as they are."""
+    return sorted(path.stem for path in Path(directory).glob("*.yaml") if path.stem != "base")
+
+
 def _nearest(name: str, known: typing.Iterable[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _known_keys(directory: str, name: str, argv: list[str]) -> list[str]:
+def _known_keys(directory: str, name: str | None, argv: list[str]) -> list[str]:
     """Every key of the configuration that the command line chose, without its value overrides."""
     for flag in ("-cn", "--config-name"):
         if flag in argv[:-1]:

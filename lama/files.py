@@ -19,6 +19,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
+        partial.touch()  # where nothing can be written, say so in Python's words
         yield partial
         os.chmod(partial, 0o666 & ~_UMASK)  # safetensors makes files that nobody else may read
         partial.replace(path)

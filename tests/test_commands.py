@@ -124,7 +124,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("predict.py", ["model.path=nowhere", "indir=.", "outdir=out"], "model.path=nowhere: no model there"),
+        ("predict.py", ["model.path=nowhere", "indir=.", "outdir=out"], "nowhere: no model there"),
         ("predict.py", ["model.path={model}", "indir=nowhere", "outdir=out"], "nowhere: no such folder"),
         ("predict.py", ["model.path={model}", "indir=empty", "outdir=out"], "empty: expected pictures"),
         ("predict.py", ["model.path={model}", "outdir=out"], "expected indir= and outdir=, or image=, mask= and out="),
@@ -136,7 +136,15 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("evaluate.py", ["indir=pairs", "model.path={model}", "outdir=out", "metrics=[psnrr]"], "unknown 'psnrr'"),
         ("report.py", ["run=nowhere"], "nowhere/config.yaml: no such file"),
         ("train.py", ["-cn", "lama-fourier"], "weights.ade20k_encoder"),
-        ("train.py", ["data=folder", "data.path=empty"], "empty: expected pictures"),
+        ("train.py", [], "say what to train with -cn NAME"),
+        ("train.py", ["-cn", "demo", "init_from=nowhere"], "init_from=nowhere: no model there"),
+        ("train.py", ["-cn", "demo", "init_from={model}", "resume=x"], "give one of them"),
+        ("train.py", ["-cn", "demo", "init_parts=both"], "init_parts=both: needs init_from=PATH"),
+        ("convert.py", ["src={model}"], "dst: a value is required"),
+        ("convert.py", ["src=nowhere", "dst=out"], "src=nowhere: no model there"),
+        ("convert.py", ["src={model}", "dst=out.ckpt"], "dst=out.ckpt: expected a name ending in .safetensors"),
+        ("convert.py", ["src={model}", "dst=out", "discriminator=true"], "holds no discriminator of LaMa"),
+        ("train.py", ["-cn", "demo", "data=folder", "data.path=empty"], "empty: expected pictures"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(root, tmp_path, model, name, arguments, expected):
@@ -160,8 +168,9 @@ def test_an_unreadable_training_picture_is_named(root, tmp_path):
             tmp_path / f"photos/{i}.png"
         )
     (tmp_path / "photos/1.png").write_bytes(b"no picture")
-    arguments = ["data=folder", "data.path=photos", "data.batch_size=2", "data.num_workers=1", "augment.size=64",
-                 "generator.ngf=4", "generator.n_blocks=1", "data.epoch_size=4", "trainer.max_epochs=1"]  # fmt: skip
+    arguments = ["-cn", "demo", "data=folder", "data.path=photos", "data.batch_size=2", "data.num_workers=1",
+                 "augment.size=64", "generator.ngf=4", "generator.n_blocks=1", "data.epoch_size=4",
+                 "trainer.max_epochs=1"]  # fmt: skip
     code, _, errors = command(root, "train.py", *arguments, cwd=tmp_path)
     assert code == 2, errors
     assert "1.png: not a readable picture" in last_line(errors)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 from PIL import Image
 
 from lama.config import CONFIGS, build, build_module, one_line, preflight, run
@@ -175,9 +176,11 @@ def run_with(monkeypatch, capsys, *argv, name="demo"):
         (["data.batchsize=3"], "data.batchsize: unknown config key; did you mean data.batch_size?"),
         (["generater.ngf=3"], "generater.ngf: unknown config key; did you mean generator.ngf?"),
         (["+data.batchsize=3"], "data.batchsize: unknown key; did you mean batch_size?"),
-        (["data=foldr"], "Could not find 'data/foldr'"),
+        (["data=foldr"], "data=foldr: no such configuration; did you mean folder?; known: builtin"),
         (["data=folder"], "data.path: a value is required"),
-        (["-cn", "lama-furier"], "lama-furier"),
+        (["-cn", "lama-furier"], "-cn lama-furier: no such configuration; did you mean lama-fourier?"),
+        (["-cn", "ablv2_work_md"], "-cn ablv2_work_md: no such configuration; that is lama-dilated here"),
+        (["generator=ffc_resnet_075"], "generator=ffc_resnet_075: no such configuration; that is lama_fourier here"),
         (["data=folder", "data.path=/no/such/place"], "/no/such/place: no such folder"),
         (["data.batch_size=0"], "data.batch_size: expected at least 1, got 0"),
         (["data.path=(x"], "data.path=(x"),
@@ -189,6 +192,28 @@ def test_what_a_user_got_wrong_is_one_line_and_exit_code_2(monkeypatch, capsys, 
     assert expected in message
     assert len(message.splitlines()) == 1
     assert message.startswith("error: ")
+
+
+def test_a_training_must_be_chosen(monkeypatch, capsys):
+    code, message = run_with(monkeypatch, capsys, name=None)
+    assert code == 2
+    assert message.startswith("error: say what to train with -cn NAME; known: big-lama, ")
+    assert "base," not in message
+
+
+def test_official_names_lead_to_configurations_that_exist_and_are_documented(root):
+    names = OmegaConf.to_container(OmegaConf.load(CONFIGS / "official_names.yaml"))
+    table = (root / "docs" / "configs.md").read_text()
+    for group, entries in names.items():
+        for official, ours in entries.items():
+            assert f"`{official}`" in table or f"={official}`" in table, official
+            first, *overrides = ours.split()
+            for override in overrides + ([first] if "=" in first else []):
+                option, _, choice = override.partition("=")
+                assert (CONFIGS / "training" / option / f"{choice}.yaml").is_file(), override
+            if "=" not in first:
+                folder = CONFIGS / "training" / ("" if group == "primary" else group)
+                assert (folder / f"{first}.yaml").is_file(), first
 
 
 def test_a_bug_is_a_traceback(monkeypatch):
@@ -204,3 +229,91 @@ def test_a_bug_is_a_traceback(monkeypatch):
 def test_an_error_of_a_loader_worker_is_one_line():
     text = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback:\n  File x\nValueError: a.jpg: bad"
     assert one_line(ValueError(text), str(CONFIGS / "training"), "demo", []) == "a.jpg: bad"
+
+
+PUBLISHED = {  # from the official configurations: what each of ours must set
+    "lama-fourier": {
+        "generator.n_blocks": 9, "generator.ngf": 64, "generator.ratio": 0.75, "generator.n_downsampling": 3,
+        "discriminator.ndf": 64, "discriminator.n_layers": 4,
+        "optimizers.generator.lr": 1e-3, "optimizers.discriminator.lr": 1e-4, "trainer.max_epochs": 40,
+        "data.epoch_batches": 25000, "data.batch_size": 10, "augment.size": 256,
+        "losses.l1.weight_known": 10, "losses.l1.weight_missing": 0, "losses.adversarial.weight": 10,
+        "losses.adversarial.gp_coef": 0.001, "losses.adversarial.mask_as_fake_target": True,
+        "losses.feature_matching.weight": 100, "losses.resnet_pl.weight": 30, "losses.resnet_pl.batch_statistics": True,
+        "recipe.second_generator_forward": True, "recipe.one_more_stroke": True, "recipe.clip_norm": 1.0,
+        "recipe.ema_decay": None, "recipe.cosine_lr": False,
+        "masks.weights": {"strokes": 1, "boxes": 1},
+        "masks.samplers.strokes.max_angle": 4, "masks.samplers.strokes.max_len": 200,
+        "masks.samplers.strokes.max_width": 100, "masks.samplers.strokes.min_times": 1,
+        "masks.samplers.strokes.max_times": 5, "masks.samplers.strokes.one_more": True,
+        "masks.samplers.boxes.margin": 10, "masks.samplers.boxes.min_size": 30, "masks.samplers.boxes.max_size": 150,
+        "masks.samplers.boxes.min_times": 1, "masks.samplers.boxes.max_times": 4,
+        "augment._target_": "lama.data.Distortions",
+    },
+    "big-lama": {"generator.n_blocks": 18},
+    "lama-fourier-shallow": {"generator.n_blocks": 6},
+    "lama-regular": {"generator._target_": "lama.models.ResNetGenerator", "generator.n_blocks": 9},
+    "big-lama-regular": {"generator._target_": "lama.models.ResNetGenerator", "generator.n_blocks": 15},
+    "lama-dilated": {"generator._target_": "lama.models.DilatedResNetGenerator", "generator.n_dilations": 4},
+    "lama-regular-classification-dilated": {
+        "losses.resnet_pl.weight": 1, "losses.resnet_pl.trained_on": "imagenet", "losses.resnet_pl.dilated": None,
+    },
+    "lama-regular-classification-plain": {
+        "losses.resnet_pl.weight": 0.3, "losses.resnet_pl.trained_on": "imagenet", "losses.resnet_pl.dilated": False,
+    },
+    "lama-regular-segmentation-plain": {
+        "losses.resnet_pl.weight": 30, "losses.resnet_pl.trained_on": None, "losses.resnet_pl.dilated": False,
+    },
+    "lama-regular-vgg": {"losses.perceptual.weight": 0.03, "losses.resnet_pl.weight": 0},
+    "lama-regular-no-perceptual": {"losses.resnet_pl.weight": 0, "losses.perceptual": None},
+    "lama-regular-no-feature-matching": {"losses.feature_matching.weight": 0, "losses.resnet_pl.weight": 30},
+    "lama_small_train_masks": {
+        "generator._target_": "lama.models.ResNetGenerator", "augment._target_": "lama.data.ScaleCrop",
+        "masks.weights": {"strokes": 1, "boxes": 1},
+        "masks.samplers.strokes.max_len": 80, "masks.samplers.strokes.max_width": 40,
+        "masks.samplers.strokes.min_times": 4, "masks.samplers.strokes.max_times": 12,
+        "masks.samplers.boxes.margin": 0, "masks.samplers.boxes.min_size": 30, "masks.samplers.boxes.max_size": 128,
+        "masks.samplers.boxes.min_times": 1, "masks.samplers.boxes.max_times": 1,
+    },
+    "lama-fourier-celeba": {
+        "data.batch_size": 5, "data.epoch_batches": None, "augment._target_": "lama.data.NoAugmentation",
+        "data.path": "celeba-hq-dataset/train_256", "data.val_pairs": "celeba-hq-dataset/val_256",
+        "generator.n_blocks": 9, "trainer.max_epochs": 40,
+    },
+    "lama-regular-celeba": {"generator._target_": "lama.models.ResNetGenerator", "data.batch_size": 5},
+    "big-lama-celeba": {"generator.n_blocks": 18, "data.batch_size": 5},
+    "big-lama-regular-celeba": {"generator.n_blocks": 15, "data.batch_size": 5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_configuration_is_the_published_one(name):
+    config = composed(name)
+    ours = {key: OmegaConf.select(config, key) for key in PUBLISHED[name]}
+    assert ours == PUBLISHED[name]
+
+
+def test_every_configuration_of_the_paper_is_compared_with_the_published_one():
+    assert set(PUBLISHED) == set(TRAININGS) - {"base", "demo"}
+
+
+def test_the_modern_recipe_differs_where_the_documentation_says(root):
+    official, modern = (composed("base", f"recipe={name}").recipe for name in ("official", "modern"))
+    differ = {key for key in official if official[key] != modern[key]}
+    assert differ == {"second_generator_forward", "hrf_batch_statistics", "one_more_stroke", "ema_decay"}
+    text = (root / "docs" / "recipes.md").read_text()
+    assert all(f"`recipe.{key}`" in text for key in official)
+
+
+@pytest.mark.parametrize("value", ["no", "1", "null", "maybe"])
+def test_switches_are_true_or_false(value):
+    from lama.config import flag
+
+    with pytest.raises(ValueError, match=r"overwrite=.*: expected true or false"):
+        flag(composed("demo", f"overwrite={value}"), "overwrite")
+    assert flag(composed("demo", "overwrite=true"), "overwrite") is True
+
+
+def test_options_of_the_recipe_have_types(surroundings):
+    with pytest.raises(ValueError, match=r"recipe\.clip_norm: expected float, got 'much'"):
+        build_module(composed("demo", "recipe.clip_norm=much"))

@@ -1,5 +1,6 @@
 """Checkpoints that others have written: read without running them, told apart by their weights, written back."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -166,10 +167,10 @@ class RunsCode:
             return eval, (f"open({str(self.victim)!r}, 'w').close()",)
         if self.how == "open":
             return open, (str(self.victim), "w")
-        return getattr, ("text", "upper")
+        return exec, ("import json; json.victim = 1",)
 
 
-@pytest.mark.parametrize("how", ["os.system", "eval", "open", "getattr"])
+@pytest.mark.parametrize("how", ["os.system", "eval", "open", "exec"])
 @pytest.mark.parametrize("place", ["hyper_parameters", "state_dict", "key"])
 def test_a_malicious_pickle_does_not_run(tmp_path, how, place):
     victim, generator = tmp_path / "victim", NETWORKS["ffc"]()
@@ -185,13 +186,14 @@ def test_a_malicious_pickle_does_not_run(tmp_path, how, place):
     torch.save(content, tmp_path / "model.ckpt")
     loaded = load_generator(tmp_path / "model.ckpt")  # the weights are there all the same
     assert not victim.exists()
+    assert not hasattr(json, "victim")
     key = "model.1.ffc.convl2l.weight"
     assert torch.equal(loaded.state_dict()[key], generator.state_dict()[key])
 
 
 def test_a_bare_malicious_pickle_is_refused(tmp_path):
     (tmp_path / "model.ckpt").write_bytes(pickle.dumps(RunsCode(tmp_path / "victim", "os.system")))
-    refusal(tmp_path / "model.ckpt", "before version 1.6")
+    refusal(tmp_path / "model.ckpt", "a bare pickle")
     assert not (tmp_path / "victim").exists()
 
 
@@ -275,7 +277,15 @@ def edit_config(folder, edit):
         ({"kind": "pix2pixhd_global", "resnet_conv_kwargs": {}}, "a FFCResNetGenerator instead of a ResNetGenerator"),
         ({"add_out_act": "tanh"}, "generator.add_out_act=tanh: expected sigmoid"),
         ({"kind": "other"}, "generator.kind=other is unknown; known: ffc_resnet"),
-        ({"spatial_transform_layers": [1]}, "generator.spatial_transform_layers=[1]: it is not supported"),
+        ({"spatial_transform_layers": [1]}, "generator.spatial_transform_layers=[1]: expected None"),
+        ({"no_such_thing": 1}, "generator.no_such_thing=1: it is not supported"),
+        (
+            {"resnet_conv_kwargs": {"ratio_gin": 0.75, "enable_lfu": False, "fft_norm": "backward"}},
+            "generator.resnet_conv_kwargs.fft_norm=backward: it is not supported",
+        ),
+        ({"resnet_conv_kwargs": [1]}, "generator.resnet_conv_kwargs: expected settings, got [1]"),
+        ({"kind": ["a"]}, "generator.kind=['a'] is unknown"),
+        ({"init_conv_kwargs": {"ratio_gout": 0.5}}, "generator.init_conv_kwargs.ratio_gout=0.5: expected 0"),
         ({"resnet_conv_kwargs": {"ratio_gin": 0.5, "enable_lfu": False}}, "ratio 0.75 instead of 0.5"),
         ({"resnet_conv_kwargs": {"ratio_gin": 0.75}}, "enable_lfu False instead of True"),
     ],
@@ -345,9 +355,182 @@ def test_conversion_replaces_nothing_unasked(tmp_path, official):
     convert(official, tmp_path / "a.safetensors", overwrite=True)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("a run's\n")
-    with pytest.raises(ValueError, match="holds something else"):
+    with pytest.raises(FileExistsError, match="holds something else"):
         convert(official, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "config.yaml").read_text() == "a run's\n"
+
+
+def test_a_conversion_that_fails_leaves_what_was_there(tmp_path, official, monkeypatch):
+    convert(official, tmp_path / "a.safetensors")
+    before = (tmp_path / "a.safetensors").read_bytes()
+
+    def differs(network, again):
+        raise RuntimeError("differs")
+
+    monkeypatch.setattr("lama.checkpoints.conversion._compare", differs)
+    with pytest.raises(RuntimeError, match="differs"):
+        convert(official, tmp_path / "a.safetensors", overwrite=True)
+    assert (tmp_path / "a.safetensors").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "model"]
+
+
+def test_what_is_left_out_is_said(tmp_path, official):
+    assert convert(official, tmp_path / "a.safetensors")[-1] == (
+        "  discriminator: left out; discriminator=true keeps it"
+    )
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    state = fill(NETWORKS["ffc"]()).state_dict()
+    state["model.5.conv1.bn_g.weight"][3] = float("nan")
+    torch.save(state, tmp_path / "a.pth")
+    refusal(tmp_path / "a.pth", "1 weights hold NaN or infinity", "model.5.conv1.bn_g.weight")
+
+
+@pytest.mark.parametrize(
+    "edit", [lambda section: section.pop("add_out_act"), lambda section: section.update(add_out_act=True)]
+)
+def test_a_tanh_network_is_refused(official, edit):
+    """The official default, where nothing is said."""
+    edit_config(official, edit)
+    with pytest.raises(ValueError, match=r"generator\.add_out_act=True: expected sigmoid"):
+        load_generator(official)
+
+
+@pytest.mark.parametrize("setting", [{"comb_mode": "sum"}, {"min_dilation": 2}, {"shared_weights": True}, {}])
+def test_another_way_to_dilate_is_refused(tmp_path, setting):
+    save_official(tmp_path / "a", fill(DilatedResNetGenerator(ngf=8, n_blocks=1)))
+    load_generator(tmp_path / "a")
+    options = {"comb_mode": "cat_in", "dilation_num": 4} | setting if setting else {"dilation_num": 4}
+    edit_config(tmp_path / "a", lambda section: section.update(multidilation_kwargs=options))
+    with pytest.raises(ValueError, match=r"generator\.multidilation_kwargs\."):
+        load_generator(tmp_path / "a")
+
+
+def test_official_defaults_said_aloud_are_fine(official):
+    edit_config(official, lambda section: section.update(norm_layer="bn", padding_type="reflect", max_features=512))
+    load_generator(official)  # 512 channels are not reached, so 512 and 1024 are the same network
+
+
+@pytest.mark.parametrize("options", [{"ratio": 0.3}, {"max_features": 40}, {"enable_lfu": True, "ngf": 16}])
+def test_every_network_survives_the_official_layout(tmp_path, options):
+    generator = fill(FFCResNetGenerator(**{"ngf": 8, "n_blocks": 1} | options))
+    convert(make_form("safetensors", tmp_path, generator), tmp_path / "official")
+    state = load_generator(tmp_path / "official").state_dict()
+    assert all(torch.equal(state[key], value) for key, value in generator.state_dict().items())
+
+
+def test_the_written_discriminator_section_is_the_networks(official):
+    assert yaml.safe_load((official / "config.yaml").read_text())["discriminator"]["ndf"] == 8
+
+
+def test_views_parameters_and_bfloat16_are_read_as_they_are(tmp_path):
+    generator = fill(NETWORKS["regular"]())
+    state = dict(generator.state_dict())
+    base = torch.cat([torch.zeros(5), state["model.5.weight"], torch.zeros(3)])
+    state["model.5.weight"] = base[5 : 5 + len(state["model.5.weight"])]  # an offset in a larger storage
+    state["model.4.weight"] = state["model.4.weight"].transpose(2, 3).contiguous().transpose(2, 3)  # other strides
+    state["model.7.weight"] = nn.Parameter(state["model.7.weight"])
+    state["model.7.bias"] = state["model.7.bias"].bfloat16()
+    torch.save(state, tmp_path / "a.pth")
+    loaded = load_generator(tmp_path / "a.pth").state_dict()
+    for key in ("model.4.weight", "model.5.weight", "model.7.weight"):
+        assert torch.equal(loaded[key], generator.state_dict()[key]), key
+    assert torch.equal(loaded["model.7.bias"], generator.state_dict()["model.7.bias"].bfloat16().float())
+
+
+def test_data_parallel_and_stray_configs_are_no_obstacle(tmp_path):
+    generator = fill(NETWORKS["ffc"]())
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "config.yaml").write_text("something: else\n")
+    torch.save(nn.DataParallel(generator).state_dict(), tmp_path / "deep" / "a.pth")
+    load_generator(tmp_path / "deep" / "a.pth")
+
+
+def test_the_generator_itself_comes_before_any_other_of_that_name(tmp_path):
+    teacher, generator = fill(NETWORKS["ffc"](), seed=1), fill(NETWORKS["ffc"]())
+    state = {f"teacher.generator.{k}": v for k, v in teacher.state_dict().items()}
+    torch.save(state | {f"generator.{k}": v for k, v in generator.state_dict().items()}, tmp_path / "a.ckpt")
+    key = "model.1.ffc.convl2l.weight"
+    assert torch.equal(load_generator(tmp_path / "a.ckpt").state_dict()[key], generator.state_dict()[key])
+    torch.save(state | {f"student.generator.{k}": v for k, v in generator.state_dict().items()}, tmp_path / "a.ckpt")
+    refusal(tmp_path / "a.ckpt", "several networks", "student.generator.", "teacher.generator.")
+
+
+def test_counters_of_batches_may_be_missing(tmp_path, caplog):
+    state = {k: v for k, v in fill(NETWORKS["ffc"]()).state_dict().items() if "num_batches" not in k}
+    torch.save(state, tmp_path / "a.pth")
+    load_generator(tmp_path / "a.pth")
+    assert "no num_batches_tracked" in caplog.text
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    state = fill(NETWORKS["ffc"]()).state_dict()
+    state["model.5.conv1.bn_g.weight"] = state["model.5.conv1.bn_g.weight"].long()
+    torch.save(state, tmp_path / "a.pth")
+    refusal(tmp_path / "a.pth", "model.5.conv1.bn_g.weight holds torch.int64")
+
+
+def raw_checkpoint(path, pickled, **records):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickled)
+        for name, content in records.items():
+            archive.writestr(f"archive/{name}", content)
+    return path
+
+
+def loops():
+    content = {}
+    content |= {str(i): content for i in range(10)} | {"self": content}
+    for i in range(10):
+        content[str(i)] = content
+    return pickle.dumps(content)
+
+
+@pytest.mark.parametrize(
+    "pickled",
+    [
+        loops(),
+        b"\x80\x04N" + b"\x85" * 200000 + b".",  # nested tuples
+        b"\x80\x04Nr" + (2**31 - 1).to_bytes(4, "little") + b".",  # an absurd memo
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.",
+        b"\x80\x02\x82\x01.",  # an extension code
+        b"garbage",
+        b"",
+    ],
+)  # fmt: skip
+def test_hostile_pickles_end_in_one_line(tmp_path, pickled):
+    refusal(raw_checkpoint(tmp_path / "a.ckpt", pickled))
+
+
+def test_a_compressed_archive_is_refused(tmp_path):
+    torch.save(fill(NETWORKS["ffc"]()).state_dict(), tmp_path / "a.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "a.pth") as old,
+        zipfile.ZipFile(tmp_path / "b.pth", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    refusal(tmp_path / "b.pth", "compressed")
+
+
+def test_absurd_sizes_are_refused_before_anything_is_built(tmp_path):
+    state = {"model.1.ffc.convl2l.weight": torch.zeros(4, 4, 7, 7), "model.100002.conv1.x": torch.zeros(1),
+             "model.100001.ffc.convl2g.weight": torch.zeros(1), "model.100001.ffc.convl2l.weight": torch.zeros(1),
+             "model.100003.weight": torch.zeros(3)}  # fmt: skip
+    torch.save(state, tmp_path / "a.pth")
+    refusal(tmp_path / "a.pth", "no network of LaMa has")
+
+
+def test_a_foreign_safetensors_file_is_compared_with_the_config_beside_it(tmp_path, official):
+    path = make_form("foreign safetensors", official, fill(FFCResNetGenerator(ngf=8, n_blocks=1)))
+    with pytest.raises(ValueError, match="n_blocks 1 instead of 2"):
+        load_generator(path)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "a.ckpt").touch()
+    refusal(tmp_path / "a.ckpt", "an empty file")
 
 
 @pytest.mark.parametrize("dst", ["a.ckpt", "a.pt", "a.pth"])

@@ -187,6 +187,26 @@ def test_a_resumed_run_continues_its_iterations_and_order(tmp_path):
     assert read_metrics(tmp_path / "parts/metrics.csv")["val_ssim"][0] == [2, 4]
 
 
+def test_a_finished_run_is_not_resumed_without_more_epochs(tmp_path):
+    run = run_into(tmp_path / "run")
+    with pytest.raises(ValueError, match=r"has trained all of its 1 epochs; raise trainer\.max_epochs=1"):
+        run_into(run, resume=str(run / "checkpoints/last.ckpt"))
+
+
+def test_where_the_weights_come_from_is_in_the_log(tmp_path):
+    run = run_into(tmp_path / "run", origin=["init_from: somewhere"])
+    assert "init_from: somewhere" in (run / "train.log").read_text()
+
+
+def test_next_steps_never_mix_a_resumption_with_something_else():
+    from lama.training.run import next_steps
+
+    lines = next_steps("runs/x", "python bin/train.py -cn demo init_from=a init_parts=both", 3).splitlines()
+    assert lines[3] == "python bin/train.py -cn demo resume=runs/x/checkpoints/last.ckpt trainer.max_epochs=6"
+    lines = next_steps("runs/x", "python bin/train.py -cn demo resume=b", 3).splitlines()
+    assert lines[5] == "python bin/train.py -cn demo data=folder data.path=PICTURES run_dir=runs/mine"
+
+
 def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
     run_into(tmp_path / "run")
     with pytest.raises(FileExistsError, match=r"holds a trained run already; .*overwrite=true"):
@@ -199,7 +219,7 @@ def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
     ("settings", "error", "message"),
     [
         ({"resume": "nowhere.ckpt"}, FileNotFoundError, r"resume=nowhere\.ckpt: no such checkpoint"),
-        ({"resume": __file__}, ValueError, r"test_training\.py: not a checkpoint, or a damaged one"),
+        ({"resume": __file__}, ValueError, r"test_training\.py: not the state of a training here"),
         ({"trainer": {"max_epochs": "abc"}}, ValueError, r"trainer\.max_epochs: expected a whole number .* got 'abc'"),
         ({"trainer": {"max_epochs": -1}}, ValueError, r"trainer\.max_epochs: expected .* at least 1, got -1"),
         ({"monitor": "val_fid"}, ValueError, "monitor=val_fid: not measured in this run; measured are val_psnr_hole"),

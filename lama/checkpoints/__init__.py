@@ -1,7 +1,7 @@
 """Files that hold networks: ours, and those that others have written."""
 
 from lama.checkpoints.architecture import Description, differences, looks_like
-from lama.checkpoints.convert import convert
+from lama.checkpoints.conversion import convert
 from lama.checkpoints.format import save_generator
 from lama.checkpoints.load import Checkpoint, find_weights, load_generator, open_checkpoint
 from lama.checkpoints.official import save_official

@@ -10,7 +10,10 @@ Tensors stay in the file until ``StoredTensor.load``: of 400 MB of metric networ
 read.
 """
 
+import io
 import pickle
+import pickletools
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -52,18 +55,44 @@ def read_archive(path: Path) -> dict[str, StoredTensor]:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: {_not_an_archive(path)}") from error
+    except (NotImplementedError, ValueError) as error:  # a version from the future, names that are no text
+        raise ValueError(f"{path}: a damaged zip archive ({error})") from error
     try:
-        entry = next(name for name in archive.namelist() if name.endswith("data.pkl") and name.count("/") <= 1)
-        with archive.open(entry) as file:
-            content = _Unpickler(file, archive, entry.removesuffix("data.pkl")).load()
+        entry = next(info for info in archive.infolist() if re.fullmatch(r"([^/]+/)?data\.pkl", info.filename))
+        _check_size(entry)
+        pickled = archive.read(entry)
+        _check_pickle(pickled)
+        root = entry.filename.removesuffix("data.pkl")
+        content = _Unpickler(io.BytesIO(pickled), archive, root).load()
+        found = content.get("state_dict", content) if isinstance(content, dict) else content
+        tensors = dict(_tensors(found, set()))
     except StopIteration:
         raise ValueError(f"{path}: a zip archive, but not a checkpoint of torch (it holds no data.pkl)") from None
     except Exception as error:  # a damaged or hostile pickle raises whatever it likes
         raise ValueError(f"{path}: a damaged checkpoint ({type(error).__name__}: {error})") from error
-    tensors = dict(_tensors(content.get("state_dict", content) if isinstance(content, dict) else content))
     if not tensors:
         raise ValueError(f"{path}: a checkpoint without weights; expected a state dict of tensors")
     return tensors
+
+
+def _check_size(entry: zipfile.ZipInfo) -> None:
+    """torch never compresses; a bomb does."""
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{entry.filename} is compressed, which torch never does")
+
+
+def _check_pickle(pickled: bytes) -> None:
+    """Raise ValueError for what only serves to exhaust memory or the stack."""
+    nested = 0
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if "PUT" in opcode.name and (argument or 0) > len(pickled):
+            raise ValueError("a pickle with an absurd memo")
+        if opcode.name.startswith("TUPLE"):
+            nested += 1
+        elif "PUT" not in opcode.name and opcode.name != "MEMOIZE":
+            nested = 0
+        if nested > 100:
+            raise ValueError("a pickle with absurdly nested tuples")
 
 
 def _not_an_archive(path: Path) -> str:
@@ -71,8 +100,10 @@ def _not_an_archive(path: Path) -> str:
         head = file.read(4)
     if head.startswith(b"PK"):
         return "a truncated checkpoint: its table of contents, at the end of the file, is missing; copy it again"
+    if not head:
+        return "an empty file; copy it again"
     if head.startswith(b"\x80"):
-        return "a pickle as torch wrote it before version 1.6; load and save it again with a newer torch"
+        return "a bare pickle; if torch before version 1.6 wrote it, load and save it again with a newer one"
     return "not a checkpoint; expected .safetensors, .ckpt, .pth or a TorchScript .pt"
 
 
@@ -131,23 +162,29 @@ class _Unpickler(pickle.Unpickler):
     def _tensor(self, storage: Any, offset: int, shape: Any, stride: Any, *_: Any) -> StoredTensor:
         dtype, record = storage
         shape, stride = tuple(shape), tuple(stride)
+        if not all(type(side) is int and side >= 0 for side in shape):
+            raise pickle.UnpicklingError(f"a tensor of shape {shape}")
 
         def load() -> Tensor:
             try:
+                _check_size(self.archive.getinfo(record))
                 raw = bytearray(self.archive.read(record))  # checks the record's CRC
                 flat = torch.frombuffer(raw, dtype=dtype) if raw else torch.empty(0, dtype=dtype)
                 return flat.as_strided(shape, stride, offset).contiguous()
-            except (zipfile.BadZipFile, KeyError, TypeError, ValueError, RuntimeError, EOFError) as error:
-                raise ValueError(f"{self.archive.filename}: damaged, {record} cannot be read ({error})") from error
+            except Exception as error:  # zipfile and torch raise errors of many kinds for a damaged record
+                line = str(error).partition("\n")[0]
+                raise ValueError(f"{self.archive.filename}: damaged, {record} cannot be read ({line})") from error
 
         return StoredTensor(shape, load)
 
 
-def _tensors(node: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, StoredTensor]]:
+def _tensors(node: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str, StoredTensor]]:
     """Every tensor below ``node``: entries of dictionaries, attributes of TorchScript modules."""
     if isinstance(node, StoredTensor):
         yield prefix.removesuffix("."), node
     children = node.state if isinstance(node, _Inert) else node
-    if isinstance(children, Mapping) and depth < 20:  # a hostile structure may contain itself
+    if isinstance(children, Mapping) and id(children) not in seen:  # a hostile structure may contain itself
+        seen.add(id(children))
         for name, child in children.items():
-            yield from _tensors(child, f"{prefix}{name}.", depth + 1)
+            if isinstance(name, str):
+                yield from _tensors(child, seen, f"{prefix}{name}.")

@@ -6,12 +6,15 @@ archive in the layout of the released ``big-lama.pt``. The architecture is told 
 ever executed; and a network is loaded with all of its weights or not at all.
 """
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from lama.checkpoints import architecture
@@ -20,12 +23,20 @@ from lama.checkpoints.archive import StoredTensor, read_archive
 from lama.checkpoints.format import read_safetensors
 from lama.checkpoints.official import read_config
 
-# Where a network's weights begin, the first that occurs: the average of a training with EMA before the last step's.
+# Where a network's weights begin, the first that occurs: the average of a training with EMA before the last step's,
+# then Lightning modules, TorchScript wrappers and DataParallel, then a state dict of the network alone.
 _PREFIXES = {
-    "generator": (r"(average\.module\.)model\.1\.", r"((?:.*\.)?generator\.)model\.1\.", r"()model\.1\."),
-    "discriminator": (r"((?:.*\.)?discriminator\.)model0\.0\.",),
+    "generator": ("average.module.", "generator.", "model.generator.", "module.generator.", "", "module."),
+    "discriminator": ("discriminator.", "model.discriminator.", "module.discriminator."),
+}
+_FIRST = {
+    "generator": re.compile(r"(.*?)model\.1\.(ffc\.convl2l\.)?weight"),
+    "discriminator": re.compile(r"(.*?)model0\.0\.weight"),
 }
 _IN_A_FOLDER = ("models/best.safetensors", "models/last.safetensors", "models/best.ckpt", "models/last.ckpt")
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ class Checkpoint:
         infer = architecture.infer_generator if role == "generator" else architecture.infer_discriminator
         try:
             return infer(shapes)
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise ValueError(f"{self.file}: holds no {role} of LaMa: {error}") from None
 
     def build(self, role: str) -> nn.Module:
@@ -71,55 +82,90 @@ class Checkpoint:
         name, config = self.describe(role)
         try:
             network = architecture.build(role, name, config)
-        except (ValueError, TypeError) as error:
-            raise ValueError(f"{self.file}: damaged description of its {role} ({error})") from error
+        except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+            raise ValueError(f"{self.file}: damaged description of its {role} ({_first_line(error)})") from error
         network.load_state_dict(self.state(role, network), assign=True)
         return network
 
     def state(self, role: str, network: nn.Module) -> dict[str, Tensor]:
         """All tensors that ``network`` needs, in its precision. Raises ValueError where one does not fit."""
         stored = self.part(role)
+        wanted = network.state_dict()
+        counters = [key for key in wanted if key.endswith("num_batches_tracked") and key not in stored]
+        if counters:  # BatchNorm uses them for nothing here, and some tools drop them
+            logger.warning("%s: has no num_batches_tracked for %d layers; set to 0", self.file, len(counters))
+            stored |= {key: StoredTensor((), partial(torch.zeros, (), dtype=torch.long)) for key in counters}
         odd = architecture.mismatch(network, {key: tensor.shape for key, tensor in stored.items()})
         if odd:
             raise ValueError(f"{self.file}: not a complete {type(network).__name__}: {odd}")
-        return {key: stored[key].load().to(value.dtype) for key, value in network.state_dict().items()}
+        loaded = {key: stored[key].load() for key in wanted}
+        ints = [k for k, value in wanted.items() if value.is_floating_point() and not loaded[k].is_floating_point()]
+        if ints:
+            raise ValueError(f"{self.file}: {ints[0]} holds {loaded[ints[0]].dtype}, expected {wanted[ints[0]].dtype}")
+        state = {key: loaded[key].to(value.dtype) for key, value in wanted.items()}
+        bad = [key for key, value in state.items() if not value.isfinite().all()]
+        if bad:
+            raise ValueError(
+                f"{self.file}: {len(bad)} weights hold NaN or infinity, first {bad[0]}; its training diverged"
+            )
+        return state
 
     def _prefix(self, role: str) -> str | None:
-        for pattern in _PREFIXES[role]:
-            for key in self.tensors:
-                found = re.match(pattern, key)
-                if found:
-                    return found[1]
-        return None
+        """What the names of the network's weights begin with; raises ValueError where that is not clear."""
+        found = {match[1] for match in map(_FIRST[role].fullmatch, self.tensors) if match}
+        known = next((prefix for prefix in _PREFIXES[role] if prefix in found), None)
+        others = sorted(prefix for prefix in found if prefix.endswith(f"{role}."))
+        if known is None and len(others) > 1:
+            raise ValueError(f"{self.file}: holds several networks that could be the {role}: {', '.join(others)}")
+        return known if known is not None else (others or [None])[0]
 
 
-def open_checkpoint(path: str | Path, key: str = "model.path") -> Checkpoint:
-    """Open what lies at ``path``; ``key`` is the setting that messages name.
+def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
+    """Open what lies at ``path``; ``key`` is the setting that messages name, where it came from one.
 
     Raises FileNotFoundError or ValueError, in one line, where there is no model, it is damaged, or a ``config.yaml``
     beside it describes another network.
     """
     file = find_weights(path, key)
-    if file.suffix == ".safetensors" or not _is_archive(file):
+    if file.suffix.lower() == ".safetensors" or not _is_archive(file):
         tensors, descriptions = read_safetensors(file)
-        return Checkpoint(file, tensors, descriptions)
-    checkpoint = Checkpoint(file, read_archive(file), {})
-    beside = next((p for p in (file.parent / "config.yaml", file.parent.parent / "config.yaml") if p.is_file()), None)
-    expected = None if beside is None else read_config(beside)
-    if expected is not None:
-        description = checkpoint.describe("generator")
-        difference = architecture.differences(description, expected)
-        if difference:
-            raise ValueError(
-                f"{file}: its weights are those of another network than {beside} describes: {difference}"
-                f"{_suggestion(description)}"
-            )
+        checkpoint = Checkpoint(file, tensors, descriptions)
+    else:
+        checkpoint = Checkpoint(file, read_archive(file), {})
+    if not checkpoint.descriptions:
+        _compare_with_config(checkpoint)
     return checkpoint
+
+
+def _compare_with_config(checkpoint: Checkpoint) -> None:
+    """Raise ValueError where a ``config.yaml`` beside the file describes another network."""
+    folder = checkpoint.file.parent
+    places = [folder / "config.yaml"]
+    if folder.name in ("models", "checkpoints"):
+        places.append(folder.parent / "config.yaml")
+    beside = next((place for place in places if place.is_file()), None)
+    expected = None if beside is None else read_config(beside)
+    if expected is None:
+        return
+    description = checkpoint.describe("generator")
+    try:
+        difference = architecture.differences(description, expected)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{beside}: describes no network of LaMa ({_first_line(error)})") from error
+    if difference:
+        raise ValueError(
+            f"{checkpoint.file}: its weights are those of another network than {beside} describes: {difference}"
+            f"{_suggestion(description)}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _first_names(tensors: Mapping[str, StoredTensor]) -> str:
     """What the file holds in place of what was looked for."""
-    names = sorted({key.partition(".")[0] for key in tensors})
+    names = sorted({key.partition(".")[0].encode("unicode_escape").decode() for key in tensors})
     return f", only {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
 
@@ -142,8 +188,10 @@ def load_generator(path: str | Path) -> nn.Module:
     return generator.eval().requires_grad_(False)
 
 
-def find_weights(path: str | Path, key: str = "model.path") -> Path:
+def find_weights(path: str | Path, key: str = "") -> Path:
     """The weights at ``path``: a file itself, or best, else last, of a folder. Raises FileNotFoundError."""
+    if not str(path):
+        raise FileNotFoundError(f"{key}: expected the path of a model, got nothing")
     path = Path(path).expanduser()
     if path.is_file():
         return path
@@ -155,6 +203,6 @@ def find_weights(path: str | Path, key: str = "model.path") -> Path:
     )
     hint = f"; there is {there[0]}: give {path / there[0]}" if there else ""
     raise FileNotFoundError(
-        f"{key}={path}: no model there; expected a .safetensors, .ckpt or TorchScript .pt file, or a folder with "
-        f"models/best.safetensors or models/best.ckpt{hint}"
+        f"{f'{key}=' if key else ''}{path}: no model there; expected a .safetensors, .ckpt or TorchScript .pt file, or "
+        f"a folder with models/best.safetensors or models/best.ckpt{hint}"
     )

@@ -20,8 +20,24 @@ _KINDS = {
     "pix2pixhd_multidilated": "DilatedResNetGenerator",
 }
 _SAME = ("input_nc", "output_nc", "ngf", "n_downsampling", "n_blocks", "max_features")  # named alike there and here
-_ONLY_VALUE = {"add_out_act": "sigmoid", "padding_type": "reflect", "conv_kind": "default", "out_ffc": False}
-_SECTIONS = ("init_conv_kwargs", "downsample_conv_kwargs", "resnet_conv_kwargs", "multidilation_kwargs")
+_DEFAULTS = {"ngf": 64, "n_downsampling": 3, "n_blocks": 9, "max_features": 1024, "add_out_act": True}
+# What these networks do, and nothing else, wherever the official configuration could ask for more.
+_ONLY: dict[str, dict[str, Any]] = {
+    "": {
+        "add_out_act": "sigmoid", "padding_type": "reflect", "conv_kind": "default", "out_ffc": False,
+        "norm_layer": "bn", "deconv_kind": "convtranspose", "is_resblock_depthwise": False, "dilated_blocks_n": 0,
+        "ffc_positions": None, "spatial_transform_layers": None,
+    },
+    "init_conv_kwargs": {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False},
+    "downsample_conv_kwargs": {"ratio_gin": 0, "ratio_gout": 0, "enable_lfu": False},
+    "resnet_conv_kwargs": {},
+    "multidilation_kwargs": {
+        "comb_mode": "cat_in", "equal_dim": True, "shared_weights": False, "padding": 1, "min_dilation": 1,
+        "shuffle_in_channels": False, "use_depthwise": False,
+    },
+}  # fmt: skip
+_FREE = {"": ("kind", *_SAME), "resnet_conv_kwargs": ("ratio_gin", "ratio_gout", "enable_lfu"),
+         "multidilation_kwargs": ("dilation_num",)}  # fmt: skip
 
 
 def read_config(file: Path) -> Description | None:
@@ -36,24 +52,42 @@ def read_config(file: Path) -> Description | None:
         section = yaml.safe_load(file.read_text())["generator"]
         kind = section.get("kind") or section["_target_"].rpartition(".")[2]
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not the config.yaml of a training ({type(error).__name__})") from error
+        raise ValueError(
+            f"{file}: not the config.yaml of a training, which has a section generator ({type(error).__name__}); "
+            "repair it, or remove it: the weights say themselves what they are"
+        ) from error
     if "_target_" in section:
         return kind, {key: value for key, value in section.items() if key not in ("_target_", "smooth_init")}
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"{file}: generator.kind={kind} is unknown; known: {', '.join(_KINDS)}")
-    for key, value in section.items():
-        if value != _ONLY_VALUE.get(key, value) or key not in ("kind", *_SAME, *_ONLY_VALUE, *_SECTIONS):
-            expected = f"expected {_ONLY_VALUE[key]}" if key in _ONLY_VALUE else "it is not supported"
-            raise ValueError(f"{file}: generator.{key}={value}: {expected}")
+    section = _DEFAULTS | ({"n_blocks": 3} if kind == "pix2pixhd_multidilated" else {}) | section
+    _check_section(file, section, "")
     config = {key: section[key] for key in _SAME if key in section}
     blocks = section.get("resnet_conv_kwargs") or {}
-    if isinstance(blocks.get("ratio_gin"), (int, float)):  # not a reference to another key
-        config["ratio"] = blocks["ratio_gin"]
+    if kind == "ffc_resnet" and not isinstance(blocks.get("ratio_gin"), str):  # a str refers to another key
+        config["ratio"] = blocks.get("ratio_gin", 0)
     if kind == "ffc_resnet":
         config["enable_lfu"] = blocks.get("enable_lfu", True) is True  # on unless said otherwise, as officially
     if kind == "pix2pixhd_multidilated":
-        config["n_dilations"] = (section.get("multidilation_kwargs") or {}).get("dilation_num", 3)
+        dilations = {"comb_mode": "sum", "dilation_num": 3} | (section.get("multidilation_kwargs") or {})
+        _check_section(file, dilations, "multidilation_kwargs")
+        config["n_dilations"] = dilations["dilation_num"]
     return _KINDS[kind], config
+
+
+def _check_section(file: Path, section: Any, name: str) -> None:
+    """Raise ValueError for a setting that these networks do not have."""
+    prefix = f"generator.{name}".rstrip(".")
+    if not isinstance(section, dict):
+        raise ValueError(f"{file}: {prefix}: expected settings, got {section!r}")
+    for key, value in section.items():
+        if not name and key in _ONLY:
+            _check_section(file, value or {}, key)
+        elif key in _ONLY[name]:
+            if value != _ONLY[name][key] and not str(value).startswith("${"):  # a reference to another key
+                raise ValueError(f"{file}: {prefix}.{key}={value}: expected {_ONLY[name][key]}")
+        elif key not in _FREE.get(name, ()):
+            raise ValueError(f"{file}: {prefix}.{key}={value}: it is not supported")
 
 
 def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Module | None = None) -> None:

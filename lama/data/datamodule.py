@@ -56,7 +56,10 @@ class InpaintingDataModule(LightningDataModule):
             raise ValueError(f"data.val_fraction: expected a share between 0 and 1, got {val_fraction}")
         if epoch_batches is not None and epoch_batches < 1:
             raise ValueError(f"data.epoch_batches: expected at least 1, or null, got {epoch_batches}")
-        pictures = source(path)
+        try:
+            pictures = source(path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"data.path, the pictures to train on: {error}") from None
         held_out: ImageSource | None = None
         if val_pairs is None and val_path is not None:
             held_out = source(val_path)

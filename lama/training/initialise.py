@@ -1,6 +1,6 @@
 """Fine-tuning: start a training from the weights of another, released or our own."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -34,8 +34,7 @@ def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = 
             size = sum(p.numel() for p in network.parameters()) / 1e6
             lines.append(f"  {role}: loaded, {len(states[role])} tensors, {size:.2f} M parameters")
         else:
-            why = "not asked for" if checkpoint.part(role) else "the file holds none"
-            lines.append(f"  {role}: initialised at random ({why})")
+            lines.append(f"  {role}: initialised at random ({_why(checkpoint, role, parts)})")
     if module.average is not None:
         module.average.module.load_state_dict(module.generator.state_dict())
     left = checkpoint.left()
@@ -44,20 +43,31 @@ def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = 
     return lines
 
 
+def _why(checkpoint: Checkpoint, role: str, parts: str) -> str:
+    """Why a network was not loaded."""
+    if parts != "auto":
+        return "not asked for"
+    training = checkpoint.file.parent.parent / "checkpoints" / "last.ckpt"
+    return "the file holds none" + (f"; {training} does" if training.is_file() else "")
+
+
 def _check(checkpoint: Checkpoint, role: str, network: nn.Module) -> None:
     """Raise ValueError, naming the configuration that fits, where the file's network is not this one."""
     description = checkpoint.describe(role)
-    expected = (type(network).__name__, network.config)
-    odd = differences(description, expected)  # type: ignore[arg-type]
+    config: Any = network.config
+    expected = (type(network).__name__, config)
+    odd = differences(description, expected)
     if odd:
         where = f"init_from={checkpoint.file}: the {role} is another network, {odd}"
-        raise ValueError(f"{where}; {_what_fits(role, description, type(network).__name__)}")
+        raise ValueError(f"{where}; {_what_fits(role, description, *expected)}")
 
 
-def _what_fits(role: str, description: Description, name: str) -> str:
+def _what_fits(role: str, description: Description, name: str, config: dict[str, Any]) -> str:
     """How to ask for the network of the file."""
     title = looks_like(description)
     if title:
         return f"{description[1]['n_blocks']} blocks: this looks like {title}, train it with -cn {title}"
-    settings = " ".join(f"{role}.{key}={value}" for key, value in description[1].items())
-    return f"what fits is {settings}" if name == description[0] else f"what fits is {description[0]} with {settings}"
+    if name != description[0]:
+        return f"what fits is a {description[0]} of {description[1]}"
+    settings = " ".join(f"{role}.{key}={value}" for key, value in description[1].items() if config.get(key) != value)
+    return f"what fits is {settings}"

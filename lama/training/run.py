@@ -7,6 +7,7 @@ import shlex
 import shutil
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def train(
     monitor_mode: str = "max",
     resume: str | None = None,  # a checkpoint of Lightning's, to continue from
     overwrite: bool = False,  # train into a folder that holds another run
+    origin: Sequence[str] = (),  # where the weights come from, in lines for the log
 ) -> Path:
     """Train, and return the run folder: config.yaml, metrics.csv, curves.png, samples/, checkpoints/, models/.
 
@@ -44,10 +46,12 @@ def train(
     """
     _quieten_lightning()
     run_dir = Path(run_dir)
-    _check(module, data, run_dir, monitor, monitor_mode, resume, overwrite)
     epochs = trainer.get("max_epochs")
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
+    _check(module, data, run_dir, monitor, monitor_mode, resume is not None or overwrite)
+    if resume is not None:
+        _check_checkpoint(resume, epochs)
     fresh = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
     if overwrite and resume is None:
@@ -58,6 +62,8 @@ def train(
     package_logger = logging.getLogger("lama")
     package_logger.setLevel(logging.INFO)
     package_logger.addHandler(handler)
+    for line in origin:
+        logger.info(line)
     _announce(module, data, trainer, run_dir)
     started = time.monotonic()
     fit = _make_trainer(trainer, run_dir, data, monitor, monitor_mode)
@@ -108,10 +114,9 @@ def _quieten_lightning() -> None:
 
 
 def _check(
-    module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, monitor: str, mode: str, resume: str | None,
-    overwrite: bool,
-) -> None:  # fmt: skip
-    """Refuse what would only fail later."""
+    module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, monitor: str, mode: str, may_exist: bool
+) -> None:
+    """Refuse what would only fail later; ``may_exist`` is whether a run may lie in ``run_dir`` already."""
     crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
     if min(crop) < least:
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
@@ -120,16 +125,15 @@ def _check(
         raise ValueError(f"monitor={monitor}: not measured in this run; measured are {', '.join(measured)}")
     if mode not in ("min", "max"):
         raise ValueError(f"monitor_mode={mode}: expected min or max")
-    if resume is not None:
-        _check_checkpoint(resume)
-    if resume is None and not overwrite and (run_dir / "models").exists():
+    if not may_exist and (run_dir / "models").exists():
         raise FileExistsError(
             f"run_dir={run_dir}: holds a trained run already; continue it with resume={run_dir}/checkpoints/last.ckpt, "
             "choose another run_dir=, or replace it with overwrite=true"
         )
+    _ = data.train_set[0, 0]  # pictures of the wrong size, masks that do not fit: say so before anything is written
 
 
-def _check_checkpoint(path: str) -> None:
+def _check_checkpoint(path: str, epochs: int) -> None:
     """Raise where ``path`` is not a checkpoint of a training."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"resume={path}: no such checkpoint; expected RUN/checkpoints/last.ckpt")
@@ -138,11 +142,17 @@ def _check_checkpoint(path: str) -> None:
         complete = {"state_dict", "optimizer_states", "loops"} <= content.keys()
     except Exception as error:  # torch raises errors of many kinds for a damaged file
         raise ValueError(
-            f"resume={path}: not a checkpoint, or a damaged one ({type(error).__name__}); expected "
-            "RUN/checkpoints/last.ckpt"
+            f"resume={path}: not the state of a training here, or a damaged one ({type(error).__name__}); expected "
+            "RUN/checkpoints/last.ckpt; init_from= starts from the weights of other checkpoints"
         ) from error
     if not complete:
-        raise ValueError(f"resume={path}: holds no state of a training; expected RUN/checkpoints/last.ckpt")
+        raise ValueError(
+            f"resume={path}: holds no state of a training; expected RUN/checkpoints/last.ckpt; init_from= starts from "
+            "the weights of other checkpoints"
+        )
+    done = content["epoch"] + 1  # written at the end of its epoch
+    if done >= epochs:
+        raise ValueError(f"resume={path}: has trained all of its {done} epochs; raise trainer.max_epochs={epochs}")
 
 
 def _remove_previous(run_dir: Path) -> None:
@@ -206,9 +216,10 @@ def next_steps(run_dir: Path, command: str, epochs: int) -> str:
         [
             "# trained by", command,
             "# train twice as long, from where it stopped",
-            _with(command, f"resume={run_dir}/checkpoints/last.ckpt", f"trainer.max_epochs={2 * epochs}"),
+            _with(command, f"resume={run_dir}/checkpoints/last.ckpt", f"trainer.max_epochs={2 * epochs}",
+                  without=("init_from", "init_parts")),
             "# train on your own pictures, any folder of them",
-            _with(command, "data=folder", "data.path=PICTURES", "run_dir=runs/mine"),
+            _with(command, "data=folder", "data.path=PICTURES", "run_dir=runs/mine", without=("resume",)),
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
             "# a page with pictures, curves and a table", f"python bin/report.py run={run_dir}",
             "# evaluate on a folder of name.png + name_mask000.png",
@@ -220,9 +231,9 @@ def next_steps(run_dir: Path, command: str, epochs: int) -> str:
     )  # fmt: skip
 
 
-def _with(command: str, *overrides: str) -> str:
-    """``command`` with these overrides in place of its own of the same keys."""
-    keys = {override.partition("=")[0] for override in overrides}
+def _with(command: str, *overrides: str, without: tuple[str, ...] = ()) -> str:
+    """``command`` with these overrides in place of its own of the same keys, and ``without`` some."""
+    keys = {override.partition("=")[0] for override in overrides} | set(without)
     kept = [argument for argument in shlex.split(command) if argument.partition("=")[0] not in keys]
     return f"{shlex.join(kept)} {' '.join(overrides)}"
 

@@ -1,6 +1,7 @@
 """From any of the layouts we read to one of the two we write."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -18,42 +19,62 @@ def convert(src: str | Path, dst: Path, discriminator: bool = False, overwrite: 
     FileNotFoundError where ``src`` is no model or lacks the discriminator, FileExistsError where ``dst`` exists.
     """
     dst = dst.expanduser()
-    if dst.suffix not in ("", ".safetensors"):
+    if dst.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", ".onnx"):
         raise ValueError(f"dst={dst}: expected a name ending in .safetensors, or a folder for the official layout")
     _check_free(dst, overwrite)
     checkpoint = open_checkpoint(src, "src")
     training = Path(src).expanduser() / "checkpoints" / "last.ckpt"
     if discriminator and not checkpoint.part("discriminator") and training.is_file():
         raise ValueError(f"src={src}: a run keeps its discriminator in its training checkpoint; give src={training}")
-    networks = {
-        role: checkpoint.build(role) for role in (("generator", "discriminator") if discriminator else ("generator",))
-    }
-    if dst.suffix:
-        save_generator(
-            dst, networks["generator"], {"converted_from": checkpoint.file.name}, networks.get("discriminator")
-        )
-    else:
-        save_official(dst, networks["generator"], networks.get("discriminator"))
-    again = open_checkpoint(dst, "dst")
+    roles = ("generator", "discriminator") if discriminator else ("generator",)
+    networks = {role: checkpoint.build(role) for role in roles}
+    _write(dst, networks, checkpoint.file.name)
     lines = [f"{checkpoint.file} -> {dst}"]
-    for role, network in networks.items():
-        _compare(network, again.build(role))
+    for role in roles:
         name, config = checkpoint.describe(role)
         title = looks_like((name, config))
         settings = ", ".join(f"{key} {value}" for key, value in config.items())
         lines.append(f"  {role}: {name}{f' ({title})' if title else ''}, {settings}; read again, all tensors equal")
+    if not discriminator and checkpoint.part("discriminator"):
+        lines.append("  discriminator: left out; discriminator=true keeps it")
     return lines
+
+
+def _write(dst: Path, networks: dict[str, nn.Module], source: str) -> None:
+    """Write beside ``dst``, read again, compare, and only then put it in its place."""
+    dst.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".converting-", dir=dst.parent) as folder:
+        written = Path(folder) / dst.name
+        if _is_file(dst):
+            save_generator(written, networks["generator"], {"converted_from": source}, networks.get("discriminator"))
+            files = [Path()]
+        else:
+            save_official(written, networks["generator"], networks.get("discriminator"))
+            files = [Path("models/best.ckpt"), Path("config.yaml")]
+        again = open_checkpoint(written, "dst")
+        for role, network in networks.items():
+            _compare(network, again.build(role))
+        for file in files:
+            (dst / file).parent.mkdir(parents=True, exist_ok=True)
+            (written / file).replace(dst / file)
+
+
+def _is_file(dst: Path) -> bool:
+    """Whether ``dst`` names a file of our format, and no folder."""
+    return dst.suffix.lower() == ".safetensors"
 
 
 def _check_free(dst: Path, overwrite: bool) -> None:
     """Refuse to write over what is there, unless asked to replace a model of the same layout."""
-    files = [dst] if dst.suffix else [dst / "models" / "best.ckpt", dst / "config.yaml"]
-    if not any(file.exists() for file in files):
+    if not dst.exists() or (dst.is_dir() and not any(dst.iterdir())):
         return
+    if _is_file(dst) != dst.is_file():
+        raise FileExistsError(f"dst={dst}: is a {'file' if dst.is_file() else 'folder'}; choose another name")
+    weights = dst if _is_file(dst) else dst / "models" / "best.ckpt"
+    if not weights.is_file():
+        raise FileExistsError(f"dst={dst}: holds something else than a model in that layout; choose another name")
     if not overwrite:
         raise FileExistsError(f"dst={dst}: exists already; replace it with overwrite=true")
-    if not files[0].is_file():
-        raise ValueError(f"dst={dst}: holds something else than a model in the official layout; choose another folder")
 
 
 def _compare(network: nn.Module, again: nn.Module) -> None:
