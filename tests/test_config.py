@@ -1,5 +1,7 @@
 """Configurations: each composes and builds; the gate to objects; errors in one line."""
 
+import tarfile
+
 import numpy as np
 import pytest
 import torch
@@ -41,6 +43,16 @@ def surroundings(tmp_path_factory):
     for val in ("val", "val_256"):
         random_picture(root / val / "a.png", 80)
         Image.fromarray(np.eye(80, dtype=np.uint8) * 255).save(root / val / "a_mask000.png")
+    for i in range(2):  # masks, by the names of the pictures, that are label maps as well
+        mask = np.zeros((80, 80), np.uint8)
+        mask[10 + 20 * i : 50, 20:60] = 200
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(mask).save(root / "masks" / f"{i}.png")
+    (root / "list.txt").write_text("train/0.png\ntrain/1.png\n")
+    (root / "shards").mkdir()
+    with tarfile.open(root / "shards" / "part0.tar", "w") as shard:
+        for i in range(2):
+            shard.add(root / "train" / f"{i}.png", f"{i}.png")
     for name, network in (("resnet", SegmentationEncoder()), ("vgg", VGG19Features())):
         torch.save(network.state_dict(), root / f"{name}.pth")
     resnets = [
@@ -79,6 +91,11 @@ def test_every_option_of_every_group_takes_a_step_at_reduced_width(group, option
     overrides = [f"{group}={option}"] + ([] if group == "losses" else ["losses=no_perceptual"])
     overrides += ["data.path=held_out"] if (group, option) == ("data", "builtin") else []
     overrides += [f"data.path={surroundings[0].partition('=')[2]}"] if (group, option) == ("data", "folder") else []
+    folder = surroundings[0].partition("=")[2]
+    if group == "masks" and option in ("from_folder", "paired", "objects"):
+        overrides += [f"masks.path={folder}/masks"]
+    if (group, option) in (("data", "list"), ("data", "shards")):
+        overrides += [f"data.path={folder}/{'list.txt' if option == 'list' else 'shards'}"]
     overrides += ["generator.ngf=8"] if option == "lama_fourier_lfu" else []
     takes_a_step(composed("base", *surroundings, *REDUCED, *overrides))
 

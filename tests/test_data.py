@@ -45,8 +45,11 @@ class Colours:
         return f"colour{index}", np.full((self.size, self.size, 3), index, np.uint8)
 
 
-def as_it_is(image, rng):
-    return image
+def as_it_is(image, rng, mask=None):
+    return image, mask
+
+
+as_it_is.size = (16, 16)
 
 
 def one_line(caught, path):
@@ -342,16 +345,16 @@ def test_a_sample_keeps_the_conventions():
 def test_distortions_crop_any_picture_to_their_size(size):
     augment = Distortions(32)
     for seed in range(10):
-        image = augment(noise(*size), np.random.default_rng(seed))
+        image, _ = augment(noise(*size), np.random.default_rng(seed))
         assert (image.shape, image.dtype) == ((32, 32, 3), np.uint8)
 
 
 def test_distortions_are_a_function_of_the_rng():
     augment, other = Distortions(32), Distortions(32)
     other(noise(50, 60), np.random.default_rng(9))
-    images = [chain(noise(50, 60), np.random.default_rng(3)) for chain in (augment, other)]
+    images = [chain(noise(50, 60), np.random.default_rng(3))[0] for chain in (augment, other)]
     np.testing.assert_array_equal(*images)
-    assert not np.array_equal(images[0], augment(noise(50, 60), np.random.default_rng(4)))
+    assert not np.array_equal(images[0], augment(noise(50, 60), np.random.default_rng(4))[0])
 
 
 def test_distortions_leave_the_source_as_it_was():
@@ -371,7 +374,9 @@ def test_distortions_refuse_a_size_too_small():
 
 def epoch(sampler, number):
     sampler.set_epoch(number)
-    return list(sampler)
+    keys = list(sampler)
+    assert [key.position for key in keys] == sorted(key.position for key in keys)
+    return [(key.pass_, key.picture) for key in keys]
 
 
 def test_an_epoch_as_long_as_the_data_is_a_permutation():
