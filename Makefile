@@ -36,7 +36,8 @@ types: $(VENV)/.installed ## mypy on the package
 	@$(BIN)/mypy lama
 
 bench: $(VENV)/.installed ## speed, as ratios measured in one run
-	@$(BIN)/python bin/bench.py
+	@$(BIN)/python bin/bench.py step
+	@$(BIN)/python bin/bench.py masks
 
 clean: ## remove the virtual environment and caches, never runs/
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -8,6 +8,7 @@ A term of the losses with ``weight: 0`` is not built at all, so that it needs no
 """
 
 import difflib
+import errno
 import importlib
 import inspect
 import logging
@@ -58,7 +59,9 @@ def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> Non
     def task(config: DictConfig) -> None:
         try:
             main(config)
-        except USER_ERRORS as error:  # kept from Hydra, which would print lines of its own
+        except Exception as error:  # kept from Hydra, which would print lines of its own
+            if not _is_for_the_user(error):
+                raise
             caught.append(error)
 
     flags = ("-cn", "--config-name", "--help", "-h", "--hydra-help", "--version")
@@ -76,15 +79,21 @@ def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> Non
         sys.exit(2)
 
 
+def _is_for_the_user(error: Exception) -> bool:
+    """A mistake in a command, or a disk that is full or cannot be written to; the rest are bugs, with a traceback."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+    return full or isinstance(error, USER_ERRORS)
+
+
 def one_liner(main: Callable[[], None]) -> None:
     """Run a command that parses its own arguments; what a user did wrong prints one line and exits with 2."""
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
         main()
-    except USER_ERRORS as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    except Exception as error:
+        if not _is_for_the_user(error) or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(f"error: {one_line(error, '', '', [])}", file=sys.stderr)
+        print(f"error: {_printable(one_line(error, '', '', []))}", file=sys.stderr)
         sys.exit(2)
 
 

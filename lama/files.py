@@ -23,5 +23,9 @@ def whole(path: str | Path) -> Iterator[Path]:
         yield partial
         os.chmod(partial, 0o666 & ~_UMASK)  # safetensors makes files that nobody else may read
         partial.replace(path)
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say which file it was
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)

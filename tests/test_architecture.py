@@ -33,6 +33,7 @@ LAWS = {
         {"models", "checkpoints", "conventions", "interfaces", "files"},
         {"torch", "numpy", "PIL", "tqdm"},
     ),
+    "bench": ({"masks", "data", "interfaces"}, {"numpy", "cv2", "albumentations", "tqdm"}),
     "training": (
         {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",
          "torchvision_ops"},

@@ -5,6 +5,8 @@ names; those of a discriminator, where there is one, begin with ``discriminator.
 """
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,13 @@ def save_generator(
             prefix = "discriminator." if role == "discriminator" else ""
             state |= {f"{prefix}{key}": value.contiguous() for key, value in network.state_dict().items()}
     with whole(path) as partial:
-        save_file(state, partial, metadata)
+        try:
+            save_file(state, partial, metadata)
+        except SafetensorError as error:  # a full disk, say: make it the error that Python has for it
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Description]]:

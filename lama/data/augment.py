@@ -5,6 +5,7 @@ way as the picture where there is one. ``size`` is the side of the crop, or [hei
 """
 
 import os
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,8 +30,9 @@ class _Chain:
         self.chain = A.Compose(list(transforms), strict=True)
 
     def __call__(self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None) -> Augmented:
-        # albumentations keeps a generator of its own, which DataLoader workers would share.
-        self.chain.set_random_seed(int(rng.integers(2**31)))
+        # albumentations keeps generators of its own, which DataLoader workers would share. They are set, and not just
+        # seeded: ``set_random_seed`` gives every transform the same seed, so that all happen together or none does.
+        self.chain.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         if mask is None:
             return self.chain(image=np.ascontiguousarray(image))["image"], None
         both: dict[str, Any] = self.chain(image=np.ascontiguousarray(image), mask=mask.astype(np.uint8))
@@ -66,7 +68,7 @@ class Distortions(_Chain):
             height, width, perspective, 0.5, (scale[0], scale[1]), rotate, shear, affine_probability,
             optical, 0.5 if optical > 0 else 0.0,
         )  # fmt: skip
-        super().__init__(size, [warp, *_flip_and_colour()])
+        super().__init__(size, [warp, *flip_and_colour()])
 
 
 class ScaleCrop(_Chain):
@@ -74,7 +76,7 @@ class ScaleCrop(_Chain):
 
     def __init__(self, size: int | Sequence[int] = 256) -> None:
         scale = A.RandomScale(scale_limit=(-0.2, 0.2), interpolation=cv2.INTER_LINEAR, p=0.5)
-        super().__init__(size, [scale, *_pad_and_crop(size), *_flip_and_colour()])
+        super().__init__(size, [scale, *_pad_and_crop(size), *flip_and_colour()])
 
 
 class CropFlip(_Chain):
@@ -108,7 +110,7 @@ def _pad_and_crop(size: int | Sequence[int]) -> list[A.BasicTransform]:
     return [A.PadIfNeeded(height, width, border_mode=cv2.BORDER_REFLECT_101), A.RandomCrop(height, width)]
 
 
-def _flip_and_colour() -> list[A.BasicTransform]:
+def flip_and_colour() -> list[A.BasicTransform]:
     """The tail of every official chain."""
     return [
         A.HorizontalFlip(p=0.5),

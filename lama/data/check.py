@@ -17,6 +17,7 @@ from lama.data.images import list_images, read_image, read_mask, write_image
 from lama.interfaces import ImageArray
 
 MOSTLY = 0.8  # a hole that covers more than this is more likely a mask of the other polarity
+LISTED = 20  # files that are named one by one
 WIDTH = 6  # pictures in a row of the contact sheet
 
 
@@ -49,13 +50,16 @@ def check_pictures(paths: Sequence[Path], crop: int, findings: Findings, decode:
             if decode:
                 read_image(path)
         except Exception as error:  # Pillow raises whatever a damaged file suggests
-            broken.append(f"{path}: {type(error).__name__}" if not isinstance(error, ValueError) else str(error))
+            plain = isinstance(error, ValueError) and "not a readable picture" in str(error)
+            broken.append(str(error) if plain else f"{path}: not a readable picture ({type(error).__name__})")
             continue
         sizes.append(size)
         kinds[mode] += 1
         readable.append(path)
     if broken:
-        findings.problem(f"{len(broken)} of {len(paths)} pictures cannot be read: {'; '.join(broken[:3])}")
+        findings.problem(f"{len(broken)} of {len(paths)} pictures cannot be read")
+        for line in broken[:LISTED]:
+            findings.problem(line)
     if not readable:
         return readable
     short = [min(size) for size in sizes]

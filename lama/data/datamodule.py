@@ -1,5 +1,6 @@
 """Training and validation data of one run, as a LightningDataModule."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,8 @@ from lama.data.evaluation_set import FrozenPairs, PairFolder
 from lama.data.sampler import EpochSampler
 from lama.data.sources import Subset
 from lama.interfaces import Augmentation, EvaluationSet, ImageSource, MaskSampler
+
+logger = logging.getLogger(__name__)
 
 
 class InpaintingDataModule(LightningDataModule):
@@ -70,7 +73,7 @@ class InpaintingDataModule(LightningDataModule):
             assert val_pairs is not None
             self.val_pairs = PairFolder(val_pairs)
         else:
-            held_out = _at_most(held_out, max(1, max_val_pairs // val_per_image))
+            held_out = _usable(_at_most(held_out, max(1, max_val_pairs // val_per_image)))
             self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
         spare = gigabytes_to_spare(cache_gb)
         cached: ImageSource = DecodedCache(pictures, spare) if spare > 0 else pictures
@@ -110,6 +113,21 @@ def _split(pictures: ImageSource, fraction: float, path: str) -> tuple[ImageSour
         raise ValueError(f"{path}: expected at least 2 pictures, to keep one apart for validation, got {n}")
     held_out = np.linspace(0, n - 1, kept_apart).round().astype(int).tolist()
     return Subset(pictures, sorted(set(range(n)) - set(held_out))), Subset(pictures, held_out)
+
+
+def _usable(pictures: ImageSource) -> ImageSource:
+    """Leave out what cannot be read, and say so: one damaged file shall not end a training at its first validation."""
+    good = []
+    for i in range(len(pictures)):
+        try:
+            pictures[i]
+            good.append(i)
+        except (ValueError, OSError) as error:
+            logger.warning("validation: %s (left out)", error)
+            last = error
+    if not good:
+        raise ValueError(f"validation: none of {len(pictures)} pictures can be used; {last}")
+    return pictures if len(good) == len(pictures) else Subset(pictures, good)
 
 
 def _at_most(pictures: ImageSource, limit: int) -> ImageSource:

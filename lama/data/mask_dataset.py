@@ -133,14 +133,7 @@ def generate(
     out.mkdir(parents=True, exist_ok=True)
     with whole(journal) as partial:
         partial.write_text("".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())))
-    with journal.open("a") as file:
-        progress = tqdm(
-            _run(_Job(dataset, root, out), left, jobs), desc="pictures", initial=len(lines), total=len(paths)
-        )
-        for line in progress:
-            lines[line["name"]] = line
-            file.write(json.dumps(line) + "\n")
-            file.flush()
+    _work(_run(_Job(dataset, root, out), left, jobs), journal, lines, len(paths))
     result = Result()
     for line in lines.values():
         result.files |= line["files"]
@@ -152,9 +145,20 @@ def generate(
         )
     result.hash = write_manifest(out, about, result.files, result.refused)
     journal.unlink()
-    for leftover in out.rglob(".*.png"):  # of a process that was killed while it wrote
-        leftover.unlink()
     return result
+
+
+def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, dict[str, Any]], total: int) -> None:
+    """Add what is finished to ``lines`` and to the journal."""
+    try:
+        with journal.open("a") as file:
+            for line in tqdm(finished, desc="pictures", initial=len(lines), total=total):
+                lines[line["name"]] = line
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+    finally:
+        for leftover in journal.parent.rglob(".*.png"):  # of a process that was stopped while it wrote
+            leftover.unlink()
 
 
 def _run(job: _Job, paths: list[Path], jobs: int) -> Iterator[dict[str, Any]]:

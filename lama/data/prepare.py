@@ -117,7 +117,7 @@ def prepare_places(
     names = [f"random_{kind}_{size}" for kind in KINDS for size in (256, 512)]
     make_sets(out / "evaluation" / "hires", out / "evaluation", names, build, jobs)
     return [
-        f"{n_train} pictures in {out}/train; pairs: {n_val} in val, {n_visual} to look at, {n_evaluation} to evaluate on",
+        f"{n_train} pictures in {out}/train; pairs: {n_val} in val, {n_visual} to look at, {n_evaluation} to evaluate",
         f"python bin/train.py -cn lama-fourier location=places_standard location.data_root_dir={out}",
     ]
 

@@ -16,12 +16,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 class MaskFolder:
     """Any mask of a folder, at random, resized to the frame; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
-    Every pixel that is not black is a hole. With ``flip`` it is mirrored half of the time in either direction. Raises
-    FileNotFoundError or ValueError where the folder is missing, empty or holds a file that cannot be read.
+    Every pixel that is not black is a hole. Where some files have ``_mask`` in their names, as in an evaluation set,
+    the others are taken for pictures and left alone. With ``flip`` it is mirrored half of the time in either direction.
+    Raises FileNotFoundError or ValueError where the folder is missing, empty or holds a file that cannot be read.
     """
 
     def __init__(self, path: str, flip: bool = True) -> None:
-        self.files = _list(path)
+        files = _list(path)
+        self.files = [file for file in files if "_mask" in file.stem] or files
         self.flip = flip
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:

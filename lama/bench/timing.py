@@ -1,0 +1,33 @@
+"""Taking turns, so that a machine whose speed drifts slows everyone alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+
+def alternate(contenders: Mapping[str, Callable[[], Any]], rounds: int, what: str) -> dict[str, list[float]]:
+    """Seconds of every contender in each of ``rounds`` rounds, after one to warm up."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for round_ in tqdm(range(rounds + 1), desc=what, leave=False):
+        for name, run in contenders.items():
+            started = time.perf_counter()
+            run()
+            if round_:
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def table(seconds: Mapping[str, list[float]], amount: int, unit: str) -> list[str]:
+    """One line per contender: how much per second, and how many times as fast as the first (median of rounds)."""
+    first = next(iter(seconds))
+    lines = []
+    for name, values in seconds.items():
+        ratios = [base / value for base, value in zip(seconds[first], values, strict=True)]
+        speed = f"{amount / statistics.median(values):8.1f} {unit}/s"
+        lines.append(
+            f"{name:28} {speed}, {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
+        )
+    return lines
