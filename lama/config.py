@@ -110,8 +110,10 @@ def load_data_gen(config: str, seed: int, labels: str | None) -> dict[str, Any]:
     if not isinstance(settings, dict) or "_target_" not in settings or "masks" not in settings:
         raise ValueError(f"{file}: expected _target_, masks, size, ...; compare configs/data_gen/random_thick_256.yaml")
     if isinstance(settings["masks"], str):
-        masks = OmegaConf.load(CONFIGS / "training" / "masks" / f"{settings['masks']}.yaml")
-        settings["masks"] = OmegaConf.to_container(masks)
+        masks = load_yaml(CONFIGS / "training" / "masks" / f"{settings['masks']}.yaml")
+        recipe = load_yaml(CONFIGS / "training" / "recipe" / "official.yaml")
+        whole = OmegaConf.create({"masks": masks, "recipe": recipe})
+        settings["masks"] = OmegaConf.to_container(whole, resolve=True)["masks"]  # type: ignore[index, call-overload]
     if labels is not None:
         settings["masks"]["path"] = labels
     if settings["masks"].get("path") == "???":

@@ -24,7 +24,7 @@ def whole(path: str | Path) -> Iterator[Path]:
         os.chmod(partial, 0o666 & ~_UMASK)  # safetensors makes files that nobody else may read
         partial.replace(path)
     except OSError as error:
-        if error.filename is None:  # a full disk does not say which file it was
+        if error.filename is None and error.errno is not None:  # a full disk does not say which file it was
             error.filename = str(path)
         raise
     finally:

@@ -33,10 +33,22 @@ class _Chain:
         # albumentations keeps generators of its own, which DataLoader workers would share. They are set, and not just
         # seeded: ``set_random_seed`` gives every transform the same seed, so that all happen together or none does.
         self.chain.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        if mask is None:
-            return self.chain(image=np.ascontiguousarray(image))["image"], None
-        both: dict[str, Any] = self.chain(image=np.ascontiguousarray(image), mask=mask.astype(np.uint8))
-        return both["image"], both["mask"].astype(np.bool_)
+        given: dict[str, Any] = {"image": _two_pixels(image)}
+        if mask is not None:
+            given["mask"] = _two_pixels(mask.astype(np.uint8))
+        try:
+            made = self.chain(**given)
+        except cv2.error as error:  # OpenCV warps no side of 32767 pixels or more
+            raise ValueError(f"a picture of {image.shape[1]} x {image.shape[0]} pixels cannot be distorted") from error
+        return made["image"], None if mask is None else made["mask"].astype(np.bool_)
+
+
+def _two_pixels(array: Any) -> Any:
+    """Repeat a picture of one row or column: there is nothing to interpolate in it."""
+    for axis in (0, 1):
+        if array.shape[axis] == 1:
+            array = np.repeat(array, 2, axis=axis)
+    return np.ascontiguousarray(array)
 
 
 class Distortions(_Chain):
@@ -122,7 +134,7 @@ def flip_and_colour() -> list[A.BasicTransform]:
 
 def checked_size(size: int | Sequence[int]) -> tuple[int, int]:
     """(height, width) of a crop. Raises ValueError unless both are at least 16 pixels."""
-    sides = (size, size) if isinstance(size, int) else tuple(size)
+    sides = tuple(size) if isinstance(size, Sequence) and not isinstance(size, str) else (size, size)
     if len(sides) != 2 or not all(isinstance(side, int) and side >= 16 for side in sides):
         raise ValueError(f"augment.size: expected at least 16 pixels, or [height, width], got {size}")
     return sides

@@ -30,7 +30,10 @@ class DecodedCache:
 
     def _make_room(self) -> None:
         n = len(self.source)
-        self.memory = mmap.mmap(-1, self.size + n * 24)
+        try:
+            self.memory = mmap.mmap(-1, self.size + n * 24)
+        except (OSError, OverflowError, ValueError) as error:
+            raise ValueError(f"data.cache_gb={self.size / GIGABYTE:g}: this machine has no such memory") from error
         self.pixels = np.frombuffer(self.memory, np.uint8, self.size, offset=n * 24)
         # per picture: where it begins plus 1 (0 = not there), height, width
         self.table = np.frombuffer(self.memory, np.int64, n * 3).reshape(n, 3)
@@ -79,6 +82,7 @@ def gigabytes_to_spare(asked: float | None) -> float:
         return asked
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIGABYTE
+        free /= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # the processes of a training share the machine
     except (ValueError, OSError, AttributeError):  # not on this system
         return 0.0
     return min(MOST, free / 4)

@@ -13,7 +13,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from lama.data.evaluation_set import find_pairs
-from lama.data.images import list_images, read_image, read_mask, write_image
+from lama.data.images import list_images, read_image, read_mask, upright_size, write_image
+from lama.data.sources import files_behind
 from lama.interfaces import ImageArray
 
 MOSTLY = 0.8  # a hole that covers more than this is more likely a mask of the other polarity
@@ -46,7 +47,7 @@ def check_pictures(paths: Sequence[Path], crop: int, findings: Findings, decode:
     for path in tqdm(paths, desc="pictures", unit="picture", leave=False, disable=not decode):
         try:
             with Image.open(path) as header:
-                size, mode = header.size, header.mode
+                size, mode = upright_size(header), header.mode
             if decode:
                 read_image(path)
         except Exception as error:  # Pillow raises whatever a damaged file suggests
@@ -87,9 +88,11 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
         try:
             hole = read_mask(mask)
             with Image.open(image) as header:
-                size = header.size
-        except (ValueError, OSError) as error:
-            findings.problem(str(error))
+                size = upright_size(header)
+            if limit is None:
+                read_image(image)
+        except Exception as error:  # Pillow raises whatever a damaged file suggests
+            findings.problem(str(error) if isinstance(error, ValueError) else f"{image}: not a readable picture")
             continue
         if hole.shape != size[::-1]:
             shape = f"{hole.shape[1]} x {hole.shape[0]}"
@@ -127,7 +130,7 @@ def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findi
 def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
     """What of the above takes seconds at the start of a training, on evenly spaced samples of its sources."""
     findings = Findings()
-    paths = _paths(source)
+    paths = files_behind(source)
     if paths:
         check_pictures(_spread(paths, 200), crop, findings, decode=False)
     root = getattr(pairs, "root", None)
@@ -138,15 +141,6 @@ def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
     return findings
 
 
-def _paths(source: Any) -> list[Path]:
-    """The files behind a source, as far as it has any."""
-    inner = getattr(source, "source", None)
-    if inner is None:
-        return list(getattr(source, "paths", []))
-    paths, indices = _paths(inner), getattr(source, "indices", None)
-    return paths if indices is None or not paths else [paths[i] for i in indices]
-
-
 def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | None, list[str]]:
     """Everything about ``root``: pictures, or train/ and val/ as in the official layout.
 
@@ -155,19 +149,33 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
     """
     findings = Findings()
     train, val = (root / "train", root / "val") if (root / "train").is_dir() else (root, None)
-    files = list_images(train)
-    has_masks = val is None and any("mask" in path.stem for path in files)
-    pictures = check_pictures([p for p in files if not (has_masks and "mask" in p.stem)], crop, findings)
+    masks = {mask for image, mask in _pairs_of(train) if image is not None} if val is None else set()
+    pictures = check_pictures([path for path in list_images(train) if path not in masks], crop, findings)
     pairs: list[tuple[Path, Path]] = []
-    if has_masks:
+    if masks:
         pairs = check_pairs(train, findings)
     if val is not None and val.is_dir():
-        pairs = check_pairs(val, findings)
-        check_duplicates(pictures, {image for image, _ in pairs}, findings)
+        held_out = {image for image, _ in _pairs_of(val) if image is not None}
+        if held_out:
+            pairs = check_pairs(val, findings)
+        else:
+            findings.problem(
+                f"{val}: pictures without masks; make pairs of them with bin/gen_mask_dataset.py, or train with "
+                f"data=folder data.path={train} data.val_path={val}"
+            )
+            held_out = set(check_pictures(list_images(val), crop, findings))
+        check_duplicates(pictures, held_out, findings)
     elif val is not None:
         findings.problem(f"{val}: no such folder; make it with bin/gen_mask_dataset.py, or train with data=folder")
     sheet = contact_sheet([read_image(p) for p in _spread(pictures, 2 * WIDTH)], _spread(pairs, WIDTH))
-    return findings, sheet, _to_paste(root, val, has_masks)
+    return findings, sheet, _to_paste(root, val, bool(masks))
+
+
+def _pairs_of(folder: Path) -> list[tuple[Path | None, Path]]:
+    """Pictures and masks of a folder; none where no file is named like a mask."""
+    if not any("mask" in path.stem for path in list_images(folder)):
+        return []
+    return list(find_pairs(folder))
 
 
 def _to_paste(root: Path, val: Path | None, has_masks: bool) -> list[str]:

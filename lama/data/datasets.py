@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lama.data.images import image_to_tensor, mask_to_tensor
+from lama.data.sources import files_behind
 from lama.interfaces import Augmentation, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
 
 
@@ -91,7 +92,8 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         for index in self.broken.nonzero().flatten().tolist():
             try:
                 self._crop(index, np.random.default_rng(0))
-                reasons[index] = f"{index}: could not be read during training"
+                name = (files_behind(self.source) or getattr(self.source, "names", None) or range(index + 1))[index]
+                reasons[index] = f"{name}: could not be read during training, but can be now"
             except (ValueError, OSError) as error:
                 reasons[index] = str(error)
         return reasons

@@ -44,7 +44,18 @@ def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
 
     Raises FileNotFoundError, or ValueError where it cannot be read.
     """
-    return np.asarray(_to_rgb(_open(path, content)))
+    try:
+        return np.asarray(_to_rgb(_open(path, content)))
+    except (OSError, SyntaxError, MemoryError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path}: not a readable picture ({type(error).__name__}: {error})") from error
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) as ``read_image`` gives it, from a header alone: a camera's orientation may swap them."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
 
 
 def read_mask(path: str | Path) -> MaskArray:
@@ -73,13 +84,13 @@ def _open(path: str | Path, content: bytes | None = None) -> Image.Image:
     try:
         image = Image.open(path if content is None else io.BytesIO(content))
         image.load()
+        return ImageOps.exif_transpose(image)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...
         raise ValueError(
             f"{path}: not a readable picture ({type(error).__name__}: {error}); repair or remove it"
         ) from error
-    return ImageOps.exif_transpose(image)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -21,19 +21,22 @@ class Manifest:
             self.content: dict[str, Any] = json.loads(file.read_text())
             self.files: dict[str, str] = self.content["files"]
             self.hash: str = self.content["hash"]
-        except (ValueError, KeyError, TypeError) as error:
+            intact = self.hash == _digest(self.files)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: not the manifest of an evaluation set, or a damaged one") from error
+        if not intact:
+            raise ValueError(f"{file}: changed since it was written; its hash is not that of its list of files")
 
     @classmethod
     def below(cls, folder: Path) -> "list[Manifest]":
         """The manifests of ``folder`` and its sub-folders."""
-        return [cls(file) for file in sorted(folder.rglob(NAME))]
+        return [cls(file) for file in sorted(folder.rglob(NAME)) if _is_ours(file)]
 
     @classmethod
     def of(cls, folder: Path) -> "Manifest | None":
         """The manifest of ``folder``, or None where it has none."""
         file = folder / NAME
-        return cls(file) if file.is_file() else None
+        return cls(file) if file.is_file() and _is_ours(file) else None
 
     def check_names(self, paths: Iterable[Path]) -> None:
         """Raise ValueError unless ``paths``, as far as they lie in its folder, are exactly the files of the set."""
@@ -58,7 +61,7 @@ class Manifest:
 def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str], refused: dict[str, str]) -> str:
     """Write the manifest of a finished set; returns the hash that names it."""
     ordered = dict(sorted(files.items()))
-    digest = hashlib.sha256(json.dumps(ordered).encode()).hexdigest()
+    digest = _digest(ordered)
     content = {
         "format": FORMAT,
         "hash": digest,
@@ -69,6 +72,19 @@ def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str]
     with whole(folder / NAME) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
     return digest
+
+
+def _digest(files: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(sorted(files.items()))).encode()).hexdigest()
+
+
+def _is_ours(file: Path) -> bool:
+    """Other programs write files of that name too; those are left alone."""
+    try:
+        content = json.loads(file.read_text())
+    except ValueError:
+        return True
+    return not (isinstance(content, dict) and content and content.keys().isdisjoint({"files", "hash", "format"}))
 
 
 def sha256(path: Path) -> str:

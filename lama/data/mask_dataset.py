@@ -23,6 +23,7 @@ from lama.data.manifest import Manifest, sha256, write_manifest
 from lama.files import whole
 from lama.interfaces import ImageArray, MaskArray, MaskSampler
 
+WIDEST = 20000  # pixels of the longer side, once the shorter one is scaled
 JOURNAL = ".journal.jsonl"  # of an unfinished set: a line for every finished picture
 
 
@@ -48,6 +49,8 @@ class MaskDataset:
         """Crops (size, size, 3) with masks; raises ValueError where no mask is fit."""
         rng = np.random.default_rng([self.seed, *hashlib.sha256(name.encode()).digest()])
         factor = self.size / min(image.shape[:2])
+        if factor * max(image.shape[:2]) > WIDEST:
+            raise ValueError(f"{image.shape[1]} x {image.shape[0]} pixels are too long and narrow")
         size = [max(self.size, round(side * factor)) for side in image.shape[1::-1]]
         image = np.asarray(Image.fromarray(image).resize((size[0], size[1]), Image.Resampling.BICUBIC))
         fit = []
@@ -121,6 +124,8 @@ def generate(
     ``outdir`` holds something else or a set of other settings.
     """
     root, out = Path(indir).expanduser(), Path(outdir).expanduser()
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{out}: lies in the folder of the pictures, {root}; choose one outside")
     paths = _pictures(root, suffix)
     names = {path.relative_to(root).with_suffix("").as_posix() for path in paths}
     about = {**settings, "pictures": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
@@ -140,6 +145,9 @@ def generate(
         if line["refused"]:
             result.refused[line["name"]] = line["refused"]
     if not result.files:
+        journal.unlink()
+        if not any(out.iterdir()):
+            out.rmdir()
         raise ValueError(
             f"{root}: none of {len(paths)} pictures gave a pair; first: {next(iter(result.refused.items()))}"
         )

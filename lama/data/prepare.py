@@ -1,8 +1,10 @@
 """From the archives of Places and CelebA-HQ to the folders that the configurations name, with evaluation sets."""
 
+import gzip
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from tqdm import tqdm
 
 from lama.data.images import SUFFIXES, list_images
 from lama.data.mask_dataset import Result, generate
+from lama.data.shards import check_end
 from lama.files import whole
 
 KINDS = ("thin", "medium", "thick")
@@ -25,8 +28,7 @@ def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _:
     A file appears whole or not at all, and what is there already is left alone, so an interrupted extraction goes on.
     Raises FileNotFoundError or ValueError where the archive is missing, damaged or holds no picture.
     """
-    if not archive.is_file():
-        raise FileNotFoundError(f"{archive}: no such archive; download it first")
+    require(archive)
     count = 0
     try:
         for name, read in tqdm(_members(archive), desc=archive.name, unit="picture"):
@@ -39,11 +41,18 @@ def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _:
             if not (folder / relative).is_file():
                 with whole(folder / relative) as temporary:
                     temporary.write_bytes(read())
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive}: a damaged archive ({error}); download it again") from error
     if count == 0:
         raise ValueError(f"{archive}: expected pictures ({' '.join(SUFFIXES)}), found none that is wanted")
     return count
+
+
+def require(*archives: Path) -> None:
+    """Raise FileNotFoundError where one is missing, before hours go into another."""
+    for archive in archives:
+        if not archive.is_file():
+            raise FileNotFoundError(f"{archive}: no such archive; download it first")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
@@ -59,6 +68,7 @@ def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             content = tar.extractfile(member) if member.isfile() else None
             if content is not None:
                 yield member.name, content.read
+        check_end(tar)
 
 
 def pick(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
@@ -69,10 +79,10 @@ def pick(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
     return [paths[i] for i in sorted(chosen.tolist())]
 
 
-def copy(paths: Sequence[Path], folder: Path) -> Path:
-    """Copy files into ``folder``, by name; what is there already is left alone."""
+def copy(paths: Sequence[Path], root: Path, folder: Path) -> Path:
+    """Copy files from below ``root`` into ``folder``; what is there already is left alone."""
     for path in tqdm(paths, desc=f"copying to {folder.name}", unit="picture", leave=False):
-        _copy(path, folder / path.name)
+        _copy(path, folder / path.relative_to(root))
     return folder
 
 
@@ -100,18 +110,16 @@ def prepare_places(
     wanted = (
         None if categories is None else [line.strip() for line in categories.read_text().splitlines() if line.strip()]
     )
+    require(train, val, test)
     n_train = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
     extract(val, out / "source" / "val")
     extract(test, out / "source" / "test")
     n_val, n_visual, n_evaluation = counts
-    val_pictures = list_images(out / "source" / "val")
-    chosen = {
-        "val_source": pick(list_images(out / "source" / "test"), n_val, seed),
-        "visual_test_source": pick(val_pictures, n_visual, seed),
-        "evaluation/hires": pick(val_pictures, n_evaluation, seed + 1),
-    }
-    for name, paths in chosen.items():
-        copy(paths, out / name)
+    val_root, test_root = out / "source" / "val", out / "source" / "test"
+    val_pictures = list_images(val_root)
+    copy(pick(list_images(test_root), n_val, seed), test_root, out / "val_source")
+    copy(pick(val_pictures, n_visual, seed), val_root, out / "visual_test_source")
+    copy(pick(val_pictures, n_evaluation, seed + 1), val_root, out / "evaluation" / "hires")
     generate(*build("random_thick_512"), out / "val_source", out / "val", jobs=jobs)
     generate(*build("random_thick_512"), out / "visual_test_source", out / "visual_test", jobs=jobs)
     names = [f"random_{kind}_{size}" for kind in KINDS for size in (256, 512)]

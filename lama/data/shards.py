@@ -1,6 +1,7 @@
 """Pictures in tar shards, as the ``webdataset`` package writes them."""
 
 import tarfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,19 +23,22 @@ class TarShards:
     def __init__(self, path: str | Path) -> None:
         self.names: list[str] = []
         self.places: list[tuple[Path, int, int]] = []  # shard, offset, bytes
-        for shard in tqdm(_expand(str(path)), desc="indexing shards", unit="shard", leave=False):
-            self._index(shard)
+        shards = _expand(str(path))
+        stems = Counter(shard.stem for shard in shards)
+        for shard in tqdm(shards, desc="indexing shards", unit="shard", leave=False):
+            self._index(shard, shard.stem if stems[shard.stem] == 1 else f"{shard.parent.name}/{shard.stem}")
         if not self.places:
             raise ValueError(f"{path}: expected pictures ({' '.join(SUFFIXES)}) in the shards, found none")
 
-    def _index(self, shard: Path) -> None:
+    def _index(self, shard: Path, prefix: str) -> None:
         try:
             with tarfile.open(shard, "r:") as archive:
                 for member in archive:
                     if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                        self.names.append(f"{shard.stem}/{Path(member.name).with_suffix('').as_posix()}")
+                        self.names.append(f"{prefix}/{Path(member.name).with_suffix('').as_posix()}")
                         self.places.append((shard, member.offset_data, member.size))
-        except tarfile.TarError as error:
+                check_end(archive)
+        except (tarfile.TarError, EOFError) as error:
             raise ValueError(f"{shard}: a damaged or compressed tar file ({error}); shards are plain .tar") from error
 
     def __len__(self) -> int:
@@ -48,6 +52,14 @@ class TarShards:
         return self.names[index], read_image(f"{shard}: {self.names[index]}", content)
 
 
+def check_end(archive: tarfile.TarFile) -> None:
+    """Raise tarfile.ReadError where the archive does not end as one does: tarfile takes damage for its end."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"it breaks off at byte {archive.offset}")
+
+
 def _expand(path: str) -> Sequence[Path]:
     """The shards that ``path`` names."""
     if "://" in path or path.startswith("pipe:"):
@@ -58,6 +70,10 @@ def _expand(path: str) -> Sequence[Path]:
         if not shards:
             raise ValueError(f"{root}: expected .tar files, found none")
         return shards
+    if "{" not in str(root):
+        if not root.is_file():
+            raise FileNotFoundError(f"{root}: no such shard")
+        return [root]
     try:
         from webdataset.shardlists import expand_urls
     except ImportError:

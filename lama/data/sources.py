@@ -1,5 +1,6 @@
 """Where pictures come from: a folder, or the photographs that scikit-image carries in its wheel."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
@@ -22,11 +23,7 @@ class ImageFolder:
     def __init__(self, path: str | Path) -> None:
         self.root = Path(path).expanduser()
         self.paths = list_images(self.root)
-        stems = Counter(path.with_suffix("") for path in self.paths)
-        self.names = [  # without suffix, unless two pictures differ in nothing else
-            (path.with_suffix("") if stems[path.with_suffix("")] == 1 else path).relative_to(self.root).as_posix()
-            for path in self.paths
-        ]
+        self.names = names_of(self.paths, self.root)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -35,8 +32,28 @@ class ImageFolder:
         return self.names[index], read_image(self.paths[index])
 
 
+def names_of(paths: list[Path], root: Path) -> list[str]:
+    """Names to write results under: relative, without ``..``, and without suffix unless two differ in nothing else."""
+    stems = Counter(path.with_suffix("") for path in paths)
+    names = []
+    for path in paths:
+        name = path.with_suffix("") if stems[path.with_suffix("")] == 1 else path
+        inside = name.relative_to(root) if name.is_relative_to(root) else name
+        names.append("/".join(part for part in inside.parts if part not in ("..", inside.anchor)))
+    return names
+
+
+def files_behind(source: ImageSource) -> list[Path]:
+    """The files of a source, in its order, as far as it has any."""
+    inner = getattr(source, "source", None)
+    if inner is None:
+        return list(getattr(source, "paths", []))
+    paths, indices = files_behind(inner), getattr(source, "indices", None)
+    return paths if indices is None or not paths else [paths[i] for i in indices]
+
+
 class ImageList:
-    """The pictures that a text file names, one path a line, absolute or from the file's folder; # starts a comment.
+    """The pictures that a text file names, one path a line, absolute or from its folder; `` #`` starts a comment.
 
     Raises FileNotFoundError where the list or one of its pictures is missing, ValueError where it names none.
     """
@@ -45,11 +62,15 @@ class ImageList:
         file = Path(path).expanduser()
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such list; expected a text file with one path a line")
-        lines = (line.partition("#")[0].strip() for line in file.read_text().splitlines())
-        self.names = [line for line in lines if line]
-        self.paths = [file.parent / name for name in self.names]
+        text = file.read_text(encoding="utf-8-sig")
+        lines = [re.split(r"(?:^|\s)#", line)[0].strip() for line in text.splitlines()]
+        self.paths = [file.parent / Path(line).expanduser() for line in lines if line]
         if not self.paths:
             raise ValueError(f"{file}: expected one path a line, found none")
+        twice = next((path for path, count in Counter(self.paths).items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(f"{file}: {twice} is listed twice")
+        self.names = names_of(self.paths, file.parent)
         missing = [p for p in self.paths if not p.is_file()]
         if missing:
             raise FileNotFoundError(
@@ -122,6 +143,8 @@ class Subset:
     def __init__(self, source: ImageSource, indices: list[int]) -> None:
         self.source = source
         self.indices = indices
+        names = getattr(source, "names", None)
+        self.names = None if names is None else [names[i] for i in indices]
 
     def __len__(self) -> int:
         return len(self.indices)

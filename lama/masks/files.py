@@ -1,5 +1,6 @@
 """Masks from files: any of a folder, the one that belongs to a picture, and objects out of label maps."""
 
+import logging
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 
 from lama.interfaces import MaskArray
 
+logger = logging.getLogger(__name__)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
@@ -27,12 +29,22 @@ class MaskFolder:
         self.flip = flip
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
-        mask = read_mask(self.files[int(rng.integers(len(self.files)))])
+        mask = self._read(int(rng.integers(len(self.files))))
         mask = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(np.bool_)
         if self.flip:
             vertical, horizontal = rng.random(2) < 0.5
             mask = mask[:: -1 if vertical else 1, :: -1 if horizontal else 1]
         return np.ascontiguousarray(mask)
+
+    def _read(self, index: int) -> MaskArray:
+        """The mask of that index, or the next that can be read: one damaged file shall not end a training."""
+        for file in (*self.files[index:], *self.files[:index]):
+            try:
+                return read_mask(file)
+            except ValueError as error:
+                last = str(error)
+                _warn_once(last)
+        raise ValueError(f"masks.path: none of {len(self.files)} masks can be read; {last}")
 
 
 class PairedMasks:
@@ -54,7 +66,8 @@ class PairedMasks:
     def of(self, rng: np.random.Generator, name: str) -> MaskArray:
         """The mask of the picture ``name``, in the picture's own size; one of them where there are several."""
         stem = name.rpartition(".")[0] if Path(name).suffix.lower() in SUFFIXES else name
-        files = self.by_name.get(stem, [])
+        parts = stem.split("/")
+        files = next((self.by_name[key] for i in range(len(parts)) if (key := "/".join(parts[i:])) in self.by_name), [])
         if not files:
             raise ValueError(f"no mask for the picture {name}: expected {self.root / stem}.png or ..._mask000.png")
         return read_mask(files[int(rng.integers(len(files)))])
@@ -82,10 +95,10 @@ class Objects:
         connected: bool = True,
         tries: int = 100,
     ) -> None:
-        if not 0 < min_area <= max_area <= 1 or not 0 <= scale_change < 1 or not 0 <= max_hidden < 1:
+        if not 0 < min_area <= max_area <= 1 or not 0 <= scale_change < 1 or not 0 <= max_hidden < 1 or tries < 1:
             raise ValueError(
-                "masks.objects: expected 0 < min_area <= max_area <= 1, 0 <= scale_change < 1 and 0 <= max_hidden < 1, "
-                f"got {min_area}, {max_area}, {scale_change}, {max_hidden}"
+                "masks.objects: expected 0 < min_area <= max_area <= 1, 0 <= scale_change < 1, 0 <= max_hidden < 1 and "
+                f"tries >= 1, got {min_area}, {max_area}, {scale_change}, {max_hidden}, {tries}"
             )
         self.files = _list(path)
         self.min_area = min_area
@@ -103,6 +116,8 @@ class Objects:
             mask = self._place(rng, shape, height, width)
             if self.min_area <= mask.mean() <= self.max_area and mask.sum() >= (1 - self.max_hidden) * shape.sum():
                 return mask
+        if all(_unreadable(file) for file in self.files):
+            raise ValueError(f"{self.files[0]}: not a readable label map, and none of the {len(self.files)} is")
         raise ValueError(
             f"masks.objects: none of {self.tries} objects of {self.files[0].parent} covers between "
             f"{self.min_area:.0%} and {self.max_area:.0%} of {height} x {width} pixels; widen min_area and max_area"
@@ -110,7 +125,11 @@ class Objects:
 
     def _shape(self, rng: np.random.Generator, file: Path, height: int, width: int) -> MaskArray | None:
         """A random object of ``file``, cut to its bounding box and scaled for the frame; None where there is none."""
-        labels = _read_labels(str(file))
+        try:
+            labels = _read_labels(str(file))
+        except ValueError as error:
+            _warn_once(str(error))
+            return None
         present = [value for value in np.unique(labels).tolist() if value != 0]
         if not present:
             return None
@@ -139,28 +158,47 @@ class Objects:
 
 def read_mask(file: Path) -> MaskArray:
     """bool (H, W): every pixel that is not black is a hole. Raises ValueError where it cannot be read."""
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)  # of 16 bits, all
     if image is None:
         raise ValueError(f"{file}: not a readable mask; repair or remove it")
     return image.max(axis=2) > 0
 
 
-@lru_cache(maxsize=32)
+def _unreadable(file: Path) -> bool:
+    try:
+        _read_labels(str(file))
+    except ValueError:
+        return True
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _warn_once(text: str) -> None:
+    logger.warning("masks: %s (left out)", text)
+
+
+@lru_cache(maxsize=8)
 def _read_labels(file: str) -> np.ndarray[Any, Any]:
-    """int64 (H, W): one number per value or colour."""
+    """(H, W): one number per value or colour."""
     image = cv2.imread(file, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError(f"{file}: not a readable label map; repair or remove it")
     if image.ndim == 2:
-        return image.astype(np.int64)
-    return image[..., :3].astype(np.int64) @ np.array([1, 256, 65536])
+        return image
+    return image[..., :3].astype(np.int32) @ np.array([1, 256, 65536], np.int32)
 
 
 def _list(path: str) -> list[Path]:
     root = Path(path).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"masks.path={path}: no such folder")
-    files = sorted(f for f in root.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
+    files = sorted(
+        file
+        for file in root.rglob("*")
+        if file.suffix.lower() in SUFFIXES
+        and file.is_file()
+        and not any(part.startswith(".") for part in file.relative_to(root).parts)
+    )
     if not files:
         raise ValueError(f"masks.path={path}: expected pictures of masks ({' '.join(SUFFIXES)}), found none")
     return files

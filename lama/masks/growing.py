@@ -30,6 +30,13 @@ class Growing:
         return self.sampler(rng, height, width)
 
 
+def not_growing(sampler: MaskSampler) -> MaskSampler:
+    """``sampler``; raises ValueError for one that grows, which only works as the outermost."""
+    if hasattr(sampler, "at"):
+        raise ValueError("masks: lama.masks.Growing belongs outside of the others, around them")
+    return sampler
+
+
 def scaled(sampler: MaskSampler, share: float) -> MaskSampler:
     """``sampler.scaled(share)``; raises ValueError for one that has no sizes to scale."""
     scale = getattr(sampler, "scaled", None)

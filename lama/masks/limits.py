@@ -3,6 +3,7 @@
 import numpy as np
 
 from lama.interfaces import MaskArray, MaskSampler
+from lama.masks.growing import not_growing, scaled
 
 
 class Inverted:
@@ -11,8 +12,12 @@ class Inverted:
     def __init__(self, sampler: MaskSampler, probability: float = 1.0) -> None:
         if not 0 <= probability <= 1:
             raise ValueError(f"masks.probability: expected a number between 0 and 1, got {probability}")
-        self.sampler = sampler
+        self.sampler = not_growing(sampler)
         self.probability = probability
+
+    def scaled(self, share: float) -> "Inverted":
+        """The same of a sampler that has been scaled."""
+        return Inverted(scaled(self.sampler, share), self.probability)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
         invert = rng.random() < self.probability
@@ -28,10 +33,14 @@ class AreaLimits:
             raise ValueError(
                 f"masks: expected 0 <= min_area <= max_area <= 1 and tries >= 1, got {min_area}, {max_area}, {tries}"
             )
-        self.sampler = sampler
+        self.sampler = not_growing(sampler)
         self.min_area = min_area
         self.max_area = max_area
         self.tries = tries
+
+    def scaled(self, share: float) -> "AreaLimits":
+        """The same of a sampler that has been scaled."""
+        return AreaLimits(scaled(self.sampler, share), self.min_area, self.max_area, self.tries)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
         for _ in range(self.tries):

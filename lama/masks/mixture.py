@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lama.interfaces import MaskArray, MaskSampler
-from lama.masks.growing import scaled
+from lama.masks.growing import not_growing, scaled
 
 
 class Mixture:
@@ -20,7 +20,7 @@ class Mixture:
         total = sum(weights.values())
         if min(weights.values(), default=0) < 0 or total <= 0:
             raise ValueError(f"masks.weights: expected weights >= 0 with a positive sum, got {dict(weights)}")
-        self.samplers = [samplers[name] for name in weights]
+        self.samplers = [not_growing(samplers[name]) for name in weights]
         self.weights = dict(weights)
         self.edges = np.cumsum([weight / total for weight in weights.values()])[:-1]
 

@@ -139,8 +139,9 @@ class BrokenPictures(Callback):
         )
         for reason in new:
             logger.warning("  %s", reason)
+        before = self.file.read_text().splitlines() if self.file.is_file() else []  # of other processes, or before
         with whole(self.file) as partial:
-            partial.write_text("".join(f"{reason}\n" for reason in reasons.values()))
+            partial.write_text("".join(f"{line}\n" for line in sorted({*before, *reasons.values()})))
 
 
 def stack_rows(rows: list[Tensor]) -> np.ndarray[Any, np.dtype[np.uint8]]:

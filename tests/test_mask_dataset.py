@@ -1,0 +1,493 @@
+"""Frozen evaluation sets: the same bytes for the same seed, and nothing that changes in silence."""
+
+import json
+import runpy
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lama.config import build, load_data_gen
+from lama.data import MaskDataset, PairFolder
+from lama.data import mask_dataset as module
+from lama.data.images import write_image
+from lama.data.mask_dataset import generate
+from lama.masks import Boxes
+
+SETTINGS = {"size": 32, "seed": 0}
+
+
+def noise(height=40, width=52, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def photos(folder, count=5):
+    for i in range(count):
+        write_image(folder / ("a" if i % 2 else "b") / f"{i}.png", noise(30 + 9 * i, 60 - 5 * i, seed=i))
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return photos(tmp_path / "photos")
+
+
+def small(**options):
+    return MaskDataset(Boxes(1, 4, 24, 1, 3), **{"size": 32} | options)
+
+
+def make(pictures, out, jobs=0, dataset=None, settings=SETTINGS, suffix=None):
+    return generate(dataset or small(), settings, pictures, out, suffix, jobs)
+
+
+def everything(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def main(monkeypatch, root, *arguments):
+    """Run the command as a user does, in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["gen_mask_dataset.py", *map(str, arguments)])
+    try:
+        runpy.run_path(str(root / "bin" / "gen_mask_dataset.py"), run_name="__main__")
+    except SystemExit as exit_:
+        return exit_.code or 0
+    return 0
+
+
+# What is made
+
+
+def test_every_picture_gives_a_crop_and_its_mask_by_the_official_names(tmp_path, pictures):
+    result = make(pictures, tmp_path / "out")
+    names = [f"{'a' if i % 2 else 'b'}/{i}_crop000{kind}.png" for i in range(5) for kind in ("", "_mask000")]
+    assert sorted(everything(tmp_path / "out")) == sorted([*names, "manifest.json"])
+    assert set(result.files) == set(names)
+    assert not result.refused
+
+
+def test_crops_are_square_masks_black_and_white_and_neither_empty_nor_too_large(tmp_path, pictures):
+    make(pictures, tmp_path / "out", dataset=small(max_area=0.3))
+    for mask in (tmp_path / "out").rglob("*_mask000.png"):
+        values = np.asarray(Image.open(mask))
+        assert set(np.unique(values)) == {0, 255}
+        assert 0 < (values > 0).mean() <= 0.3
+        assert values.shape == (32, 32)
+        crop = Image.open(mask.with_name(mask.name.replace("_mask000", "")))
+        assert (crop.size, crop.mode) == ((32, 32), "RGB")
+
+
+def test_the_shorter_side_is_scaled_to_the_size_and_the_crop_taken_along_the_longer(tmp_path):
+    x = np.broadcast_to(np.linspace(0, 255, 256).astype(np.uint8)[None, :, None], (64, 256, 3))
+    write_image(tmp_path / "photos" / "wide.png", x)
+    lefts = set()
+    for seed in range(6):
+        ((crop, _),) = small(seed=seed).pairs("wide", x)
+        np.testing.assert_allclose(np.diff(crop[:, :, 0].astype(float)).mean(), 2, atol=0.2)  # half the size
+        lefts.add(int(crop[0, 0, 0]))
+    assert len(lefts) > 2
+
+
+def test_several_pairs_of_a_picture_are_numbered(tmp_path, pictures):
+    make(pictures, tmp_path / "out", dataset=small(masks_per_image=3, variants=8))
+    assert len({pair.mask.tobytes() for pair in PairFolder(tmp_path / "out")}) > 5 * 2
+    assert (tmp_path / "out" / "b" / "0_crop002_mask002.png").is_file()
+    assert not (tmp_path / "out" / "b" / "0_crop003_mask003.png").exists()
+
+
+def test_the_manifest_has_seed_settings_and_the_sha256_of_every_file(tmp_path, pictures):
+    import hashlib
+
+    make(pictures, tmp_path / "out")
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    files = everything(tmp_path / "out")
+    del files["manifest.json"]
+    assert manifest["files"] == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    assert manifest["settings"].items() >= SETTINGS.items()
+
+
+# The same for any number of jobs, order of files, and after interruptions
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_number_of_jobs_changes_no_byte(tmp_path, pictures, jobs):
+    make(pictures, tmp_path / "one")
+    make(pictures, tmp_path / "other", jobs=jobs)
+    assert everything(tmp_path / "one") == everything(tmp_path / "other")
+
+
+def test_the_order_of_the_files_changes_no_byte(tmp_path, pictures, monkeypatch):
+    make(pictures, tmp_path / "one")
+    listed = module.list_images
+    monkeypatch.setattr(module, "list_images", lambda folder: listed(folder)[::-1])
+    make(pictures, tmp_path / "other")
+    assert everything(tmp_path / "one") == everything(tmp_path / "other")
+
+
+def test_other_pictures_beside_it_change_no_pair(tmp_path, pictures):
+    make(pictures, tmp_path / "one")
+    write_image(pictures / "a" / "0first.png", noise(seed=99))
+    make(pictures, tmp_path / "other")
+    one, other = everything(tmp_path / "one"), everything(tmp_path / "other")
+    assert all(other[name] == content for name, content in one.items() if name != "manifest.json")
+
+
+def test_another_seed_gives_other_masks(tmp_path, pictures):
+    one = make(pictures, tmp_path / "one")
+    other = make(pictures, tmp_path / "other", dataset=small(seed=1), settings=SETTINGS | {"seed": 1})
+    assert one.hash != other.hash
+    assert not set(one.files.values()) & {v for name, v in other.files.items() if "mask" in name}
+
+
+class Killed(BaseException):
+    """Not an error of the program."""
+
+
+def interrupt(monkeypatch, pictures, out, after=5):
+    """Generate, and stop while picture number ``after // 2`` is written."""
+    original, calls = module.write_image, []
+
+    def write(path, image):
+        calls.append(path)
+        if len(calls) > after:
+            path.with_name(f".{path.stem}.123.png").write_bytes(b"half a picture")
+            raise Killed
+        original(path, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "write_image", write)
+        with pytest.raises(Killed):
+            make(pictures, out)
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_an_interrupted_set_goes_on_and_ends_with_the_same_bytes(tmp_path, pictures, monkeypatch, jobs):
+    make(pictures, tmp_path / "whole")
+    interrupt(monkeypatch, pictures, tmp_path / "out")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    make(pictures, tmp_path / "out", jobs)
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
+def test_what_was_finished_before_an_interruption_is_not_made_again(tmp_path, pictures, monkeypatch):
+    interrupt(monkeypatch, pictures, tmp_path / "out")
+    written = []
+    original = module.write_image
+    monkeypatch.setattr(module, "write_image", lambda path, image: (written.append(path), original(path, image)))
+    make(pictures, tmp_path / "out")
+    assert len(written) == 6
+
+
+@pytest.mark.parametrize("left", [1, 20, 120])
+def test_a_journal_that_was_cut_off_is_no_trouble(tmp_path, pictures, monkeypatch, left):
+    make(pictures, tmp_path / "whole")
+    interrupt(monkeypatch, pictures, tmp_path / "out")
+    journal = tmp_path / "out" / module.JOURNAL
+    journal.write_bytes(journal.read_bytes()[:-left])
+    make(pictures, tmp_path / "out")
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
+def test_a_pair_lost_after_an_interruption_is_made_again(tmp_path, pictures, monkeypatch):
+    make(pictures, tmp_path / "whole")
+    interrupt(monkeypatch, pictures, tmp_path / "out")
+    next((tmp_path / "out").rglob("*_mask000.png")).unlink()
+    make(pictures, tmp_path / "out")
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
+def test_an_interrupted_set_does_not_go_on_with_other_settings(tmp_path, pictures, monkeypatch):
+    interrupt(monkeypatch, pictures, tmp_path / "out")
+    before = everything(tmp_path / "out")
+    with pytest.raises(FileExistsError, match="unfinished set of other pictures or settings"):
+        make(pictures, tmp_path / "out", settings=SETTINGS | {"seed": 5})
+    assert everything(tmp_path / "out") == before
+
+
+def test_a_finished_set_is_left_alone(tmp_path, pictures, monkeypatch):
+    first = make(pictures, tmp_path / "out")
+    monkeypatch.setattr(module, "write_image", None)
+    assert make(pictures, tmp_path / "out") == first
+
+
+def test_a_disk_that_fills_up_leaves_no_half_file_and_the_set_goes_on_later(tmp_path, pictures, monkeypatch):
+    make(pictures, tmp_path / "whole")
+    original, calls = Image.Image.save, []
+
+    def save(self, path, *arguments, **options):
+        calls.append(path)
+        if len(calls) > 3:
+            path.write_bytes(b"half a picture")
+            raise OSError(28, "No space left on device", str(path))
+        original(self, path, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "save", save)
+    with pytest.raises(OSError, match="No space left"):
+        make(pictures, tmp_path / "out")
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 3
+    monkeypatch.undo()
+    make(pictures, tmp_path / "out")
+    assert everything(tmp_path / "out") == everything(tmp_path / "whole")
+
+
+# Pictures and folders that are refused
+
+
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_refused_pictures_are_listed_with_their_reasons(tmp_path, pictures, jobs):
+    (pictures / "a" / "broken.png").write_bytes(b"no picture")
+    result = make(pictures, tmp_path / "out", jobs)
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert list(result.refused) == list(manifest["refused"]) == ["a/broken"]
+    assert "not a readable picture" in result.refused["a/broken"]
+    assert str(tmp_path) not in result.refused["a/broken"]  # equal manifests on every machine
+    assert len(PairFolder(tmp_path / "out")) == 5
+
+
+def test_a_picture_for_which_no_mask_is_fit_is_refused_with_the_reason(tmp_path, pictures):
+    class Full:
+        def __call__(self, rng, height, width):
+            return np.ones((height, width), bool) if height > width else Boxes(1, 4, 9, 1, 1)(rng, height, width)
+
+    result = make(pictures, tmp_path / "out", dataset=MaskDataset(Full(), 32))
+    assert 0 < len(result.refused) < 5
+    assert all("none of 5 masks hides between 0 and 50%" in reason for reason in result.refused.values())
+
+
+def test_where_no_picture_gives_a_pair_nothing_is_left(tmp_path, pictures):
+    nothing = MaskDataset(Boxes(max_times=0, min_size=5, margin=0), 32)
+    with pytest.raises(ValueError, match="none of 5 pictures gave a pair"):
+        make(pictures, tmp_path / "out", dataset=nothing)
+    make(pictures, tmp_path / "out", settings=SETTINGS | {"max_area": 0.6})  # with better settings it works
+
+
+def test_only_pictures_of_the_suffix_are_taken(tmp_path, pictures):
+    Image.fromarray(noise()).save(pictures / "c.JPG")
+    Image.fromarray(noise()).save(pictures / "d.jpg")
+    for i, suffix in enumerate(("jpg", ".jpg", "JPG")):
+        result = make(pictures, tmp_path / f"out{i}", suffix=suffix)
+        assert sorted(result.files) == [
+            "c_crop000.png",
+            "c_crop000_mask000.png",
+            "d_crop000.png",
+            "d_crop000_mask000.png",
+        ]
+
+
+def test_a_suffix_that_no_picture_has_is_refused_with_what_there_is(tmp_path, pictures):
+    with pytest.raises(ValueError, match=r"expected pictures \*\.webp, found only \.png"):
+        make(pictures, tmp_path / "out", suffix="webp")
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path, pictures):
+    Image.fromarray(noise()).save(pictures / "a" / "1.jpg")
+    with pytest.raises(ValueError, match="a/1: two pictures differ only in their suffix"):
+        make(pictures, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    make(pictures, tmp_path / "out", suffix="png")
+
+
+def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_was(tmp_path, pictures):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("important")
+    with pytest.raises(FileExistsError, match="holds files of something else"):
+        make(pictures, tmp_path / "out")
+    assert everything(tmp_path / "out") == {"thesis.txt": b"important"}
+
+
+@pytest.mark.parametrize("change", ["settings", "pictures"])
+def test_a_finished_set_of_other_settings_or_pictures_is_refused(tmp_path, pictures, change):
+    make(pictures, tmp_path / "out")
+    before = everything(tmp_path / "out")
+    if change == "pictures":
+        write_image(pictures / "new.png", noise())
+    with pytest.raises(FileExistsError, match="evaluation set of other pictures or settings"):
+        make(pictures, tmp_path / "out", settings=SETTINGS | ({"seed": 9} if change == "settings" else {}))
+    assert everything(tmp_path / "out") == before
+
+
+def test_a_set_made_inside_the_folder_of_its_pictures_can_be_made_twice_or_is_refused_at_once(tmp_path, pictures):
+    try:
+        first = make(pictures, pictures / "out")
+    except ValueError:
+        assert not (pictures / "out").exists()
+        return
+    assert make(pictures, pictures / "out") == first
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"size": 0}, {"variants": 0}, {"masks_per_image": 0}, {"max_area": 0}, {"max_area": 1.1}, {"seed": -1}],
+)
+def test_settings_out_of_range_are_refused_by_name(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        small(**options)
+
+
+def test_missing_and_empty_folders_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
+        make(tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="expected pictures"):
+        make(tmp_path / "empty", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# Evaluation verifies the manifest
+
+
+@pytest.fixture
+def finished(tmp_path, pictures):
+    make(pictures, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_a_set_that_nobody_touched_is_read(finished):
+    assert [pair.image.shape for pair in PairFolder(finished)] == [(32, 32, 3)] * 5
+
+
+@pytest.mark.parametrize("name", ["b/0_crop000.png", "b/0_crop000_mask000.png"])
+def test_a_changed_byte_is_noticed(finished, name):
+    content = bytearray((finished / name).read_bytes())
+    content[-1] ^= 1  # in the checksum of the last chunk: still a picture that Pillow reads
+    (finished / name).write_bytes(content)
+    with pytest.raises(ValueError, match="changed since the evaluation set was made") as caught:
+        list(PairFolder(finished))
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [["a/1_crop000.png"], ["a/1_crop000_mask000.png"],
+                                   ["a/1_crop000.png", "a/1_crop000_mask000.png"]])  # fmt: skip
+def test_a_missing_file_is_noticed(finished, names):
+    for name in names:
+        (finished / name).unlink()
+    with pytest.raises(ValueError, match="files are missing, first a/1_crop000"):
+        PairFolder(finished)
+
+
+@pytest.mark.parametrize("names", [["a/new.png", "a/new_mask000.png"], ["a/1_crop000_mask001.png"]])
+def test_a_file_that_does_not_belong_to_it_is_noticed(finished, names):
+    for name in names:
+        write_image(finished / name, np.full((32, 32), 255, np.uint8))
+    with pytest.raises(ValueError, match="do not belong to it, first a/"):
+        PairFolder(finished)
+
+
+def test_sets_below_a_folder_are_verified_too(finished):
+    write_image(finished / "b" / "0_crop000.png", noise(32, 32))
+    with pytest.raises(ValueError, match="changed since"):
+        list(PairFolder(finished.parent / "out"))
+    finished.rename(finished.parent / "sub")
+    (finished.parent / "all").mkdir()
+    (finished.parent / "sub").rename(finished.parent / "all" / "thick")
+    with pytest.raises(ValueError, match="changed since"):
+        list(PairFolder(finished.parent / "all"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"files": {}}', '{"files": [], "hash": "a"}'])
+def test_a_damaged_manifest_is_named(finished, text):
+    (finished / "manifest.json").write_text(text)
+    with pytest.raises(ValueError, match=r"manifest.json"):
+        PairFolder(finished)
+
+
+def test_a_manifest_changed_by_hand_is_noticed(finished):
+    write_image(finished / "b" / "0_crop000.png", noise(32, 32))
+    manifest = json.loads((finished / "manifest.json").read_text())
+    manifest["files"]["b/0_crop000.png"] = module.sha256(finished / "b" / "0_crop000.png")
+    (finished / "manifest.json").write_text(json.dumps(manifest))  # its hash still names the old files
+    with pytest.raises(ValueError, match="manifest"):
+        list(PairFolder(finished))
+
+
+# The command
+
+
+def test_the_official_command_makes_a_set(tmp_path, root, monkeypatch, capsys):
+    (tmp_path / "in").mkdir()
+    for i in range(2):
+        Image.fromarray(noise(300, 260, seed=i)).save(tmp_path / "in" / f"{i}.jpg")
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"")
+    config = root / "configs" / "data_gen" / "random_thick_256.yaml"
+    arguments = [config, tmp_path / "in", tmp_path / "out", "--ext", "jpg", "--n-jobs", "2"]
+    assert main(monkeypatch, root, *arguments) == 0
+    said = capsys.readouterr()
+    assert "2 pairs in" in said.out
+    assert "1 pictures refused" in said.out
+    assert "refused broken: " in said.out
+    assert [pair.mask.shape for pair in PairFolder(tmp_path / "out")] == [(256, 256)] * 2
+    before = everything(tmp_path / "out")
+    assert main(monkeypatch, root, *arguments[:5]) == 0  # again, in one process
+    assert everything(tmp_path / "out") == before
+    assert main(monkeypatch, root, *arguments, "--seed", "1") == 2
+    assert "other pictures or settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["random_thin_256", "random_medium_256", "random_thick_256", "random_thin_512",
+                                  "random_medium_512", "random_thick_512"])  # fmt: skip
+def test_the_official_settings_build_by_name(root, name):
+    settings = load_data_gen(name, 3, None)
+    dataset = build(settings, name)
+    assert dataset.size == int(name[-3:])
+    assert (dataset.variants, dataset.masks_per_image, dataset.max_area, dataset.seed) == (5, 1, 0.5, 3)
+    assert settings == load_data_gen(str(root / "configs" / "data_gen" / f"{name}.yaml"), 3, None)
+
+
+def test_masks_in_the_shape_of_objects_come_from_label_maps(tmp_path, root, monkeypatch, capsys):
+    write_image(tmp_path / "in" / "a.png", noise(256, 300))
+    labels = np.zeros((200, 200), np.uint8)
+    labels[40:120, 60:130] = 7
+    write_image(tmp_path / "labels" / "l.png", labels)
+    assert main(monkeypatch, root, "segm_256", tmp_path / "in", tmp_path / "no") == 2
+    assert "--labels DIR" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+    assert main(monkeypatch, root, "segm_256", tmp_path / "in", tmp_path / "out", "--labels", tmp_path / "labels") == 0
+    (pair,) = PairFolder(tmp_path / "out")
+    assert 0.01 < pair.mask.mean() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["random_thikc_256", "in", "out"], "random_thikc_256: no such configuration of an evaluation set; known: "),
+        (["nowhere.yaml", "in", "out"], "nowhere.yaml: no such configuration"),
+        (["random_thick_256", "nowhere", "out"], "nowhere: no such folder"),
+        (["random_thick_256", "in", "out", "--ext", "webp"], "expected pictures *.webp"),
+        (["random_thick_256", "in", "out", "--labels", "in"], "path"),
+        (["bad.yaml", "in", "out"], "expected _target_, masks, size"),
+        (["evil.yaml", "in", "out"], "_target_"),
+        (["growing.yaml", "in", "out"], "error: "),
+        (["unknown.yaml", "in", "out"], "error: "),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, root, monkeypatch, capsys, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "in" / "a.png", noise())
+    (tmp_path / "bad.yaml").write_text("size: 3\n")
+    (tmp_path / "evil.yaml").write_text("_target_: os.system\nmasks: random_thick_256\n")
+    (tmp_path / "growing.yaml").write_text("_target_: lama.data.MaskDataset\nmasks: train_wide\nsizes: 1\n")
+    (tmp_path / "unknown.yaml").write_text("_target_: lama.data.MaskDataset\nmasks: no_such_masks\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(monkeypatch, root, *arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: ")
+    assert expected in said
+    assert "\n" not in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_masks_of_the_trainings_can_be_named_too(tmp_path, root, monkeypatch, capsys):
+    (tmp_path / "wide.yaml").write_text("_target_: lama.data.MaskDataset\nmasks: train_wide\nsize: 256\n")
+    write_image(tmp_path / "in" / "a.png", noise(256, 300))
+    code = main(monkeypatch, root, tmp_path / "wide.yaml", tmp_path / "in", tmp_path / "out")
+    assert code == 0, capsys.readouterr().err
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, root, monkeypatch, capsys):
+    write_image(tmp_path / "in" / "a.png", noise())
+    (tmp_path / "file").write_text("")
+    assert main(monkeypatch, root, "random_thick_256", tmp_path / "in", tmp_path / "file" / "out") == 2
+    assert "error: " in capsys.readouterr().err
+    assert main(monkeypatch, root, "random_thick_256", tmp_path / "in", tmp_path / "file") == 2
+    assert (tmp_path / "file").read_text() == ""
