@@ -52,4 +52,6 @@ def data() -> None:
 
 if __name__ == "__main__":
     what = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in ("step", "masks", "data") else "step"
+    if len(sys.argv) > 1 and what == "step" and "=" not in sys.argv[1] and not sys.argv[1].startswith("-"):
+        sys.exit(f"error: {sys.argv[1]}: no such benchmark; known: step, masks, data")
     run(step, "training", "demo") if what == "step" else one_liner({"masks": masks, "data": data}[what])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lama.config import one_liner
 from lama.data.check import check_folder, save_sheet
+from lama.data.images import SUFFIXES
 
 
 def main() -> None:
@@ -19,6 +20,8 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, help="where the contact sheet goes")
     arguments = parser.parse_args()
     root = arguments.folder.expanduser()
+    if arguments.crop < 16 or (arguments.sheet and arguments.sheet.suffix.lower() not in SUFFIXES):
+        raise ValueError("expected --crop of at least 16 pixels, and --sheet with the suffix of a picture")
     findings, sheet, commands = check_folder(root, arguments.crop)
     print("\n".join(findings.lines))
     for problem in findings.problems:
@@ -27,7 +30,7 @@ def main() -> None:
         path = arguments.sheet or Path(f"{root.resolve().name}_check.png")
         save_sheet(sheet, path)
         print(f"contact sheet: {path}")
-    print("to go on:")
+    print("to go on, once that is mended:" if findings.problems else "to go on:")
     print("\n".join(f"  {command}" for command in commands))
     sys.exit(1 if findings.problems else 0)
 

@@ -25,6 +25,10 @@ def main() -> None:
     overrides = OmegaConf.from_dotlist([word for word in rest if "=" in word])
     folder = CONFIGS / "training" / kind
     parts = {}
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    odd = [name for name in names if name not in known]
+    if odd:
+        raise ValueError(f"{kind}: there is no {odd[0]}; known: {', '.join(known)}")
     for name in names or sorted(path.stem for path in folder.glob("*.yaml")):
         config = OmegaConf.create({kind: load_yaml(folder / f"{name}.yaml"), "recipe": {"one_more_stroke": True}})
         for base in config[kind].pop("defaults", [])[:-1]:
@@ -34,6 +38,8 @@ def main() -> None:
         if config[kind]._target_.endswith("PairedMasks") or (needs_files and not names):
             continue
         parts[name] = build(config[kind], kind)
+    if not parts:
+        raise ValueError(f"{' '.join(names)}: belongs to its pictures and cannot be drawn alone")
     if kind == "augment":
         parts.pop("none", None)
         sheet = augmentation_sheet(parts, BuiltinPhotos("train", 512)[0][1])

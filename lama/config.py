@@ -81,7 +81,7 @@ def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> Non
 
 def _is_for_the_user(error: Exception) -> bool:
     """A mistake in a command, or a disk that is full or cannot be written to; the rest are bugs, with a traceback."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG)
     return full or isinstance(error, USER_ERRORS)
 
 
@@ -90,6 +90,9 @@ def one_liner(main: Callable[[], None]) -> None:
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     try:
         main()
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on where it stopped", file=sys.stderr)
+        sys.exit(130)
     except Exception as error:
         if not _is_for_the_user(error) or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
@@ -115,6 +118,8 @@ def load_data_gen(config: str, seed: int, labels: str | None) -> dict[str, Any]:
         whole = OmegaConf.create({"masks": masks, "recipe": recipe})
         settings["masks"] = OmegaConf.to_container(whole, resolve=True)["masks"]  # type: ignore[index, call-overload]
     if labels is not None:
+        if not str(settings["masks"].get("_target_", "")).endswith("Objects"):
+            raise ValueError(f"--labels: {config} draws no objects; configurations that do: segm_256, segm_512")
         settings["masks"]["path"] = labels
     if settings["masks"].get("path") == "???":
         raise ValueError(f"{config}: its masks come from label maps; give their folder as --labels DIR")

@@ -46,6 +46,7 @@ def check(folder, crop=32):
 
 def main(monkeypatch, root, *arguments):
     """Run the command as a user does, in this process; returns its exit code."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(sys, "argv", ["check_data.py", *map(str, arguments)])
     with pytest.raises(SystemExit) as exit_:
         runpy.run_path(str(root / "bin" / "check_data.py"), run_name="__main__")

@@ -47,6 +47,7 @@ def everything(folder):
 
 def main(monkeypatch, root, *arguments):
     """Run the command as a user does, in this process; returns its exit code."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(sys, "argv", ["gen_mask_dataset.py", *map(str, arguments)])
     try:
         runpy.run_path(str(root / "bin" / "gen_mask_dataset.py"), run_name="__main__")
@@ -454,7 +455,7 @@ def test_masks_in_the_shape_of_objects_come_from_label_maps(tmp_path, root, monk
         (["nowhere.yaml", "in", "out"], "nowhere.yaml: no such configuration"),
         (["random_thick_256", "nowhere", "out"], "nowhere: no such folder"),
         (["random_thick_256", "in", "out", "--ext", "webp"], "expected pictures *.webp"),
-        (["random_thick_256", "in", "out", "--labels", "in"], "path"),
+        (["random_thick_256", "in", "out", "--labels", "in"], "draws no objects"),
         (["bad.yaml", "in", "out"], "expected _target_, masks, size"),
         (["evil.yaml", "in", "out"], "_target_"),
         (["growing.yaml", "in", "out"], "error: "),
@@ -491,3 +492,29 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, root, mon
     assert "error: " in capsys.readouterr().err
     assert main(monkeypatch, root, "random_thick_256", tmp_path / "in", tmp_path / "file") == 2
     assert (tmp_path / "file").read_text() == ""
+
+
+# What users stumbled over
+
+
+def test_a_damaged_set_is_mended_when_it_is_made_again(tmp_path, pictures):
+    make(pictures, tmp_path / "out")
+    whole = everything(tmp_path / "out")
+    masks = sorted((tmp_path / "out").rglob("*_mask000.png"))
+    masks[0].unlink()
+    masks[1].write_bytes(b"something else")
+    make(pictures, tmp_path / "out")
+    assert everything(tmp_path / "out") == whole
+
+
+def test_an_unfinished_set_is_not_evaluated_on(tmp_path, pictures):
+    make(pictures, tmp_path / "out")
+    (tmp_path / "out" / "manifest.json").unlink()
+    (tmp_path / "out" / ".journal.jsonl").touch()
+    with pytest.raises(ValueError, match="an unfinished evaluation set; start the command that makes it again"):
+        PairFolder(tmp_path / "out")
+
+
+def test_pictures_that_are_enlarged_are_counted(tmp_path, pictures, caplog):
+    make(pictures, tmp_path / "out", dataset=small(size=48))
+    assert "of 5 pictures are smaller than 48 pixels, and are enlarged" in caplog.text

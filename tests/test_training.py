@@ -13,12 +13,13 @@ from lama.checkpoints import load_generator
 from lama.data import BuiltinPhotos, Distortions, InpaintingDataModule
 from lama.evaluation import Evaluator
 from lama.losses import FeatureMatchingLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
-from lama.masks import Boxes
+from lama.masks import Boxes, Inverted
 from lama.models import FFCResNetGenerator, PatchDiscriminator
 from lama.training import InpaintingModule, train
 from lama.training.callbacks import read_metrics
 
 BOXES = Boxes(margin=2, min_size=8, max_size=16, min_times=1, max_times=2)
+EMPTY = Boxes(margin=2, min_size=8, max_size=16, max_times=0)
 
 
 def make_module(**recipe):
@@ -242,3 +243,12 @@ def test_validation_pictures_of_any_size_are_padded_and_cropped():
     known = mask.expand_as(image) == 0
     assert torch.equal(completed[known], image[known])
     assert not np.allclose(completed.numpy(), image.numpy())
+
+
+@pytest.mark.parametrize(("sampler", "what"), [(EMPTY, "nothing"), (Inverted(EMPTY), "all")])
+def test_masks_that_hide_nothing_or_all_are_noticed_at_the_start(tmp_path, sampler, what):
+    data = make_data()
+    data.train_set.masks = sampler
+    with pytest.raises(ValueError, match=f"each of 10 that were drawn hides {what}"):
+        train(make_module(), data, TRAINER, tmp_path / "run", "", "")
+    assert not (tmp_path / "run").exists()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from lama.data.evaluation_set import find_pairs
 from lama.data.images import list_images, read_image, read_mask, upright_size, write_image
+from lama.data.manifest import Manifest
 from lama.data.sources import files_behind
 from lama.interfaces import ImageArray
 
@@ -131,6 +132,11 @@ def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
     """What of the above takes seconds at the start of a training, on evenly spaced samples of its sources."""
     findings = Findings()
     paths = files_behind(source)
+    like_masks = [path for path in paths if "_mask" in path.stem]
+    if like_masks:
+        findings.problem(
+            f"{len(like_masks)} of {len(paths)} pictures to train on are named like masks, such as {like_masks[0].name}"
+        )
     if paths:
         check_pictures(_spread(paths, 200), crop, findings, decode=False)
     root = getattr(pairs, "root", None)
@@ -167,6 +173,8 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
         check_duplicates(pictures, held_out, findings)
     elif val is not None:
         findings.problem(f"{val}: no such folder; make it with bin/gen_mask_dataset.py, or train with data=folder")
+    for manifest in Manifest.below(root):
+        findings.problems += [f"{manifest.root / name}: missing or changed" for name in manifest.damaged()[:LISTED]]
     sheet = contact_sheet([read_image(p) for p in _spread(pictures, 2 * WIDTH)], _spread(pairs, WIDTH))
     return findings, sheet, _to_paste(root, val, bool(masks))
 

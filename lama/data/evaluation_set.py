@@ -4,11 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from lama.data.images import SUFFIXES, list_images, read_image, read_mask, write_image
-from lama.data.manifest import Manifest
+from lama.data.manifest import JOURNAL, Manifest
 from lama.data.sources import scale_to_short_side
-from lama.interfaces import EvaluationPair, ImageArray, ImageSource, MaskSampler
+from lama.interfaces import EvaluationPair, ImageArray, ImageSource, MaskArray, MaskSampler
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -23,9 +24,14 @@ class PairFolder(Sequence[EvaluationPair]):
     def __init__(self, path: str | Path) -> None:
         self.root = Path(path).expanduser()
         self.paths = list(find_pairs(self.root))
+        unfinished = next(self.root.rglob(JOURNAL), None)
+        if unfinished is not None:
+            raise ValueError(
+                f"{unfinished.parent}: an unfinished evaluation set; start the command that makes it again"
+            )
         self.manifests = Manifest.below(self.root)
         for manifest in self.manifests:
-            manifest.check_names(path for pair in self.paths for path in pair if path is not None)
+            manifest.check_names(list_images(self.root))
         orphans = [mask for image, mask in self.paths if image is None]
         if orphans:
             raise ValueError(_no_image(orphans[0], more=len(orphans) - 1))
@@ -144,6 +150,9 @@ class FrozenPairs(Sequence[EvaluationPair]):
         picture, variant = divmod(index, self.per_image)
         rng = np.random.default_rng([self.seed, picture, variant])
         name, image = self.source[picture]
+        of = getattr(self.masks, "of", None)  # masks that belong to their pictures
+        if of is not None:
+            return self._own_mask(f"{name}_crop{variant:03d}_mask{0:03d}", image, of(rng, name), rng)
         if min(image.shape[:2]) < self.size:
             image = scale_to_short_side(image, self.size)
         top, left = (int(rng.integers(0, side - self.size + 1)) for side in image.shape[:2])
@@ -153,6 +162,23 @@ class FrozenPairs(Sequence[EvaluationPair]):
             if 0 < mask.mean() <= self.max_area:
                 return EvaluationPair(f"{name}_crop{variant:03d}_mask{0:03d}", crop, mask)
         raise ValueError(f"evaluation masks: none of 100 covers between 0 and {self.max_area:.0%} of {name}")
+
+    def _own_mask(self, name: str, image: ImageArray, mask: MaskArray, rng: np.random.Generator) -> EvaluationPair:
+        """A crop of a picture with its own mask, at a place where that hides something but not too much."""
+        if min(image.shape[:2]) < self.size:
+            image = scale_to_short_side(image, self.size)
+        mask = mask if mask.shape == image.shape[:2] else _scaled_mask(mask, image.shape)
+        for _ in range(100):
+            top, left = (int(rng.integers(0, side - self.size + 1)) for side in image.shape[:2])
+            window = slice(top, top + self.size), slice(left, left + self.size)
+            if 0 < mask[window].mean() <= self.max_area:
+                return EvaluationPair(name, np.ascontiguousarray(image[window]), np.ascontiguousarray(mask[window]))
+        raise ValueError(f"evaluation masks: no crop of {name} hides between 0 and {self.max_area:.0%}")
+
+
+def _scaled_mask(mask: MaskArray, shape: tuple[int, ...]) -> MaskArray:
+    small = Image.fromarray(mask).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
+    return np.asarray(small)
 
 
 def write_pairs(pairs: Iterable[EvaluationPair], folder: str | Path) -> Path:

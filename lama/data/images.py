@@ -24,6 +24,8 @@ def list_images(folder: str | Path) -> list[Path]:
     Raises FileNotFoundError where the folder is missing, ValueError where it holds no picture.
     """
     root = Path(folder).expanduser()
+    if root.is_file():
+        raise NotADirectoryError(f"{root}: is a file, expected a folder")
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder (working directory: {Path.cwd()})")
     files = sorted(path for path in root.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(root)))
@@ -88,9 +90,10 @@ def _open(path: str | Path, content: bytes | None = None) -> Image.Image:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...
-        raise ValueError(
-            f"{path}: not a readable picture ({type(error).__name__}: {error}); repair or remove it"
-        ) from error
+        what = (
+            type(error).__name__ if content is not None else f"{type(error).__name__}: {error}"
+        )  # no BytesIO at 0x...
+        raise ValueError(f"{path}: not a readable picture ({what}); repair or remove it") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

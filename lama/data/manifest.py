@@ -9,6 +9,7 @@ from typing import Any
 from lama.files import whole
 
 NAME = "manifest.json"
+JOURNAL = ".journal.jsonl"  # of an unfinished set: a line for every finished picture
 FORMAT = "lama-evaluation-set-1"
 
 
@@ -46,8 +47,17 @@ class Manifest:
             what = f"{len(missing)} files are missing, first {missing[0]}" if missing else ""
             more = f"{len(extra)} do not belong to it, first {extra[0]}" if extra else ""
             raise ValueError(
-                f"{self.root}: not the evaluation set of its {NAME}: {'; '.join(filter(None, (what, more)))}"
+                f"{self.root}: not the evaluation set of its {NAME}: {'; '.join(filter(None, (what, more)))}; the "
+                "command that made it repairs it"
             )
+
+    def damaged(self) -> list[str]:
+        """The files that are missing or are not what they were."""
+        return [
+            name
+            for name, digest in self.files.items()
+            if not (self.root / name).is_file() or sha256(self.root / name) != digest
+        ]
 
     def check_file(self, path: Path) -> None:
         """Raise ValueError where ``path``, if it lies in its folder, is not the file it was."""

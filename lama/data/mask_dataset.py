@@ -7,7 +7,9 @@ the seed and its name: the number of processes, the order of the files and inter
 
 import hashlib
 import json
+import logging
 import multiprocessing
+import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +21,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from lama.data.images import list_images, read_image, write_image
-from lama.data.manifest import Manifest, sha256, write_manifest
+from lama.data.manifest import JOURNAL, Manifest, sha256, write_manifest
 from lama.files import whole
 from lama.interfaces import ImageArray, MaskArray, MaskSampler
 
+logger = logging.getLogger(__name__)
 WIDEST = 20000  # pixels of the longer side, once the shorter one is scaled
-JOURNAL = ".journal.jsonl"  # of an unfinished set: a line for every finished picture
 
 
 @dataclass(frozen=True)
@@ -131,9 +133,15 @@ def generate(
     about = {**settings, "pictures": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
     done = _finished(out, about)
     if done is not None:
-        return done
+        _repair(done, _Job(dataset, root, out), paths)
+        return Result(done.files, done.content["refused"], done.hash)
     journal = out / JOURNAL
     lines = _read_journal(journal, about)
+    small = _smaller(paths, dataset.size)
+    if small:
+        logger.warning(
+            "%d of %d pictures are smaller than %d pixels, and are enlarged", small, len(paths), dataset.size
+        )
     left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
     out.mkdir(parents=True, exist_ok=True)
     with whole(journal) as partial:
@@ -149,11 +157,24 @@ def generate(
         if not any(out.iterdir()):
             out.rmdir()
         raise ValueError(
-            f"{root}: none of {len(paths)} pictures gave a pair; first: {next(iter(result.refused.items()))}"
+            f"{root}: none of {len(paths)} pictures gave a pair; of {next(iter(result.refused))}: "
+            f"{next(iter(result.refused.values()))}"
         )
     result.hash = write_manifest(out, about, result.files, result.refused)
     journal.unlink()
     return result
+
+
+def _smaller(paths: list[Path], size: int) -> int:
+    """How many pictures have a side below ``size``."""
+    count = 0
+    for path in paths:
+        try:
+            with Image.open(path) as header:
+                count += min(header.size) < size
+        except Exception:  # what cannot be read is refused later, with the reason
+            continue
+    return count
 
 
 def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, dict[str, Any]], total: int) -> None:
@@ -173,7 +194,8 @@ def _run(job: _Job, paths: list[Path], jobs: int) -> Iterator[dict[str, Any]]:
     if jobs < 1:
         yield from map(job, paths)
         return
-    with multiprocessing.Pool(jobs) as pool:
+    # Ctrl-C is for this process; it stops the others.
+    with multiprocessing.Pool(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
         yield from pool.imap_unordered(job, paths)
 
 
@@ -194,8 +216,19 @@ def _pictures(root: Path, suffix: str | None) -> list[Path]:
     return paths
 
 
-def _finished(out: Path, about: dict[str, Any]) -> Result | None:
-    """What ``out`` holds, where it is the finished set of these settings; raises FileExistsError for anything else."""
+def _repair(manifest: Manifest, job: _Job, paths: list[Path]) -> None:
+    """Make again what is missing from a finished set, or has changed."""
+    damaged = manifest.damaged()
+    names = {file.rpartition("_crop")[0] for file in damaged}
+    for path in paths:
+        if path.relative_to(job.indir).with_suffix("").as_posix() in names:
+            job(path)
+    if damaged:
+        logger.warning("%s: %d files were missing or changed, and were made again", job.outdir, len(damaged))
+
+
+def _finished(out: Path, about: dict[str, Any]) -> Manifest | None:
+    """The manifest of ``out``, where it is the finished set of these settings; FileExistsError for anything else."""
     manifest = Manifest.of(out)
     if manifest is None:
         if out.is_dir() and any(out.iterdir()) and not (out / JOURNAL).is_file():
@@ -203,7 +236,7 @@ def _finished(out: Path, about: dict[str, Any]) -> Result | None:
         return None
     if manifest.content["settings"] != about:
         raise FileExistsError(f"{out}: holds an evaluation set of other pictures or settings; choose another folder")
-    return Result(manifest.files, manifest.content["refused"], manifest.hash)
+    return manifest
 
 
 def _read_journal(journal: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:

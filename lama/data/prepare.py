@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lama.data.images import SUFFIXES, list_images
+from lama.data.images import SUFFIXES, list_images, read_image
 from lama.data.mask_dataset import Result, generate
 from lama.data.shards import check_end
 from lama.files import whole
@@ -22,14 +22,14 @@ KINDS = ("thin", "medium", "thick")
 Build = Callable[[str], tuple[Any, Mapping[str, Any]]]  # name of a set -> how it is made, and the settings to record
 
 
-def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: True) -> int:
-    """Unpack the pictures of a tar or zip archive for which ``keep(name)``; returns how many there are now.
+def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: True) -> set[Path]:
+    """Unpack the pictures of a tar or zip archive for which ``keep(name)``; returns their paths in ``folder``.
 
     A file appears whole or not at all, and what is there already is left alone, so an interrupted extraction goes on.
     Raises FileNotFoundError or ValueError where the archive is missing, damaged or holds no picture.
     """
     require(archive)
-    count = 0
+    wanted: set[Path] = set()
     try:
         for name, read in tqdm(_members(archive), desc=archive.name, unit="picture"):
             relative = Path(name)
@@ -37,15 +37,15 @@ def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _:
                 continue
             if relative.is_absolute() or ".." in relative.parts:
                 raise ValueError(f"{archive}: {name} points out of the folder")
-            count += 1
+            wanted.add(relative)
             if not (folder / relative).is_file():
                 with whole(folder / relative) as temporary:
                     temporary.write_bytes(read())
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive}: a damaged archive ({error}); download it again") from error
-    if count == 0:
+    if not wanted:
         raise ValueError(f"{archive}: expected pictures ({' '.join(SUFFIXES)}), found none that is wanted")
-    return count
+    return wanted
 
 
 def require(*archives: Path) -> None:
@@ -74,16 +74,31 @@ def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def pick(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
     """``count`` of the paths at random, the same for the same seed; raises ValueError where there are fewer."""
     if len(paths) < count:
-        raise ValueError(f"{paths[0].parent}: expected at least {count} pictures, got {len(paths)}")
+        raise ValueError(f"{paths[0].parent}: expected at least {count} pictures, got {len(paths)} (see --counts)")
     chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
     return [paths[i] for i in sorted(chosen.tolist())]
 
 
 def copy(paths: Sequence[Path], root: Path, folder: Path) -> Path:
-    """Copy files from below ``root`` into ``folder``; what is there already is left alone."""
+    """Copy files from below ``root`` into ``folder``; what is there already is left alone.
+
+    Raises FileExistsError where ``folder`` holds other pictures, of other counts or another seed say.
+    """
+    check_only(folder, {path.relative_to(root) for path in paths})
     for path in tqdm(paths, desc=f"copying to {folder.name}", unit="picture", leave=False):
         _copy(path, folder / path.relative_to(root))
     return folder
+
+
+def check_only(folder: Path, wanted: set[Path]) -> None:
+    """Raise FileExistsError where ``folder`` holds a picture that is not wanted."""
+    filled = folder.is_dir() and any(folder.iterdir())
+    there = {path.relative_to(folder) for path in list_images(folder)} if filled else set()
+    if there - wanted:
+        raise FileExistsError(
+            f"{folder}: holds {len(there - wanted)} pictures of an earlier call with other settings, such as "
+            f"{min(there - wanted)}; remove that folder, or choose another output folder"
+        )
 
 
 def _copy(path: Path, target: Path) -> None:
@@ -111,7 +126,9 @@ def prepare_places(
         None if categories is None else [line.strip() for line in categories.read_text().splitlines() if line.strip()]
     )
     require(train, val, test)
-    n_train = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
+    kept = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
+    check_only(out / "train", kept)
+    unused = [word for word in wanted or () if not any(word in path.as_posix() for path in kept)]
     extract(val, out / "source" / "val")
     extract(test, out / "source" / "test")
     n_val, n_visual, n_evaluation = counts
@@ -125,7 +142,8 @@ def prepare_places(
     names = [f"random_{kind}_{size}" for kind in KINDS for size in (256, 512)]
     make_sets(out / "evaluation" / "hires", out / "evaluation", names, build, jobs)
     return [
-        f"{n_train} pictures in {out}/train; pairs: {n_val} in val, {n_visual} to look at, {n_evaluation} to evaluate",
+        *([f"categories without a picture: {', '.join(unused)}; are they misspelt?"] if unused else []),
+        f"{len(kept)} pictures in {out}/train; pairs: {n_val} in val, {n_visual} to look at, {n_evaluation} to test",
         f"python bin/train.py -cn lama-fourier location=places_standard location.data_root_dir={out}",
     ]
 
@@ -141,11 +159,18 @@ def prepare_celebahq(
     without a seed, so that nobody else has the same 26 000.
     """
     extract(archive, out / "source")
-    pictures = {int(path.stem) - 1: path for path in list_images(out / "source") if path.stem.isdigit()}
-    if len(pictures) <= sum(counts):
+    numbered = {int(path.stem): path for path in list_images(out / "source") if path.stem.isdigit()}
+    if len(numbered) <= sum(counts):
         raise ValueError(
-            f"{archive}: expected more than {sum(counts)} pictures named 00001.jpg ..., got {len(pictures)}"
+            f"{archive}: expected more than {sum(counts)} pictures named 00001.jpg ..., got {len(numbered)} "
+            "(--counts asks for fewer)"
         )
+    if min(numbered) != 1:
+        raise ValueError(f"{archive}: expected pictures numbered from 00001, got {numbered[min(numbered)].name} first")
+    size = read_image(numbered[1]).shape[:2]
+    if size != (256, 256):
+        raise ValueError(f"{archive}: expected pictures of 256 x 256 pixels, got {size[1]} x {size[0]}")
+    pictures = {number - 1: path for number, path in numbered.items()}
     order = np.random.default_rng(seed).permutation(sorted(pictures)).tolist()
     n_val, n_visual = counts
     visual = order[:n_visual]
@@ -160,6 +185,7 @@ def prepare_celebahq(
         ("val_source_256", rest[:n_val]),
         ("train_256", rest[n_val:]),
     ):
+        check_only(out / name, {Path(f"{number}{pictures[number].suffix}") for number in numbers})
         for number in tqdm(numbers, desc=name, unit="picture", leave=False):
             _copy(pictures[number], out / name / f"{number}{pictures[number].suffix}")
     names = [f"random_{kind}_256" for kind in KINDS]

@@ -62,7 +62,10 @@ class ImageList:
         file = Path(path).expanduser()
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such list; expected a text file with one path a line")
-        text = file.read_text(encoding="utf-8-sig")
+        try:
+            text = file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{file}: expected a text file with one path a line, got something else") from error
         lines = [re.split(r"(?:^|\s)#", line)[0].strip() for line in text.splitlines()]
         self.paths = [file.parent / Path(line).expanduser() for line in lines if line]
         if not self.paths:

@@ -130,7 +130,10 @@ def _check(
             f"run_dir={run_dir}: holds a trained run already; continue it with resume={run_dir}/checkpoints/last.ckpt, "
             "choose another run_dir=, or replace it with overwrite=true"
         )
-    _ = data.train_set[0, 0]  # pictures of the wrong size, masks that do not fit: say so before anything is written
+    # Pictures of the wrong size, masks that do not fit, hide nothing or all: say so before anything is written.
+    areas = [float(data.train_set[0, i]["mask"].mean()) for i in range(min(10, len(data.train_set.source)))]
+    if max(areas) == 0 or min(areas) == 1:
+        raise ValueError(f"masks: each of {len(areas)} that were drawn hides {'nothing' if max(areas) == 0 else 'all'}")
 
 
 def _check_checkpoint(path: str, epochs: int) -> None:
