@@ -4,12 +4,14 @@ python bin/bench.py step                             # a training step: recipe=o
 python bin/bench.py step generator.ngf=64 generator.n_blocks=9 data.batch_size=2
 python bin/bench.py masks                            # masks per second, beside a straightforward version
 python bin/bench.py data PICTURES                    # pictures per second, with and without the cache
+python bin/bench.py fid                              # the Fréchet distance, beside scipy's matrix root
 """
 
 import sys
 
 from omegaconf import DictConfig, OmegaConf
 
+from lama import bench
 from lama.config import CONFIGS, build, build_data_gen, build_module, load_yaml, one_liner, run
 
 
@@ -31,27 +33,25 @@ def step(config: DictConfig) -> None:
     print("\n".join(table(seconds, 1, "steps")))
 
 
-def masks() -> None:
-    from lama.bench import bench_masks
-
+def masks() -> list[str]:
     names = [f"random_{kind}_{size}" for kind in ("thin", "medium", "thick") for size in (256, 512)]
     samplers = {name: (build_data_gen(0)(name)[0].masks, int(name[-3:])) for name in names}
     wide = OmegaConf.create({"masks": load_yaml(CONFIGS / "training/masks/train_wide.yaml")})
     wide.recipe = {"one_more_stroke": True}
-    samplers["train_wide"] = build(wide.masks, "masks"), 256
-    print("\n".join(bench_masks(samplers)))
+    return bench.bench_masks(samplers | {"train_wide": (build(wide.masks, "masks"), 256)})
 
 
-def data() -> None:
-    from lama.bench import bench_data
-
-    if len(sys.argv) != 2:
-        raise ValueError("expected python bin/bench.py data PICTURES, a folder of photographs")
-    print("\n".join(bench_data(sys.argv[1])))
+def other() -> None:
+    what, *rest = sys.argv[1:]
+    if (what == "data") != (len(rest) == 1):
+        raise ValueError("expected python bin/bench.py step|masks|fid, or data PICTURES, a folder of photographs")
+    print("\n".join({"masks": masks, "fid": bench.bench_fid, "data": lambda: bench.bench_data(rest[0])}[what]()))
 
 
 if __name__ == "__main__":
-    what = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in ("step", "masks", "data") else "step"
-    if len(sys.argv) > 1 and what == "step" and "=" not in sys.argv[1] and not sys.argv[1].startswith("-"):
-        sys.exit(f"error: {sys.argv[1]}: no such benchmark; known: step, masks, data")
-    run(step, "training", "demo") if what == "step" else one_liner({"masks": masks, "data": data}[what])
+    chosen = sys.argv[1] if len(sys.argv) > 1 else "step"
+    if chosen not in ("step", "masks", "data", "fid"):
+        sys.exit(f"error: {chosen}: no such benchmark; known: step, masks, data, fid")
+    if chosen == "step":
+        del sys.argv[1:2]
+    run(step, "training", "demo") if chosen == "step" else one_liner(other)

@@ -26,14 +26,15 @@ LAWS = {
     ),
     "evaluation": (
         {"conventions", "interfaces", "pretrained", "files", "torchvision_ops"},
-        {"torch", "numpy", "cv2", "lpips", "pytorch_fid"},
+        {"torch", "numpy", "cv2", "PIL", "lpips", "pytorch_fid", "skimage", "sklearn"},
     ),
     "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
     "inference": (
         {"models", "checkpoints", "conventions", "interfaces", "files"},
         {"torch", "numpy", "PIL", "tqdm"},
     ),
-    "bench": ({"masks", "data", "interfaces"}, {"numpy", "cv2", "albumentations", "tqdm"}),
+    "bench": ({"masks", "data", "evaluation", "interfaces"},
+              {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
     "training": (
         {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",
          "torchvision_ops"},

@@ -14,11 +14,12 @@ from skimage.metrics import peak_signal_noise_ratio
 from lama.data.images import image_to_tensor, read_image
 from lama.evaluation import METRICS, Evaluator
 from lama.evaluation.baselines import BASELINES, mean_colour
-from lama.evaluation.fid import FID, fid_inception, frechet_distance
+from lama.evaluation.fid import frechet_distance
+from lama.evaluation.inception import fid_inception
 from lama.evaluation.lpips import LPIPS
 from lama.evaluation.pixel import L1, PSNR
 from lama.evaluation.ssim import SSIM
-from lama.evaluation.tables import format_cell, higher_is_better, markdown_table, write_results
+from lama.evaluation.tables import format_cell, higher_is_better, latex_table, markdown_table, write_results
 
 PER_IMAGE = {
     "l1": L1,
@@ -236,11 +237,13 @@ def test_fid_equals_the_official_one(shared, official, formula_pictures, tmp_pat
         key, _, shape = line.partition(" ")
         state[key] = formula_tensor(key, tuple(int(n) for n in shape.strip("()").split(",") if n.strip()), 0, 1.45)
     torch.save(state, tmp_path / "inception.pth")
-    metric = FID(str(tmp_path / "inception.pth"))
-    for batch in zip(*(x.split(8) for x in formula_pictures), strict=True):
-        metric.update(*batch)
-    assert metric.completed[0][0, :8].tolist() == pytest.approx(official["fid"]["feature_first8"], rel=1e-4, abs=1e-4)
-    assert metric.compute() == pytest.approx(official["fid"]["value"], rel=1e-4)
+    weights = {"fid_inception": str(tmp_path / "inception.pth")}
+    evaluator = Evaluator(["fid"], weights, min_fid=2, intervals=False)
+    for i, batch in enumerate(zip(*(x.split(8) for x in formula_pictures), strict=True)):
+        evaluator.update([f"{i}{j}" for j in range(len(batch[0]))], *batch)
+    first = evaluator.fake[0][0, :8].tolist()
+    assert first == pytest.approx(official["fid"]["feature_first8"], rel=1e-4, abs=1e-4)
+    assert evaluator.compute()["fid"]["mean"] == pytest.approx(official["fid"]["value"], rel=1e-4)
 
 
 def trunk_file(path, trunk, layers):
@@ -345,20 +348,29 @@ NAMES = ["a", "b", "c", "d"]
 
 
 def test_the_evaluator_gives_every_metric_over_all_updates(pictures):
-    evaluator = Evaluator(PER_IMAGE)
+    evaluator = Evaluator(list(PER_IMAGE))
     evaluator.update(NAMES[:1], *(x[:1] for x in pictures))
     evaluator.update(NAMES[1:], *(x[1:] for x in pictures))
     results = evaluator.compute()
     assert list(results) == list(PER_IMAGE)
     for name, make in PER_IMAGE.items():
-        assert results[name] == {"mean": pytest.approx(np.mean(scores(make(), *pictures)), rel=1e-6), "n": 4}
+        expected = scores(make(), *pictures)
+        assert results[name]["mean"] == pytest.approx(np.mean(expected), rel=1e-6)
+        assert results[name]["std"] == pytest.approx(np.std(expected), rel=1e-6)
+        low, high = results[name]["ci95"]
+        assert min(expected) <= low <= results[name]["mean"] <= high <= max(expected)
+        assert results[name]["n"] == 4
 
 
 def test_the_evaluator_gives_one_row_for_each_picture(pictures):
     evaluator = Evaluator(["psnr", "l1"])
     evaluator.update(NAMES, *pictures)
     psnr, l1 = scores(PSNR(), *pictures), scores(L1(), *pictures)
-    expected = [{"name": name, "psnr": psnr[i], "l1": l1[i]} for i, name in enumerate(NAMES)]
+    areas = pictures[2].mean(dim=(1, 2, 3)).tolist()
+    expected = [
+        {"name": name, "mask_area": pytest.approx(areas[i]), "psnr": psnr[i], "l1": l1[i]}
+        for i, name in enumerate(NAMES)
+    ]
     assert evaluator.per_image() == expected
 
 
@@ -405,7 +417,7 @@ def test_a_reset_evaluator_starts_again(pictures):
     assert evaluator.compute()["l1"]["n"] == len(evaluator.per_image()) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if name.startswith(("lpips", "fid"))])
+@pytest.mark.parametrize("name", [n for n in METRICS if n.startswith(("lpips", "fid", "kid", "p_ids", "ssim_fid"))])
 def test_a_metric_whose_weights_are_missing_is_reported_not_dropped(pictures, name, monkeypatch, tmp_path):
     monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path))
     evaluator = Evaluator(["l1", name])
@@ -464,11 +476,19 @@ def test_a_missing_number_says_why():
 
 def test_results_are_written_for_people_and_programs(tmp_path):
     rows = [{"name": "a", "psnr": 30.5}, {"name": "b, c", "psnr": float("nan")}]
-    write_results(tmp_path / "out", METHODS["ours"], rows, {"model": "runs/x"})
+    write_results(tmp_path / "out", METHODS["ours"], {"0-10%": METHODS["theirs"]}, rows, {"model": "runs/x"})
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert content["overall"] == METHODS["ours"]
+    assert content["bins"] == {"0-10%": METHODS["theirs"]}
     assert content["model"] == "runs/x"
     with (tmp_path / "out" / "per_image.csv").open() as file:
         assert [row["name"] for row in csv.DictReader(file)] == ["a", "b, c"]
     assert "30.12" in (tmp_path / "out" / "table.md").read_text()
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert r"0-10\%" in (tmp_path / "out" / "table.tex").read_text()
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+def test_a_latex_table_marks_the_best_and_dashes_what_is_missing():
+    lines = latex_table(METHODS).splitlines()
+    assert lines[4] == r"ours & \textbf{30.12} & 0.02 & -- \\"
+    assert lines[5] == r"theirs & 28 & \textbf{0.01} & 7 \\"

@@ -1,7 +1,8 @@
 """Benchmarks: ratios of alternated runs in one process, each beside the plain way of doing the same."""
 
 from lama.bench.data import bench_data
+from lama.bench.fid import bench_fid
 from lama.bench.masks import bench_masks
 from lama.bench.timing import alternate
 
-__all__ = ["alternate", "bench_data", "bench_masks"]
+__all__ = ["alternate", "bench_data", "bench_fid", "bench_masks"]

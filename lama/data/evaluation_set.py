@@ -1,15 +1,17 @@
 """Evaluation sets: pictures with masks that never change, from a folder of pairs or drawn once from a seed."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
-from lama.data.images import SUFFIXES, list_images, read_image, read_mask, write_image
+from lama.data.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, read_mask, write_image
 from lama.data.manifest import JOURNAL, Manifest
 from lama.data.sources import scale_to_short_side
-from lama.interfaces import EvaluationPair, ImageArray, ImageSource, MaskArray, MaskSampler
+from lama.interfaces import EvaluationPair, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -97,10 +99,16 @@ class PredictionFolder:
         self.by_name = {p.relative_to(self.root).with_suffix("").as_posix(): p for p in list_images(self.root)}
         names = [mask.relative_to(pairs.root).with_suffix("").as_posix() for _, mask in pairs.paths]
         missing = [name for name in names if name not in self.by_name]
+        extra = sorted(self.by_name.keys() - set(names))
         if missing:
+            others = f"; {len(extra)} belong to no mask, first {extra[0]}" if extra else ""
             raise ValueError(
-                f"{self.root}: {len(missing)} of {len(names)} predictions are missing, first {missing[0]}.png; "
+                f"{self.root}: {len(missing)} of {len(names)} predictions are missing, {_some(missing)}{others}; "
                 "predictions are named after the masks, as bin/predict.py does"
+            )
+        if extra:
+            raise ValueError(
+                f"{self.root}: {len(extra)} pictures belong to no mask of {pairs.root}, {_some(extra)}; remove them"
             )
 
     def read(self, pair: EvaluationPair) -> ImageArray:
@@ -111,6 +119,31 @@ class PredictionFolder:
             (h, w), (ih, iw) = image.shape[:2], pair.image.shape[:2]
             raise ValueError(f"{path}: prediction is {w} x {h}, but its picture is {iw} x {ih} pixels")
         return image
+
+
+def _some(names: list[str], most: int = 10) -> str:
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def batches_by_size(
+    pairs: EvaluationSet, complete: Callable[[EvaluationPair], ImageArray], batch_size: int
+) -> Iterator[tuple[list[str], Tensor, Tensor, Tensor]]:
+    """(names, completed, target, mask) of pictures of one size at a time, tensors as ``lama.conventions`` has them."""
+    waiting: dict[tuple[int, ...], list[tuple[str, Tensor, Tensor, Tensor]]] = {}
+
+    def stack(batch: list[tuple[str, Tensor, Tensor, Tensor]]) -> tuple[list[str], Tensor, Tensor, Tensor]:
+        names, *columns = zip(*batch, strict=True)
+        completed, target, mask = (torch.stack(column) for column in columns)
+        return list(names), completed, target, mask
+
+    for pair in pairs:
+        completed = image_to_tensor(complete(pair))
+        batch = waiting.setdefault(pair.image.shape, [])
+        batch.append((pair.name, completed, image_to_tensor(pair.image), mask_to_tensor(pair.mask)))
+        if len(batch) == batch_size:
+            yield stack(waiting.pop(pair.image.shape))
+    for batch in waiting.values():
+        yield stack(batch)
 
 
 class FrozenPairs(Sequence[EvaluationPair]):

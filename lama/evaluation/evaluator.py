@@ -1,24 +1,34 @@
-"""Run several metrics over an evaluation set in one pass."""
+"""Everything that is measured on an evaluation set, in one pass over it."""
 
 import logging
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lama import pretrained
+from lama.evaluation.features import Store, content_of, is_8_bit
+from lama.evaluation.fid import frechet_distance
+from lama.evaluation.groups import GROUPINGS, members
+from lama.evaluation.ids import discriminative_scores
+from lama.evaluation.kid import kernel_distance
 from lama.evaluation.per_image import PerImageMetric
 from lama.evaluation.pixel import L1, PSNR
-from lama.evaluation.ssim import SSIM
-from lama.interfaces import Metric
+from lama.evaluation.protocol import find_protocol
+from lama.evaluation.ssim import SSIM, ScikitImageSSIM
+from lama.evaluation.statistics import mean_interval, set_interval
 
 logger = logging.getLogger(__name__)
 Weights = dict[str, str | None]
+Result = dict[str, Any]  # {"mean", "std"?, "ci95"?, "n"}, or {"mean": None, "n", "note"}
 
 
-def _lpips(trunk: str) -> Callable[[Weights], Metric]:
-    def make(weights: Weights) -> Metric:
+def _lpips(trunk: str) -> Callable[[Weights], PerImageMetric]:
+    def make(weights: Weights) -> PerImageMetric:
         from lama.evaluation.lpips import LPIPS
 
         return LPIPS(trunk, weights.get(f"lpips_{trunk}"))
@@ -26,78 +36,222 @@ def _lpips(trunk: str) -> Callable[[Weights], Metric]:
     return make
 
 
-def _fid(weights: Weights) -> Metric:
-    from lama.evaluation.fid import FID
-
-    return FID(weights.get("fid_inception"))
-
-
-METRICS: dict[str, Callable[[Weights], Metric]] = {
+PER_IMAGE: dict[str, Callable[[Weights], PerImageMetric]] = {
     "psnr_hole": lambda _: PSNR(hole_only=True),
     "ssim_hole": lambda _: SSIM(hole_only=True),
     "l1_hole": lambda _: L1(hole_only=True),
     "psnr": lambda _: PSNR(),
     "ssim": lambda _: SSIM(),
+    "ssim_skimage": lambda _: ScikitImageSSIM(),
     "l1": lambda _: L1(),
     "lpips_vgg": _lpips("vgg"),
     "lpips_alex": _lpips("alex"),
     "lpips_squeeze": _lpips("squeeze"),
-    "fid": _fid,
+}
+OF_SETS = ("fid", "kid", "p_ids", "u_ids")  # of the Inception features of all pictures together
+INTEGRAL = {"ssim_fid100_f1": "ssim", "lpips_fid100_f1": "lpips_vgg"}  # LaMa's checkpoint selectors, each beside FID
+METRICS = (*PER_IMAGE, *OF_SETS, *INTEGRAL)
+PRESETS = {
+    "quick": ["psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "l1"],
+    "paper": ["fid", "lpips_vgg", "ssim", "lpips_fid100_f1", "psnr_hole", "ssim_hole", "l1_hole", "psnr", "l1"],
+    "full": list(METRICS),
 }
 
 
 class Evaluator:
-    """Named metrics over one pass. A metric whose weights are not on this machine is reported as not available.
+    """Named metrics under a named protocol. A metric whose weights are not on this machine is reported as missing.
 
-    Raises ValueError for an unknown metric, FileNotFoundError for an explicit weight path that does not exist.
+    Raises ValueError for an unknown metric, preset, protocol or grouping, FileNotFoundError for an explicit weight path
+    that does not exist.
     """
 
-    def __init__(self, metrics: Iterable[str], weights: Weights | None = None) -> None:
-        self.metrics: dict[str, Metric] = {}
+    def __init__(
+        self,
+        metrics: Sequence[str] | str,  # names, or one of PRESETS
+        weights: Weights | None = None,  # paths of third-party weights; None = look in the cache
+        protocol: str = "lama",
+        grouping: str = "lama",  # of evaluation.groups.GROUPINGS
+        cache: str | None = None,  # a file that remembers features by content; None = for this run only
+        min_fid: int = 100,  # below so many pictures an FID is no number
+        intervals: bool = True,  # bootstrap 95 % intervals
+    ) -> None:
+        self.metrics = _names(metrics)
+        self.protocol = find_protocol(protocol)
+        if grouping not in GROUPINGS:
+            raise ValueError(f"grouping={grouping}: unknown; known: {', '.join(GROUPINGS)}")
+        self.grouping, self.min_fid, self.intervals = grouping, min_fid, intervals
+        needed = {part for name in self.metrics for part in ((INTEGRAL[name], "fid") if name in INTEGRAL else (name,))}
         self.unavailable: dict[str, str] = {}
+        self.scorers: dict[str, PerImageMetric] = {}
+        for name in (name for name in PER_IMAGE if name in needed):
+            scorer = self._available([name], partial(PER_IMAGE[name], weights or {}))
+            self.scorers |= {} if scorer is None else {name: scorer}
+        self.store = Store(cache)
+        self.inception: Any = None
+        of_sets = [name for name in OF_SETS if name in needed]
+        if of_sets:
+            self.inception = self._available(of_sets, lambda: self._make_inception(weights or {}))
+        for name in (name for name in self.metrics if name in INTEGRAL):
+            missing = next((part for part in (INTEGRAL[name], "fid") if part in self.unavailable), None)
+            self.unavailable |= {} if missing is None else {name: self.unavailable[missing]}
+        self.reset()
+
+    def _make_inception(self, weights: Weights) -> Any:
+        from lama.evaluation.inception import Inception
+
+        return Inception(weights.get("fid_inception"), self.protocol.inception_resize, self.store)
+
+    def _available(self, names: list[str], make: Callable[[], Any]) -> Any:
+        """What ``make`` makes, or None where its weights are missing."""
+        try:
+            return make()
+        except pretrained.MissingWeightsError as error:
+            self.unavailable |= dict.fromkeys(names, f"not available: {error.missing_file} is missing")
+            logger.warning("%s: not available: %s", ", ".join(names), error)
+        return None
+
+    def reset(self) -> None:
+        """Forget what was seen."""
         self.names: list[str] = []
-        for name in metrics:
-            if name not in METRICS:
-                raise ValueError(f"metrics: unknown {name!r}; known are {', '.join(METRICS)}")
-            try:
-                self.metrics[name] = METRICS[name](weights or {})
-            except pretrained.MissingWeightsError as error:
-                self.unavailable[name] = f"not available: {error.missing_file} is missing"
-                logger.warning("%s is not available: %s", name, error)
+        self.areas: list[float] = []  # share of each picture that is hole
+        self.scores: dict[str, list[float]] = {name: [] for name in self.scorers}
+        self.fake: list[NDArray[np.float32]] = []
+        self.real: list[NDArray[np.float32]] = []
 
     def update(self, names: list[str], completed: Tensor, target: Tensor, mask: Tensor) -> None:
         """Add B images: their names, (B, 3, H, W) in [0, 1] twice, mask (B, 1, H, W). Raises ValueError for NaN."""
         if not completed.isfinite().all():
             raise ValueError(f"{', '.join(names)}: the prediction holds NaN or infinity")
         self.names += names
-        for metric in self.metrics.values():
-            metric.update(completed, target, mask)
+        self.areas += mask.double().flatten(1).mean(dim=1).tolist()
+        with torch.no_grad():
+            for name, scorer in self.scorers.items():
+                self.scores[name] += self._score(name, scorer, completed, target, mask)
+        if self.inception is not None:
+            self.fake.append(self.inception(completed))
+            self.real.append(self.inception(target))
 
-    def compute(self) -> dict[str, dict[str, Any]]:
-        """{metric: {"mean", "n"}}, or {"mean": None, "n": 0, "note"} for what is not available."""
+    def _score(self, name: str, scorer: PerImageMetric, completed: Tensor, target: Tensor, mask: Tensor) -> list[float]:
+        """The score of each image; that of a network is remembered by content."""
+        if not (name.startswith("lpips") and is_8_bit(completed) and is_8_bit(target)):
+            return scorer.score(completed, target, mask).tolist()
+        contents = [a + b for a, b in zip(content_of(completed), content_of(target), strict=True)]
+        compute = lambda i: scorer.score(completed[i], target[i], mask[i])[:, None].cpu().numpy()  # noqa: E731
+        return self.store.get(name, contents, compute)[:, 0].astype(float).tolist()
+
+    def compute(self) -> dict[str, Result]:
+        """{metric: {"mean", "std", "ci95", "n"}} over all pictures; with "note" for what is not available."""
         if not self.names:
             raise ValueError("evaluation: no picture was evaluated")
-        results: dict[str, dict[str, Any]] = {}
-        for name, metric in self.metrics.items():
-            value, n = metric.compute(), len(self.names)
-            if isinstance(metric, PerImageMetric):
-                n = sum(not math.isnan(score) for score in metric.values)  # a picture without a hole has no score
-            if math.isnan(value):
-                reason = "no picture has a hole" if isinstance(metric, PerImageMetric) else "too few pictures"
-                results[name] = {"mean": None, "n": 0, "note": f"not available: {reason}"}
-            else:
-                results[name] = {"mean": value, "n": n}
-        return results | {name: {"mean": None, "n": 0, "note": note} for name, note in self.unavailable.items()}
+        return self._of(np.asarray(self._order()))
+
+    def compute_groups(self) -> dict[str, dict[str, Result]]:
+        """The same for each group of pictures by the area of their masks."""
+        order = np.asarray(self._order())
+        labels = GROUPINGS[self.grouping]([self.areas[i] for i in order])
+        return {name: self._of(order[index]) for name, index in members(labels).items()}
 
     def per_image(self) -> list[dict[str, Any]]:
-        """One row per image: its name and the metrics that score single images."""
-        columns = {name: m.values for name, m in self.metrics.items() if isinstance(m, PerImageMetric)}
+        """One row per image: its name, the area of its mask, and the metrics that score single images."""
+        columns = [name for name in self.metrics if name in self.scores]
         return [
-            {"name": image} | {name: values[i] for name, values in columns.items()}
-            for i, image in enumerate(self.names)
+            {"name": self.names[i], "mask_area": self.areas[i]} | {name: self.scores[name][i] for name in columns}
+            for i in self._order()
         ]
 
-    def reset(self) -> None:
-        self.names = []
-        for metric in self.metrics.values():
-            metric.reset()
+    def _order(self) -> list[int]:
+        """By name, so that batches and workers change nothing."""
+        return sorted(range(len(self.names)), key=self.names.__getitem__)
+
+    def _of(self, index: NDArray[np.intp]) -> dict[str, Result]:
+        results: dict[str, Result] = {}
+        for name, scores in self.scores.items():
+            results[name] = self._mean(np.asarray(scores, np.float64)[index], "no picture has a hole")
+        if self.inception is not None:
+            results |= self._of_sets(self._features(self.fake, index), self._features(self.real, index))
+        for name, part in INTEGRAL.items():
+            if name in self.metrics and name not in self.unavailable:
+                results[name] = _f1(results[part], results["fid"], part)
+        results |= {name: {"mean": None, "n": 0, "note": note} for name, note in self.unavailable.items()}
+        return {name: results[name] for name in self.metrics}
+
+    def _features(self, batches: list[NDArray[np.float32]], index: NDArray[np.intp]) -> NDArray[np.float32]:
+        """The rows of some pictures; the batches are joined for good, so that they are in memory once."""
+        if len(batches) > 1:
+            batches[:] = [np.concatenate(batches)]
+        return batches[0][index]
+
+    def _mean(self, scores: NDArray[np.float64], why_none: str) -> Result:
+        scores = scores[~np.isnan(scores)]  # a picture without a hole has no score inside it
+        if len(scores) == 0:
+            return {"mean": None, "n": 0, "note": f"not available: {why_none}"}
+        result: Result = {"mean": float(scores.mean()), "std": float(scores.std()), "n": len(scores)}
+        return result | ({"ci95": mean_interval(scores)} if self.intervals else {})
+
+    def _of_sets(self, fake: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, Result]:
+        n = len(fake)
+        if n < 2:
+            note = "not available: too few pictures"
+            return {name: {"mean": None, "n": n, "note": note} for name in OF_SETS}
+        x, y = torch.from_numpy(fake), torch.from_numpy(real)
+        results: dict[str, Result] = {"fid": self._fid(x, y)}
+        wanted = set(self.metrics)
+        if "kid" in wanted:
+            mean, std = kernel_distance(x, y)
+            results["kid"] = {"mean": mean, "std": std, "n": n}
+            if self.intervals:
+                statistic = lambda i: kernel_distance(x[i], y[i], subsets=1)[0]  # noqa: E731
+                results["kid"]["ci95"] = set_interval(statistic, n)
+        if wanted & {"p_ids", "u_ids"}:
+            paired, unpaired = discriminative_scores(fake, real)
+            results["p_ids"] = self._mean(paired, "") | {"n": n}
+            results["u_ids"] = self._mean(unpaired, "") | {"n": n}
+        return results
+
+    def _fid(self, x: Tensor, y: Tensor) -> Result:
+        n = len(x)
+        if n < self.min_fid:
+            return {
+                "mean": None,
+                "n": n,
+                "note": f"not available: {n} pictures are too few for an FID ({self.min_fid})",
+            }
+        covariance = self.protocol.covariance
+        result: Result = {"mean": frechet_distance(x, y, covariance), "n": n}
+        if self.intervals:
+            statistic = lambda i: frechet_distance(x[i], y[i], covariance)  # noqa: E731
+            result["ci95"] = set_interval(statistic, n, resamples=50 if n <= 500 else 20)
+        return result
+
+
+def _names(metrics: Sequence[str] | str) -> list[str]:
+    if isinstance(metrics, str):
+        if metrics not in PRESETS:
+            raise ValueError(f"metrics={metrics}: expected a list of names, or one of {', '.join(PRESETS)}")
+        return PRESETS[metrics]
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+    return list(dict.fromkeys(metrics))
+
+
+def _f1(score: Mapping[str, Any], fid: Mapping[str, Any], part: str) -> Result:
+    """LaMa's harmonic mean of a similarity and (100 - FID) / 100: what its checkpoints are chosen by."""
+    if score["mean"] is None or fid["mean"] is None:
+        note = score.get("note") or fid.get("note")
+        return {"mean": None, "n": fid["n"], "note": note}
+    similarity = score["mean"] if part == "ssim" else 1 - score["mean"]
+    return {"mean": fid100_f1(similarity, fid["mean"]), "n": fid["n"]}
+
+
+def fid100_f1(similarity: float, fid: float) -> float:
+    """2 s f / (s + f + 0.001) with f = max(0, 100 - FID) / 100 (official ``evaluator.py``)."""
+    relative = max(0.0, 100 - fid) / 100
+    return 2 * similarity * relative / (similarity + relative + 1e-3)
+
+
+def higher_is_better(metric: str) -> bool:
+    """Which way a metric is better. Raises KeyError for an unknown one."""
+    if metric in OF_SETS or metric in INTEGRAL:
+        return metric not in ("fid", "kid")
+    return not metric.startswith(("l1", "lpips"))

@@ -1,78 +1,53 @@
-"""Fréchet Inception distance (Heusel et al., NeurIPS 2017) in LaMa's convention, that of pytorch-fid.
-
-Inception of 2015-12-05, pictures as floats in [0, 1] resized bilinearly to 299 without antialiasing, covariance with
-N - 1. The completed pictures are compared with the untouched ones of the same evaluation set.
-"""
+"""Fréchet Inception distance (Heusel et al., NeurIPS 2017), without a matrix square root."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-import lama.torchvision_ops  # noqa: F401  isort: skip  (before pytorch_fid, which imports torchvision)
-from pytorch_fid import inception as pytorch_fid
-
-from lama import pretrained
+ROWS = 4096  # of features that are in double precision at a time
 
 
-class FID:
-    """Fréchet distance between the Inception features of completed and of true pictures.
-
-    ``weights`` is the path of pt_inception-2015-12-05-6726825d.pth; None looks in the cache. Raises
-    MissingWeightsError where it is missing, ValueError where the file is something else.
-    """
-
-    higher_is_better = False
-
-    def __init__(self, weights: str | None = None) -> None:
-        self.network = fid_inception(weights)
-        self.reset()
-
-    def update(self, completed: Tensor, target: Tensor, mask: Tensor) -> None:
-        network = self.network.to(completed.device)
-        with torch.no_grad():
-            self.completed.append(network(completed)[0].flatten(1).cpu())
-            self.target.append(network(target)[0].flatten(1).cpu())
-
-    def compute(self) -> float:
-        """nan for fewer than two images."""
-        completed, target = torch.cat(self.completed), torch.cat(self.target)
-        return float("nan") if len(completed) < 2 else frechet_distance(completed, target)
-
-    def reset(self) -> None:
-        self.completed: list[Tensor] = []
-        self.target: list[Tensor] = []
-
-
-def fid_inception(weights: str | None = None) -> nn.Module:
-    """pytorch-fid's Inception with weights from this machine: (B, 3, H, W) in [0, 1] -> [(B, 2048, 1, 1)]."""
-    file = pretrained.require("fid_inception", weights, download=False)
-    state = pretrained.read_state_dict(file)
-    downloader = pytorch_fid.load_state_dict_from_url
-    pytorch_fid.load_state_dict_from_url = lambda *_, **__: state  # the package offers no path argument
-    try:
-        network: nn.Module = pytorch_fid.InceptionV3().eval()
-    except RuntimeError as error:
-        raise ValueError(
-            f"weights.fid_inception: {file} is not the FID Inception: {' '.join(str(error).split())[:200]}"
-        ) from error
-    finally:
-        pytorch_fid.load_state_dict_from_url = downloader
-    return network
-
-
-def frechet_distance(x: Tensor, y: Tensor) -> float:
+def frechet_distance(x: Tensor, y: Tensor, covariance: str = "N-1") -> float:
     """|mean_x - mean_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)) of two sets of features, (N, D) and (M, D).
 
-    With S_x = A'A and S_y = B'B the trace of the root is the nuclear norm of A B': no matrix square root, nothing
-    complex, and exact where there are fewer samples than dimensions.
+    ``covariance`` divides by N - 1, as most do, or by N. With S_x = A'A and S_y = B'B the trace of the root is the sum
+    of the singular values of A B', nothing complex, and exact where there are fewer samples than dimensions. With more,
+    A' is the Cholesky factor of S_x and the singular values are the roots of the eigenvalues of A S_y A'. nan for fewer
+    than two samples. Raises ValueError for features that are not finite.
     """
-    x, y = x.double(), y.double()
-    a, b = _covariance_factor(x), _covariance_factor(y)
-    root_trace = torch.linalg.svdvals(a @ b.T).sum()
-    means = (x.mean(0) - y.mean(0)).square().sum()
-    return float(means + a.square().sum() + b.square().sum() - 2 * root_trace)
+    if len(x) < 2 or len(y) < 2:
+        return float("nan")
+    if not (x.isfinite().all() and y.isfinite().all()):
+        raise ValueError("FID: the features hold NaN or infinity")
+    less = 1 if covariance == "N-1" else 0
+    mean_x, mean_y = (sum(chunk.double().sum(0) for chunk in z.split(ROWS)) / len(z) for z in (x, y))
+    if min(len(x), len(y)) > x.shape[1]:
+        s_x, s_y = _covariance(x, mean_x, less), _covariance(y, mean_y, less)
+        traces, root_trace = s_x.trace() + s_y.trace(), _root_trace(s_x, s_y)
+    else:
+        a, b = (_few_rows((z.double() - mean) / (len(z) - less) ** 0.5) for z, mean in ((x, mean_x), (y, mean_y)))
+        traces, root_trace = a.square().sum() + b.square().sum(), torch.linalg.svdvals(a @ b.T).sum()
+    return float((mean_x - mean_y).square().sum() + traces - 2 * root_trace)
 
 
-def _covariance_factor(x: Tensor) -> Tensor:
-    """A with A'A = cov(x), of at most D rows: the centred samples themselves, or the R of their QR."""
-    centred = (x - x.mean(0)) / (len(x) - 1) ** 0.5
-    return centred if len(x) <= x.shape[1] else torch.linalg.qr(centred, mode="r").R
+def _covariance(z: Tensor, mean: Tensor, less: int) -> Tensor:
+    """(D, D) of (N, D), a few rows at a time: the features of 36 500 pictures take 600 MB in double precision."""
+    total = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64)
+    for chunk in z.split(ROWS):
+        centred = chunk.double() - mean
+        total.addmm_(centred.T, centred)
+    return total / (len(z) - less)
+
+
+def _root_trace(s_x: Tensor, s_y: Tensor) -> Tensor:
+    """tr((S_x S_y)^(1/2)) of two covariances."""
+    factor, failed = torch.linalg.cholesky_ex(s_x)
+    if failed:  # singular: a feature that is constant, say
+        values, vectors = torch.linalg.eigh(s_x)
+        factor = vectors * values.clamp(min=0).sqrt()
+    product = factor.T @ s_y @ factor
+    return torch.linalg.eigvalsh((product + product.T) / 2).clamp(min=0).sqrt().sum()
+
+
+def _few_rows(a: Tensor) -> Tensor:
+    """B of at most D rows with B'B = A'A."""
+    return a if len(a) <= a.shape[1] else torch.linalg.qr(a, mode="r").R

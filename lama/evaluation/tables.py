@@ -1,45 +1,62 @@
-"""Results as files: metrics.json, per_image.csv, table.md."""
+"""Results as files: metrics.json, per_image.csv, table.md, table.tex."""
 
 import csv
+import importlib.metadata
 import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import lama
+from lama.evaluation.evaluator import higher_is_better
 from lama.files import whole
 
-Results = dict[str, dict[str, Any]]  # {metric: {"mean", "n", "note"?}}, as Evaluator.compute returns
-
-LOWER_IS_BETTER = ("l1", "lpips", "fid")
-PROTOCOL = (
-    "lama: pictures in [0, 1], 8 bit; SSIM with zero padding; FID with pytorch-fid's Inception, bilinear 299, "
-    "N - 1; *_hole inside the mask only"
-)
+Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
 
 
-def higher_is_better(metric: str) -> bool:
-    return not metric.startswith(LOWER_IS_BETTER)
+def format_cell(result: Mapping[str, Any], interval: bool = False) -> str:
+    """A number with four significant digits, perhaps with its interval, or the note that says why there is none."""
+    if result["mean"] is None:
+        return str(result.get("note", "not available"))
+    ends = result.get("ci95") if interval else None
+    return f"{result['mean']:.4g}" + (f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else "")
 
 
-def format_cell(result: Mapping[str, Any]) -> str:
-    """A number with four significant digits, or the note that says why there is none."""
-    return str(result.get("note", "not available")) if result["mean"] is None else f"{result['mean']:.4g}"
-
-
-def markdown_table(methods: Mapping[str, Results]) -> str:
-    """One row a method, one column a metric; the best of each column in bold."""
-    metrics = list(next(iter(methods.values())))
-    arrows = {metric: "↑" if higher_is_better(metric) else "↓" for metric in metrics}
+def markdown_table(rows: Mapping[str, Results], label: str = "method", interval: bool = False) -> str:
+    """One row a method or group, one column a metric; the best of each column in bold."""
+    metrics = list(next(iter(rows.values())))
+    best = {metric: best_method(rows, metric) if label == "method" else None for metric in metrics}
     lines = [
-        "| method | " + " | ".join(f"{metric} {arrows[metric]}" for metric in metrics) + " |",
+        f"| {label} | " + " | ".join(f"{metric} {_arrow(metric)}" for metric in metrics) + " |",
         "|---" * (len(metrics) + 1) + "|",
     ]
-    best = {metric: best_method(methods, metric) for metric in metrics}
-    for name, results in methods.items():
-        cells = (format_cell(results[m]) if best[m] != name else f"**{format_cell(results[m])}**" for m in metrics)
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for name, results in rows.items():
+        cells = (format_cell(results[m], interval) for m in metrics)
+        marked = (f"**{cell}**" if best[m] == name else cell for m, cell in zip(metrics, cells, strict=True))
+        lines.append(f"| {name} | " + " | ".join(marked) + " |")
     return "\n".join(lines) + "\n"
+
+
+def latex_table(rows: Mapping[str, Results], label: str = "method") -> str:
+    """The same for a paper, with booktabs; what is not available is a dash."""
+    metrics = list(next(iter(rows.values())))
+    best = {metric: best_method(rows, metric) if label == "method" else None for metric in metrics}
+    head = " & ".join([label, *(f"{m} ${_latex_arrow(m)}$".replace("_", r"\_") for m in metrics)])
+    lines = [r"\begin{tabular}{l" + "r" * len(metrics) + "}", r"\toprule", head + r" \\", r"\midrule"]
+    for name, results in rows.items():
+        cells = ["--" if results[m]["mean"] is None else format_cell(results[m]) for m in metrics]
+        marked = [rf"\textbf{{{c}}}" if best[m] == name else c for m, c in zip(metrics, cells, strict=True)]
+        lines.append(" & ".join([name.replace("%", r"\%").replace("_", r"\_"), *marked]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _arrow(metric: str) -> str:
+    return "↑" if higher_is_better(metric) else "↓"
+
+
+def _latex_arrow(metric: str) -> str:
+    return r"\uparrow" if higher_is_better(metric) else r"\downarrow"
 
 
 def best_method(methods: Mapping[str, Results], metric: str) -> str | None:
@@ -50,17 +67,36 @@ def best_method(methods: Mapping[str, Results], metric: str) -> str | None:
     return (max if higher_is_better(metric) else min)(measured, key=lambda name: measured[name])
 
 
-def write_results(outdir: str | Path, results: Results, per_image: list[dict[str, Any]], about: dict[str, Any]) -> Path:
-    """Write metrics.json ({"protocol", "overall", ...}), per_image.csv and table.md, each whole or not at all."""
+def about(protocol: Mapping[str, Any], grouping: str, what: Mapping[str, Any]) -> dict[str, Any]:
+    """What every number in a file stands under: protocol, grouping, evaluation set, versions."""
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "lpips", "pytorch-fid")}
+    return {
+        "protocol": dict(protocol),
+        "grouping": grouping,
+        **what,
+        "versions": {"lama": lama.__version__, **versions},
+    }
+
+
+def write_results(
+    outdir: str | Path,
+    results: Results,
+    groups: Mapping[str, Results],
+    per_image: list[dict[str, Any]],
+    described: Mapping[str, Any],  # as ``about`` makes it
+) -> Path:
+    """Write metrics.json, per_image.csv, table.md and table.tex, each whole or not at all."""
     outdir = Path(outdir)
     rows = io.StringIO()
     writer = csv.DictWriter(rows, list(per_image[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(per_image)
-    content = {"protocol": PROTOCOL, **about, "overall": results}
+    content = {**described, "overall": results, "bins": dict(groups)}
+    table = {**groups, "total": results}
     for name, text in (
         ("per_image.csv", rows.getvalue()),
-        ("table.md", markdown_table({"prediction": results})),
+        ("table.md", markdown_table(table, "mask area", interval=True)),
+        ("table.tex", latex_table(table, "mask area")),
         ("metrics.json", json.dumps(content, indent=2) + "\n"),
     ):
         with whole(outdir / name) as partial:

@@ -17,15 +17,16 @@ from tqdm import tqdm
 from lama.data.datamodule import InpaintingDataModule
 from lama.data.evaluation_set import write_pairs
 from lama.data.images import image_to_tensor, mask_to_tensor, write_image
-from lama.evaluation import Evaluator
+from lama.evaluation import Evaluator, higher_is_better
 from lama.evaluation.baselines import BASELINES
-from lama.evaluation.tables import PROTOCOL, best_method, format_cell, higher_is_better, markdown_table
+from lama.evaluation.tables import about, best_method, format_cell, markdown_table
 from lama.files import whole
 from lama.inference import load
 from lama.interfaces import EvaluationPair, EvaluationSet, ImageArray, MaskArray
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[ImageArray, MaskArray], ImageArray]
+PROTOCOL = "protocol lama: 8-bit pictures; SSIM with zero padding; *_hole inside the mask only"
 METRICS = ("psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "lpips_vgg", "fid")
 PICTURES = 6  # pairs shown on the page
 
@@ -49,7 +50,8 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     evaluator = Evaluator(METRICS)
     for name, fill in methods.items():
         table[name] = _evaluate(evaluator, name, fill, data.val_pairs, run_dir)
-    content = {"protocol": PROTOCOL, "evaluation_set": "evaluation_set", "methods": table}
+    described = about(evaluator.protocol.describe(), "none", {"evaluation_set": "evaluation_set"})
+    content = described | {"methods": table}
     with whole(run_dir / "metrics.json") as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
     page = _render(run_dir, summary, table, _examples(data.val_pairs, methods))

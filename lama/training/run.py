@@ -120,7 +120,8 @@ def _check(
     crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
     if min(crop) < least:
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
-    measured = [f"val_{name}" for name in module.evaluator.metrics]
+    evaluator = module.evaluator
+    measured = [f"val_{name}" for name in evaluator.metrics if name not in evaluator.unavailable]
     if monitor not in measured:
         raise ValueError(f"monitor={monitor}: not measured in this run; measured are {', '.join(measured)}")
     if mode not in ("min", "max"):

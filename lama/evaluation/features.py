@@ -1,0 +1,57 @@
+"""What has been computed for a picture before, by the picture's content."""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Store:
+    """Vectors by (extractor, content), in one file that several processes may share; in memory without a path.
+
+    ``computed`` counts what was not there.
+    """
+
+    def __init__(self, path: str | Path | None = None) -> None:
+        if path is not None:
+            Path(path).expanduser().parent.mkdir(parents=True, exist_ok=True)
+        self.database = sqlite3.connect(":memory:" if path is None else Path(path).expanduser(), timeout=60)
+        self.database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
+        self.computed = 0
+
+    def get(
+        self, extractor: str, contents: Sequence[bytes], compute: Callable[[list[int]], NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """The vector of each content, (N, D); ``compute`` gives those of the missing indices, and they are kept."""
+        keys = [hashlib.sha256(extractor.encode() + b"\0" + content).digest() for content in contents]
+        known: dict[bytes, Any] = {}
+        for key in keys:
+            row = self.database.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
+            if row is not None:
+                known[key] = np.frombuffer(row[0], np.float32)
+        missing = [i for i, key in enumerate(keys) if key not in known]
+        if missing:
+            vectors = np.asarray(compute(missing), np.float32)
+            self.computed += len(missing)
+            rows = [(keys[i], vector.tobytes()) for i, vector in zip(missing, vectors, strict=True)]
+            with self.database:
+                self.database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+            known |= {keys[i]: vector for i, vector in zip(missing, vectors, strict=True)}
+        return np.stack([known[key] for key in keys])
+
+
+def content_of(image: Tensor) -> list[bytes]:
+    """What identifies each picture of (B, 3, H, W): its 8-bit values and size."""
+    array = (image * 255).round().clamp(0, 255).byte().cpu().numpy()
+    head = repr(array.shape[1:]).encode()
+    return [hashlib.sha256(head + picture.tobytes()).digest() for picture in array]
+
+
+def is_8_bit(image: Tensor) -> bool:
+    return torch.equal((image * 255).round() / 255, image)

@@ -1,0 +1,98 @@
+"""Features of the Inception of 2015-12-05, by each protocol's way to resize pictures."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+import lama.torchvision_ops  # noqa: F401  isort: skip  (before pytorch_fid, which imports torchvision)
+from pytorch_fid import inception as pytorch_fid
+
+from lama import pretrained
+from lama.evaluation.features import Store, content_of, is_8_bit
+
+SIDE = 299  # what the Inception of 2015-12-05 looks at
+
+
+def fid_inception(weights: str | None = None) -> nn.Module:
+    """pytorch-fid's Inception with weights from this machine: prepared (B, 3, 299, 299) -> [(B, 2048, 1, 1)].
+
+    ``weights`` is the path of pt_inception-2015-12-05-6726825d.pth; None looks in the cache. Raises
+    MissingWeightsError where it is missing, ValueError where the file is something else.
+    """
+    file = pretrained.require("fid_inception", weights, download=False)
+    state = pretrained.read_state_dict(file)
+    downloader = pytorch_fid.load_state_dict_from_url
+    pytorch_fid.load_state_dict_from_url = lambda *_, **__: state  # the package offers no path argument
+    try:
+        network: nn.Module = pytorch_fid.InceptionV3(resize_input=False, normalize_input=False).eval()
+    except RuntimeError as error:
+        raise ValueError(
+            f"weights.fid_inception: {file} is not the FID Inception: {' '.join(str(error).split())[:200]}"
+        ) from error
+    finally:
+        pytorch_fid.load_state_dict_from_url = downloader
+    return network.requires_grad_(False)
+
+
+def bilinear(image: Tensor) -> Tensor:
+    """pytorch-fid's and LaMa's: torch's bilinear interpolation without antialiasing, [0, 1] -> [-1, 1]."""
+    return 2 * F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False) - 1
+
+
+def tensorflow_bilinear(image: Tensor) -> Tensor:
+    """TensorFlow 1's, of the original FID, torch-fidelity and NVIDIA's Inception: corners at whole pixels.
+
+    [0, 1] -> (v - 128) / 128 of v in [0, 255].
+    """
+    image = image * 255
+    for dim in (2, 3):
+        size = image.shape[dim]
+        place = torch.arange(SIDE, device=image.device) * (size / SIDE)
+        low = place.floor().long()
+        high = (low + 1).clamp(max=size - 1)
+        share = (place - low).to(image.dtype).view(-1, *([1] * (3 - dim)))
+        image = image.index_select(dim, low) * (1 - share) + image.index_select(dim, high) * share
+    return (image - 128) / 128
+
+
+def pillow_bicubic(image: Tensor) -> Tensor:
+    """clean-fid's: Pillow's antialiased bicubic, channel by channel in floats, not quantised again."""
+    array = (image * 255).round().cpu().numpy().astype(np.float32)
+    out = np.empty((*array.shape[:2], SIDE, SIDE), np.float32)
+    for i, picture in enumerate(array):
+        for c, channel in enumerate(picture):
+            out[i, c] = np.asarray(Image.fromarray(channel).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    return (torch.from_numpy(out.clip(0, 255)).to(image.device) - 128) / 128
+
+
+RESIZES: dict[str, Callable[[Tensor], Tensor]] = {
+    "bilinear": bilinear,
+    "tensorflow": tensorflow_bilinear,
+    "pillow": pillow_bicubic,
+}
+
+
+class Inception:
+    """Features (B, 2048) of pictures (B, 3, H, W) in [0, 1], by a protocol's resize, remembered by content."""
+
+    def __init__(self, weights: str | None, resize: str, store: Store) -> None:
+        self.network = fid_inception(weights)
+        self.resize = RESIZES[resize]
+        self.store = store
+        self.extractor = f"inception-2015-12-05 {resize}"
+
+    def __call__(self, image: Tensor) -> NDArray[np.float32]:
+        if not is_8_bit(image):  # validation during training sees what was never quantised
+            return self._compute(image)
+        return self.store.get(self.extractor, content_of(image), lambda missing: self._compute(image[missing]))
+
+    def _compute(self, image: Tensor) -> NDArray[np.float32]:
+        network = self.network.to(image.device)
+        with torch.no_grad():
+            features: Tensor = network(self.resize(image))[0].flatten(1)
+        return features.float().cpu().numpy()

@@ -1,0 +1,375 @@
+"""What an evaluation is made of: features by protocol and by content, statistics of sets, groups, intervals."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from scipy import stats
+
+from lama.evaluation import METRICS, PRESETS, Evaluator, higher_is_better
+from lama.evaluation.evaluator import fid100_f1
+from lama.evaluation.features import Store, content_of, is_8_bit
+from lama.evaluation.fid import frechet_distance
+from lama.evaluation.groups import comodgan_bins, lama_bins, members
+from lama.evaluation.ids import discriminative_scores
+from lama.evaluation.inception import RESIZES, Inception
+from lama.evaluation.kid import kernel_distance
+from lama.evaluation.protocol import PROTOCOLS, find_protocol
+from lama.evaluation.statistics import mean_interval, paired_comparison, set_interval, sign_test
+from lama.evaluation.tables import about, write_results
+
+
+def features(n, dim, seed=0, shift=0.0):
+    return torch.from_numpy(np.random.default_rng(seed).standard_normal((n, dim)) + shift)
+
+
+# Fréchet distance
+
+
+@pytest.mark.parametrize(("n", "m", "dim"), [(200, 180, 20), (50, 300, 64), (40, 30, 64)])
+@pytest.mark.parametrize("covariance", ["N-1", "N"])
+def test_frechet_distance_in_either_convention(n, m, dim, covariance):
+    x, y = features(n, dim) @ features(dim, dim, 5), features(m, dim, 1, 0.3)
+    sx, sy = (np.cov(z.numpy(), rowvar=False, ddof=0 if covariance == "N" else 1) for z in (x, y))
+    root = np.trace(scipy.linalg.sqrtm(sx @ sy).real)
+    expected = (x.mean(0) - y.mean(0)).square().sum().item() + np.trace(sx) + np.trace(sy) - 2 * root
+    assert frechet_distance(x, y, covariance) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_of_degenerate_features_is_a_number():
+    x = features(300, 20)
+    x[:, 3] = 1.0  # a constant feature: no Cholesky factor
+    assert np.isfinite(frechet_distance(x, features(300, 20, 1)))
+    assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
+
+
+def test_frechet_distance_of_one_picture_is_no_number():
+    assert np.isnan(frechet_distance(features(1, 4), features(5, 4)))
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        frechet_distance(features(5, 4) * float("nan"), features(5, 4))
+
+
+# Kernel distance and discriminative scores
+
+
+def test_kernel_distance_equals_the_formula():
+    x, y = features(30, 8).numpy(), features(30, 8, 1, 0.5).numpy()
+    kernel = lambda a, b: (a @ b.T / 8 + 1) ** 3  # noqa: E731
+    xx, yy, xy = kernel(x, x), kernel(y, y), kernel(x, y)
+    off = lambda k: (k.sum() - np.trace(k)) / (30 * 29)  # noqa: E731
+    expected = off(xx) + off(yy) - 2 * xy.mean()
+    assert kernel_distance(torch.from_numpy(x), torch.from_numpy(y))[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_kernel_distance_of_equally_distributed_features_is_near_zero_at_any_size():
+    values = [kernel_distance(features(n, 16, 1), features(n, 16, 2))[0] for n in (50, 200, 1500)]
+    assert all(abs(value) < 0.05 for value in values)
+    assert np.isnan(kernel_distance(features(1, 4), features(1, 4))[0])
+
+
+def test_kernel_distance_equals_torch_fidelitys():
+    metric = pytest.importorskip("torch_fidelity.metric_kid")
+    x, y = features(120, 16).float(), features(120, 16, 1, 0.2).float()
+    options = {"kid_subsets": 10, "kid_subset_size": 100, "rng_seed": 2020, "verbose": False}
+    theirs = metric.kid_features_to_metric(x, y, **options)
+    from lama.evaluation import kid
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kid, "SUBSET", 100)
+        mean, std = kernel_distance(x, y, subsets=10)
+    assert mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
+    assert std == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-3)
+
+
+def test_discriminative_scores_equal_a_direct_computation():
+    from sklearn.svm import LinearSVC
+
+    real, fake = features(60, 10).float().numpy(), features(60, 10, 1, 0.4).float().numpy()
+    classifier = LinearSVC(dual=False).fit(np.concatenate([real, fake]), np.r_[np.ones(60), np.zeros(60)])
+    paired, unpaired = discriminative_scores(fake, real)
+    expected = (classifier.decision_function(fake) > classifier.decision_function(real)).mean()
+    assert paired.mean() == pytest.approx(expected)
+    accuracy = classifier.score(np.concatenate([real, fake]), np.r_[np.ones(60), np.zeros(60)])
+    assert unpaired.mean() == pytest.approx(1 - accuracy)
+
+
+# Groups
+
+
+@pytest.mark.parametrize(
+    ("area", "offline", "online"),
+    [(0.0, "0-10%", "0-10%"), (0.05, "0-10%", "0-10%"), (0.5, "50-60%", "40-50%"), (0.51, "50-60%", "50-60%"),
+     (1.0, "90-100%", "90-100%")],
+)  # fmt: skip
+def test_lamas_bins_and_their_two_rules_for_edges(area, offline, online):
+    assert lama_bins([area]) == [offline]
+    assert lama_bins([area], edge="online") == [online]
+
+
+def test_twenty_bins_have_a_decimal():
+    assert lama_bins([0.01, 0.99], bins=20) == ["0.0-5.0%", "95.0-100.0%"]
+
+
+def test_comodgans_bins():
+    assert comodgan_bins([0, 0.19, 0.2, 0.5, 1.0]) == ["h0", "h0", "h1", "h2", "h4"]
+
+
+def test_members_come_in_the_order_of_their_numbers():
+    found = members(["90-100%", "0-10%", "10-20%", "0-10%"])
+    assert {name: index.tolist() for name, index in found.items()} == {"0-10%": [1, 3], "10-20%": [2], "90-100%": [0]}
+    assert list(found) == ["0-10%", "10-20%", "90-100%"]
+
+
+# Intervals and comparisons
+
+
+def test_the_interval_of_a_mean_is_that_of_theory():
+    scores = np.random.default_rng(0).normal(5, 2, 400)
+    low, high = mean_interval(scores)
+    half = 1.96 * scores.std() / 20
+    assert low == pytest.approx(scores.mean() - half, abs=0.05)
+    assert high == pytest.approx(scores.mean() + half, abs=0.05)
+    assert mean_interval(scores) == mean_interval(scores)
+    assert mean_interval(scores[:1]) is None
+
+
+def test_the_interval_of_an_fid_holds_it_and_takes_the_shift_of_repeats_out():
+    x, y = features(150, 40), features(150, 40, 1)
+    value = frechet_distance(x, y)
+    low, high = set_interval(lambda i: frechet_distance(x[i], y[i]), 150)
+    assert low < high
+    repeated = np.mean([frechet_distance(x[i], y[i]) for i in np.random.default_rng(1).integers(0, 150, (20, 150))])
+    assert repeated > high  # what the percentile interval would have called the FID
+    assert low < value
+
+
+def test_a_paired_comparison_counts_wins_and_tests_their_sign():
+    a, b = np.array([3.0, 2.0, 5.0, 1.0, np.nan]), np.array([1.0, 2.0, 3.0, 0.0, 4.0])
+    result = paired_comparison(a, b, higher_is_better=True)
+    assert (result["wins"], result["losses"], result["ties"], result["n"]) == (3, 0, 1, 4)
+    assert result["difference"] == pytest.approx(1.25)
+    assert paired_comparison(a, b, higher_is_better=False)["wins"] == 0
+    with pytest.raises(ValueError, match="same pictures"):
+        paired_comparison(a, b[:2], True)
+
+
+@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 9), (5, 5), (30, 12)])
+def test_the_sign_test_is_the_binomial_one(wins, losses):
+    expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
+    assert sign_test(wins, losses) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("ssim", "fid", "value"), [(0.9, 10, 0.8995002776235426), (0.5, 150, 0.0)])
+def test_the_checkpoint_selector(ssim, fid, value):
+    assert fid100_f1(ssim, fid) == pytest.approx(value, rel=1e-9)
+
+
+# Protocols
+
+
+def test_tensorflows_resize_equals_torch_fidelitys():
+    module = pytest.importorskip("torch_fidelity.interpolate_compat_tensorflow")
+    image = (torch.rand(2, 3, 70, 90) * 255).round() / 255
+    theirs = module.interpolate_bilinear_2d_like_tensorflow1x(image * 255, size=(299, 299), align_corners=False)
+    torch.testing.assert_close(RESIZES["tensorflow"](image), (theirs - 128) / 128, atol=1e-5, rtol=1e-5)
+
+
+def test_every_resize_keeps_a_constant_and_the_size():
+    image = torch.full((1, 3, 40, 50), 128 / 255)
+    for name, resize in RESIZES.items():
+        made = resize(image)
+        assert made.shape == (1, 3, 299, 299)
+        expected = 2 * 128 / 255 - 1 if name == "bilinear" else 0.0
+        torch.testing.assert_close(made, torch.full_like(made, expected), atol=1e-5, rtol=0)
+
+
+def test_a_protocol_says_everything():
+    for name, protocol in PROTOCOLS.items():
+        described = protocol.describe()
+        assert described["name"] == name
+        assert described["inception_resize"] in RESIZES
+        assert described["covariance"] in ("N-1", "N")
+        assert described["weights_sha256"]["fid_inception"].startswith("6726825d")
+    with pytest.raises(ValueError, match="protocol=mine: unknown; known: lama, "):
+        find_protocol("mine")
+
+
+# Features by content
+
+
+def test_what_was_computed_is_not_computed_again(tmp_path):
+    calls = []
+
+    def compute(missing):
+        calls.append(missing)
+        return np.array([[float(i), 2.0] for i in missing], np.float32)
+
+    contents = [b"a", b"b", b"c"]
+    first = Store(tmp_path / "deep" / "features.db").get("x", contents, compute)
+    again = Store(tmp_path / "deep" / "features.db")
+    np.testing.assert_array_equal(again.get("x", contents, compute), first)
+    assert again.computed == 0
+    assert calls == [[0, 1, 2]]
+    again.get("another extractor", contents[:1], compute)
+    again.get("x", [b"a", b"new"], compute)
+    assert calls == [[0, 1, 2], [0], [1]]
+    assert again.computed == 2
+
+
+def test_content_is_pixels_and_size():
+    image = (torch.rand(1, 3, 4, 6) * 255).round() / 255
+    other = image.clone()
+    other[0, 0, 0, 0] = 1 - other[0, 0, 0, 0]
+    turned = image.reshape(1, 3, 6, 4)
+    assert len({content_of(x)[0] for x in (image, other, turned)}) == 3
+    assert content_of(image) == content_of(image.clone())
+    assert is_8_bit(image)
+    assert not is_8_bit(image * 0.999)
+
+
+# The evaluator
+
+
+class Tiny(torch.nn.Module):
+    """In place of the Inception: 12 numbers of a picture."""
+
+    def forward(self, x):
+        return [torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)[:, :, None, None]]
+
+
+@pytest.fixture
+def tiny_inception(monkeypatch):
+    monkeypatch.setattr("lama.evaluation.inception.fid_inception", lambda weights: Tiny())
+
+
+@pytest.fixture
+def pictures():
+    rng = np.random.default_rng(0)
+    target = torch.from_numpy(rng.integers(0, 256, (30, 3, 20, 24)).astype(np.float32)) / 255
+    completed = ((target * 0.9 + 0.05) * 255).round() / 255
+    mask = torch.zeros(30, 1, 20, 24)
+    for i in range(30):
+        mask[i, 0, : 2 + i % 10] = 1
+    return [f"{i:02d}" for i in range(30)], completed, target, mask
+
+
+ALL = ["psnr", "l1_hole", "ssim_skimage", "fid", "kid", "p_ids", "u_ids", "ssim_fid100_f1"]
+
+
+def evaluated(pictures, batch, cache=None, metrics=ALL, **options):
+    evaluator = Evaluator(metrics, cache=cache, min_fid=5, **options)
+    names, *tensors = pictures
+    for i in range(0, len(names), batch):
+        evaluator.update(names[i : i + batch], *(x[i : i + batch] for x in tensors))
+    return evaluator
+
+
+def test_batches_and_order_change_nothing(tiny_inception, pictures):
+    expected = evaluated(pictures, 30).compute()
+    names, *tensors = pictures
+    backwards = (names[::-1], *(x.flip(0) for x in tensors))
+    for other in (evaluated(pictures, 1), evaluated(pictures, 7), evaluated(backwards, 4)):
+        results = other.compute()
+        for name in ALL:
+            assert results[name]["mean"] == pytest.approx(expected[name]["mean"], rel=1e-6), name
+
+
+def test_two_runs_give_the_same_bytes_and_the_second_computes_no_feature(tiny_inception, pictures, tmp_path):
+    for run in ("a", "b"):
+        evaluator = evaluated(pictures, 8, cache=str(tmp_path / "features.db"))
+        described = about(evaluator.protocol.describe(), "lama", {})
+        write_results(tmp_path / run, evaluator.compute(), evaluator.compute_groups(), evaluator.per_image(), described)
+        assert evaluator.store.computed == (60 if run == "a" else 0)
+    for name in ("metrics.json", "per_image.csv", "table.md", "table.tex"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_bins_hold_their_pictures_and_small_ones_no_fid(tiny_inception, pictures):
+    evaluator = Evaluator(["psnr", "fid"], min_fid=12)
+    names, *tensors = pictures
+    evaluator.update(names, *tensors)
+    groups = evaluator.compute_groups()
+    labels = lama_bins(tensors[2].double().mean(dim=(1, 2, 3)).tolist())
+    assert list(groups) == sorted(set(labels), key=lambda name: int(name.split("-")[0]))
+    assert sum(group["psnr"]["n"] for group in groups.values()) == 30
+    for name, group in groups.items():
+        n = labels.count(name)
+        assert group["psnr"]["n"] == n
+        if n < 12:
+            assert group["fid"]["mean"] is None
+            assert f"{n} pictures are too few" in group["fid"]["note"]
+    assert evaluator.compute()["fid"]["mean"] is not None
+    assert list(Evaluator(["psnr"], grouping="none").metrics) == ["psnr"]
+
+
+def test_every_number_has_an_interval_unless_told_otherwise(tiny_inception, pictures):
+    results = evaluated(pictures, 30).compute()
+    assert all(len(results[name]["ci95"]) == 2 for name in ALL if name != "ssim_fid100_f1")
+    assert not any("ci95" in result for result in evaluated(pictures, 30, intervals=False).compute().values())
+
+
+def test_identical_pictures_are_perfect(tiny_inception, pictures):
+    names, _, target, mask = pictures
+    results = evaluated((names, target, target, mask), 30).compute()
+    assert results["fid"]["mean"] == pytest.approx(0, abs=1e-6)
+    assert results["p_ids"]["mean"] == 0  # no fake is more real than itself
+    assert results["ssim_skimage"]["mean"] == pytest.approx(1)
+
+
+def test_one_picture_has_no_statistics_of_sets(tiny_inception, pictures):
+    names, *tensors = pictures
+    results = evaluated((names[:1], *(x[:1] for x in tensors)), 1).compute()
+    assert results["psnr"]["n"] == 1
+    assert results["psnr"]["ci95"] is None
+    assert "too few" in results["fid"]["note"]
+    json.dumps(results)
+
+
+def test_presets_are_known_metrics():
+    assert PRESETS["full"] == list(METRICS)
+    assert all(set(names) <= set(METRICS) for names in PRESETS.values())
+    assert Evaluator("quick").metrics == PRESETS["quick"]
+    with pytest.raises(ValueError, match="metrics=all: expected a list of names, or one of quick, paper, full"):
+        Evaluator("all")
+    with pytest.raises(ValueError, match="grouping=mine: unknown; known: lama"):
+        Evaluator(["psnr"], grouping="mine")
+
+
+def test_which_way_is_better():
+    lower = {name for name in METRICS if not higher_is_better(name)}
+    assert lower == {"l1", "l1_hole", "lpips_vgg", "lpips_alex", "lpips_squeeze", "fid", "kid"}
+
+
+@pytest.mark.slow
+def test_fid_equals_pytorch_fids_on_the_same_folders(tmp_path):
+    """The whole pipeline, files included, with the same random weights: 1e-6 relative."""
+    from PIL import Image
+    from pytorch_fid import fid_score
+    from pytorch_fid import inception as package
+
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:  # the package knows no other way to a network without its download
+        patch.setattr(package, "load_state_dict_from_url", lambda *_, **__: None)
+        patch.setattr(torch.nn.Module, "load_state_dict", lambda self, state: None)
+        reference = package.InceptionV3([3]).eval()
+    rng = np.random.default_rng(0)
+    for name in ("fake", "real"):
+        (tmp_path / name).mkdir()
+        for i in range(12):
+            Image.fromarray(rng.integers(0, 256, (64, 64, 3), np.uint8)).save(tmp_path / name / f"{i:02d}.png")
+    moments = [
+        fid_score.compute_statistics_of_path(str(tmp_path / name), reference, 4, 2048, "cpu", 0)
+        for name in ("fake", "real")
+    ]
+    expected = fid_score.calculate_frechet_distance(*moments[0], *moments[1])
+    ours = Inception.__new__(Inception)
+    reference.resize_input = reference.normalize_input = False
+    ours.network, ours.resize, ours.store, ours.extractor = reference, RESIZES["bilinear"], Store(), "x"
+    vectors = []
+    for name in ("fake", "real"):
+        files = sorted((tmp_path / name).iterdir())
+        images = torch.stack([torch.from_numpy(np.asarray(Image.open(f)).transpose(2, 0, 1).copy()) for f in files])
+        vectors.append(torch.from_numpy(ours(images.float() / 255)))
+    assert frechet_distance(*vectors) == pytest.approx(expected, rel=1e-6)
