@@ -688,7 +688,7 @@ def test_predictions_are_found_by_the_names_of_their_masks(tmp_path, pairs):
 
 def test_missing_predictions_are_counted_and_the_first_is_named(tmp_path, pairs):
     write_image(tmp_path / "out" / f"{pairs[0].name}.png", noise(32, 32))
-    with pytest.raises(ValueError, match=f"1 of 2 predictions are missing, first {pairs[1].name}"):
+    with pytest.raises(ValueError, match=f"1 of 2 predictions are missing, {pairs[1].name}"):
         PredictionFolder(tmp_path / "out", pairs)
 
 

@@ -373,3 +373,39 @@ def test_fid_equals_pytorch_fids_on_the_same_folders(tmp_path):
         images = torch.stack([torch.from_numpy(np.asarray(Image.open(f)).transpose(2, 0, 1).copy()) for f in files])
         vectors.append(torch.from_numpy(ours(images.float() / 255)))
     assert frechet_distance(*vectors) == pytest.approx(expected, rel=1e-6)
+
+
+# Two models
+
+
+def written(folder, pictures, shift, metrics=("psnr", "l1"), **about_it):
+    names, completed, target, mask = pictures
+    evaluator = evaluated((names, (completed * (1 - shift)), target, mask), 30, metrics=list(metrics))
+    described = about(evaluator.protocol.describe(), "lama", {"evaluation_set": "x"} | about_it)
+    return write_results(folder, evaluator.compute(), {}, evaluator.per_image(), described)
+
+
+def test_two_models_are_compared_on_every_metric_they_share(tmp_path, pictures):
+    from lama.evaluation.compare import compare, comparison_table
+
+    a, b = written(tmp_path / "a", pictures, 0.0), written(tmp_path / "b", pictures, 0.3, metrics=("psnr", "psnr_hole"))
+    results = compare(a, b)
+    assert list(results) == ["psnr"]
+    assert (results["psnr"]["wins"], results["psnr"]["losses"]) == (30, 0)
+    assert results["psnr"]["ci95"][0] > 0
+    assert results["psnr"]["sign_test_p"] < 1e-6
+    assert "| psnr ↑ | +" in comparison_table(results, "a", "b")
+
+
+def test_only_what_is_about_the_same_pictures_is_compared(tmp_path, pictures):
+    from lama.evaluation.compare import compare
+
+    names, *tensors = pictures
+    a = written(tmp_path / "a", pictures, 0.0)
+    fewer = written(tmp_path / "b", (names[:-1], *(x[:-1] for x in tensors)), 0.0)
+    with pytest.raises(ValueError, match="different pictures: 1 are in one of them only, first 29"):
+        compare(a, fewer)
+    with pytest.raises(ValueError, match="differ in evaluation_set"):
+        compare(a, written(tmp_path / "c", pictures, 0.0, evaluation_set="y"))
+    with pytest.raises(FileNotFoundError, match=r"metrics\.json: no such file"):
+        compare(a, tmp_path / "nowhere")

@@ -143,43 +143,48 @@ class Evaluator:
         """{metric: {"mean", "std", "ci95", "n"}} over all pictures; with "note" for what is not available."""
         if not self.names:
             raise ValueError("evaluation: no picture was evaluated")
-        return self._of(np.asarray(self._order()))
+        self._sort()
+        return self._of(np.arange(len(self.names)))
 
     def compute_groups(self) -> dict[str, dict[str, Result]]:
         """The same for each group of pictures by the area of their masks."""
-        order = np.asarray(self._order())
-        labels = GROUPINGS[self.grouping]([self.areas[i] for i in order])
-        return {name: self._of(order[index]) for name, index in members(labels).items()}
+        self._sort()
+        return {name: self._of(index) for name, index in members(GROUPINGS[self.grouping](self.areas)).items()}
 
     def per_image(self) -> list[dict[str, Any]]:
         """One row per image: its name, the area of its mask, and the metrics that score single images."""
+        self._sort()
         columns = [name for name in self.metrics if name in self.scores]
         return [
             {"name": self.names[i], "mask_area": self.areas[i]} | {name: self.scores[name][i] for name in columns}
-            for i in self._order()
+            for i in range(len(self.names))
         ]
 
-    def _order(self) -> list[int]:
-        """By name, so that batches and workers change nothing."""
-        return sorted(range(len(self.names)), key=self.names.__getitem__)
+    def _sort(self) -> None:
+        """By name, so that batches and workers change nothing; features are joined, to be in memory once."""
+        order = sorted(range(len(self.names)), key=self.names.__getitem__)
+        for features in (self.fake, self.real):
+            if len(features) > 1:
+                features[:] = [np.concatenate(features)]
+        if order == list(range(len(order))):
+            return
+        for values in (self.names, self.areas, *self.scores.values()):
+            values[:] = [values[i] for i in order]  # type: ignore[index]
+        for features in (self.fake, self.real):
+            features[:] = [joined[order] for joined in features]
 
     def _of(self, index: NDArray[np.intp]) -> dict[str, Result]:
         results: dict[str, Result] = {}
         for name, scores in self.scores.items():
             results[name] = self._mean(np.asarray(scores, np.float64)[index], "no picture has a hole")
         if self.inception is not None:
-            results |= self._of_sets(self._features(self.fake, index), self._features(self.real, index))
+            everything = len(index) == len(self.names)
+            results |= self._of_sets(*(f[0] if everything else f[0][index] for f in (self.fake, self.real)))
         for name, part in INTEGRAL.items():
             if name in self.metrics and name not in self.unavailable:
                 results[name] = _f1(results[part], results["fid"], part)
         results |= {name: {"mean": None, "n": 0, "note": note} for name, note in self.unavailable.items()}
         return {name: results[name] for name in self.metrics}
-
-    def _features(self, batches: list[NDArray[np.float32]], index: NDArray[np.intp]) -> NDArray[np.float32]:
-        """The rows of some pictures; the batches are joined for good, so that they are in memory once."""
-        if len(batches) > 1:
-            batches[:] = [np.concatenate(batches)]
-        return batches[0][index]
 
     def _mean(self, scores: NDArray[np.float64], why_none: str) -> Result:
         scores = scores[~np.isnan(scores)]  # a picture without a hole has no score inside it

@@ -19,11 +19,18 @@ class Store:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        if path is not None:
-            Path(path).expanduser().parent.mkdir(parents=True, exist_ok=True)
-        self.database = sqlite3.connect(":memory:" if path is None else Path(path).expanduser(), timeout=60)
-        self.database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
+        self.path = None if path is None else Path(path).expanduser()
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.database = sqlite3.connect(":memory:" if self.path is None else self.path, timeout=60)
+        try:
+            self.database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
+        except sqlite3.DatabaseError as error:
+            raise ValueError(f"cache={path}: not a file of remembered features ({error}); choose another") from error
         self.computed = 0
+
+    def __reduce__(self) -> Any:
+        return Store, (self.path,)  # a copy, or another process, opens the file again
 
     def get(
         self, extractor: str, contents: Sequence[bytes], compute: Callable[[list[int]], NDArray[np.float32]]
