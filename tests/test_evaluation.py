@@ -492,3 +492,9 @@ def test_a_latex_table_marks_the_best_and_dashes_what_is_missing():
     lines = latex_table(METHODS).splitlines()
     assert lines[4] == r"ours & \textbf{30.12} & 0.02 & -- \\"
     assert lines[5] == r"theirs & 28 & \textbf{0.01} & 7 \\"
+
+
+def test_a_table_of_groups_says_how_many_pictures_each_has():
+    lines = markdown_table({"0-10%": METHODS["theirs"], "total": METHODS["theirs"]}, "mask area").splitlines()
+    assert lines[0] == "| mask area | n | psnr ↑ | l1 ↓ | fid ↓ |"
+    assert lines[2] == "| 0-10% | 2 | 28 | 0.01 | 7 |"

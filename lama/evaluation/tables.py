@@ -27,14 +27,16 @@ def markdown_table(rows: Mapping[str, Results], label: str = "method", interval:
     """One row a method or group, one column a metric; the best of each column in bold."""
     metrics = list(next(iter(rows.values())))
     best = {metric: best_method(rows, metric) if label == "method" else None for metric in metrics}
+    counted = label != "method"  # groups have a number of pictures each
     lines = [
-        f"| {label} | " + " | ".join(f"{metric} {_arrow(metric)}" for metric in metrics) + " |",
-        "|---" * (len(metrics) + 1) + "|",
+        f"| {label} | {'n | ' if counted else ''}" + " | ".join(f"{m} {_arrow(m)}" for m in metrics) + " |",
+        "|---" * (len(metrics) + 1 + counted) + "|",
     ]
     for name, results in rows.items():
         cells = (format_cell(results[m], interval) for m in metrics)
         marked = (f"**{cell}**" if best[m] == name else cell for m, cell in zip(metrics, cells, strict=True))
-        lines.append(f"| {name} | " + " | ".join(marked) + " |")
+        n = f"{max(results[m]['n'] for m in metrics)} | " if counted else ""
+        lines.append(f"| {name} | {n}" + " | ".join(marked) + " |")
     return "\n".join(lines) + "\n"
 
 
