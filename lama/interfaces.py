@@ -88,12 +88,8 @@ EvaluationSet = Sequence[EvaluationPair]
 
 
 class Metric(Protocol):
-    """A number over an evaluation set; inputs are (B, 3, H, W) in [0, 1] and masks (B, 1, H, W), 1 = hole."""
+    """A number for each picture of an evaluation set."""
 
-    higher_is_better: bool
-
-    def update(self, completed: Tensor, target: Tensor, mask: Tensor) -> None: ...
-
-    def compute(self) -> float: ...
-
-    def reset(self) -> None: ...
+    def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] twice and the mask (B, 1, H, W), 1 = hole -> (B,); nan where there is no score."""
+        ...

@@ -16,19 +16,19 @@ from lama.evaluation.fid import frechet_distance
 from lama.evaluation.groups import GROUPINGS, members
 from lama.evaluation.ids import discriminative_scores
 from lama.evaluation.kid import kernel_distance
-from lama.evaluation.per_image import PerImageMetric
 from lama.evaluation.pixel import L1, PSNR
 from lama.evaluation.protocol import find_protocol
 from lama.evaluation.ssim import SSIM, ScikitImageSSIM
 from lama.evaluation.statistics import mean_interval, set_interval
+from lama.interfaces import Metric
 
 logger = logging.getLogger(__name__)
 Weights = dict[str, str | None]
 Result = dict[str, Any]  # {"mean", "std"?, "ci95"?, "n"}, or {"mean": None, "n", "note"}
 
 
-def _lpips(trunk: str) -> Callable[[Weights], PerImageMetric]:
-    def make(weights: Weights) -> PerImageMetric:
+def _lpips(trunk: str) -> Callable[[Weights], Metric]:
+    def make(weights: Weights) -> Metric:
         from lama.evaluation.lpips import LPIPS
 
         return LPIPS(trunk, weights.get(f"lpips_{trunk}"))
@@ -36,7 +36,7 @@ def _lpips(trunk: str) -> Callable[[Weights], PerImageMetric]:
     return make
 
 
-PER_IMAGE: dict[str, Callable[[Weights], PerImageMetric]] = {
+PER_IMAGE: dict[str, Callable[[Weights], Metric]] = {
     "psnr_hole": lambda _: PSNR(hole_only=True),
     "ssim_hole": lambda _: SSIM(hole_only=True),
     "l1_hole": lambda _: L1(hole_only=True),
@@ -82,7 +82,7 @@ class Evaluator:
         self.grouping, self.min_fid, self.intervals = grouping, min_fid, intervals
         needed = {part for name in self.metrics for part in ((INTEGRAL[name], "fid") if name in INTEGRAL else (name,))}
         self.unavailable: dict[str, str] = {}
-        self.scorers: dict[str, PerImageMetric] = {}
+        self.scorers: dict[str, Metric] = {}
         for name in (name for name in PER_IMAGE if name in needed):
             scorer = self._available([name], partial(PER_IMAGE[name], weights or {}))
             self.scorers |= {} if scorer is None else {name: scorer}
@@ -131,7 +131,7 @@ class Evaluator:
             self.fake.append(self.inception(completed))
             self.real.append(self.inception(target))
 
-    def _score(self, name: str, scorer: PerImageMetric, completed: Tensor, target: Tensor, mask: Tensor) -> list[float]:
+    def _score(self, name: str, scorer: Metric, completed: Tensor, target: Tensor, mask: Tensor) -> list[float]:
         """The score of each image; that of a network is remembered by content."""
         if not (name.startswith("lpips") and is_8_bit(completed) and is_8_bit(target)):
             return scorer.score(completed, target, mask).tolist()

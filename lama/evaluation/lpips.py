@@ -10,22 +10,18 @@ import lama.torchvision_ops  # noqa: F401  isort: skip  (before lpips)
 import lpips
 
 from lama import pretrained
-from lama.evaluation.per_image import PerImageMetric
 
 TRUNKS = ("alex", "vgg", "squeeze")
 
 
-class LPIPS(PerImageMetric):
+class LPIPS:
     """Distance of deep features over the whole picture; LaMa reports the ``vgg`` trunk, others ``alex``.
 
     ``weights`` is a trunk as torchvision releases it (``features.<i>...``) or a whole LPIPS state dict; None looks in
     the cache. Raises MissingWeightsError where neither is there, ValueError where the file is something else.
     """
 
-    higher_is_better = False
-
     def __init__(self, trunk: str = "vgg", weights: str | None = None) -> None:
-        super().__init__()
         if trunk not in TRUNKS:
             raise ValueError(f"lpips: expected trunk {', '.join(TRUNKS)}, got {trunk!r}")
         name = f"lpips_{trunk}"

@@ -2,32 +2,26 @@
 
 from torch import Tensor
 
-from lama.evaluation.per_image import PerImageMetric, mean_over_pixels
+from lama.evaluation.per_image import mean_over_pixels
 
 
-class L1(PerImageMetric):
+class L1:
     """Mean absolute error, in units of [0, 1]."""
 
-    higher_is_better = False
-
     def __init__(self, hole_only: bool = False) -> None:
-        super().__init__()
         self.hole_only = hole_only
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         return mean_over_pixels((completed - target).abs(), mask, self.hole_only)
 
 
-class PSNR(PerImageMetric):
+class PSNR:
     """Peak signal-to-noise ratio in dB, -10 log10(MSE) with peak 1, one mean squared error per image over RGB.
 
     Equal pictures score 100 dB, the ceiling.
     """
 
-    higher_is_better = True
-
     def __init__(self, hole_only: bool = False) -> None:
-        super().__init__()
         self.hole_only = hole_only
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:

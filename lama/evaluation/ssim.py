@@ -6,16 +6,13 @@ import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from lama.evaluation.per_image import PerImageMetric, mean_over_pixels
+from lama.evaluation.per_image import mean_over_pixels
 
 
-class SSIM(PerImageMetric):
+class SSIM:
     """Gaussian window of 11 pixels with sigma 1.5, **zero padding**, constants .01^2 and .03^2, mean over RGB."""
 
-    higher_is_better = True
-
     def __init__(self, hole_only: bool = False) -> None:
-        super().__init__()
         self.hole_only = hole_only
         offsets = torch.arange(11, dtype=torch.float64) - 5
         gauss = torch.exp(-(offsets**2) / (2 * 1.5**2))
@@ -41,10 +38,8 @@ class SSIM(PerImageMetric):
         return luminance * (2 * cov + c2) / (var_x + var_y + c2)
 
 
-class ScikitImageSSIM(PerImageMetric):
+class ScikitImageSSIM:
     """scikit-image's with a Gaussian window of sigma 1.5 and population covariance, without the border of 5 pixels."""
-
-    higher_is_better = True
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         pairs = zip(completed.double().cpu().numpy(), target.double().cpu().numpy(), strict=True)
