@@ -70,7 +70,9 @@ def test_kernel_distance_of_equally_distributed_features_is_near_zero_at_any_siz
 
 
 def test_kernel_distance_equals_torch_fidelitys():
-    metric = pytest.importorskip("torch_fidelity.metric_kid")
+    import lama.torchvision_ops  # noqa: F401  isort: skip
+    from torch_fidelity import metric_kid as metric
+
     x, y = features(120, 16).float(), features(120, 16, 1, 0.2).float()
     options = {"kid_subsets": 10, "kid_subset_size": 100, "rng_seed": 2020, "verbose": False}
     theirs = metric.kid_features_to_metric(x, y, **options)
@@ -170,7 +172,9 @@ def test_the_checkpoint_selector(ssim, fid, value):
 
 
 def test_tensorflows_resize_equals_torch_fidelitys():
-    module = pytest.importorskip("torch_fidelity.interpolate_compat_tensorflow")
+    import lama.torchvision_ops  # noqa: F401  isort: skip
+    from torch_fidelity import interpolate_compat_tensorflow as module
+
     image = (torch.rand(2, 3, 70, 90) * 255).round() / 255
     theirs = module.interpolate_bilinear_2d_like_tensorflow1x(image * 255, size=(299, 299), align_corners=False)
     torch.testing.assert_close(RESIZES["tensorflow"](image), (theirs - 128) / 128, atol=1e-5, rtol=1e-5)

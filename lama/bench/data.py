@@ -12,14 +12,16 @@ from lama.bench.timing import alternate, table
 from lama.data import Distortions, ImageFolder
 from lama.data.augment import flip_and_colour
 from lama.data.cache import DecodedCache
+from lama.data.sources import Subset
 from lama.interfaces import ImageArray, ImageSource
 
 
 def bench_data(folder: str | Path, size: int = 256, count: int = 60, rounds: int = 7) -> list[str]:
     """Lines of a table, for the first ``count`` pictures of ``folder``, one process."""
     cv2.setNumThreads(1)  # as in a DataLoader's worker
-    source = ImageFolder(folder)
-    count = min(count, len(source))
+    everything = ImageFolder(folder)
+    source = Subset(everything, _readable(everything, count))
+    count = len(source)
     ours = Distortions(size)
     rng = np.random.default_rng(0)
     plain = plain_distortions(size)
@@ -29,6 +31,20 @@ def bench_data(folder: str | Path, size: int = 256, count: int = 60, rounds: int
         "cached + Distortions": partial(_run, DecodedCache(source, 1.0), lambda image: ours(image, rng)[0], count),
     }
     return table(alternate(contenders, rounds, "data"), count, "pictures")
+
+
+def _readable(source: ImageSource, count: int) -> list[int]:
+    """The first ``count`` pictures that can be decoded: damaged ones are no measure of speed."""
+    good = []
+    for i in range(len(source)):
+        try:
+            source[i]
+            good.append(i)
+        except ValueError:
+            continue
+        if len(good) == count:
+            break
+    return good
 
 
 def _run(source: ImageSource, augment: Callable[[ImageArray], ImageArray], count: int) -> None:
