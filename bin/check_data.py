@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from lama.config import one_liner
-from lama.data.check import check_folder, save_sheet
-from lama.data.images import SUFFIXES
+from lama.data.check import check_folder
+from lama.data.images import SUFFIXES, write_image
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         print(f"problem: {problem}")
     if sheet is not None:
         path = arguments.sheet or Path(f"{root.resolve().name}_check.png")
-        save_sheet(sheet, path)
+        write_image(path, sheet)
         print(f"contact sheet: {path}")
     print("to go on, once that is mended:" if findings.problems else "to go on:")
     print("\n".join(f"  {command}" for command in commands))

@@ -17,7 +17,7 @@ from lama.data.images import image_to_tensor, list_images, mask_to_tensor, read_
 from lama.data.sampler import EpochSampler
 from lama.data.sources import SPLITS, scale_to_short_side
 from lama.interfaces import EvaluationPair
-from lama.masks import Boxes
+from lama.masks import Boxes, PairedMasks
 
 
 def noise(height=12, width=16, seed=0):
@@ -698,3 +698,44 @@ def test_a_prediction_of_another_size_is_named(tmp_path, pairs):
     with pytest.raises(ValueError, match="prediction is 24 x 32, but its picture is 32 x 32") as caught:
         PredictionFolder(tmp_path / "out", pairs).read(pairs[0])
     one_line(caught, tmp_path / "out" / f"{pairs[0].name}.png")
+
+
+# Frozen pairs of pictures with masks of their own
+
+
+@pytest.fixture
+def own_masks(tmp_path):
+    """Two pictures, one smaller than the crop, each with a hole where it is red."""
+    for name, height, width in (("a", 60, 80), ("b", 12, 18)):
+        hole = np.zeros((height, width), bool)
+        hole[height // 4 : height // 2, width // 3 : width // 2] = True
+        picture = np.where(hole[..., None], (255, 0, 0), (0, 0, 255)).astype(np.uint8)
+        write_image(tmp_path / "pictures" / f"{name}.png", picture)
+        write_image(tmp_path / "masks" / f"{name}.png", hole)
+    return tmp_path
+
+
+def test_frozen_pairs_keep_a_picture_and_its_own_mask_together(own_masks):
+    source, masks = ImageFolder(own_masks / "pictures"), PairedMasks(str(own_masks / "masks"))
+    pairs = FrozenPairs(source, masks, size=24, per_image=3)
+    for pair in pairs:
+        assert pair.image.shape == (24, 24, 3)
+        assert 0 < pair.mask.mean() <= 0.5
+        red = pair.image[..., 0] > 127
+        assert (red == pair.mask).mean() > (0.99 if pair.name.startswith("a") else 0.9)  # b's edges are interpolated
+    assert [pair.name for pair in pairs][:2] == ["a_crop000_mask000", "a_crop001_mask000"]
+    np.testing.assert_array_equal(pairs[1].mask, pairs[1].mask)
+
+
+def test_frozen_pairs_refuse_an_own_mask_of_another_size(own_masks):
+    write_image(own_masks / "masks" / "a.png", np.ones((60, 79), bool))
+    pairs = FrozenPairs(ImageFolder(own_masks / "pictures"), PairedMasks(str(own_masks / "masks")), size=24)
+    with pytest.raises(ValueError, match="its mask is 79 x 60, the picture 80 x 60 pixels"):
+        pairs[0]
+
+
+def test_frozen_pairs_refuse_an_own_mask_that_hides_nothing(own_masks):
+    write_image(own_masks / "masks" / "a.png", np.zeros((60, 80), bool))
+    pairs = FrozenPairs(ImageFolder(own_masks / "pictures"), PairedMasks(str(own_masks / "masks")), size=24)
+    with pytest.raises(ValueError, match="no crop of a_crop000_mask000 hides between 0 and 50%"):
+        pairs[0]

@@ -413,3 +413,8 @@ def test_only_what_is_about_the_same_pictures_is_compared(tmp_path, pictures):
         compare(a, written(tmp_path / "c", pictures, 0.0, evaluation_set="y"))
     with pytest.raises(FileNotFoundError, match=r"metrics\.json: no such file"):
         compare(a, tmp_path / "nowhere")
+
+
+def test_no_fid_is_computed_where_none_is_asked_for(tiny_inception, pictures, monkeypatch):
+    monkeypatch.setattr("lama.evaluation.evaluator.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
+    assert list(evaluated(pictures, 30, metrics=["kid", "psnr"]).compute()) == ["kid", "psnr"]

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lama.data.evaluation_set import find_pairs
-from lama.data.images import list_images, read_image, read_mask, upright_size, write_image
+from lama.data.images import list_images, read_image, read_mask, upright_size
 from lama.data.manifest import Manifest
 from lama.data.sources import files_behind
 from lama.interfaces import ImageArray
@@ -216,11 +216,6 @@ def _thumbnail(picture: ImageArray, side: int) -> ImageArray:
     tile = Image.new("RGB", (side, side), (255, 255, 255))
     tile.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
     return np.asarray(tile)
-
-
-def save_sheet(sheet: ImageArray, path: Path) -> None:
-    """Write a contact sheet."""
-    write_image(path, sheet)
 
 
 def _spread(items: Sequence[Any], count: int) -> list[Any]:

@@ -149,8 +149,9 @@ def batches_by_size(
 class FrozenPairs(Sequence[EvaluationPair]):
     """Square crops of a source with masks, both a function of (seed, picture, variant) alone.
 
-    A picture smaller than ``size`` is enlarged first. Masks are drawn again until 0 < area <= ``max_area``.
-    Raises ValueError where the sampler gives no such mask in 100 tries.
+    A picture smaller than ``size`` is enlarged first. Masks are drawn again until 0 < area <= ``max_area``; for masks
+    that belong to their pictures (``of``) it is the place of the crop that is drawn again.
+    Raises ValueError where 100 tries give no such mask, or a picture and its own mask differ in size.
     """
 
     def __init__(
@@ -198,20 +199,18 @@ class FrozenPairs(Sequence[EvaluationPair]):
 
     def _own_mask(self, name: str, image: ImageArray, mask: MaskArray, rng: np.random.Generator) -> EvaluationPair:
         """A crop of a picture with its own mask, at a place where that hides something but not too much."""
+        if mask.shape != image.shape[:2]:
+            (h, w), (ih, iw) = mask.shape, image.shape[:2]
+            raise ValueError(f"{name}: its mask is {w} x {h}, the picture {iw} x {ih} pixels")
         if min(image.shape[:2]) < self.size:
             image = scale_to_short_side(image, self.size)
-        mask = mask if mask.shape == image.shape[:2] else _scaled_mask(mask, image.shape)
+            mask = np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))
         for _ in range(100):
             top, left = (int(rng.integers(0, side - self.size + 1)) for side in image.shape[:2])
             window = slice(top, top + self.size), slice(left, left + self.size)
             if 0 < mask[window].mean() <= self.max_area:
                 return EvaluationPair(name, np.ascontiguousarray(image[window]), np.ascontiguousarray(mask[window]))
         raise ValueError(f"evaluation masks: no crop of {name} hides between 0 and {self.max_area:.0%}")
-
-
-def _scaled_mask(mask: MaskArray, shape: tuple[int, ...]) -> MaskArray:
-    small = Image.fromarray(mask).resize((shape[1], shape[0]), Image.Resampling.NEAREST)
-    return np.asarray(small)
 
 
 def write_pairs(pairs: Iterable[EvaluationPair], folder: str | Path) -> Path:

@@ -80,7 +80,9 @@ class Evaluator:
         if grouping not in GROUPINGS:
             raise ValueError(f"grouping={grouping}: unknown; known: {', '.join(GROUPINGS)}")
         self.grouping, self.min_fid, self.intervals = grouping, min_fid, intervals
-        needed = {part for name in self.metrics for part in ((INTEGRAL[name], "fid") if name in INTEGRAL else (name,))}
+        self.needed = needed = {
+            part for name in self.metrics for part in ((INTEGRAL[name], "fid") if name in INTEGRAL else (name,))
+        }
         self.unavailable: dict[str, str] = {}
         self.scorers: dict[str, Metric] = {}
         for name in (name for name in PER_IMAGE if name in needed):
@@ -199,15 +201,14 @@ class Evaluator:
             note = "not available: too few pictures"
             return {name: {"mean": None, "n": n, "note": note} for name in OF_SETS}
         x, y = torch.from_numpy(fake), torch.from_numpy(real)
-        results: dict[str, Result] = {"fid": self._fid(x, y)}
-        wanted = set(self.metrics)
-        if "kid" in wanted:
+        results: dict[str, Result] = {"fid": self._fid(x, y)} if "fid" in self.needed else {}
+        if "kid" in self.needed:
             mean, std = kernel_distance(x, y)
             results["kid"] = {"mean": mean, "std": std, "n": n}
             if self.intervals:
                 statistic = lambda i: kernel_distance(x[i], y[i], subsets=1)[0]  # noqa: E731
                 results["kid"]["ci95"] = set_interval(statistic, n)
-        if wanted & {"p_ids", "u_ids"}:
+        if self.needed & {"p_ids", "u_ids"}:
             paired, unpaired = discriminative_scores(fake, real)
             results["p_ids"] = self._mean(paired, "") | {"n": n}
             results["u_ids"] = self._mean(unpaired, "") | {"n": n}

@@ -11,9 +11,9 @@ class Protocol:
     """How an evaluation is done. Two numbers compare only under the same protocol, on the same set."""
 
     name: str
-    inception_resize: str  # of evaluation.features.RESIZES
+    inception_resize: str  # of evaluation.inception.RESIZES
     covariance: str  # "N-1" or "N"
-    lpips_trunk: str  # of the metric called lpips in tables
+    lpips_trunk: str  # that its authors report
     quantised: str  # what the pictures have been through
     source: str
 
