@@ -39,7 +39,6 @@ def main(config: DictConfig) -> None:
         config=to_yaml(config),
         command=command_line(sys.argv),
         monitor=config.monitor,
-        monitor_mode=config.monitor_mode,
         resume=config.resume,
         overwrite=flag(config, "overwrite"),
         origin=origin,

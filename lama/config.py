@@ -179,7 +179,7 @@ def preflight(config: DictConfig) -> None:
     for _, target, arguments in _targets(plain, ""):
         check = getattr(target, "preflight", None)
         if check is not None:
-            check(**{name: value for name, value in arguments.items() if not isinstance(value, dict)})
+            check(**{k: v for k, v in arguments.items() if not (isinstance(v, dict) and "_target_" in v)})
 
 
 def to_yaml(config: DictConfig) -> str:

@@ -4,6 +4,7 @@ Nothing ever falls back silently: ``require`` runs before anything is built and 
 missing, where it was looked for, where it can be had, and which setting does without it.
 """
 
+import functools
 import hashlib
 import logging
 import os
@@ -58,13 +59,16 @@ WEIGHT_FILES: Mapping[str, WeightFile] = {
         "pt_inception-2015-12-05-6726825d.pth",
         "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
         "6726825d",
-        "metrics without fid",
+        "metrics without fid (training: evaluator=pixels)",
     ),
     "lpips_alex": WeightFile(
         "alexnet-owt-7be5be79.pth", _TORCHVISION + "alexnet-owt-7be5be79.pth", "7be5be79", "metrics without lpips_alex"
     ),
     "lpips_vgg": WeightFile(
-        "vgg16-397923af.pth", _TORCHVISION + "vgg16-397923af.pth", "397923af", "metrics without lpips_vgg"
+        "vgg16-397923af.pth",
+        _TORCHVISION + "vgg16-397923af.pth",
+        "397923af",
+        "metrics without lpips_vgg (training: evaluator=pixels)",
     ),
     "lpips_squeeze": WeightFile(
         "squeezenet1_1-b8a52dc0.pth",
@@ -108,11 +112,16 @@ def find(name: str, path: str | None = None) -> Path | None:
 
 
 def require(name: str, path: str | None = None, download: bool = True) -> Path:
-    """``find``, or download into the cache. Raises MissingWeightsError, in one line, where neither works."""
+    """``find``, or download into the cache. Raises MissingWeightsError, in one line, where neither works.
+
+    A file of the cache must have the published sha256 (ValueError); one that was named by its path may be another, and
+    one line says so.
+    """
     found = find(name, path)
-    if found is not None:
-        return found
     spec = WEIGHT_FILES[name]
+    if found is not None:
+        _compare(found, name, spec, given=path is not None)
+        return found
     reason = "it is not downloaded by itself"
     if spec.sha256 and download:
         try:
@@ -125,6 +134,28 @@ def require(name: str, path: str | None = None, download: bool = True) -> Path:
         f"{spec.url} (sha256 {sha256}), then put it there or pass weights.{name}=PATH; or do without: {spec.without}",
         Path(spec.filename).name,
     )
+
+
+def sha256_of(file: Path) -> str:
+    """Of a file's content, in hexadecimal; remembered as long as the file does not change."""
+    status = file.stat()
+    return _sha256(file, status.st_mtime_ns, status.st_size)
+
+
+@functools.cache
+def _sha256(file: Path, changed: int, size: int) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _compare(file: Path, name: str, spec: WeightFile, given: bool) -> None:
+    """Refuse a file of the cache that is not the published one; warn of a given one."""
+    if not spec.sha256 or sha256_of(file).startswith(spec.sha256):
+        return
+    got = f"weights.{name}: {file} has sha256 {sha256_of(file)[:16]}..., the published file {spec.sha256}..."
+    if not given:
+        raise ValueError(f"{got}: damaged, or another file; remove it, or name it by weights.{name}={file}")
+    logger.warning("%s: numbers may not compare with published ones", got)
 
 
 def load_into(network: Network, name: str, path: str | None = None) -> Network:

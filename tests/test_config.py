@@ -2,11 +2,13 @@
 
 import tarfile
 
+import lpips
 import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from networks import random_inception
 from omegaconf import OmegaConf
 from PIL import Image
 
@@ -58,7 +60,10 @@ def surroundings(tmp_path_factory):
     resnets = [
         f"weights.{name}={root}/resnet.pth" for name in ("ade20k_encoder", "ade20k_encoder_plain", "resnet50_imagenet")
     ]
-    return [f"location.data_root_dir={root}", f"weights.vgg19={root}/vgg.pth", *resnets]
+    torch.save(lpips.LPIPS(net="vgg", pnet_rand=True, verbose=False).state_dict(), root / "lpips.pth")
+    torch.save(random_inception().state_dict(), root / "inception.pth")
+    metrics = [f"weights.lpips_vgg={root}/lpips.pth", f"weights.fid_inception={root}/inception.pth"]
+    return [f"location.data_root_dir={root}", f"weights.vgg19={root}/vgg.pth", *resnets, *metrics]
 
 
 REDUCED = ["generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "augment.size=80", "data.batch_size=2",

@@ -412,7 +412,7 @@ def test_processes_share_an_epoch_without_overlap(monkeypatch, epoch_size, world
     whole = epoch(EpochSampler(10, epoch_size, seed=2), 3)
     shares = []
     for rank in range(world):
-        monkeypatch.setattr("lama.data.sampler._rank_and_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr("lama.data.sampler.rank_and_world", lambda rank=rank: (rank, world))
         shares.append(epoch(EpochSampler(10, epoch_size, seed=2), 3))
         assert len(shares[-1]) == len(EpochSampler(10, epoch_size, seed=2))
     equal = epoch_size // world * world  # what does not divide is left out: unequal processes would wait for ever

@@ -67,14 +67,27 @@ def test_an_explicit_path_wins_over_the_cache(cache, offline, tmp_path):
 
 
 def test_the_cache_wins_over_the_network(cache, offline):
-    cached = place(cache / TOY.filename)
+    cached = place(cache / TOY.filename, CONTENT)
     assert pretrained.require("toy") == cached
     assert offline == []
 
 
 def test_the_cache_may_be_flat(cache, offline):
-    cached = place(cache / "net.pth")
+    cached = place(cache / "net.pth", CONTENT)
     assert pretrained.require("toy") == cached
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], b""])
+def test_another_file_in_the_cache_is_refused_and_one_that_was_named_is_taken(cache, offline, caplog, content):
+    damaged = place(cache / TOY.filename, content)
+    with pytest.raises(ValueError, match=f"{damaged} has sha256 .*: damaged, or another file; remove it") as caught:
+        pretrained.require("toy")
+    assert "\n" not in str(caught.value)
+    assert not caplog.messages
+    assert pretrained.require("toy", str(damaged)) == damaged
+    assert "may not compare with published ones" in caplog.text
+    place(damaged, CONTENT)  # repaired: what was found before is not remembered
+    assert pretrained.require("toy") == damaged
 
 
 def test_what_is_on_no_disk_is_not_found(cache):

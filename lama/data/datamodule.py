@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lama.data.cache import DecodedCache, gigabytes_to_spare
 from lama.data.datasets import EvaluationDataset, TrainingDataset
 from lama.data.evaluation_set import FrozenPairs, PairFolder
-from lama.data.sampler import EpochSampler
+from lama.data.sampler import EpochSampler, rank_and_world
 from lama.data.sources import Subset
 from lama.interfaces import Augmentation, EvaluationSet, ImageSource, MaskSampler
 
@@ -94,8 +94,12 @@ class InpaintingDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        # One at a time: the pictures of a folder of pairs have sizes of their own.
-        return DataLoader(EvaluationDataset(self.val_pairs), batch_size=1)
+        # One at a time: the pictures of a folder of pairs have sizes of their own. Each process has a share of them.
+        rank, world = rank_and_world()
+        if len(self.val_pairs) < world:
+            raise ValueError(f"data: {len(self.val_pairs)} pairs to validate on are too few for {world} processes")
+        share = range(rank, len(self.val_pairs), world)
+        return DataLoader(EvaluationDataset(self.val_pairs), batch_size=1, sampler=share)
 
     def describe(self) -> str:
         """One line for the start of a run."""

@@ -36,16 +36,16 @@ class EpochSampler(Sampler[SampleKey]):
     @property
     def epoch_size(self) -> int:
         """Samples per epoch over all processes."""
-        return self._epoch_size if self._process_size is None else self._process_size * _rank_and_world()[1]
+        return self._epoch_size if self._process_size is None else self._process_size * rank_and_world()[1]
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.epoch_size // _rank_and_world()[1]
+        return self.epoch_size // rank_and_world()[1]
 
     def __iter__(self) -> Iterator[SampleKey]:
-        rank, world = _rank_and_world()
+        rank, world = rank_and_world()
         order: tuple[int, list[int]] = (-1, [])
         start = self.epoch * self.epoch_size
         for position in range(start + rank, start + len(self) * world, world):
@@ -55,7 +55,8 @@ class EpochSampler(Sampler[SampleKey]):
             yield SampleKey(pass_, order[1][offset], position)
 
 
-def _rank_and_world() -> tuple[int, int]:
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and how many there are, (0, 1) outside a distributed run."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as distributed
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -80,19 +81,19 @@ class Evaluator:
         if grouping not in GROUPINGS:
             raise ValueError(f"grouping={grouping}: unknown; known: {', '.join(GROUPINGS)}")
         self.grouping, self.min_fid, self.intervals = grouping, min_fid, intervals
-        self.needed = needed = {
-            part for name in self.metrics for part in ((INTEGRAL[name], "fid") if name in INTEGRAL else (name,))
-        }
+        self.needed = needed = _parts(self.metrics)
         self.unavailable: dict[str, str] = {}
         self.scorers: dict[str, Metric] = {}
         for name in (name for name in PER_IMAGE if name in needed):
             scorer = self._available([name], partial(PER_IMAGE[name], weights or {}))
             self.scorers |= {} if scorer is None else {name: scorer}
+        self.weights_sha256 = {n: s.sha256 for n, s in self.scorers.items() if hasattr(s, "sha256")}
         self.store = Store(cache)
         self.inception: Any = None
         of_sets = [name for name in OF_SETS if name in needed]
         if of_sets:
             self.inception = self._available(of_sets, lambda: self._make_inception(weights or {}))
+            self.weights_sha256 |= {} if self.inception is None else {"fid_inception": self.inception.sha256}
         for name in (name for name in self.metrics if name in INTEGRAL):
             missing = next((part for part in (INTEGRAL[name], "fid") if part in self.unavailable), None)
             self.unavailable |= {} if missing is None else {name: self.unavailable[missing]}
@@ -110,6 +111,25 @@ class Evaluator:
         except pretrained.MissingWeightsError as error:
             self.unavailable |= dict.fromkeys(names, f"not available: {error.missing_file} is missing")
             logger.warning("%s: not available: %s", ", ".join(names), error)
+        return None
+
+    @staticmethod
+    def preflight(metrics: Sequence[str] | str, weights: Weights | None = None, **_: Any) -> None:
+        """Before a training: every file of weights must be on this machine, or is fetched.
+
+        Raises FileNotFoundError where one is not to be had: a training of days shall not find out at its end.
+        """
+        for file in _files_of(_parts(_names(metrics))):
+            pretrained.require(file, (weights or {}).get(file))
+
+    def why_not(self, metric: str, pictures: int) -> str | None:
+        """Why there will be no number for ``metric`` on a set of so many pictures; None where there will be."""
+        if metric not in self.metrics:
+            return "not measured in this run"
+        if metric in self.unavailable:
+            return self.unavailable[metric]
+        if "fid" in _parts([metric]) and pictures < self.min_fid:
+            return _too_few(pictures, self.min_fid)
         return None
 
     def reset(self) -> None:
@@ -139,7 +159,23 @@ class Evaluator:
             return scorer.score(completed, target, mask).tolist()
         contents = [a + b for a, b in zip(content_of(completed), content_of(target), strict=True)]
         compute = lambda i: scorer.score(completed[i], target[i], mask[i])[:, None].cpu().numpy()  # noqa: E731
-        return self.store.get(name, contents, compute)[:, 0].astype(float).tolist()
+        extractor = f"{name} {self.weights_sha256[name]}"
+        return self.store.get(extractor, contents, compute)[:, 0].astype(float).tolist()
+
+    def gather(self) -> None:
+        """Join what the processes of a distributed run have seen, on each of them; alone, do nothing."""
+        if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
+            return
+        seen: list[Any] = [None] * distributed.get_world_size()
+        distributed.all_gather_object(seen, (self.names, self.areas, self.scores, self.fake, self.real))
+        self.reset()
+        for names, areas, scores, fake, real in seen:
+            self.names += names
+            self.areas += areas
+            self.fake += fake
+            self.real += real
+            for name, values in scores.items():
+                self.scores[name] += values
 
     def compute(self) -> dict[str, Result]:
         """{metric: {"mean", "std", "ci95", "n"}} over all pictures; with "note" for what is not available."""
@@ -217,11 +253,7 @@ class Evaluator:
     def _fid(self, x: Tensor, y: Tensor) -> Result:
         n = len(x)
         if n < self.min_fid:
-            return {
-                "mean": None,
-                "n": n,
-                "note": f"not available: {n} pictures are too few for an FID ({self.min_fid})",
-            }
+            return {"mean": None, "n": n, "note": _too_few(n, self.min_fid)}
         covariance = self.protocol.covariance
         result: Result = {"mean": frechet_distance(x, y, covariance), "n": n}
         if self.intervals:
@@ -239,6 +271,22 @@ def _names(metrics: Sequence[str] | str) -> list[str]:
     if unknown:
         raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
     return list(dict.fromkeys(metrics))
+
+
+def _parts(metrics: Sequence[str]) -> set[str]:
+    """What has to be measured: an integral score needs its two parts."""
+    return {part for name in metrics for part in ((INTEGRAL[name], "fid") if name in INTEGRAL else (name,))}
+
+
+def _files_of(parts: set[str]) -> list[str]:
+    """The files of weights, as ``lama.pretrained`` names them, behind these metrics."""
+    return [name for name in PER_IMAGE if name in parts and name.startswith("lpips")] + (
+        ["fid_inception"] if parts & set(OF_SETS) else []
+    )
+
+
+def _too_few(pictures: int, least: int) -> str:
+    return f"not available: {pictures} pictures are too few for an FID ({least})"
 
 
 def _f1(score: Mapping[str, Any], fid: Mapping[str, Any], part: str) -> Result:

@@ -18,8 +18,8 @@ from lama.evaluation.features import Store, content_of, is_8_bit
 SIDE = 299  # what the Inception of 2015-12-05 looks at
 
 
-def fid_inception(weights: str | None = None) -> nn.Module:
-    """pytorch-fid's Inception with weights from this machine: prepared (B, 3, 299, 299) -> [(B, 2048, 1, 1)].
+def fid_inception(weights: str | None = None) -> tuple[nn.Module, str]:
+    """pytorch-fid's Inception, prepared (B, 3, 299, 299) -> [(B, 2048, 1, 1)], and the sha256 of its weights.
 
     ``weights`` is the path of pt_inception-2015-12-05-6726825d.pth; None looks in the cache. Raises
     MissingWeightsError where it is missing, ValueError where the file is something else.
@@ -36,7 +36,7 @@ def fid_inception(weights: str | None = None) -> nn.Module:
         ) from error
     finally:
         pytorch_fid.load_state_dict_from_url = downloader
-    return network.requires_grad_(False)
+    return network.requires_grad_(False), pretrained.sha256_of(file)
 
 
 def bilinear(image: Tensor) -> Tensor:
@@ -81,10 +81,10 @@ class Inception:
     """Features (B, 2048) of pictures (B, 3, H, W) in [0, 1], by a protocol's resize, remembered by content."""
 
     def __init__(self, weights: str | None, resize: str, store: Store) -> None:
-        self.network = fid_inception(weights)
+        self.network, self.sha256 = fid_inception(weights)
         self.resize = RESIZES[resize]
         self.store = store
-        self.extractor = f"inception-2015-12-05 {resize}"
+        self.extractor = f"inception {self.sha256} {resize}"
 
     def __call__(self, image: Tensor) -> NDArray[np.float32]:
         if not is_8_bit(image):  # validation during training sees what was never quantised

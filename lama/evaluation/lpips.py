@@ -29,6 +29,7 @@ class LPIPS:
         with warnings.catch_warnings(action="ignore"):  # the package calls torchvision in a deprecated way
             self.network = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False).requires_grad_(False)
         _load_trunk(self.network, file, name)
+        self.sha256 = pretrained.sha256_of(file)
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         network = self.network.to(completed.device)

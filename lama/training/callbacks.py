@@ -113,10 +113,13 @@ class InferenceWeights(Callback):
             save_generator(self.folder / "best.safetensors", module.inference_generator, info)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best}
+        return {"best": self.best, "monitor": self.monitor}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = state_dict["best"]
+        if state_dict["monitor"] == self.monitor:
+            self.best = state_dict["best"]
+        else:
+            logger.warning("best weights: chosen anew, by %s instead of %s", self.monitor, state_dict["monitor"])
 
 
 class BrokenPictures(Callback):
@@ -164,8 +167,9 @@ def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def draw_curves(metrics: Path, out: Path) -> None:
-    """One small plot per logged name."""
-    series = read_metrics(metrics)
+    """One small plot per logged name; of the validation the means over all pictures."""
+    every = read_metrics(metrics)
+    series = {n: values for n, values in every.items() if not n.startswith("val_") or n.endswith("_total_mean")}
     if not series:
         return
     columns = 4

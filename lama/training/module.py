@@ -4,7 +4,7 @@ Paper, section 2.3; the order of operations is that of the official code under L
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -156,7 +156,17 @@ class InpaintingModule(LightningModule):
         self.evaluator.update(list(batch["name"]), completed, batch["image"], batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
-        results = self.evaluator.compute()
+        self.evaluator.gather()  # every process has seen its share of the pictures, and logs the same numbers
+        groups = self.evaluator.compute_groups() | {"total": self.evaluator.compute()}
         self.evaluator.reset()
-        self.log_dict({f"val_{name}": r["mean"] for name, r in results.items() if r["mean"] is not None})
+        self.log_dict(dict(_logged(groups)))
         self.log("step", self.iteration.float())
+
+
+def _logged(groups: dict[str, dict[str, Any]]) -> Iterator[tuple[str, float]]:
+    """The official names, ``val_ssim_total_mean``, ``val_fid_10-20%_mean``, ``val_lpips_vgg_total_std``."""
+    for group, results in groups.items():
+        for metric, result in results.items():
+            for statistic in ("mean", "std"):
+                if result.get(statistic) is not None:
+                    yield f"val_{metric}_{group}_{statistic}", result[statistic]

@@ -22,6 +22,7 @@ from lama.data.datamodule import InpaintingDataModule
 from lama.files import whole
 from lama.training.callbacks import BrokenPictures, InferenceWeights, MetricsTable, SampleGrids
 from lama.training.module import InpaintingModule
+from lama.training.monitor import PREFERRED, choose_monitor
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,7 @@ def train(
     run_dir: str | Path,  # where everything is written
     config: str,  # the resolved configuration, YAML, kept beside the results
     command: str,  # the command line of this run, for the text on how to go on
-    monitor: str = "val_ssim",  # what "best" means
-    monitor_mode: str = "max",
+    monitor: str = "auto",  # what "best" means: a validation metric, as ``choose_monitor`` knows it
     resume: str | None = None,  # a checkpoint of Lightning's, to continue from
     overwrite: bool = False,  # train into a folder that holds another run
     origin: Sequence[str] = (),  # where the weights come from, in lines for the log
@@ -49,7 +49,8 @@ def train(
     epochs = trainer.get("max_epochs")
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
-    _check(module, data, run_dir, monitor, monitor_mode, resume is not None or overwrite)
+    monitor, mode = choose_monitor(monitor, module.evaluator, len(data.val_pairs))
+    _check(module, data, run_dir, resume is not None or overwrite)
     if resume is not None:
         _check_checkpoint(resume, epochs)
     fresh = not run_dir.exists()
@@ -64,9 +65,9 @@ def train(
     package_logger.addHandler(handler)
     for line in origin:
         logger.info(line)
-    _announce(module, data, trainer, run_dir)
+    _announce(module, data, trainer, run_dir, monitor)
     started = time.monotonic()
-    fit = _make_trainer(trainer, run_dir, data, monitor, monitor_mode)
+    fit = _make_trainer(trainer, run_dir, data, monitor, mode)
     try:
         fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     except (ValueError, OSError):
@@ -83,17 +84,17 @@ def train(
 
 
 def _make_trainer(
-    trainer: dict[str, Any], run_dir: Path, data: InpaintingDataModule, monitor: str, monitor_mode: str
+    trainer: dict[str, Any], run_dir: Path, data: InpaintingDataModule, monitor: str, mode: str
 ) -> Trainer:
     """Lightning's Trainer with everything that writes into the run folder."""
     checkpoint = ModelCheckpoint(
-        run_dir / "checkpoints", "epoch={epoch:04d}", monitor, save_last=True, mode=monitor_mode,
+        run_dir / "checkpoints", "epoch={epoch:04d}", monitor, save_last=True, mode=mode,
         auto_insert_metric_name=False,
     )  # fmt: skip
     callbacks = [
         MetricsTable(run_dir),
         SampleGrids(run_dir, data.val_pairs),
-        InferenceWeights(run_dir, monitor, monitor_mode),
+        InferenceWeights(run_dir, monitor, mode),
         BrokenPictures(run_dir, data.train_set),
         checkpoint,
     ]
@@ -113,19 +114,11 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
 
 
-def _check(
-    module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, monitor: str, mode: str, may_exist: bool
-) -> None:
+def _check(module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, may_exist: bool) -> None:
     """Refuse what would only fail later; ``may_exist`` is whether a run may lie in ``run_dir`` already."""
     crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
     if min(crop) < least:
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
-    evaluator = module.evaluator
-    measured = [f"val_{name}" for name in evaluator.metrics if name not in evaluator.unavailable]
-    if monitor not in measured:
-        raise ValueError(f"monitor={monitor}: not measured in this run; measured are {', '.join(measured)}")
-    if mode not in ("min", "max"):
-        raise ValueError(f"monitor_mode={mode}: expected min or max")
     if not may_exist and (run_dir / "models").exists():
         raise FileExistsError(
             f"run_dir={run_dir}: holds a trained run already; continue it with resume={run_dir}/checkpoints/last.ckpt, "
@@ -167,7 +160,9 @@ def _remove_previous(run_dir: Path) -> None:
             path.unlink()
 
 
-def _announce(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], run_dir: Path) -> None:
+def _announce(
+    module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], run_dir: Path, monitor: str
+) -> None:
     """Say what will happen, and where the result will lie."""
     parameters = {
         name: sum(p.numel() for p in network.parameters()) / 1e6
@@ -181,6 +176,8 @@ def _announce(module: InpaintingModule, data: InpaintingDataModule, trainer: dic
     for problem in findings.problems:
         logger.warning("data: %s", problem)
     logger.info("losses: %s", ", ".join(module.objective.terms))
+    published = f"val_{PREFERRED[0]}_total_mean"
+    logger.info("best weights: by %s%s", monitor, "" if monitor == published else f" (published: {published})")
     logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
 
 

@@ -1,0 +1,152 @@
+"""Validation during training: official names, the choice of the best weights, sets shared by processes."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from test_protocols import Tiny
+from test_training import make_data, make_module, run_into
+
+from lama.evaluation import Evaluator
+from lama.training.callbacks import read_metrics
+from lama.training.monitor import choose_monitor
+
+
+@pytest.fixture
+def tiny_inception(monkeypatch):
+    monkeypatch.setattr("lama.evaluation.inception.fid_inception", lambda weights: (Tiny(), "the sha256 of Tiny"))
+
+
+def validate(module, data):
+    """Every validation metric of a module, as it is logged."""
+    logged = {}
+    module.log_dict = lambda values: logged.update(values)
+    module.log = lambda *_: None
+    module.eval()
+    with torch.no_grad():
+        for i, batch in enumerate(data.val_dataloader()):
+            module.validation_step(batch, i)
+    module.on_validation_epoch_end()
+    return logged
+
+
+def module_with_fid():
+    torch.manual_seed(0)
+    module = make_module()
+    module.evaluator = Evaluator(
+        ["psnr_hole", "ssim", "fid", "ssim_fid100_f1"], min_fid=2, intervals=False, grouping="lama_online"
+    )
+    return module
+
+
+def test_the_official_names_are_logged_for_every_group(tiny_inception):
+    logged = validate(module_with_fid(), make_data(val_per_image=4))
+    totals = {name for name in logged if "_total_" in name}
+    assert totals == {
+        "val_psnr_hole_total_mean", "val_psnr_hole_total_std", "val_ssim_total_mean", "val_ssim_total_std",
+        "val_fid_total_mean", "val_ssim_fid100_f1_total_mean",
+    }  # fmt: skip
+    groups = {name.split("_")[-2] for name in logged if name.startswith("val_ssim_") and "fid" not in name}
+    assert groups - {"total"} <= {f"{10 * i}-{10 * i + 10}%" for i in range(10)}
+    assert len(groups) > 1
+
+
+def process(rank, world, folder):
+    """One of several processes of a validation: writes what it would log."""
+    import torch.distributed
+
+    torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lama.evaluation.inception.fid_inception", lambda weights: (Tiny(), "the sha256 of Tiny"))
+        module = module_with_fid()
+        data = make_data(val_per_image=3)
+        logged = validate(module, data) | {"seen": len(data.val_dataloader())}
+    with open(f"{folder}/{rank}.json", "w") as file:
+        json.dump(logged, file)
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+def test_processes_share_the_validation_set_and_log_the_same_numbers(tiny_inception, tmp_path, root):
+    data = make_data(val_per_image=3)
+    alone = validate(module_with_fid(), data)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}:{root}/tests"}
+    command = "import sys, test_validation; test_validation.process(int(sys.argv[1]), 2, sys.argv[2])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", command, str(rank), str(tmp_path)], env=environment)
+        for rank in range(2)
+    ]
+    try:
+        assert [process.wait(120) for process in processes] == [0, 0]
+    finally:
+        for process in processes:
+            process.kill()
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert first.pop("seen") + second.pop("seen") == len(data.val_pairs)
+    assert first == second
+    assert first == pytest.approx(alone, rel=1e-6)
+
+
+def test_fewer_pairs_than_processes_are_refused(monkeypatch):
+    monkeypatch.setattr("lama.data.datamodule.rank_and_world", lambda: (0, 9))
+    with pytest.raises(ValueError, match="3 pairs to validate on are too few for 9 processes"):
+        make_data().val_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "pictures", "expected"),
+    [
+        (["psnr", "ssim", "fid", "ssim_fid100_f1"], 100, ("val_ssim_fid100_f1_total_mean", "max")),
+        (["psnr", "ssim", "fid", "ssim_fid100_f1"], 99, ("val_ssim_total_mean", "max")),
+        (["l1"], 5, ("val_l1_total_mean", "min")),
+    ],
+)
+def test_the_best_is_chosen_as_published_where_that_is_measured(tiny_inception, metrics, pictures, expected):
+    assert choose_monitor("auto", Evaluator(metrics), pictures) == expected
+
+
+def test_without_an_fid_lpips_chooses_before_ssim():
+    evaluator = Evaluator(["ssim", "psnr"])
+    evaluator.metrics = ["ssim", "lpips_squeeze"]  # as if its weights were there
+    assert choose_monitor("auto", evaluator, 10) == ("val_lpips_squeeze_total_mean", "min")
+
+
+@pytest.mark.parametrize(
+    ("monitor", "why"),
+    [
+        ("val_fid_total_mean", "99 pictures are too few for an FID"),
+        ("val_ssim", "not measured in this run; expected auto or one of val_ssim_total_mean"),
+        ("val_lpips_vgg_total_mean", "not measured in this run"),
+        ("train_gen_l1", "not measured in this run"),
+    ],
+)
+def test_a_monitor_that_will_not_be_measured_is_refused(tiny_inception, monitor, why):
+    with pytest.raises(ValueError, match=f"monitor={monitor}: .*{why}"):
+        choose_monitor(monitor, Evaluator(["ssim", "fid"]), 99)
+
+
+def test_the_start_of_a_run_says_what_chooses_the_best_weights(tmp_path):
+    run = run_into(tmp_path / "run")
+    chosen = "best weights: by val_ssim_total_mean (published: val_ssim_fid100_f1_total_mean)"
+    assert chosen in (run / "train.log").read_text()
+    assert "val_ssim_total_mean" in read_metrics(run / "metrics.csv")
+
+
+def test_a_resumed_run_with_another_monitor_chooses_anew(tmp_path):
+    run = run_into(tmp_path / "run", monitor="val_psnr_hole_total_mean")
+    last = str(run / "checkpoints/last.ckpt")
+    run_into(run, resume=last, monitor="val_ssim_total_mean", trainer={"max_epochs": 2})
+    assert "by val_ssim_total_mean instead of val_psnr_hole_total_mean" in (run / "train.log").read_text()
+
+
+def test_a_training_with_metrics_whose_weights_are_missing_ends_before_it_starts(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr("lama.pretrained.urllib.request.urlopen", offline)
+    with pytest.raises(FileNotFoundError, match=r"pt_inception.* is missing; .*evaluator=pixels"):
+        Evaluator.preflight(["ssim", "ssim_fid100_f1"], {})
+    Evaluator.preflight("quick", {})
