@@ -2,7 +2,7 @@
 
     python bin/evaluate.py indir=PAIRS predictdir=PREDICTIONS outdir=OUT    # predictions named after the masks
     python bin/evaluate.py indir=PAIRS model.path=runs/demo outdir=OUT metrics=quick
-    python bin/evaluate.py indir=PAIRS model.path=runs/demo outdir=OUT metrics=[psnr_hole,lpips_squeeze] \\
+    python bin/evaluate.py indir=PAIRS baseline=telea outdir=OUT metrics=[psnr_hole,lpips_squeeze] \\
         weights.lpips_squeeze=FILE
 """
 
@@ -12,32 +12,41 @@ from tqdm import tqdm
 import lama
 from lama.config import build, run
 from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_size
+from lama.evaluation.baselines import find_baseline
+from lama.evaluation.report import report_page
 from lama.evaluation.tables import about, markdown_table, write_results
 
 
 def main(config: DictConfig) -> None:
-    if (config.predictdir is None) == (config.model.path is None):
-        raise ValueError("expected either predictdir=FOLDER or model.path=MODEL")
+    sources = {"predictdir": config.predictdir, "model.path": config.model.path, "baseline": config.baseline}
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) != 1:
+        expected = "predictdir=FOLDER, model.path=MODEL and baseline=METHOD"
+        raise ValueError(f"expected exactly one of {expected}, got {' and '.join(given) or 'none'}")
     if config.batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, got {config.batch_size}")
     evaluator = build(config.evaluator, "evaluator")
     pairs = PairFolder(config.indir)
-    if config.model.path is None:
+    if config.predictdir is not None:
         complete = PredictionFolder(config.predictdir, pairs).read
     else:
-        inpainter = lama.load(config.model.path, config.device)
-        complete = lambda pair: inpainter(pair.image, pair.mask)  # noqa: E731
+        model, method = config.model.path, config.baseline
+        fill = lama.load(model, config.device) if method is None else find_baseline(method)
+        complete = lambda pair: fill(pair.image, pair.mask)  # noqa: E731
     with tqdm(total=len(pairs), desc="evaluating", unit="picture") as progress:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *tensors)
             progress.update(len(names))
     results, groups = evaluator.compute(), evaluator.compute_groups()
-    what = {"indir": str(config.indir), "predictions": str(config.predictdir or config.model.path)}
-    what |= {"evaluation_set": [manifest.hash for manifest in pairs.manifests] or "no manifest.json"}
-    described = about(evaluator.protocol.describe(), config.grouping, what)
-    outdir = write_results(config.outdir, results, groups, evaluator.per_image(), described)
+    what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "pictures": len(pairs)}
+    what |= {"evaluation_set": pairs.hashes()}
+    described = about(evaluator.protocol.describe(), config.grouping, what, evaluator.weights_sha256)
+    index = {name: i for i, name in enumerate(pairs.names)}
+    example = lambda name: ((pair := pairs[index[name]]).image, pair.mask, complete(pair))  # noqa: E731
+    page = report_page(results, groups, evaluator.per_image(), described, example)
+    outdir = write_results(config.outdir, results, groups, evaluator.per_image(), described, page)
     print(markdown_table({**groups, "total": results}, "mask area", interval=True))
-    print(f"{len(pairs)} pictures; written to {outdir}: metrics.json, per_image.csv, table.md, table.tex")
+    print(f"{len(pairs)} pictures; written to {outdir}: report.html, metrics.json, per_image.csv, table.md, table.tex")
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ LAWS = {
         {"masks", "conventions", "interfaces", "files", "torchvision_ops"},
         {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "webdataset"},
     ),
+    "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "evaluation": (
-        {"conventions", "interfaces", "pretrained", "files", "torchvision_ops"},
-        {"torch", "numpy", "cv2", "PIL", "lpips", "pytorch_fid", "skimage", "sklearn"},
+        {"conventions", "interfaces", "pretrained", "files", "torchvision_ops", "pages"},
+        {"torch", "numpy", "cv2", "PIL", "lpips", "pytorch_fid", "skimage", "sklearn", "matplotlib"},
     ),
     "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
     "inference": (
@@ -37,8 +38,8 @@ LAWS = {
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
     "training": (
         {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",
-         "torchvision_ops"},
-        {"torch", "numpy", "PIL", "tqdm", "pytorch_lightning", "matplotlib", "jinja2"},
+         "torchvision_ops", "pages"},
+        {"torch", "numpy", "tqdm", "pytorch_lightning", "matplotlib"},
     ),
 }  # fmt: skip
 

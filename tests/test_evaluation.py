@@ -19,7 +19,7 @@ from lama.evaluation.inception import fid_inception
 from lama.evaluation.lpips import LPIPS
 from lama.evaluation.pixel import L1, PSNR
 from lama.evaluation.ssim import SSIM
-from lama.evaluation.tables import format_cell, higher_is_better, latex_table, markdown_table, write_results
+from lama.evaluation.tables import about, format_cell, higher_is_better, latex_table, markdown_table, write_results
 
 PER_IMAGE = {
     "l1": L1,
@@ -465,7 +465,8 @@ def test_a_missing_number_says_why():
 
 def test_results_are_written_for_people_and_programs(tmp_path):
     rows = [{"name": "a", "psnr": 30.5}, {"name": "b, c", "psnr": float("nan")}]
-    write_results(tmp_path / "out", METHODS["ours"], {"0-10%": METHODS["theirs"]}, rows, {"model": "runs/x"})
+    described = about({"name": "lama"}, "lama", {"model": "runs/x", "pictures": 2, "evaluation_set": ["5e7"]}, {})
+    write_results(tmp_path / "out", METHODS["ours"], {"0-10%": METHODS["theirs"]}, rows, described, "<p>é</p>")
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert content["overall"] == METHODS["ours"]
     assert content["bins"] == {"0-10%": METHODS["theirs"]}
@@ -474,7 +475,10 @@ def test_results_are_written_for_people_and_programs(tmp_path):
         assert [row["name"] for row in csv.DictReader(file)] == ["a", "b, c"]
     assert "30.12" in (tmp_path / "out" / "table.md").read_text()
     assert r"0-10\%" in (tmp_path / "out" / "table.tex").read_text()
-    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == "<p>é</p>"
+    for name in ("table.md", "table.tex"):
+        assert "protocol lama; 2 pictures; evaluation set 5e7; lama " in (tmp_path / "out" / name).read_text()
+    assert len(list((tmp_path / "out").iterdir())) == 5
 
 
 def test_a_latex_table_marks_the_best_and_dashes_what_is_missing():

@@ -284,8 +284,9 @@ def test_batches_and_order_change_nothing(tiny_inception, pictures):
 def test_two_runs_give_the_same_bytes_and_the_second_computes_no_feature(tiny_inception, pictures, tmp_path):
     for run in ("a", "b"):
         evaluator = evaluated(pictures, 8, cache=str(tmp_path / "features.db"))
-        described = about(evaluator.protocol.describe(), "lama", {})
-        write_results(tmp_path / run, evaluator.compute(), evaluator.compute_groups(), evaluator.per_image(), described)
+        described = about(evaluator.protocol.describe(), "lama", ABOUT, evaluator.weights_sha256)
+        results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
+        write_results(tmp_path / run, results, groups, rows, described, "")
         assert evaluator.store.computed == (60 if run == "a" else 0)
     for name in ("metrics.json", "per_image.csv", "table.md", "table.tex"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
@@ -380,11 +381,14 @@ def test_fid_equals_pytorch_fids_on_the_same_folders(tmp_path):
 # Two models
 
 
-def written(folder, pictures, shift, metrics=("psnr", "l1"), **about_it):
+ABOUT = {"predictions": "x", "indir": "y", "pictures": 30, "evaluation_set": ["5e7"]}
+
+
+def written(folder, pictures, shift, metrics=("psnr", "l1"), weights=None, **about_it):
     names, completed, target, mask = pictures
     evaluator = evaluated((names, (completed * (1 - shift)), target, mask), 30, metrics=list(metrics))
-    described = about(evaluator.protocol.describe(), "lama", {"evaluation_set": "x"} | about_it)
-    return write_results(folder, evaluator.compute(), {}, evaluator.per_image(), described)
+    described = about(evaluator.protocol.describe(), "lama", ABOUT | about_it, weights or {})
+    return write_results(folder, evaluator.compute(), {}, evaluator.per_image(), described, "")
 
 
 def test_two_models_are_compared_on_every_metric_they_share(tmp_path, pictures):
@@ -408,7 +412,11 @@ def test_only_what_is_about_the_same_pictures_is_compared(tmp_path, pictures):
     with pytest.raises(ValueError, match="different pictures: 1 are in one of them only, first 29"):
         compare(a, fewer)
     with pytest.raises(ValueError, match="differ in evaluation_set"):
-        compare(a, written(tmp_path / "c", pictures, 0.0, evaluation_set="y"))
+        compare(a, written(tmp_path / "c", pictures, 0.0, evaluation_set=["other"]))
+    one, other = ({"lpips_alex": name, "fid_inception": "z"} for name in "pq")
+    d, e = (written(tmp_path / w["lpips_alex"], pictures, 0.0, weights=w) for w in (one, other))
+    with pytest.raises(ValueError, match="different weights of lpips_alex"):
+        compare(d, e)
     with pytest.raises(FileNotFoundError, match=r"metrics\.json: no such file"):
         compare(a, tmp_path / "nowhere")
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from lama.data.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, read_mask, write_image
-from lama.data.manifest import JOURNAL, Manifest
+from lama.data.manifest import JOURNAL, Manifest, digest, sha256
 from lama.data.sources import scale_to_short_side
 from lama.interfaces import EvaluationPair, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
 
@@ -40,6 +40,18 @@ class PairFolder(Sequence[EvaluationPair]):
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the masks, and so of the predictions, in order."""
+        return [mask.relative_to(self.root).with_suffix("").as_posix() for _, mask in self.paths]
+
+    def hashes(self) -> list[str]:
+        """What names the set: the hash of each manifest or, without one, of the files by the same rule."""
+        if self.manifests:
+            return [manifest.hash for manifest in self.manifests]
+        files = {path for pair in self.paths for path in pair if path is not None}
+        return [digest({path.relative_to(self.root).as_posix(): sha256(path) for path in files})]
 
     def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
         for manifest in self.manifests:
@@ -97,7 +109,7 @@ class PredictionFolder:
     def __init__(self, path: str | Path, pairs: PairFolder) -> None:
         self.root = Path(path).expanduser()
         self.by_name = {p.relative_to(self.root).with_suffix("").as_posix(): p for p in list_images(self.root)}
-        names = [mask.relative_to(pairs.root).with_suffix("").as_posix() for _, mask in pairs.paths]
+        names = pairs.names
         missing = [name for name in names if name not in self.by_name]
         extra = sorted(self.by_name.keys() - set(names))
         if missing:

@@ -22,7 +22,7 @@ class Manifest:
             self.content: dict[str, Any] = json.loads(file.read_text())
             self.files: dict[str, str] = self.content["files"]
             self.hash: str = self.content["hash"]
-            intact = self.hash == _digest(self.files)
+            intact = self.hash == digest(self.files)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: not the manifest of an evaluation set, or a damaged one") from error
         if not intact:
@@ -71,20 +71,21 @@ class Manifest:
 def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str], refused: dict[str, str]) -> str:
     """Write the manifest of a finished set; returns the hash that names it."""
     ordered = dict(sorted(files.items()))
-    digest = _digest(ordered)
+    name = digest(ordered)
     content = {
         "format": FORMAT,
-        "hash": digest,
+        "hash": name,
         "settings": settings,
         "files": ordered,
         "refused": dict(sorted(refused.items())),
     }
     with whole(folder / NAME) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
-    return digest
+    return name
 
 
-def _digest(files: dict[str, str]) -> str:
+def digest(files: dict[str, str]) -> str:
+    """What names a set of files, {name: sha256}."""
     return hashlib.sha256(json.dumps(dict(sorted(files.items()))).encode()).hexdigest()
 
 

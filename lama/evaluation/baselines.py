@@ -29,3 +29,11 @@ BASELINES: dict[str, Callable[[ImageArray, MaskArray], ImageArray]] = {
     "OpenCV Navier-Stokes": navier_stokes,
     "mean colour": mean_colour,
 }
+
+
+def find_baseline(name: str) -> Callable[[ImageArray, MaskArray], ImageArray]:
+    """``telea``, ``navier_stokes`` or ``mean_colour``. Raises ValueError for another name."""
+    known = {fill.__name__: fill for fill in BASELINES.values()}
+    if name not in known:
+        raise ValueError(f"baseline={name}: unknown; known: {', '.join(known)}")
+    return known[name]

@@ -20,6 +20,10 @@ def compare(a: str | Path, b: str | Path) -> dict[str, dict[str, Any]]:
     for key in ("protocol", "evaluation_set"):
         if about_a.get(key) != about_b.get(key):
             raise ValueError(f"{a} and {b} differ in {key}: evaluate both on the same set under the same protocol")
+    files_a, files_b = about_a.get("weights_sha256", {}), about_b.get("weights_sha256", {})
+    odd = [name for name in files_a.keys() & files_b.keys() if files_a[name] != files_b[name]]
+    if odd:
+        raise ValueError(f"{a} and {b} were measured with different weights of {odd[0]}: use the same file for both")
     if rows_a.keys() != rows_b.keys():
         odd = sorted(rows_a.keys() ^ rows_b.keys())
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Results as files: metrics.json, per_image.csv, table.md, table.tex."""
+"""Results as files: metrics.json, per_image.csv, table.md, table.tex, report.html."""
 
 import csv
 import importlib.metadata
@@ -69,15 +69,29 @@ def best_method(methods: Mapping[str, Results], metric: str) -> str | None:
     return (max if higher_is_better(metric) else min)(measured, key=lambda name: measured[name])
 
 
-def about(protocol: Mapping[str, Any], grouping: str, what: Mapping[str, Any]) -> dict[str, Any]:
-    """What every number in a file stands under: protocol, grouping, evaluation set, versions."""
+def about(
+    protocol: Mapping[str, Any],
+    grouping: str,
+    what: Mapping[str, Any],  # predictions, evaluation set, number of pictures
+    weights_sha256: Mapping[str, str],  # of the files that were used
+) -> dict[str, Any]:
+    """What every number in a file stands under: protocol, files of weights, grouping, evaluation set, versions."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "lpips", "pytorch-fid")}
     return {
         "protocol": dict(protocol),
+        "weights_sha256": dict(weights_sha256),
         "grouping": grouping,
         **what,
         "versions": {"lama": lama.__version__, **versions},
     }
+
+
+def stamp(described: Mapping[str, Any]) -> str:
+    """One line of what every number stands under, for the tables and the page."""
+    sets = " ".join(name[:12] for name in described["evaluation_set"])
+    versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
+    protocol = described["protocol"]["name"]
+    return f"protocol {protocol}; {described['pictures']} pictures; evaluation set {sets}; {versions}"
 
 
 def write_results(
@@ -86,8 +100,9 @@ def write_results(
     groups: Mapping[str, Results],
     per_image: list[dict[str, Any]],
     described: Mapping[str, Any],  # as ``about`` makes it
+    page: str,  # report.html, as ``report_page`` makes it
 ) -> Path:
-    """Write metrics.json, per_image.csv, table.md and table.tex, each whole or not at all."""
+    """Write per_image.csv, table.md, table.tex, report.html and, last, metrics.json, each whole or not at all."""
     outdir = Path(outdir)
     rows = io.StringIO()
     writer = csv.DictWriter(rows, list(per_image[0]), lineterminator="\n")
@@ -97,10 +112,11 @@ def write_results(
     table = {**groups, "total": results}
     for name, text in (
         ("per_image.csv", rows.getvalue()),
-        ("table.md", markdown_table(table, "mask area", interval=True)),
-        ("table.tex", latex_table(table, "mask area")),
+        ("table.md", markdown_table(table, "mask area", interval=True) + f"\n{stamp(described)}\n"),
+        ("table.tex", f"% {stamp(described)}\n" + latex_table(table, "mask area")),
+        ("report.html", page),
         ("metrics.json", json.dumps(content, indent=2) + "\n"),
     ):
         with whole(outdir / name) as partial:
-            partial.write_text(text)
+            partial.write_text(text, encoding="utf-8")
     return outdir

@@ -1,28 +1,24 @@
 """A page that shows what a training has learnt: pictures, curves, a table, and the commands to go on."""
 
-import base64
-import importlib.resources
-import io
 import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from lama.data.datamodule import InpaintingDataModule
-from lama.data.evaluation_set import write_pairs
+from lama.data.evaluation_set import PairFolder, write_pairs
 from lama.data.images import image_to_tensor, mask_to_tensor, write_image
 from lama.evaluation import Evaluator, higher_is_better
 from lama.evaluation.baselines import BASELINES
 from lama.evaluation.tables import about, best_method, format_cell, markdown_table
 from lama.files import whole
 from lama.inference import load
-from lama.interfaces import EvaluationPair, EvaluationSet, ImageArray, MaskArray
+from lama.interfaces import EvaluationSet, ImageArray, MaskArray
+from lama.pages import data_url, image_url, render, with_hole
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[ImageArray, MaskArray], ImageArray]
@@ -50,7 +46,8 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     evaluator = Evaluator(METRICS)
     for name, fill in methods.items():
         table[name] = _evaluate(evaluator, name, fill, data.val_pairs, run_dir)
-    described = about(evaluator.protocol.describe(), "none", {"evaluation_set": "evaluation_set"})
+    what = {"evaluation_set": PairFolder(run_dir / "evaluation_set").hashes(), "pictures": len(data.val_pairs)}
+    described = about(evaluator.protocol.describe(), "none", what, evaluator.weights_sha256)
     content = described | {"methods": table}
     with whole(run_dir / "metrics.json") as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
@@ -88,23 +85,12 @@ def _examples(pairs: EvaluationSet, methods: dict[str, Fill]) -> list[dict[str, 
             {
                 "name": pair.name.rsplit("_crop", 1)[0],
                 "area": f"{pair.mask.mean():.0%}",
-                "masked": _data_url(_with_hole(pair)),
-                "truth": _data_url(pair.image),
-                "results": {name: _data_url(fill(pair.image, pair.mask)) for name, fill in methods.items()},
+                "masked": image_url(with_hole(pair.image, pair.mask)),
+                "truth": image_url(pair.image),
+                "results": {name: image_url(fill(pair.image, pair.mask)) for name, fill in methods.items()},
             }
         )
     return examples
-
-
-def _with_hole(pair: EvaluationPair) -> ImageArray:
-    """The picture with its hole in a colour that no photograph has much of."""
-    return np.where(pair.mask[..., None], np.array([236, 72, 153], np.uint8), pair.image)
-
-
-def _data_url(image: ImageArray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=92)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _render(
@@ -114,8 +100,8 @@ def _render(
     notes = {m: table[next(iter(table))][m].get("note") for m in metrics}
     measured = [m for m in metrics if notes[m] is None]
     curves = (run_dir / "curves.png").read_bytes() if (run_dir / "curves.png").is_file() else b""
-    template = importlib.resources.files("lama.training").joinpath("report.html.j2").read_text(encoding="utf-8")
-    return jinja2.Template(template, autoescape=True).render(
+    return render(
+        "training",
         title=run_dir.name,
         run_dir=run_dir,
         summary=summary,
@@ -126,7 +112,7 @@ def _render(
         notes={m: note for m, note in notes.items() if note is not None},
         n=next(iter(table.values()))[measured[0]]["n"],
         examples=examples,
-        curves="data:image/png;base64," + base64.b64encode(curves).decode() if curves else None,
+        curves=data_url(curves, "image/png") if curves else None,
         steps=_steps(run_dir),
         protocol=PROTOCOL,
     )
