@@ -26,7 +26,7 @@ LAWS = {
     ),
     "evaluation": (
         {"conventions", "interfaces", "pretrained", "files", "torchvision_ops"},
-        {"torch", "numpy", "cv2", "PIL", "lpips", "pytorch_fid", "skimage", "sklearn"},
+        {"torch", "numpy", "cv2", "PIL", "lpips", "pytorch_fid", "skimage", "sklearn", "jinja2", "yaml"},
     ),
     "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
     "inference": (
