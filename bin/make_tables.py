@@ -16,7 +16,7 @@ from lama.evaluation.paper_tables import make_tables
 def main(config: DictConfig) -> None:
     plain = OmegaConf.to_container(config, throw_on_missing=True)
     assert isinstance(plain, dict)
-    tables, unplaced = make_tables(plain["runs"], plain["out"], plain["metrics"], plain["size"])
+    tables, unplaced = make_tables(str(plain["runs"]), str(plain["out"]), plain["metrics"], plain["size"])
     for table in tables:
         cells = [cell for row in (*table.rows, *table.others) for cell in row.cells if cell.ours is not None]
         measured = sum(cell.ours.mean is not None for cell in cells if cell.ours)

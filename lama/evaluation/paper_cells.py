@@ -33,6 +33,7 @@ class Cell:
 
     ours: Ours | None  # None = no such evaluation
     paper: Published | None
+    reported: bool = True  # whether the paper reports this metric at all
     ours_change: float | None = None  # per cent of the baseline; for PSNR, decibels
     paper_change: float | None = None
     ours_rank: int | None = None  # 1 = best of its column, 2 = second
@@ -80,7 +81,7 @@ def fill(
             claims.setdefault((run, column.key), []).append(evaluation)
     for claimants in claims.values():
         _check_claims(claimants)
-    return [_fill_table(table, claims, known, metrics, size, paper.protocol) for table in paper.tables], lost
+    return [_fill_table(paper, table, claims, metrics, size) for table in paper.tables], lost
 
 
 def _check_claims(claimants: list[Evaluation]) -> None:
@@ -94,25 +95,35 @@ def _check_claims(claimants: list[Evaluation]) -> None:
 
 
 def _fill_table(
-    table: PaperTable, claims: Claims, known: set[str], metrics: Sequence[str], size: int | None, protocol: str
+    paper: Paper, table: PaperTable, claims: Claims, metrics: Sequence[str], size: int | None
 ) -> FilledTable:
     fields = tuple((column, metric) for column in table.columns for metric in metrics)
 
     def ours(run: str) -> list[Ours | None]:
         found = [(column, metric, claims.get((run, column.key))) for column, metric in fields]
-        return [_measured(e, column, metric, size, protocol) if e else None for column, metric, e in found]
+        return [_measured(e, column, metric, size, paper.protocol) if e else None for column, metric, e in found]
 
     rows = [
         FilledRow(row.about, row.run, tuple(
-            Cell(cell, row.cells.get((column.key, metric)))
+            Cell(cell, row.cells.get((column.key, metric)), metric in paper.metrics)
             for cell, (column, metric) in zip(ours(row.run), fields, strict=True)
         ))
         for row in table.rows
     ]  # fmt: skip
+    known = {row.run for table in paper.tables for row in table.rows}
     wanted = {column.key for column in table.columns}
     strangers = sorted({run for run, column in claims if column in wanted and run not in known})
     dashes = ("",) * (len(table.headings) - 1)
-    others = [FilledRow((run, *dashes), run, tuple(Cell(cell, None) for cell in ours(run))) for run in strangers]
+    others = [
+        FilledRow(
+            (run, *dashes),
+            run,
+            tuple(
+                Cell(cell, None, metric in paper.metrics) for cell, (_, metric) in zip(ours(run), fields, strict=True)
+            ),
+        )
+        for run in strangers
+    ]
     everything = _with_changes(table, fields, [*rows, *others])
     for i, (_, metric) in enumerate(fields):
         everything = _with_ranks(everything, i, higher_is_better(metric))

@@ -1,7 +1,7 @@
 """The filled tables of the paper as Markdown, LaTeX, HTML and JSON."""
 
 import importlib.resources
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -22,10 +22,10 @@ NAMES = {
     "lpips_squeeze": "LPIPS (squeeze)",
 }
 LEGEND = (
-    "Each cell: ours [95 % interval] / the paper's.",
+    "Each cell: ours [95 % interval] / the paper's; ours alone for a metric that the paper does not report.",
     "▲ and ▼: larger or smaller than the baseline, in per cent of it (PSNR: in dB), of the numbers shown.",
     "— is missing: not evaluated, or not published; n/a: evaluated, but without a number.",
-    "Ours are of evaluation sets of the same recipe as the paper's, which were not released: other crops and masks.",
+    "The headings say what the paper's are of. Its evaluation sets were not released: ours are other crops and masks.",
 )
 TIMES = "\N{MULTIPLICATION SIGN}"
 _LATEX = {
@@ -39,7 +39,7 @@ def number(metric: str, value: float) -> str:
     """As the paper prints it: FID with three digits, LPIPS with three decimals; others with four digits."""
     if metric == "fid":
         return f"{value:.{2 if value < 9.995 else 1}f}"
-    return f"{value:.3f}" if metric.startswith("lpips") else f"{value:.4g}"
+    return f"{value:.3f}" if metric.startswith("lpips") else f"{value:#.4g}".rstrip(".")
 
 
 def heading(metric: str) -> str:
@@ -77,23 +77,22 @@ def marks(table: FilledTable, ours: Ours | None) -> str:
     return ",".join(str(i) for i in sorted(notes.index(note) + 1 for note in ours.notes)) if ours else ""
 
 
-def spans(table: FilledTable) -> list[tuple[str, str, int]]:
-    """(data set and size, masks, number of metrics) of each column of the paper."""
+def spans(table: FilledTable) -> list[tuple[str, int]]:
+    """(data set and masks, number of metrics) of each column of the paper."""
     per = len(table.fields) // len(table.paper.columns)
-    return [(dataset_of(column, table.size), column.masks, per) for column in table.paper.columns]
+    return [(column_title(column), per) for column in table.paper.columns]
 
 
-def dataset_of(column: Column, size: int | None) -> str:
-    """The data set of a column and the size of its pictures."""
-    pixels = size or column.size
-    return f"{column.dataset} ({pixels} {TIMES} {pixels})"
+def column_title(column: Column) -> str:
+    """``Places (512 x 512), wide masks``: what the published numbers are of."""
+    return f"{column.dataset} ({column.size} {TIMES} {column.size}), {column.masks.lower()}"
 
 
 def markdown(tables: Sequence[FilledTable], unplaced: Sequence[str]) -> str:
     """All tables, each with its footnotes; best in bold, second in italics, of ours and of the paper's."""
     parts = ["# The paper's tables", " ".join(LEGEND) + " **Best** and _second_ of each column are marked."]
     for table in tables:
-        heads = [f"{d}, {masks}: {heading(m)}" for (d, masks), m in _fields(table)]
+        heads = [f"{column_title(column)}: {heading(metric)}" for column, metric in table.fields]
         head = "| " + " | ".join([*table.paper.headings, *heads]) + " |"
         lines = [head, "|---" * (len(table.paper.headings) + len(heads)) + "|"]
         for row in (*table.rows, *table.others):
@@ -116,8 +115,11 @@ def latex(tables: Sequence[FilledTable]) -> str:
     lines = [r"% \usepackage{booktabs,graphicx,amssymb}"]
     for table in tables:
         about = len(table.paper.headings)
-        lines += [r"\begin{table*}", r"\centering", rf"\caption{{{_escape(title(table))}.}}"]
-        lines += [r"\resizebox{\textwidth}{!}{%", rf"\begin{{tabular}}{{{'l' * about}{'r' * len(table.fields)}}}"]
+        lines += [r"\begin{table*}", r"\centering", rf"\caption{{{_escape(title(table).partition(': ')[2])}.}}"]
+        lines += [
+            r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{'l' * about}{'r' * len(table.fields)}}}",
+        ]
         lines += [r"\toprule", *_latex_head(table), r"\midrule"]
         for i, row in enumerate((*table.rows, *table.others)):
             if table.others and i == len(table.rows):
@@ -182,18 +184,13 @@ def title(table: FilledTable) -> str:
     return f"Table {table.paper.number}: {table.paper.title}; baseline: {table.paper.baseline}"
 
 
-def _fields(table: FilledTable) -> Iterator[tuple[tuple[str, str], str]]:
-    for column, metric in table.fields:
-        yield (dataset_of(column, table.size), column.masks.lower()), metric
-
-
 def _markdown_cell(metric: str, cell: Cell, mark: str) -> str:
     ranked = {1: "**{}**", 2: "_{}_", None: "{}"}
     text, sure = ours_text(metric, cell.ours)
     ours = [ranked[cell.ours_rank].format(text), sure, change(metric, cell.ours_change)]
     paper = [ranked[cell.paper_rank].format(cell.paper.text if cell.paper else "—"), change(metric, cell.paper_change)]
     sup = f"<sup>{mark}</sup>" if mark else ""
-    return " ".join(filter(None, ours)) + sup + " / " + " ".join(filter(None, paper))
+    return " ".join(filter(None, ours)) + sup + (" / " + " ".join(filter(None, paper)) if cell.reported else "")
 
 
 def _latex_cell(metric: str, cell: Cell, mark: str) -> str:
@@ -202,15 +199,16 @@ def _latex_cell(metric: str, cell: Cell, mark: str) -> str:
     text, sure = ours_text(metric, cell.ours)
     ours = ranked[cell.ours_rank].format(_escape(text)) + (f"$^{{{mark}}}$" if mark else "")
     paper = ranked[cell.paper_rank].format(_escape(cell.paper.text if cell.paper else "—"))
-    first = f"{ours}{small(change(metric, cell.ours_change))} / {paper}{small(change(metric, cell.paper_change))}"
-    return rf"\shortstack[r]{{{first}\\{small(sure)}}}" if sure else first
+    first = ours + small(change(metric, cell.ours_change))
+    first += f" / {paper}{small(change(metric, cell.paper_change))}" if cell.reported else ""
+    return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{first}\\{small(sure)}\end{{tabular}}" if sure else first
 
 
 def _latex_head(table: FilledTable) -> list[str]:
     about = len(table.paper.headings)
     groups, rules, start = [], [], about + 1
-    for dataset, masks, n in spans(table):
-        groups.append(rf"\multicolumn{{{n}}}{{c}}{{{_escape(f'{dataset}, {masks.lower()}')}}}")
+    for name, n in spans(table):
+        groups.append(rf"\multicolumn{{{n}}}{{c}}{{{_escape(name)}}}")
         rules.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
         start += n
     heads = [*table.paper.headings, *(heading(metric) for _, metric in table.fields)]

@@ -28,7 +28,7 @@ def make_tables(
     unknown = [name for name in names if name not in METRICS]
     if unknown:
         raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
-    if size is not None and (not isinstance(size, int) or size < 1):
+    if size is not None and (type(size) is not int or size < 1):
         raise ValueError(f"size={size}: expected a number of pixels, such as 256")
     evaluations, strays = read_runs(runs)
     tables, lost = fill(paper, evaluations, names, size)
