@@ -173,6 +173,12 @@ def test_best_and_second_of_ours(tables, runs):
         assert [row["ours_rank"] for row in rows] == [1, 2, None]
         assert all(row["paper"] is None for row in rows)
     assert rows[1]["ours_change"] == pytest.approx(5)
+    other = [cell(content, 4, run, "wide", "psnr_hole") for run in ("lama-regular", "lama_small_train_masks")]
+    assert [c["ours_rank"] for c in other] == [None, None]  # a single number is not the best of anything
+    evaluate(runs, "lama_small_train_masks/random_thick_512", psnr_hole=18.0)
+    content = tables(metrics=["psnr_hole"])
+    other = [cell(content, 4, run, "wide", "psnr_hole") for run in ("lama-regular", "lama_small_train_masks")]
+    assert [c["ours_rank"] for c in other] == [1, None]  # nor one of two the second
     assert cell(content, 2, "lama-dilated", "wide", "psnr_hole")["ours_change"] == -1.0  # decibels
 
 

@@ -78,8 +78,8 @@ def _read(file: Path, run: str, seed: int | None, set_name: str) -> Evaluation:
 def _check(metric: str, result: dict[str, Any]) -> None:
     """Raise ValueError, TypeError or KeyError for what the evaluator would not write."""
     mean, ends = result["mean"], result.get("ci95")
-    numbers = [*([] if mean is None else [mean]), *(ends or [])]
-    if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers) or len(ends or "12") != 2:
+    numbers = [mean or 0.0, *(ends or (0.0, 0.0))]
+    if len(numbers) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
         raise ValueError(f"{metric}: expected a finite mean and ci95 of two numbers, got {mean} and {ends}")
     if not isinstance(result["n"], int):
         raise ValueError(f"{metric}.n: expected a number of pictures, got {result['n']!r}")
