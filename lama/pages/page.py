@@ -12,7 +12,11 @@ from lama.interfaces import ImageArray, MaskArray
 
 PINK = np.array([236, 72, 153], np.uint8)  # no photograph has much of it
 _TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("lama.pages", ""), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
+    loader=jinja2.PackageLoader("lama.pages", ""),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
 )
 
 

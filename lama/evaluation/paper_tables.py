@@ -1,0 +1,47 @@
+"""Tables 1 to 4 of the paper, rebuilt from a folder of evaluations, with the published numbers beside ours."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lama.evaluation.evaluator import METRICS
+from lama.evaluation.paper_cells import FilledTable, fill
+from lama.evaluation.paper_formats import as_data, html, latex, markdown
+from lama.evaluation.published import read_paper
+from lama.evaluation.runs import read_runs
+from lama.files import whole
+
+
+def make_tables(
+    runs: str | Path, out: str | Path, metrics: Sequence[str] | None = None, size: int | None = None
+) -> tuple[list[FilledTable], list[str]]:
+    """Write tables.md, tables.tex, tables.html and tables.json into ``out``; returns the tables and what fits no cell.
+
+    ``metrics`` stand in the columns in place of FID and LPIPS; ``size`` looks for evaluation sets of that size in place
+    of the paper's. Raises FileNotFoundError or ValueError for a folder without evaluations, a malformed metrics.json,
+    two evaluations of one cell, an unknown metric.
+    """
+    paper = read_paper()
+    if isinstance(metrics, str) or (metrics is not None and not metrics):
+        raise ValueError(f"metrics={metrics}: expected a list of names, such as [psnr_hole,lpips_squeeze]")
+    names = list(dict.fromkeys(metrics or paper.metrics))
+    unknown = [name for name in names if name not in METRICS]
+    if unknown:
+        raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+    if size is not None and (type(size) is not int or size < 1):
+        raise ValueError(f"size={size}: expected a number of pixels, such as 256")
+    evaluations, strays = read_runs(runs)
+    tables, lost = fill(paper, evaluations, names, size)
+    unplaced = [f"{evaluation.relative}: no cell of tables 1 to 4 is of this run and set" for evaluation in lost]
+    unplaced += [
+        f"{file.relative_to(Path(runs).expanduser())}: not where an evaluation is looked for" for file in strays
+    ]
+    for name, text in (
+        ("tables.json", json.dumps(as_data(tables, unplaced, paper.reference), indent=2, ensure_ascii=False) + "\n"),
+        ("tables.tex", latex(tables)),
+        ("tables.html", html(tables, unplaced, str(runs))),
+        ("tables.md", markdown(tables, unplaced)),
+    ):
+        with whole(Path(out) / name) as partial:
+            partial.write_text(text, encoding="utf-8")
+    return tables, unplaced

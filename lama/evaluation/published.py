@@ -1,0 +1,107 @@
+"""The paper's tables as data: ``published.yaml``, each cell with its value as printed and its source."""
+
+import importlib.resources
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Published:
+    """One number of the paper."""
+
+    text: str  # as printed
+    source: str
+
+    @property
+    def value(self) -> float:
+        return float(self.text)
+
+
+@dataclass(frozen=True)
+class Column:
+    """An evaluation set of the paper; each of its metrics is a column of numbers."""
+
+    key: str
+    dataset: str
+    masks: str
+    set: str  # with the size, a configuration of configs/data_gen
+    size: int
+    pictures: int | None  # None where the paper does not say
+    note: str | None = None  # in which way our set can only be another one
+    run_suffix: str = ""  # of the configurations that are trained for this data set
+
+    def set_name(self, size: int | None) -> str:
+        """The folder of its evaluations, at another size than the paper's where one is given."""
+        return f"{self.set}_{size or self.size}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method: what the paper says about it, the run that may stand beside it, its numbers by (column, metric)."""
+
+    about: tuple[str, ...]
+    run: str
+    cells: dict[tuple[str, str], Published]
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """One table of the paper."""
+
+    number: int
+    title: str
+    headings: tuple[str, ...]  # of ``Row.about``
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    baseline: str  # in words
+    baseline_same: str | None  # a heading: the baseline is the first row with the same entry there; None = the first
+
+    def baseline_of(self, about: tuple[str, ...]) -> int | None:
+        """The index of the row that a row with these entries is compared to; None where there is none."""
+        if self.baseline_same is None:
+            return 0
+        where = self.headings.index(self.baseline_same)
+        return next((i for i, row in enumerate(self.rows) if row.about[where] == about[where]), None)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All of ``published.yaml``."""
+
+    reference: str
+    metrics: tuple[str, ...]
+    protocol: str
+    tables: tuple[PaperTable, ...]
+
+
+def read_paper() -> Paper:
+    """The published tables, from the data of this package."""
+    file = importlib.resources.files("lama.evaluation").joinpath("published.yaml")
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    columns = {key: Column(key, **settings) for key, settings in content["columns"].items()}
+    tables = tuple(_table(entry, columns, content) for entry in content["tables"])
+    return Paper(content["paper"], tuple(content["metrics"]), content["protocol"], tables)
+
+
+def _table(entry: dict[str, Any], columns: dict[str, Column], content: dict[str, Any]) -> PaperTable:
+    rows = []
+    for row in entry["rows"]:
+        cells = {}
+        for column, numbers in zip(entry["columns"], row["cells"], strict=True):
+            texts = zip(content["metrics"], numbers.split(" / "), strict=True) if numbers else ()
+            for metric, text in texts:
+                other = row.get("sources", {}).get(column, {}).get(metric)
+                source = content["sources"][other] if other else f"{content['paper']}, Table {entry['number']}"
+                cells[column, metric] = Published(text, source)
+        rows.append(Row(tuple(str(value) for value in row["about"]), row["run"], cells))
+    return PaperTable(
+        number=entry["number"],
+        title=entry["title"],
+        headings=tuple(entry["about"]),
+        columns=tuple(columns[key] for key in entry["columns"]),
+        rows=tuple(rows),
+        baseline=entry["baseline"],
+        baseline_same=entry.get("baseline_same"),
+    )
