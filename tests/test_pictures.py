@@ -306,7 +306,7 @@ def test_a_damaged_file_is_one_line(tmp_path, suffix, kind):
 def test_a_damaged_16_bit_file_is_one_line(rng, tmp_path):
     content = png_16(rng.integers(0, 65536, (64, 64, 3), np.uint16), 2)
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match="a.png: not a readable picture"):
+    with pytest.raises(ValueError, match=r"a.png: not a readable picture"):
         read_picture(tmp_path / "a.png")
 
 

@@ -202,13 +202,21 @@ def _check_outputs(triples: Sequence[Triple]) -> None:
         if out in seen:
             first = seen[out]
             both = (first.mask, triple.mask) if first.mask != triple.mask else (first.image, triple.image)
-            raise ValueError(f"{both[0]} and {both[1]} would both be written to {triple.out}; rename one")
+            raise ValueError(
+                f"{both[0]} and {both[1]} would both be written to {triple.out}; rename one{_or_same(first, triple)}"
+            )
         seen[out] = triple
     for folder in {triple.out.parent for triple in triples}:
         _check_writable(folder)
     for triple in triples:
         if triple.out.is_dir():
             raise IsADirectoryError(f"{triple.out}: is a folder, expected the name of a picture to write")
+
+
+def _or_same(first: Triple, second: Triple) -> str:
+    """``a.jpg`` and ``a.png`` with one mask for all: their own suffixes tell their results apart."""
+    suffixes = [triple.image.suffix for triple in (first, second) if triple.image and triple.mask == first.mask]
+    return f", or out_ext={SAME}" if len(set(suffixes)) == 2 else ""
 
 
 def _check_writable(folder: Path) -> None:
