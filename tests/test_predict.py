@@ -81,6 +81,8 @@ def test_results_are_named_after_the_masks(folder):
 def test_the_format_may_be_that_of_the_picture(folder):
     found = find(in_folder(folder, indir="in", outdir="out"), out_ext="same")
     assert {t.out.suffix for t in found.triples} == {".jpg"}
+    found = find(in_folder(folder, indir="in", outdir="out"), out_ext="webp")
+    assert {t.out.suffix for t in found.triples} == {".webp"}
     with pytest.raises(ValueError, match=r"out_ext=.gif: expected same or one of .jpg"):
         find(in_folder(folder, indir="in", outdir="out"), out_ext=".gif")
 
@@ -300,7 +302,7 @@ MASKS = {
 @pytest.mark.parametrize("kind", MASKS)
 def test_masks_of_every_kind_are_read(tmp_path, kind):
     MASKS[kind].save(tmp_path / "m.png")
-    np.testing.assert_array_equal(MaskReader().read(tmp_path / "m.png", PICTURE, "a.png"), HOLE)
+    np.testing.assert_array_equal(MaskReader().read(tmp_path / "m.png", PICTURE, "a.png")[0], HOLE)
 
 
 def test_a_cut_out_picture_is_a_mask_by_its_alpha(tmp_path):
@@ -308,21 +310,21 @@ def test_a_cut_out_picture_is_a_mask_by_its_alpha(tmp_path):
     array[..., 3] = np.where(HOLE, 0, 255)  # transparent = to be filled, as image editing services have it
     Image.fromarray(array).save(tmp_path / "m.png")
     reader = MaskReader(channel="alpha", invert=True)
-    np.testing.assert_array_equal(reader.read(tmp_path / "m.png", PICTURE, "a.png"), HOLE)
+    np.testing.assert_array_equal(reader.read(tmp_path / "m.png", PICTURE, "a.png")[0], HOLE)
     Image.new("RGB", (12, 10)).save(tmp_path / "m.png")
     with pytest.raises(ValueError, match="this mask has no alpha channel"):
-        reader.read(tmp_path / "m.png", PICTURE, "a.png")
+        reader.read(tmp_path / "m.png", PICTURE, "a.png")[0]
 
 
 def test_alpha_can_be_ignored(tmp_path):
     layer((255, 255, 255), (9, 9, 9)).save(tmp_path / "m.png")
-    assert MaskReader(channel="colour").read(tmp_path / "m.png", PICTURE, "a.png").all()
+    assert MaskReader(channel="colour").read(tmp_path / "m.png", PICTURE, "a.png")[0].all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_black_may_be_what_is_removed(tmp_path, dtype):
     grey(dtype, np.iinfo(dtype).max, 0).save(tmp_path / "m.png")
-    np.testing.assert_array_equal(MaskReader(invert=True).read(tmp_path / "m.png", PICTURE, "a"), HOLE)
+    np.testing.assert_array_equal(MaskReader(invert=True).read(tmp_path / "m.png", PICTURE, "a")[0], HOLE)
 
 
 @pytest.mark.parametrize(("threshold", "values"), [(0, (1, 127, 128, 255)), (127, (128, 255)), (254, (255,))])
@@ -330,7 +332,7 @@ def test_black_may_be_what_is_removed(tmp_path, dtype):
 def test_a_threshold_is_of_255_whatever_the_depth(tmp_path, threshold, values, factor):
     levels = np.array([[0, 1, 127, 128, 255]])
     Image.fromarray((levels * factor).astype(np.uint8 if factor == 1 else np.uint16)).save(tmp_path / "m.png")
-    hole = MaskReader(threshold=threshold).read(tmp_path / "m.png", Picture(np.zeros((1, 5), np.uint8)), "a")
+    hole, _ = MaskReader(threshold=threshold).read(tmp_path / "m.png", Picture(np.zeros((1, 5), np.uint8)), "a")
     assert tuple(levels[hole]) == values
 
 
@@ -338,25 +340,46 @@ def test_a_threshold_cleans_a_jpeg(tmp_path):
     image = Image.fromarray(np.where(np.indices((64, 64)).sum(axis=0) < 50, 255, 0).astype(np.uint8))
     image.save(tmp_path / "m.jpg", quality=50)
     truth, picture = np.asarray(image) > 0, Picture(np.zeros((64, 64), np.uint8))
-    assert (MaskReader().read(tmp_path / "m.jpg", picture, "a") != truth).mean() > 0.02
-    assert (MaskReader(threshold=127).read(tmp_path / "m.jpg", picture, "a") != truth).mean() < 0.005
+    assert (MaskReader().read(tmp_path / "m.jpg", picture, "a")[0] != truth).mean() > 0.02
+    assert (MaskReader(threshold=127).read(tmp_path / "m.jpg", picture, "a")[0] != truth).mean() < 0.005
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        ({}, "nearly black, as JPEG leaves them, and they are removed too; mask.threshold=127 spares them"),
+        ({"threshold": 127}, None),
+        ({"threshold": 127, "invert": True}, "removes more than 80% of it; black is removed, and mask.invert=false"),
+    ],
+)
+def test_remarks_on_a_jpeg(tmp_path, options, part):
+    image = Image.fromarray(np.where(np.indices((64, 64)).sum(axis=0) < 20, 255, 0).astype(np.uint8))
+    image.save(tmp_path / "m.jpg", quality=50)
+    _, remarks = MaskReader(**options).read(tmp_path / "m.jpg", Picture(np.zeros((64, 64), np.uint8)), "a")
+    assert len(remarks) == (part is not None)
+    assert part is None or part in remarks[0]
+
+
+def test_a_mask_of_zeros_and_ones_is_nothing_odd(tmp_path):
+    MASKS["dark grey"].save(tmp_path / "m.png")
+    assert MaskReader().read(tmp_path / "m.png", PICTURE, "a.png")[1] == []
 
 
 def test_a_hole_grows_by_a_disc(tmp_path):
     put_mask(tmp_path / "m.png", size=(21, 21), hole=(10, 10))
     picture = Picture(np.zeros((21, 21), np.uint8))
-    hole = MaskReader(dilate=5).read(tmp_path / "m.png", picture, "a")
+    hole = MaskReader(dilate=5).read(tmp_path / "m.png", picture, "a")[0]
     y, x = np.indices((21, 21)) - 10
     np.testing.assert_array_equal(hole, x**2 + y**2 <= 25)
     put_mask(tmp_path / "empty.png", size=(21, 21), hole=(slice(0), slice(0)))
-    assert not MaskReader(dilate=5).read(tmp_path / "empty.png", picture, "a").any()
+    assert not MaskReader(dilate=5).read(tmp_path / "empty.png", picture, "a")[0].any()
 
 
 def test_a_mask_of_another_size_is_refused_or_stretched(tmp_path):
     put_mask(tmp_path / "m.png", size=(6, 5), hole=(slice(1, 3), slice(2, 4)))
     with pytest.raises(ValueError, match=r"m.png: mask is 6 x 5, but its picture a.png is 12 x 10 pixels; mask.resize"):
-        MaskReader().read(tmp_path / "m.png", PICTURE, "a.png")
-    hole = MaskReader(resize=True).read(tmp_path / "m.png", PICTURE, "a.png")
+        MaskReader().read(tmp_path / "m.png", PICTURE, "a.png")[0]
+    hole = MaskReader(resize=True).read(tmp_path / "m.png", PICTURE, "a.png")[0]
     expected = np.zeros((10, 12), bool)
     expected[2:6, 4:8] = True
     np.testing.assert_array_equal(hole, expected)
@@ -368,7 +391,7 @@ def test_a_mask_drawn_before_the_picture_was_turned_is_explained(tmp_path):
     put(tmp_path / "a.jpg", size=(12, 10), exif=exif)
     put_mask(tmp_path / "m.png", size=(12, 10))
     with pytest.raises(ValueError, match="before its EXIF orientation turned it"):
-        MaskReader().read(tmp_path / "m.png", read_picture(tmp_path / "a.jpg"), "a.jpg")
+        MaskReader().read(tmp_path / "m.png", read_picture(tmp_path / "a.jpg"), "a.jpg")[0]
 
 
 @pytest.mark.parametrize(
@@ -678,7 +701,7 @@ def test_real_pairs(shared, tmp_path, tiny_generator, places, options, done, fai
         if not job.triple.out.exists():
             continue
         before, after = read_picture(job.triple.image), read_picture(job.triple.out)
-        hole = masks.read(job.triple.mask, before, "")
+        hole = masks.read(job.triple.mask, before, "")[0]
         if job.triple.out.suffix == ".png":
             np.testing.assert_array_equal(after.pixels[~hole], before.pixels[~hole])
         assert (after.pixels[hole] != before.pixels[hole]).any()

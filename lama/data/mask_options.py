@@ -10,9 +10,12 @@ from PIL import Image
 from lama.data.pictures import Picture, Pixels, read_picture
 from lama.interfaces import MaskArray
 
+MOST = 0.8  # share of a picture; a hole that is larger is probably what should stay
+FAINT, MOST_FAINT = 0.125, 0.01  # darker than this is no stroke; share of a mask
+
 
 class MaskReader:
-    """``read(path, picture) -> bool (H, W)``, True = hole: every pixel brighter than ``threshold``, after ``invert``.
+    """The hole of a picture, bool (H, W): every pixel of its mask brighter than ``threshold``, after ``invert``.
 
     A pixel is as bright as its brightest colour channel. Where alpha varies (``channel=auto``): with one colour all
     over, alpha is the mask and opaque = white; with several, a pixel counts as far as it is opaque, so that strokes
@@ -38,25 +41,31 @@ class MaskReader:
         self.resize = resize
         self.channel = channel
 
-    @property
-    def polarity(self) -> str:
-        """What is removed, and how the opposite is."""
-        if self.invert:
-            return "black is removed, and mask.invert=false removes white"
-        return "white is removed, and mask.invert=true removes black"
-
-    def read(self, path: Path, picture: Picture, name: str) -> MaskArray:
-        """The hole of ``picture``, called ``name`` in errors.
+    def read(self, path: Path, picture: Picture, name: str) -> tuple[MaskArray, list[str]]:
+        """The hole of ``picture``, called ``name`` in errors, and remarks on what it probably should not be.
 
         Raises FileNotFoundError, or ValueError where the mask cannot be read or has another size.
         """
         levels = self.levels(path)
+        top = np.iinfo(levels.dtype).max
         if self.invert:
-            levels = np.iinfo(levels.dtype).max - levels
-        hole = levels > self.threshold * (np.iinfo(levels.dtype).max // 255)
+            levels = top - levels
+        hole = levels > self.threshold * (top // 255)
+        faint = hole & (levels < FAINT * top) if levels.max(initial=0) > top // 2 else np.zeros(1, np.bool_)  # 0 and 1
         if hole.shape[::-1] != picture.size:
             hole = self._resized(hole, path, picture, name)
-        return _dilated(hole, self.dilate) if self.dilate else hole
+        hole = _dilated(hole, self.dilate) if self.dilate else hole
+        return hole, self._remarks(float(hole.mean()), float(faint.mean()))
+
+    def _remarks(self, area: float, faint: float) -> list[str]:
+        shade, other = ("black", "white") if self.invert else ("white", "black")
+        if faint > MOST_FAINT:
+            return [f"its mask has many pixels that are nearly {other}, as JPEG leaves them, and they are removed too; "
+                    "mask.threshold=127 spares them"]  # fmt: skip
+        if area > MOST:
+            opposite = f"mask.invert={str(not self.invert).lower()} removes {other}"
+            return [f"its mask removes more than {MOST:.0%} of it; {shade} is removed, and {opposite}"]
+        return [] if area > 0 else ["its mask removes nothing, and the picture is written as it is"]
 
     def levels(self, path: Path) -> Pixels:
         """Brightness (H, W), uint8 or uint16, black to white."""

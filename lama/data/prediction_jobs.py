@@ -12,8 +12,6 @@ from lama.data.prediction_set import PredictionSet, Triple
 from lama.interfaces import MaskArray
 
 logger = logging.getLogger(__name__)
-MOST = 0.8  # share of a picture; a hole that is larger is probably what should stay
-
 Fill = Callable[[Pixels, MaskArray], Pixels]  # (H, W) or (H, W, 3), uint8 or uint16, and its hole -> the same kind
 
 
@@ -52,15 +50,11 @@ class PredictionJob:
         if self.triple.image is None:
             raise ValueError(self.triple.missing)
         picture = read_picture(self.triple.image)
-        hole = self.masks.read(self.triple.mask, picture, self.triple.image.name)
-        for note in (*picture.notes, *losses(picture, self.triple.out.suffix)):
-            self.notices.add(note, self.name)
-        if hole.mean() > MOST:
-            self.notices.add(f"its mask removes more than {MOST:.0%} of it; {self.masks.polarity}", self.name)
+        hole, remarks = self.masks.read(self.triple.mask, picture, self.triple.image.name)
+        for remark in (*picture.notes, *remarks, *losses(picture, self.triple.out.suffix)):
+            self.notices.add(remark, self.name)
         if hole.any():
             picture = replace(picture, pixels=self._filled(fill, picture.pixels, hole))
-        else:
-            self.notices.add("its mask removes nothing, and the picture is written as it is", self.name)
         write_picture(self.triple.out, picture, self.quality)
 
     def _filled(self, fill: Fill, pixels: Pixels, hole: MaskArray) -> Pixels:

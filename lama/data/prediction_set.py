@@ -56,6 +56,8 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
         forms = "; ".join(" ".join(f"{name}=" for name in form) for form in FORMS[:-1])
         got = " ".join(f"{name}=" for name in places if name in given)
         raise ValueError(f"expected one of: {forms} (outdir= may be missing there); got {got or 'none'}")
+    if out_ext in (suffix[1:] for suffix in SUFFIXES):
+        out_ext = f".{out_ext}"
     if out_ext != SAME and out_ext not in SUFFIXES:
         raise ValueError(f"out_ext={out_ext}: expected {SAME} or one of {' '.join(SUFFIXES)}")
     if "image" in given:
