@@ -12,7 +12,7 @@ import sys
 from omegaconf import DictConfig, OmegaConf
 
 import lama
-from lama.config import build, flag, run
+from lama.config import build, flag, printable, run
 from lama.data.prediction_jobs import PredictionPlan
 from lama.data.prediction_set import find
 
@@ -29,9 +29,9 @@ def main(config: DictConfig) -> None:
     inpainter = lama.load(model, device=config.device)  # how it computes (precision, strategy, ...) is told it here
     outcome = fill_all(inpainter, plan.jobs)
     for line in plan.notices.counted():
-        print(line, file=sys.stderr)
+        print(printable(line), file=sys.stderr)
     for failure in outcome.failures:
-        print(f"error: {failure}", file=sys.stderr)
+        print(f"error: {printable(failure)}", file=sys.stderr)
     summary = plan.summary(outcome.done, outcome.stopped)
     print(summary, file=sys.stderr if outcome.stopped else sys.stdout)
     sys.exit(outcome.exit_code)

@@ -88,7 +88,7 @@ def run(
     if caught and full:
         raise caught[0]
     if caught:
-        print(f"error: {_printable(one_line(caught[0], directory, name, sys.argv[1:]))}", file=sys.stderr)
+        print(f"error: {printable(one_line(caught[0], directory, name, sys.argv[1:]))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -120,7 +120,7 @@ def one_liner(main: Callable[[], None]) -> None:
     except Exception as error:
         if not _is_for_the_user(error) or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(f"error: {_printable(one_line(error, '', '', []))}", file=sys.stderr)
+        print(f"error: {printable(one_line(error, '', '', []))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -310,7 +310,7 @@ def one_line(error: BaseException, directory: str, name: str | None, argv: list[
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without what would move a terminal's cursor: names come from files."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

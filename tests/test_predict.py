@@ -179,7 +179,11 @@ def test_folders_of_images_and_masks_are_recognised_in_the_error(tmp_path):
 def test_a_mask_without_a_picture_names_the_nearest(tmp_path):
     put(tmp_path / "in" / "kitchen.jpg")
     put_mask(tmp_path / "in" / "kitchn_mask.png")
-    (triple,) = find(in_folder(tmp_path, indir="in", outdir="out")).triples
+    with pytest.raises(ValueError, match=r"kitchn_mask.png: mask without a picture; .* the nearest is kitchen.jpg$"):
+        find(in_folder(tmp_path, indir="in", outdir="out"))  # it is the only one
+    put(tmp_path / "in" / "bath.jpg")
+    put_mask(tmp_path / "in" / "bath_mask.png")
+    triple = find(in_folder(tmp_path, indir="in", outdir="out")).triples[-1]
     assert triple.image is None
     assert "mask without a picture; expected kitchn with one of" in triple.missing
     assert "the nearest is kitchen.jpg" in triple.missing
@@ -347,7 +351,7 @@ def test_a_threshold_cleans_a_jpeg(tmp_path):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({}, "nearly black, as JPEG leaves them, and they are removed too; mask.threshold=127 spares them"),
+        ({}, "nearly black, as JPEG and soft brushes leave them, and they are removed too; mask.threshold=127 spares"),
         ({"threshold": 127}, None),
         ({"threshold": 127, "invert": True}, "removes more than 80% of it; black is removed, and mask.invert=false"),
     ],
@@ -635,6 +639,41 @@ def command(root, *arguments, cwd):
         cwd=cwd, env=environment | {"OMP_NUM_THREADS": "1"}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "my photos (1)",
+        "a=b,c",
+        "it's",
+        "[a] {b}",
+        "C:\\x\\",
+        "C:\\x\\'y",
+        "日本",
+        "$x #y",
+        "a'b\\\\'c",
+        " both ",
+        "1",
+        "true",
+    ],
+)
+def test_a_path_is_taken_as_it_is(value):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from lama.config import _literal
+
+    (override,) = OverridesParser.create().parse_overrides(
+        [_literal(f"mask={value}", ["mask.path"], {"mask": "mask.path"})]
+    )
+    assert (override.key_or_group, override.value()) == ("mask.path", value)
+
+
+@pytest.mark.parametrize("argument", ["indir='my photos'", "indir=null", "mask.invert=true", "--cfg", "indir", "x=a b"])
+def test_other_arguments_are_left_alone(argument):
+    from lama.config import _literal
+
+    assert _literal(argument, ["indir"], {"mask": "mask.path"}) == argument
 
 
 def test_odd_names_need_no_quotes_and_options_of_the_mask_stand_beside_its_path(root, tmp_path, model):

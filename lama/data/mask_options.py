@@ -58,10 +58,11 @@ class MaskReader:
         return hole, self._remarks(float(hole.mean()), float(faint.mean()))
 
     def _remarks(self, area: float, faint: float) -> list[str]:
-        shade, other = ("black", "white") if self.invert else ("white", "black")
+        names = ("opaque", "transparent") if self.channel == "alpha" else ("white", "black")
+        shade, other = reversed(names) if self.invert else names
         if faint > MOST_FAINT:
-            return [f"its mask has many pixels that are nearly {other}, as JPEG leaves them, and they are removed too; "
-                    "mask.threshold=127 spares them"]  # fmt: skip
+            return [f"its mask has many pixels that are nearly {other}, as JPEG and soft brushes leave them, and they "
+                    "are removed too; mask.threshold=127 spares them"]  # fmt: skip
         if area > MOST:
             opposite = f"mask.invert={str(not self.invert).lower()} removes {other}"
             return [f"its mask removes more than {MOST:.0%} of it; {shade} is removed, and {opposite}"]

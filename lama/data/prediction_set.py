@@ -102,14 +102,13 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
         raise ValueError(_no_pairs(indir, files))
     if mask is None:
         _check_ambiguous(pairs, files)
+    missing = _missing([mask for image, mask in pairs if image is None], maskdir or indir, indir, files)
+    if len(missing) == len(pairs):
+        others = f" (and {len(pairs) - 1} more masks, none of which has one)" if len(pairs) > 1 else ""
+        raise ValueError(missing[pairs[0][1]] + others)
     inputs = {path for pair in pairs for path in pair}
     triples = [
-        Triple(
-            image,
-            mask,
-            outdir / name.with_suffix(_suffix(out_ext, image)),
-            "" if image else _missing(mask, maskdir, indir, files),
-        )
+        Triple(image, mask, outdir / name.with_suffix(_suffix(out_ext, image)), missing.get(mask, ""))
         for (image, mask), name in zip(pairs, names, strict=True)
     ]
     return PredictionSet(triples, str(outdir), [path for path in files if path not in inputs])
@@ -123,14 +122,20 @@ def _images_outside(folder: Path, outdir: Path) -> list[Path]:
     return [path for path in files if not path.resolve().is_relative_to(outdir.resolve())]
 
 
-def _missing(mask: Path, maskdir: Path | None, indir: Path, files: Sequence[Path]) -> str:
-    """What to say of a mask that no picture belongs to."""
-    stem = mask.stem.rsplit("_mask", 1)[0] or mask.stem
-    folder = indir / mask.parent.relative_to(maskdir or indir)
-    others = [path.name for path in files if path.parent == folder and path != mask]
-    close = difflib.get_close_matches(mask.name, others, n=1, cutoff=0.4)
-    nearest = f"; the nearest is {close[0]}" if close else ""
-    return f"{mask}: mask without a picture; expected {stem} with one of {' '.join(SUFFIXES)} in {folder}{nearest}"
+def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Path]) -> dict[Path, str]:
+    """What to say of masks, below ``root``, that no picture belongs to."""
+    lines = {}
+    for number, mask in enumerate(masks):
+        stem = mask.stem.rsplit("_mask", 1)[0] or mask.stem
+        folder = indir / mask.parent.relative_to(root)
+        nearest = ""
+        if number < 10:  # looking for it takes time
+            names = {path.stem: path.name for path in files if path.parent == folder and "mask" not in path.stem}
+            close = difflib.get_close_matches(stem, names, n=1)
+            nearest = f"; the nearest is {names[close[0]]}" if close else ""
+        expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in {folder}"
+        lines[mask] = f"{mask}: mask without a picture; {expected}{nearest}"
+    return lines
 
 
 def _suffix(out_ext: str, image: Path | None) -> str:
