@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 
 import lama
 from lama.config import build, flag, printable, run
-from lama.data.prediction_jobs import PredictionPlan
-from lama.data.prediction_set import find
 
 PLACES = ("indir", "maskdir", "outdir", "image", "mask.path", "out", "pairs")
 
 
 def main(config: DictConfig) -> None:
+    from lama.data.prediction_jobs import PredictionPlan  # torch comes with them: not before Ctrl-C is listened to
+    from lama.data.prediction_set import find
     from lama.inference import fill_all
 
     model = config.model.path  # missing is the first thing to say

@@ -525,7 +525,9 @@ def test_an_interrupted_run_is_gone_on_with(folder, caplog):
     assert plan.summary(outcome.done, "").endswith(", 1 were there already")
     assert (folder / "out" / "a_mask001.png").stat().st_mtime_ns == before
     assert len(files(folder / "out")) == 3
-    assert predict(folder, skip_existing=True)[1].exit_code == 0  # nothing left is no error
+    plan, outcome = predict(folder, skip_existing=True)
+    assert outcome.exit_code == 0  # nothing left is no error
+    assert plan.summary(outcome.done, "") == f"nothing left to do: all 3 are in {folder / 'out'} already"
 
 
 def test_a_full_disk_stops_with_one_line_and_leaves_nothing_half_written(folder, monkeypatch):

@@ -51,6 +51,7 @@ class PairFolder(Sequence[EvaluationPair]):
 
 def find_pairs(root: Path) -> Iterator[tuple[Path | None, Path]]:
     """(image, mask) paths below ``root``, sorted; the image is None where there is none for a mask."""
+    root = root.expanduser()
     files = list_images(root)
     masks = [path for path in files if "mask" in path.stem]
     if not masks:

@@ -86,6 +86,8 @@ class PredictionPlan:
 
     def summary(self, done: int, stopped: str) -> str:
         """One line at the end: how many are done, and how the rest would be."""
+        if not self.jobs:
+            return f"nothing left to do: all {self.skipped} are in {self.found.where} already"
         there = f", {self.skipped} were there already" if self.skipped else ""
         counts = f"{done} of {len(self.jobs)} pictures written to {self.found.where}{there}"
         return f"{stopped}: {counts}; the same command with skip_existing=true goes on" if stopped else counts
