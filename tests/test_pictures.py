@@ -244,6 +244,19 @@ def test_damaged_exif_data_do_not_cost_the_picture(tmp_path):
     assert read_picture(tmp_path / "b.jpg").size == (8, 8)
 
 
+@pytest.mark.parametrize("value", [0, 9, 300])
+def test_an_orientation_that_means_nothing_is_none(rng, tmp_path, value):
+    exif = Image.Exif()
+    exif[ORIENTATION] = value
+    pixels = noise(rng, "RGB")
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    picture = read_picture(tmp_path / "a.png")
+    np.testing.assert_array_equal(picture.pixels, pixels)
+    assert not picture.turned
+    write_picture(tmp_path / "b.png", picture)
+    assert Image.open(tmp_path / "b.png").getexif()[ORIENTATION] == 1
+
+
 def test_exif_data_too_long_for_a_jpeg_are_left_out(tmp_path):
     exif = an_exif()
     exif[0x010E] = "x" * 70000

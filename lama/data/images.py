@@ -6,6 +6,7 @@ looked up, CMYK is converted, 16 bit keeps its upper 8 bits, alpha is dropped.
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,10 +83,11 @@ def mask_to_tensor(mask: MaskArray) -> Tensor:
     return torch.from_numpy(mask[None].copy()).float()
 
 
-def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image, Image.Image, int | None]:
+def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image, Image.Image, Any]:
     """(the picture as it is stored, all pixels read; the same upright; its EXIF orientation, None where it has none).
 
-    Pillow has turned a TIFF by itself. Raises FileNotFoundError, or ValueError where it cannot be read.
+    The orientation is what the file says, 1 to 8 in a sound one; Pillow has turned a TIFF by itself.
+    Raises FileNotFoundError, or ValueError where it cannot be read.
     """
     try:
         image = Image.open(path if content is None else io.BytesIO(content))

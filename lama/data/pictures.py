@@ -48,17 +48,18 @@ def read_picture(path: str | Path) -> Picture:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large camera's; a real bomb is an error
         opened, upright, orientation = decode(path)
-    metadata = Metadata.of(opened, upright, orientation is not None)
+    metadata = Metadata.of(opened, upright, had_orientation=orientation is not None)
+    orientation = orientation if isinstance(orientation, int) else 1
     frames = 1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))  # a phone's: a photograph, previews
     notes: tuple[str, ...] = (f"only the first of {frames} frames is filled",) if frames > 1 else ()
     if _has_16_bits(path, opened):
-        pixels, alpha = _decode_16_bits(path, opened.format == "PNG", orientation or 1)
+        pixels, alpha = _decode_16_bits(path, opened.format == "PNG", orientation)
     else:
         pixels, alpha = _split_alpha(np.asarray(_to_plain_mode(path, upright)))
         if upright.mode == "CMYK":
             notes += ("CMYK becomes sRGB",)
             metadata = replace(metadata, icc=None)
-    return Picture(pixels, alpha, metadata, notes, turned=(orientation or 1) >= 5)
+    return Picture(pixels, alpha, metadata, notes, turned=5 <= orientation <= 8)
 
 
 def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
