@@ -1,8 +1,9 @@
-"""See what masks and augmentations do, as a picture.
+"""See what masks and augmentations do, and how files of masks are read, as a picture.
 
 python bin/contact_sheet.py masks masks.jpg                          # every kind that needs no files
 python bin/contact_sheet.py masks objects.jpg objects masks.path=LABEL_MAPS
 python bin/contact_sheet.py augment augment.jpg [NAME ...]
+python bin/contact_sheet.py reading reading.jpg
 """
 
 import sys
@@ -16,11 +17,16 @@ from lama.config import CONFIGS, build, load_yaml, one_liner
 def main() -> None:
     from lama.data import BuiltinPhotos
     from lama.data.images import SUFFIXES, write_image
-    from lama.data.sheets import augmentation_sheet, mask_sheet
+    from lama.data.sheets import augmentation_sheet, mask_sheet, reading_sheet
 
     kind, out, *rest = [*sys.argv[1:], "", ""]
-    if kind not in ("masks", "augment") or Path(out).suffix.lower() not in SUFFIXES:
-        raise ValueError("expected python bin/contact_sheet.py masks|augment OUT.jpg [NAME ...] [KEY=VALUE ...]")
+    if kind not in ("masks", "augment", "reading") or Path(out).suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            "expected python bin/contact_sheet.py masks|augment|reading OUT.jpg [NAME ...] [KEY=VALUE ...]"
+        )
+    if kind == "reading":
+        write_image(out, reading_sheet(BuiltinPhotos("train", 256)[0][1]))
+        return
     names = [word for word in rest if word and "=" not in word]
     overrides = OmegaConf.from_dotlist([word for word in rest if "=" in word])
     folder = CONFIGS / "training" / kind

@@ -1,51 +1,41 @@
-"""Remove things from pictures: white in the mask = remove.
+"""Remove things from pictures: white in the mask = remove. docs/prediction.md has the rest.
 
-python bin/predict.py model.path=runs/demo indir=PICTURES outdir=RESULTS      # name.png + name_mask001.png
 python bin/predict.py model.path=runs/demo image=a.jpg mask=m.png out=b.png
+python bin/predict.py model.path=runs/demo indir=PICTURES outdir=RESULTS                # name.png + name_mask001.png
+python bin/predict.py model.path=runs/demo indir=PICTURES maskdir=MASKS outdir=RESULTS  # masks named like the pictures
+python bin/predict.py model.path=runs/demo indir=PICTURES mask=m.png outdir=RESULTS     # one mask for all
+python bin/predict.py model.path=runs/demo pairs=list.csv                               # columns image, mask, out
 """
 
 import sys
-from functools import partial
-from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 import lama
-from lama.config import run
-from lama.data.evaluation_set import find_pairs, read_pair
-from lama.data.images import SUFFIXES, write_image
+from lama.config import build, flag, printable, run
+
+PLACES = ("indir", "maskdir", "outdir", "image", "mask.path", "out", "pairs")
 
 
 def main(config: DictConfig) -> None:
+    from lama.data.prediction_jobs import PredictionPlan  # torch comes with them: not before Ctrl-C is listened to
+    from lama.data.prediction_set import find
     from lama.inference import fill_all
 
     model = config.model.path  # missing is the first thing to say
-    single, folder = (config.image, config.mask, config.out), (config.indir, config.outdir)
-    if not (all(single) and not any(folder)) and not (all(folder) and not any(single)):
-        got = [f"{k}=" for k in ("indir", "outdir", "image", "mask", "out") if config[k]]
-        raise ValueError(f"expected indir= and outdir=, or image=, mask= and out=; got {' '.join(got) or 'none'}")
-    if config.out_ext not in SUFFIXES:
-        raise ValueError(f"out_ext={config.out_ext}: expected one of {' '.join(SUFFIXES)}")
-    if all(single):
-        image, mask, out = (Path(path) for path in single)
-        if out.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"out={out}: expected a name that ends in one of {' '.join(SUFFIXES)}")
-        pairs, root, targets = [(image, mask)], mask.parent, lambda _: out
-    else:
-        root = Path(config.indir)
-        pairs, targets = list(find_pairs(root)), lambda name: Path(config.outdir) / f"{name}{config.out_ext}"
-
-    def save(name: str, result: object) -> Path:
-        write_image(targets(name), result)
-        return targets(name)
-
-    inpainter = lama.load(model, config.device)
-    failures = fill_all(inpainter, [partial(read_pair, root, *pair) for pair in pairs], save)
-    print(f"{len(pairs) - len(failures)} of {len(pairs)} pictures written to {config.out or config.outdir}")
-    if failures:
-        print("\n".join(f"error: {failure}" for failure in failures), file=sys.stderr)
-        sys.exit(2)
+    found = find({key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}, config.out_ext)
+    masks = build({key: value for key, value in config.mask.items() if key != "path"}, "mask")
+    plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"))
+    inpainter = lama.load(model, device=config.device)  # how it computes (precision, strategy, ...) is told it here
+    outcome = fill_all(inpainter, plan.jobs)
+    for line in plan.notices.counted():
+        print(printable(line), file=sys.stderr)
+    for failure in outcome.failures:
+        print(f"error: {printable(failure)}", file=sys.stderr)
+    summary = plan.summary(outcome.done, outcome.stopped)
+    print(summary, file=sys.stderr if outcome.stopped else sys.stdout)
+    sys.exit(outcome.exit_code)
 
 
 if __name__ == "__main__":
-    run(main, "prediction", "default")
+    run(main, "prediction", "default", paths=("model.path", *PLACES), short={"mask": "mask.path"})

@@ -17,7 +17,7 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,17 @@ USER_ERRORS = (  # OSError as far as paths go: a full disk or a broken pipe is n
 )  # fmt: skip
 
 
-def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> None:
+def run(
+    main: Callable[[DictConfig], None],
+    group: str,
+    name: str | None,
+    paths: Sequence[str] = (),
+    short: Mapping[str, str] = types.MappingProxyType({}),
+) -> None:
     """Run ``main`` on the configuration ``configs/<group>/<name>.yaml`` and the overrides of the command line.
 
-    Where ``name`` is None the command line has to choose one, with -cn NAME.
+    Where ``name`` is None the command line has to choose one, with -cn NAME. The values of the keys ``paths`` are taken
+    as they are, whatever characters they hold; keys may have a ``short`` name on the command line.
 
     What a user did wrong (``USER_ERRORS``) prints one line and exits with 2; everything else is a traceback, as is
     everything where HYDRA_FULL_ERROR=1 is set.
@@ -54,6 +61,7 @@ def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> Non
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise, not print and exit
     directory = str(CONFIGS / group)
+    sys.argv[1:] = [_literal(argument, paths, short) for argument in sys.argv[1:]]
     caught: list[Exception] = []
 
     def task(config: DictConfig) -> None:
@@ -72,11 +80,27 @@ def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> Non
         hydra.main(version_base="1.3", config_path=directory, config_name=name)(task)()
     except USER_ERRORS as error:
         caught.append(error)
+    except KeyboardInterrupt:
+        if full:
+            raise
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
     if caught and full:
         raise caught[0]
     if caught:
-        print(f"error: {_printable(one_line(caught[0], directory, name, sys.argv[1:]))}", file=sys.stderr)
+        print(f"error: {printable(one_line(caught[0], directory, name, sys.argv[1:]))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _literal(argument: str, paths: Sequence[str], short: Mapping[str, str]) -> str:
+    """An override with its key in full and, where it names a path, the value in quotes, as Hydra wants odd ones."""
+    key, equals, value = argument.partition("=")
+    key = short.get(key, key) if equals else key
+    if key not in paths or not equals or value in ("", "null") or value[0] in "'\"" or value.startswith("${"):
+        return f"{key}{equals}{value}"
+    end = len(value) - len(value.rstrip("\\"))  # Hydra takes a backslash for itself before a quote only
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value) + "\\" * end
+    return f"{key}='{escaped}'"
 
 
 def _is_for_the_user(error: Exception) -> bool:
@@ -96,7 +120,7 @@ def one_liner(main: Callable[[], None]) -> None:
     except Exception as error:
         if not _is_for_the_user(error) or os.environ.get("HYDRA_FULL_ERROR") == "1":
             raise
-        print(f"error: {_printable(one_line(error, '', '', []))}", file=sys.stderr)
+        print(f"error: {printable(one_line(error, '', '', []))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -286,7 +310,7 @@ def one_line(error: BaseException, directory: str, name: str | None, argv: list[
     return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Without what would move a terminal's cursor: names come from files."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 

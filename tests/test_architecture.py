@@ -22,7 +22,7 @@ LAWS = {
     "losses": ({"models", "conventions", "interfaces", "pretrained"}, {"torch"}),
     "data": (
         {"masks", "conventions", "interfaces", "files", "torchvision_ops"},
-        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "webdataset"},
+        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tifffile", "tqdm", "webdataset"},
     ),
     "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "evaluation": (

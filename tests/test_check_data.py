@@ -226,6 +226,17 @@ def test_the_sheet_of_many_pictures_stays_small(tmp_path):
     assert check(tmp_path)[2].shape[0] <= 2 * 160
 
 
+def test_the_sheet_of_stored_masks_shows_one_hole_whichever_way_it_is_stored():
+    from lama.data.sheets import PINK, reading_sheet
+
+    sheet = reading_sheet(np.zeros((128, 128, 3), np.uint8))
+    columns = np.split(sheet[-154:-4].astype(int), 7, axis=1)  # the lower tiles
+    areas = [(np.abs(column - PINK).max(axis=2) < 12).mean() for column in columns]
+    assert np.ptp(areas[:4]) < 0.01  # white on black, black on white, a layer, a cut-out picture
+    assert areas[5] == pytest.approx(areas[0], abs=0.02)  # JPEG, with a threshold
+    assert areas[6] > 1.5 * areas[0]  # grown
+
+
 # The command
 
 

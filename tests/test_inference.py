@@ -11,8 +11,7 @@ from PIL import Image
 
 import lama
 from lama.checkpoints import save_generator
-from lama.inference import Inpainter, fill_all
-from lama.interfaces import EvaluationPair
+from lama.inference import Inpainter
 
 
 @pytest.fixture
@@ -253,47 +252,6 @@ def test_a_run_folder_or_a_file_is_loaded(model, inpainter, rng, place):
 def test_loading_from_nowhere_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no model there"):
         lama.load(tmp_path)
-
-
-def job(name, shape=(20, 28)):
-    return lambda: EvaluationPair(name, np.zeros((20, 28, 3), np.uint8), np.ones(shape, bool))
-
-
-def broken():
-    raise ValueError("c.png: not a readable picture")
-
-
-@pytest.fixture
-def saved():
-    return {}
-
-
-def test_every_picture_is_filled_and_saved_under_its_name(inpainter, saved):
-    assert fill_all(inpainter, [job("a_mask000"), job("sub/b_mask001")], saved.__setitem__) == []
-    assert list(saved) == ["a_mask000", "sub/b_mask001"]
-    assert all(result.any() for result in saved.values())
-
-
-def test_a_picture_that_fails_is_told_and_does_not_stop_the_rest(inpainter, saved):
-    jobs = [job("a"), broken, job("misfit", shape=(3, 3)), job("d")]
-    failures = fill_all(inpainter, jobs, saved.__setitem__)
-    assert list(saved) == ["a", "d"]
-    assert failures[0] == "c.png: not a readable picture"
-    assert "mask: expected shape" in failures[1]
-    assert len(failures) == 2
-
-
-def test_a_failure_inside_the_network_names_its_picture(inpainter, saved):
-    (failure,) = fill_all(inpainter, [job("misfit", shape=(3, 3))], saved.__setitem__)
-    assert "misfit" in failure
-
-
-def test_a_programming_error_is_not_swallowed(inpainter):
-    def wrong(*_):
-        raise TypeError
-
-    with pytest.raises(TypeError):
-        fill_all(inpainter, [job("a")], wrong)
 
 
 def imported_by(code):

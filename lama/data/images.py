@@ -6,6 +6,7 @@ looked up, CMYK is converted, 16 bit keeps its upper 8 bits, alpha is dropped.
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
     Raises FileNotFoundError, or ValueError where it cannot be read.
     """
     try:
-        return np.asarray(_to_rgb(_open(path, content)))
+        return np.asarray(_to_rgb(decode(path, content)[1]))
     except (OSError, SyntaxError, MemoryError) as error:
         if isinstance(error, FileNotFoundError):
             raise
@@ -62,7 +63,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 
 def read_mask(path: str | Path) -> MaskArray:
     """Decode a mask to bool (H, W): every pixel that is not black is a hole. Raises as ``read_image`` does."""
-    return np.asarray(_open(path).convert("RGB")).max(axis=2) > 0
+    return np.asarray(decode(path)[1].convert("RGB")).max(axis=2) > 0
 
 
 def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
@@ -82,11 +83,17 @@ def mask_to_tensor(mask: MaskArray) -> Tensor:
     return torch.from_numpy(mask[None].copy()).float()
 
 
-def _open(path: str | Path, content: bytes | None = None) -> Image.Image:
+def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image, Image.Image, Any]:
+    """(the picture as it is stored, all pixels read; the same upright; its EXIF orientation, None where it has none).
+
+    The orientation is what the file says, 1 to 8 in a sound one; Pillow has turned a TIFF by itself.
+    Raises FileNotFoundError, or ValueError where it cannot be read.
+    """
     try:
         image = Image.open(path if content is None else io.BytesIO(content))
+        orientation = image.getexif().get(0x0112)
         image.load()
-        return ImageOps.exif_transpose(image)
+        return image, ImageOps.exif_transpose(image), orientation
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...

@@ -1,27 +1,76 @@
 """Fill many pictures, one after the other; one that fails does not stop the rest."""
 
+import errno
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+import torch
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
-from lama.inference.inpainter import Inpainter
-from lama.interfaces import EvaluationPair, ImageArray
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what would meet every further picture too
 
 
-def fill_all(
-    inpainter: Inpainter,
-    jobs: Sequence[Callable[[], EvaluationPair]],  # each reads one picture and its mask
-    save: Callable[[str, ImageArray], Path],  # writes a result under the mask's name
-) -> list[str]:
-    """Run every job with a progress bar; returns one line for each that failed."""
-    failures = []
-    for job in tqdm(jobs, desc="inpainting", unit="picture"):
-        name = ""
+class Job(Protocol):
+    """Reads one picture and its mask, has the hole filled by what it is given, and writes the result."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __call__(self, fill: Callable[..., Any], /) -> None: ...
+
+
+@dataclass
+class Outcome:
+    """How a run over many pictures has ended."""
+
+    done: int = 0
+    failures: list[str] = field(default_factory=list)  # one line for each picture
+    stopped: str = ""  # why the rest was not tried: the disk is full, or Ctrl-C was pressed
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all went well, 130 after Ctrl-C (as shells have it), else 1."""
+        return 130 if self.interrupted else int(bool(self.failures or self.stopped))
+
+
+def fill_all(fill: Callable[..., Any], jobs: Sequence[Job]) -> Outcome:
+    """Run every job with a progress bar. ``fill`` is an ``Inpainter``, or anything called like one."""
+    outcome = Outcome()
+    with logging_redirect_tqdm(), tqdm(jobs, desc="inpainting", unit="picture") as bar:
         try:
-            pair = job()
-            name = f"{pair.name}: "  # from here on an error does not know by itself which picture it is about
-            save(pair.name, inpainter(pair.image, pair.mask))
-        except (ValueError, OSError) as error:
-            failures.append(f"{name}{error}")
-    return failures
+            for job in bar:
+                _run(job, fill, outcome)
+                if outcome.stopped:
+                    break
+                if outcome.failures:
+                    bar.set_postfix(failed=len(outcome.failures))
+        except KeyboardInterrupt:
+            outcome.stopped, outcome.interrupted = "interrupted", True
+    return outcome
+
+
+def _run(job: Job, fill: Callable[..., Any], outcome: Outcome) -> None:
+    try:
+        job(fill)
+        outcome.done += 1
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror.lower()}" if error.filename and error.strerror else str(error)
+        if error.errno in FULL:
+            outcome.stopped = what
+        else:
+            outcome.failures.append(what)
+    except ValueError as error:
+        outcome.failures.append(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        outcome.failures.append(f"{job.name}: not enough memory for a picture of this size")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # torch, on a CPU

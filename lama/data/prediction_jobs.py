@@ -1,0 +1,93 @@
+"""One picture of a prediction: read, have its hole filled, write; and what is said once about many of them."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from lama.data.encode import is_lossy, losses, write_picture
+from lama.data.mask_options import MaskReader
+from lama.data.pictures import Pixels, read_picture
+from lama.data.prediction_set import PredictionSet, Triple
+from lama.interfaces import MaskArray
+
+logger = logging.getLogger(__name__)
+Fill = Callable[[Pixels, MaskArray], Pixels]  # (H, W) or (H, W, 3), uint8 or uint16, and its hole -> the same kind
+
+
+class Notices:
+    """Remarks about pictures: of each kind the first is logged at once, the rest are counted."""
+
+    def __init__(self) -> None:
+        self.names: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, kind: str, name: str) -> None:
+        """``kind`` is the remark itself, without the name of the picture."""
+        self.names[kind].append(name)
+        if len(self.names[kind]) == 1:
+            logger.warning("%s: %s", name, kind)
+
+    def counted(self) -> list[str]:
+        """A line for each kind that came more than once."""
+        return [f"{len(names)} pictures, first {names[0]}: {k}" for k, names in self.names.items() if len(names) > 1]
+
+
+@dataclass(frozen=True)
+class PredictionJob:
+    """``job(fill)``: everything about one picture. Raises ValueError or OSError; writes whole or not at all."""
+
+    triple: Triple
+    masks: MaskReader
+    quality: int
+    notices: Notices
+
+    @property
+    def name(self) -> str:
+        """The picture, for messages."""
+        return str(self.triple.image or self.triple.mask)
+
+    def __call__(self, fill: Fill) -> None:
+        if self.triple.image is None:
+            raise ValueError(self.triple.missing)
+        picture = read_picture(self.triple.image)
+        hole, remarks = self.masks.read(self.triple.mask, picture, self.triple.image.name)
+        for remark in (*picture.notes, *remarks, *losses(picture, self.triple.out.suffix)):
+            self.notices.add(remark, self.name)
+        if hole.any():
+            picture = replace(picture, pixels=self._filled(fill, picture.pixels, hole))
+        write_picture(self.triple.out, picture, self.quality)
+
+    def _filled(self, fill: Fill, pixels: Pixels, hole: MaskArray) -> Pixels:
+        try:
+            return fill(pixels, hole)
+        except ValueError as error:  # it does not know which picture it was given
+            raise ValueError(f"{self.name}: {error}") from error
+
+
+class PredictionPlan:
+    """The jobs of a run, and what is to be said about them. Raises ValueError for a quality out of range."""
+
+    def __init__(self, found: PredictionSet, masks: MaskReader, quality: int = 95, skip_existing: bool = False) -> None:
+        if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
+            raise ValueError(f"quality={quality}: expected a whole number from 1 to 100")
+        self.found = found
+        self.notices = Notices()
+        left = found.without_existing() if skip_existing else found
+        self.jobs = [PredictionJob(triple, masks, quality, self.notices) for triple in left.triples]
+        self.skipped = len(found.triples) - len(self.jobs)
+        lossy = sorted({t.out.suffix for t in left.triples if is_lossy(t.out.suffix, quality)})
+        if found.unmasked:
+            some = ", ".join(path.name for path in found.unmasked[:3]) + (", ..." if len(found.unmasked) > 3 else "")
+            logger.info("pictures without a mask, left out (%d): %s", len(found.unmasked), some)
+        if lossy:
+            logger.info(
+                "%s is lossy: known pixels come close (quality=%d), not byte for byte", ", ".join(lossy), quality
+            )
+
+    def summary(self, done: int, stopped: str) -> str:
+        """One line at the end: how many are done, and how the rest would be."""
+        if not self.jobs:
+            return f"nothing left to do: all {self.skipped} are in {self.found.where} already"
+        there = f", {self.skipped} were there already" if self.skipped else ""
+        counts = f"{done} of {len(self.jobs)} pictures written to {self.found.where}{there}"
+        return f"{stopped}: {counts}; the same command with skip_existing=true goes on" if stopped else counts
