@@ -25,7 +25,8 @@ def main(config: DictConfig) -> None:
     if config.model.path is None:
         complete = PredictionFolder(config.predictdir, pairs).read
     else:
-        inpainter = lama.load(config.model.path, config.device)
+        # the plain network on the whole frame: a table must not depend on a machine's memory
+        inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False)
         complete = lambda pair: inpainter(pair.image, pair.mask)  # noqa: E731
     with tqdm(total=len(pairs), desc="evaluating", unit="picture") as progress:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):

@@ -1,0 +1,134 @@
+"""How much memory a prediction takes, and how much there is."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lama.interfaces import Generator
+
+_GIB = 2**30
+_SHARE = 0.8  # of what is free: others want some too, and the figures below are estimates
+_UNKNOWN = 4 * _GIB  # where the system does not say what it has
+
+# Peak bytes per channel and pixel, above what the process holds before: at the resolution of the picture ("top", times
+# the generator's ngf), and at that of the blocks ("blocks", times their channels). Encoder and decoder row by row know
+# the second only. LaMa-Fourier at full width, batch 1, a process per figure:
+# pytest -m slow tests/test_strategies.py -k peak -s
+_TOP = {"plain": 14.0, "fp32": 16.0, "bf16": 12.0}
+_BLOCKS = {"plain": 42.0, "fp32": 42.0, "bf16": 36.0}
+_IN_AND_OUT = 4 * (4 + 4 + 3 + 3)  # per pixel: what goes in, padded, and what comes out, cropped, in float32
+_FIXED = 128 * 2**20  # work space of the libraries, whatever the size
+_STRIPS = {"plain": 0, "fp32": 160 * 1024, "bf16": 80 * 1024}  # per column and 64 channels: one strip at the top
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An estimate of what computing ``height`` x ``width`` pixels takes, beside the ``limit`` it must stay under.
+
+    All in bytes. ``strips`` is None where a network cannot be computed row by row.
+    """
+
+    limit: int
+    top: float  # per pixel, all at once
+    blocks: float  # per pixel, row by row
+    strips: float | None  # per column, row by row
+
+    def needs(self, height: int, width: int, striped: bool = False, batch: int = 1) -> int:
+        """Peak of one computation, beside the network itself and the pictures."""
+        if striped and self.strips is not None:
+            return int(_FIXED + height * width * (_IN_AND_OUT + self.blocks) + width * self.strips)
+        return int(_FIXED + batch * height * width * (_IN_AND_OUT + max(self.top, self.blocks)))
+
+    def striped(self, height: int, width: int) -> bool:
+        """Whether this size is better computed row by row: it does not fit otherwise, and takes less so."""
+        whole = self.needs(height, width)
+        return self.strips is not None and whole > self.limit and self.needs(height, width, True) < whole
+
+    def fits(self, height: int, width: int) -> bool:
+        """Whether this size can be computed under the limit, row by row if need be."""
+        return self.needs(height, width, self.striped(height, width)) <= self.limit
+
+
+def estimate(generator: Generator | nn.Module, kind: str, limit: int) -> Memory:
+    """What ``generator`` takes; ``kind`` is "plain" (the trained module) or the precision of its fast equivalent.
+
+    Only the widths of the network matter, not its depth: no block keeps anything for the next. A generator that does
+    not state its widths counts as LaMa-Fourier.
+    """
+    stated = getattr(generator, "config", {})
+    ngf, n = stated.get("ngf", 64), stated.get("n_downsampling", 3)
+    channels = min(stated.get("max_features", 1024), ngf * 2**n)
+    return Memory(
+        limit=limit,
+        top=_TOP[kind] * ngf,
+        blocks=_BLOCKS[kind] * channels / 4**n,
+        strips=_STRIPS[kind] * ngf / 64 if kind in ("fp32", "bf16") else None,
+    )
+
+
+def available(device: torch.device) -> int:
+    """Bytes that a prediction on ``device`` may take: four fifths of what is free."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+            device
+        )  # torch's own, free to use again
+        return int(_SHARE * (free + kept))
+    free = min([_free_in_system(), *_free_in_cgroups()])
+    if device.type == "mps":
+        free = min(free, torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
+    return int(_SHARE * free)
+
+
+def _free_in_system(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """MemAvailable of Linux; half of the physical memory elsewhere."""
+    try:
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    except (AttributeError, ValueError, OSError):  # Windows
+        return _UNKNOWN
+
+
+def _free_in_cgroups(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    """What is left under the limit of every control group that this process is in, version 1 and 2.
+
+    A container sees its own group at the root whatever the path says, so the parents are looked at as well.
+    """
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        return []
+    left = []
+    for _, controllers, path in (line for line in lines if len(line) == 3):
+        if controllers == "":
+            base, names = root, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base = root / "memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        group = base / path.lstrip("/")
+        for folder in [group, *group.parents]:
+            if folder.is_relative_to(base):
+                left += _left(folder, *names)
+    return left
+
+
+def _left(folder: Path, limit: str, usage: str, cache: str) -> list[int]:
+    """[limit - usage + file cache that can be dropped], or [] where there is no limit."""
+    try:
+        most, used = (folder / limit).read_text().strip(), int((folder / usage).read_text())
+        if most == "max" or int(most) >= 2**60:
+            return []
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return [max(0, int(most) - used + int(stat.get(cache, 0)))]
+    except (OSError, ValueError):
+        return []
