@@ -21,7 +21,7 @@ _TOP = {"plain": 14.0, "fp32": 16.0, "bf16": 12.0}
 _BLOCKS = {"plain": 42.0, "fp32": 42.0, "bf16": 36.0}
 _IN_AND_OUT = 4 * (4 + 4 + 3 + 3)  # per pixel: what goes in, padded, and what comes out, cropped, in float32
 _FIXED = 128 * 2**20  # work space of the libraries, whatever the size
-_STRIPS = {"plain": 0, "fp32": 160 * 1024, "bf16": 80 * 1024}  # per column and 64 channels: one strip at the top
+_STRIPS = {"fp32": 192 * 2**20, "bf16": 128 * 2**20}  # of a few rows at the top, for 64 channels
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Memory:
     limit: int
     top: float  # per pixel, all at once
     blocks: float  # per pixel, row by row
-    strips: float | None  # per column, row by row
+    strips: float | None  # in all, row by row
 
     def needs(self, height: int, width: int, striped: bool = False, batch: int = 1) -> int:
         """Peak of one computation, beside the network itself and the pictures."""
         if striped and self.strips is not None:
-            return int(_FIXED + height * width * (_IN_AND_OUT + self.blocks) + width * self.strips)
+            return int(_FIXED + self.strips + height * width * (_IN_AND_OUT + self.blocks))
         return int(_FIXED + batch * height * width * (_IN_AND_OUT + max(self.top, self.blocks)))
 
     def striped(self, height: int, width: int) -> bool:
@@ -65,7 +65,7 @@ def estimate(generator: Generator | nn.Module, kind: str, limit: int) -> Memory:
         limit=limit,
         top=_TOP[kind] * ngf,
         blocks=_BLOCKS[kind] * channels / 4**n,
-        strips=_STRIPS[kind] * ngf / 64 if kind in ("fp32", "bf16") else None,
+        strips=_STRIPS[kind] * ngf / 64 if kind in _STRIPS else None,
     )
 
 

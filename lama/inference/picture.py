@@ -43,14 +43,16 @@ def open_picture(image: Array | Image.Image, mask: Array | Image.Image) -> OpenP
         pixels = np.broadcast_to(grey, (*grey.shape[:2], 3))
 
         def restore_grey(filled: Array) -> Array:
-            return np.where(hole, _grey(filled), grey[..., 0]).reshape(image.shape)
+            return _in_type_of(image, np.where(hole, _grey(filled), grey[..., 0]).reshape(image.shape))
 
         return OpenPicture(pixels, hole, restore_grey)
     pixels = image[..., :3]
     _check_range(pixels)
     if image.shape[2] == 3:
         return OpenPicture(pixels, hole, lambda filled: filled)
-    return OpenPicture(pixels, hole, lambda filled: np.concatenate([filled, image[..., 3:]], axis=2))
+    return OpenPicture(
+        pixels, hole, lambda filled: _in_type_of(image, np.concatenate([filled, image[..., 3:]], axis=2))
+    )
 
 
 def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenPicture:
@@ -68,6 +70,11 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenPicture:
         array = np.asarray(image)
     opened = open_picture(array, mask)
     return OpenPicture(opened.pixels, opened.hole, lambda filled: Image.fromarray(opened.restore(filled)))
+
+
+def _in_type_of(image: Array, result: Array) -> Array:
+    """NumPy's functions answer in the machine's byte order."""
+    return result.astype(image.dtype, copy=False)
 
 
 def _check_range(pixels: Array) -> None:

@@ -101,17 +101,16 @@ class Strategy:
         windows = _windows(plan)
         largest = max(windows, key=lambda window: window.area)
         striped = plan.striped or memory.striped(largest.height, largest.width)
-        needs = (memory.needs(largest.height, largest.width, striped) + plan.beside) / 1e9
-        limit = memory.limit / 1e9
+        needs, limit = memory.needs(largest.height, largest.width, striped) + plan.beside, memory.limit
         what = f"strategy {plan.name} for {frame.width} x {frame.height}" + (", row by row" if striped else "")
         logger.info(
             "%s (%s): %d window%s up to %d x %d, %.0f %% of the pixels, about %.2g of %.2g GB",
             what, why, len(windows), "s" * (len(windows) > 1), largest.width, largest.height,
-            100 * sum(window.area for window in windows) / frame.area, needs, limit,
+            100 * sum(window.area for window in windows) / frame.area, needs / 1e9, limit / 1e9,
         )  # fmt: skip
         if needs > limit:
             advice = "use strategy=auto" if plan.name != "tile" else "use a machine with more memory"
-            problem = f"{what} needs about {needs:.2g} GB, more than the {limit:.2g} GB that it may take; {advice}"
+            problem = f"{what} needs about {needs / 1e9:.2g} of the {limit / 1e9:.2g} GB that it may take; {advice}"
             if self.binding or self.name == "auto":
                 raise ValueError(f"{problem} or a larger max_memory" if self.binding else problem)
             logger.warning("%s", problem)
