@@ -18,7 +18,7 @@ from lama.inference.memory import Memory, available, estimate
 from lama.inference.strategies import Strategy
 from lama.inference.windows import Window, context, crops, tiles
 
-PLENTY = Memory(limit=2**50, top=900, blocks=300, strips=0)
+PLENTY = Memory(limit=2**50, top=900, blocks=300, stripes=0)
 
 
 def blob(height, width, *boxes):
@@ -54,7 +54,7 @@ def constant(value):
 
 def memory_of(network_pixels):
     """A limit that just holds so many pixels at once, and nothing row by row."""
-    memory = replace(PLENTY, strips=None)
+    memory = replace(PLENTY, stripes=None)
     return replace(memory, limit=memory.needs(1, network_pixels))
 
 
@@ -131,7 +131,7 @@ def test_auto_chooses_by_cost_and_memory(hole, memory, chosen):
 
 
 def test_a_frame_that_fits_row_by_row_only_is_computed_so():
-    memory = Memory(limit=500 * 10**6, top=900, blocks=100, strips=2**20)
+    memory = Memory(limit=500 * 10**6, top=900, blocks=100, stripes=2**20)
     hole = blob(1000, 1000, (0, 1000, 0, 1000))
     plan = Strategy().plan(hole, memory)
     assert plan.name == "full"
@@ -155,7 +155,7 @@ def test_the_choice_is_said_in_one_line_per_picture(caplog):
 
 def test_what_does_not_fit_under_max_memory_is_refused_and_says_what_does():
     hole, memory = blob(1000, 1000, (0, 1000, 0, 1000)), memory_of(500_000)
-    with pytest.raises(ValueError, match=r"strategy full .* needs about 1.1 of the .* GB .* use strategy=auto"):
+    with pytest.raises(ValueError, match=r"strategy full .* needs about 1.3 of the .* GB .* use strategy=auto"):
         Strategy("full", binding=True).plan(hole, memory)
     with pytest.raises(ValueError, match=r"strategy tile .* or a larger max_memory"):
         Strategy(binding=True).plan(hole, replace(memory, limit=1000))
@@ -361,7 +361,7 @@ def test_the_estimate_goes_by_the_widths_of_the_network(tiny_generator):
         wide, narrow = (estimate(generator, kind, 2**40) for generator in (full, tiny_generator))
         assert estimate(deep, kind, 2**40) == wide
         assert estimate(Recorder(constant(0)), kind, 2**40) == wide  # says nothing of itself
-        assert 3 * narrow.needs(*size) < wide.needs(*size)
+        assert 2 * narrow.needs(*size) < wide.needs(*size)
         assert wide.needs(2000, 2000) > 3 * wide.needs(*size)
         if kind != "plain":
             assert wide.needs(*size, striped=True) < wide.needs(*size)
@@ -452,7 +452,7 @@ import resource, sys, time, numpy as np
 from lama.inference import Inpainter
 from lama.models import FFCResNetGenerator
 strategy, settings = sys.argv[1], eval(sys.argv[2])
-inpainter = Inpainter(FFCResNetGenerator(**settings), "cpu", strategy=strategy)
+inpainter = Inpainter(FFCResNetGenerator(**settings), "cpu", strategy=strategy, max_memory=float(sys.argv[3]))
 image = np.random.default_rng(0).integers(0, 256, (4000, 6000, 3), np.uint8)
 mask = np.zeros((4000, 6000), bool)
 mask[2000:2490, 2500:2990] = True
@@ -464,8 +464,9 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_m
 """
 
 
-def large(root, strategy, settings):
-    command = [sys.executable, "-c", LARGE, strategy, repr(settings)]
+def large(root, strategy, settings, max_memory):
+    """(seconds, peak bytes of the process)."""
+    command = [sys.executable, "-c", LARGE, strategy, repr(settings), str(max_memory)]
     seconds, peak = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout.split()
     print(f"\n6000 x 4000, hole of 1 %, {strategy}, {settings or 'LaMa-Fourier'}: {float(seconds):.1f} s, {peak} bytes")
     return float(seconds), int(peak)
@@ -473,10 +474,10 @@ def large(root, strategy, settings):
 
 @pytest.mark.slow
 def test_a_small_hole_in_a_large_photograph_takes_little_memory(root):
-    assert large(root, "auto", {})[1] < 4e9
+    assert large(root, "auto", {}, 3)[1] < 4e9
 
 
 @pytest.mark.slow
 def test_a_small_hole_in_a_large_photograph_takes_little_time(root):
-    narrow = {"ngf": 16, "n_blocks": 4}  # the whole frame at full width takes minutes
-    assert 8 * large(root, "auto", narrow)[0] < large(root, "full", narrow)[0]
+    narrow = {"ngf": 16, "n_blocks": 4}  # the whole frame at full width takes minutes; under 3 GB it goes row by row
+    assert 8 * large(root, "auto", narrow, 3)[0] < large(root, "full", narrow, 3)[0]

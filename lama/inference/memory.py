@@ -13,39 +13,38 @@ _GIB = 2**30
 _SHARE = 0.8  # of what is free: others want some too, and the figures below are estimates
 _UNKNOWN = 4 * _GIB  # where the system does not say what it has
 
-# Peak bytes per channel and pixel, above what the process holds before: at the resolution of the picture ("top", times
-# the generator's ngf), and at that of the blocks ("blocks", times their channels). Encoder and decoder row by row know
-# the second only. LaMa-Fourier at full width, batch 1, a process per figure:
+# Peak bytes above what the process holds before, measured for LaMa-Fourier at full width, batch 1, on a CPU:
 # pytest -m slow tests/test_strategies.py -k peak -s
-_TOP = {"plain": 14.0, "fp32": 16.0, "bf16": 12.0}
-_BLOCKS = {"plain": 42.0, "fp32": 42.0, "bf16": 36.0}
+_TOP = {"plain": 13.5, "fp32": 8.0, "bf16": 3.0}  # per channel and pixel of the first level, which has ngf channels
+_BLOCKS = {"plain": 1.0, "fp32": 12.0, "bf16": 10.0}  # per channel and pixel at the resolution of the blocks
 _IN_AND_OUT = 4 * (4 + 4 + 3 + 3)  # per pixel: what goes in, padded, and what comes out, cropped, in float32
-_FIXED = 128 * 2**20  # work space of the libraries, whatever the size
-_STRIPS = {"fp32": 192 * 2**20, "bf16": 128 * 2**20}  # of a few rows at the top, for 64 channels
+_STRIPES = {"fp32": 2**20, "bf16": 2**20}  # per channel of the first level: the rows in hand, in place of all
+_FIXED = 64 * 2**20  # work space of the libraries, whatever the size
 
 
 @dataclass(frozen=True)
 class Memory:
     """An estimate of what computing ``height`` x ``width`` pixels takes, beside the ``limit`` it must stay under.
 
-    All in bytes. ``strips`` is None where a network cannot be computed row by row.
+    All in bytes. ``stripes`` is None where a network cannot be computed row by row.
     """
 
     limit: int
-    top: float  # per pixel, all at once
-    blocks: float  # per pixel, row by row
-    strips: float | None  # in all, row by row
+    top: float  # per pixel, for encoder and decoder at once
+    blocks: float  # per pixel, for the blocks between them
+    stripes: float | None  # in all, in place of ``top``: encoder and decoder row by row
 
     def needs(self, height: int, width: int, striped: bool = False, batch: int = 1) -> int:
         """Peak of one computation, beside the network itself and the pictures."""
-        if striped and self.strips is not None:
-            return int(_FIXED + self.strips + height * width * (_IN_AND_OUT + self.blocks))
-        return int(_FIXED + batch * height * width * (_IN_AND_OUT + max(self.top, self.blocks)))
+        pixels = batch * height * width
+        if striped and self.stripes is not None:
+            return int(_FIXED + self.stripes + pixels * (_IN_AND_OUT + self.blocks))
+        return int(_FIXED + pixels * (_IN_AND_OUT + self.blocks + self.top))
 
     def striped(self, height: int, width: int) -> bool:
         """Whether this size is better computed row by row: it does not fit otherwise, and takes less so."""
         whole = self.needs(height, width)
-        return self.strips is not None and whole > self.limit and self.needs(height, width, True) < whole
+        return self.stripes is not None and whole > self.limit and self.needs(height, width, True) < whole
 
     def fits(self, height: int, width: int) -> bool:
         """Whether this size can be computed under the limit, row by row if need be."""
@@ -65,7 +64,7 @@ def estimate(generator: Generator | nn.Module, kind: str, limit: int) -> Memory:
         limit=limit,
         top=_TOP[kind] * ngf,
         blocks=_BLOCKS[kind] * channels / 4**n,
-        strips=_STRIPS[kind] * ngf / 64 if kind in _STRIPS else None,
+        stripes=_STRIPES[kind] * ngf if kind in _STRIPES else None,
     )
 
 
