@@ -15,7 +15,7 @@ _UNKNOWN = 4 * _GIB  # where the system does not say what it has
 
 # Peak bytes above what the process holds before, measured for LaMa-Fourier at full width, batch 1, on a CPU:
 # pytest -m slow tests/test_strategies.py -k peak -s
-_TOP = {"plain": 13.5, "fp32": 8.0, "bf16": 3.0}  # per channel and pixel of the first level, which has ngf channels
+_TOP = {"plain": 13.5, "fp32": 8.0, "bf16": 4.0}  # per channel and pixel of the first level, which has ngf channels
 _BLOCKS = {"plain": 1.0, "fp32": 12.0, "bf16": 10.0}  # per channel and pixel at the resolution of the blocks
 _IN_AND_OUT = 4 * (4 + 4 + 3 + 3)  # per pixel: what goes in, padded, and what comes out, cropped, in float32
 _STRIPES = {"fp32": 2**20, "bf16": 2**20}  # per channel of the first level: the rows in hand, in place of all
