@@ -15,6 +15,7 @@ from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_si
 from lama.evaluation.baselines import find_baseline
 from lama.evaluation.report import report_page
 from lama.evaluation.tables import about, markdown_table, write_results
+from lama.inference.device import pick_device
 
 
 def main(config: DictConfig) -> None:
@@ -27,22 +28,25 @@ def main(config: DictConfig) -> None:
         raise ValueError(f"batch_size: expected at least 1, got {config.batch_size}")
     evaluator = build(config.evaluator, "evaluator")
     pairs = PairFolder(config.indir)
+    device = pick_device(config.device)
     if config.predictdir is not None:
         complete = PredictionFolder(config.predictdir, pairs).read
-    else:
-        model, method = config.model.path, config.baseline
-        fill = lama.load(model, config.device) if method is None else find_baseline(method)
-        complete = lambda pair: fill(pair.image, pair.mask)  # noqa: E731
+    elif config.baseline is not None:
+        fill = find_baseline(config.baseline)
+        complete = lambda batch: [fill(pair.image, pair.mask) for pair in batch]  # noqa: E731
+    else:  # the plain network on the whole frame: numbers do not depend on the memory of a machine
+        inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False)
+        complete = lambda batch: inpainter.many([p.image for p in batch], [p.mask for p in batch])  # noqa: E731
     with tqdm(total=len(pairs), desc="evaluating", unit="picture") as progress:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
-            evaluator.update(names, *tensors)
+            evaluator.update(names, *(tensor.to(device) for tensor in tensors))
             progress.update(len(names))
     results, groups = evaluator.compute(), evaluator.compute_groups()
     what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "pictures": len(pairs)}
     what |= {"evaluation_set": pairs.hashes()}
     described = about(evaluator.protocol.describe(), config.grouping, what, evaluator.weights_sha256)
     index = {name: i for i, name in enumerate(pairs.names)}
-    example = lambda name: ((pair := pairs[index[name]]).image, pair.mask, complete(pair))  # noqa: E731
+    example = lambda name: ((pair := pairs[index[name]]).image, pair.mask, complete([pair])[0])  # noqa: E731
     page = report_page(results, groups, evaluator.per_image(), described, example)
     outdir = write_results(config.outdir, results, groups, evaluator.per_image(), described, page)
     print(markdown_table({**groups, "total": results}, "mask area", interval=True))

@@ -2,7 +2,7 @@
 
 import lama
 inpainter = lama.load("runs/demo")          # a run folder or a .safetensors file
-result = inpainter(image, mask)             # NumPy uint8 or PIL, any size; white = remove
+result = inpainter(image, mask)             # NumPy or PIL, any size; white = remove
 """
 
 from typing import TYPE_CHECKING, Any

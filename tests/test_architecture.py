@@ -32,7 +32,7 @@ LAWS = {
     "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
     "inference": (
         {"models", "checkpoints", "conventions", "interfaces", "files"},
-        {"torch", "numpy", "PIL", "tqdm"},
+        {"torch", "numpy", "cv2", "PIL", "tqdm"},
     ),
     "bench": ({"masks", "data", "evaluation", "interfaces"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),

@@ -683,7 +683,7 @@ def test_predictions_are_found_by_the_names_of_their_masks(tmp_path, pairs):
         write_image(tmp_path / "out" / f"{pair.name}.bmp", noise(32, 32, seed=i))
     predictions = PredictionFolder(tmp_path / "out", pairs)
     for i, pair in enumerate(pairs):
-        np.testing.assert_array_equal(predictions.read(pair), noise(32, 32, seed=i))
+        np.testing.assert_array_equal(predictions.read([pair])[0], noise(32, 32, seed=i))
 
 
 def test_missing_predictions_are_counted_and_the_first_is_named(tmp_path, pairs):
@@ -696,7 +696,7 @@ def test_a_prediction_of_another_size_is_named(tmp_path, pairs):
     for pair in pairs:
         write_image(tmp_path / "out" / f"{pair.name}.png", noise(32, 24))
     with pytest.raises(ValueError, match="prediction is 24 x 32, but its picture is 32 x 32") as caught:
-        PredictionFolder(tmp_path / "out", pairs).read(pairs[0])
+        PredictionFolder(tmp_path / "out", pairs).read([pairs[0]])
     one_line(caught, tmp_path / "out" / f"{pairs[0].name}.png")
 
 

@@ -12,11 +12,12 @@ from PIL import Image
 import lama
 from lama.checkpoints import save_generator
 from lama.inference import Inpainter
+from lama.inference.device import fourier_is_right, pick_device
 
 
 @pytest.fixture
 def inpainter(tiny_generator):
-    return Inpainter(tiny_generator, device="cpu")
+    return Inpainter(tiny_generator, device="cpu", compiled=False)
 
 
 @pytest.fixture
@@ -66,9 +67,18 @@ class Constant(torch.nn.Module):
         return torch.full_like(x[:, :3], self.value)
 
 
+class Failing(Constant):
+    def __init__(self, error=None):
+        super().__init__(0)
+        self.error = error or AssertionError("the network was run")
+
+    def forward(self, x):
+        raise self.error
+
+
 @pytest.mark.parametrize(("value", "byte"), [(0, 0), (0.999, 255), (0.501, 128), (1, 255), (1.3, 255), (-0.2, 0)])
 def test_a_prediction_is_rounded_to_the_nearest_byte(rng, value, byte):
-    filled = Inpainter(Constant(value), "cpu")(picture(rng), hole())
+    filled = Inpainter(Constant(value), "cpu", fast=False)(picture(rng), hole())
     assert (filled[hole()] == byte).all()
 
 
@@ -86,8 +96,10 @@ def test_what_lies_under_the_hole_does_not_matter(inpainter, rng):
     np.testing.assert_array_equal(inpainter(image, mask), inpainter(other, mask))
 
 
-def test_an_empty_mask_gives_the_picture_back(inpainter, rng):
+@pytest.mark.parametrize("strategy", ["auto", "full", "crop", "tile"])
+def test_an_empty_mask_gives_the_picture_back_and_computes_nothing(rng, strategy):
     image = picture(rng)
+    inpainter = Inpainter(Failing(), "cpu", strategy=strategy, feather=4, fast=False)
     np.testing.assert_array_equal(inpainter(image, np.zeros(image.shape[:2])), image)
 
 
@@ -134,10 +146,92 @@ def test_other_pil_modes_are_converted(inpainter, rng, mode, result):
     np.testing.assert_array_equal(np.asarray(filled)[~mask], np.asarray(image.convert(result))[~mask])
 
 
-@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
-def test_a_16_bit_or_float_pil_picture_is_refused_not_clipped(inpainter, dtype):
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_a_32_bit_pil_picture_is_refused_not_clipped(inpainter, dtype):
     with pytest.raises(ValueError, match="convert to 8 bit"):
         inpainter(Image.fromarray(np.full((20, 28), 300, dtype)), hole())
+
+
+def test_a_16_bit_pil_picture_stays_one(inpainter, rng):
+    image, mask = in_type(picture(rng, channels=()), np.uint16), hole()
+    filled = inpainter(Image.fromarray(image), mask)
+    assert filled.mode == "I;16"
+    np.testing.assert_array_equal(np.asarray(filled), inpainter(image, mask))
+
+
+def test_the_transparency_of_a_palette_is_kept(inpainter, rng):
+    image = Image.fromarray(picture(rng)).convert("P")
+    image.info["transparency"] = 0
+    filled = inpainter(image, hole())
+    assert filled.mode == "RGBA"
+    np.testing.assert_array_equal(np.asarray(filled)[..., 3], np.asarray(image.convert("RGBA"))[..., 3])
+
+
+def in_type(image, dtype):
+    """uint8 as another type; 16 bit with lower bits that 8 bit do not have."""
+    if np.dtype(dtype).kind == "f":
+        return (image / 255).astype(dtype)
+    return (image.astype(np.uint16) * 257).astype(dtype) if np.dtype(dtype).itemsize == 2 else image
+
+
+@pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "float16", "float32", "float64"])
+def test_every_type_and_shape_comes_back_as_it_was(inpainter, rng, dtype, channels):
+    image, mask = in_type(picture(rng, channels=channels), dtype), hole()
+    filled = inpainter(image, mask)
+    assert (filled.shape, filled.dtype) == (image.shape, image.dtype)
+    np.testing.assert_array_equal(filled[~mask], image[~mask])
+    colours = filled[..., :3] if channels == (4,) else filled
+    assert (colours[mask] != (image[..., :3] if channels == (4,) else image)[mask]).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float16", "float64"])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_more_bits_change_nothing_but_the_rounding(inpainter, rng, dtype, channels):
+    image, mask = picture(rng, channels=channels), hole()
+    white = 65535 if dtype == "uint16" else 1
+    wide = inpainter(in_type(image, dtype), mask).astype(float) / white
+    np.testing.assert_allclose(wide, inpainter(image, mask) / 255, atol=0.5 / 255 + 2e-3)
+
+
+def test_16_bit_results_use_their_bits(inpainter, rng):
+    filled = inpainter(in_type(picture(rng), np.uint16), hole())[hole()]
+    assert len(np.unique(filled % 257)) > 100
+
+
+def test_many_pictures_are_filled_as_each_one_alone(inpainter, rng):
+    sizes = [(20, 28), (24, 32), (20, 28), (9, 40), (1, 1), (20, 28), (17, 30)]
+    images = [in_type(picture(rng, *size), dtype) for size, dtype in zip(sizes, ["uint8", "float32"] * 4, strict=False)]
+    images[2] = Image.fromarray(images[2].astype(np.uint8)[..., 0])
+    masks = [hole(*size) for size in sizes]
+    together = inpainter.many(images, masks, batch_size=3)
+    for image, mask, filled in zip(images, masks, together, strict=True):
+        alone = inpainter(image, mask)
+        assert type(filled) is type(image)
+        atol = 1e-4 if np.asarray(image).dtype == np.float32 else 1
+        np.testing.assert_allclose(np.asarray(filled, float), np.asarray(alone, float), atol=atol)
+
+
+def test_pictures_of_one_padded_size_are_computed_together(rng):
+    class Counting(Constant):
+        def forward(self, x):
+            shapes.append(tuple(x.shape))
+            return super().forward(x)
+
+    shapes = []
+    sizes = [(20, 28), (60, 60), (24, 32), (17, 30), (23, 25)]
+    inpainter = Inpainter(Counting(0.5), "cpu", fast=False)
+    inpainter.many([picture(rng, *size) for size in sizes], [hole(*size) for size in sizes], batch_size=3)
+    assert sorted(shapes) == [(1, 4, 24, 32), (1, 4, 64, 64), (3, 4, 24, 32)]
+
+
+def test_many_says_which_picture_is_wrong_before_it_computes(rng):
+    inpainter = Inpainter(Failing(), "cpu", fast=False)
+    with pytest.raises(ValueError, match=r"^picture 1: mask: expected shape \(20, 28\)"):
+        inpainter.many([picture(rng)] * 2, [hole(), hole(3, 3)])
+    with pytest.raises(ValueError, match="2 pictures and 1 masks"):
+        inpainter.many([picture(rng)] * 2, [hole()])
+    assert inpainter.many([], []) == []
 
 
 MASKS = {
@@ -166,8 +260,12 @@ def test_every_value_above_zero_is_a_hole(inpainter, rng, convert):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((20, 28, 3), np.float32), "uint8.*float32"),
-        (np.zeros((20, 28, 3), np.uint16), "uint8.*uint16"),
+        (np.zeros((20, 28, 3), np.int64), "uint8.*int64"),
+        (np.zeros((20, 28, 3), bool), "uint8.*bool"),
+        (np.full((20, 28, 3), 255.0), r"floats in \[0, 1\], got values from 255 to 255"),
+        (np.full((20, 28), -0.1, np.float32), r"floats in \[0, 1\], got values from -0.1"),
+        (np.full((20, 28, 4), np.nan, np.float32), "holds NaN"),
+        (np.zeros((0, 28, 3), np.uint8), "at least one pixel"),
         (torch.zeros(3, 20, 28), "uint8.*Tensor"),
         ("picture.png", "uint8.*str"),
         (np.zeros((20, 28, 2), np.uint8), r"got \(20, 28, 2\)"),
@@ -211,12 +309,19 @@ def test_prediction_needs_tensors_that_fit(inpainter, batch):
         inpainter.predict(batch[0], batch[1][:, :, :-1])
 
 
-def test_a_size_that_needs_no_padding_is_the_plain_network(inpainter):
+def test_a_size_that_needs_no_padding_is_the_plain_network(tiny_generator):
+    inpainter = Inpainter(tiny_generator, "cpu", fast=False)
     image, mask = torch.rand(1, 3, 32, 24), torch.zeros(1, 1, 32, 24)
     mask[..., 4:9, 4:9] = 1
     with torch.no_grad():
         expected = inpainter.generator(torch.cat([image * (1 - mask), mask], dim=1))
-    torch.testing.assert_close(inpainter.predict(image, mask), expected)
+    assert torch.equal(inpainter.predict(image, mask), expected)
+
+
+def test_the_fast_equivalent_fills_as_the_plain_network(tiny_generator, inpainter, rng):
+    image, mask = in_type(picture(rng), np.float32), hole()
+    plain = Inpainter(tiny_generator, "cpu", fast=False)
+    np.testing.assert_allclose(inpainter(image, mask), plain(image, mask), atol=5e-5)
 
 
 def test_the_generator_is_the_plain_module(inpainter):
@@ -228,12 +333,101 @@ def test_an_inpainter_computes_in_eval_mode(tiny_generator):
     assert not Inpainter(tiny_generator.train(), "cpu").generator.training
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "fp16"}, "precision=fp16: expected fp32 or bf16"),
+        ({"precision": "bf16", "fast": False}, "bf16 needs fast=true"),
+        ({"strategy": "best"}, "strategy=best: expected one of auto, full, crop, tile"),
+        ({"feather": -1}, "feather=-1"),
+        ({"max_memory": 0}, "max_memory=0"),
+        ({"max_memory": float("nan")}, "max_memory=nan"),
+        ({"margin": -8}, "margin=-8"),
+        ({"tile": 64}, "tile=64: expected at least 128"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(tiny_generator, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        Inpainter(tiny_generator, "cpu", **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("words", ["[enforce fail] DefaultCPUAllocator: can't allocate memory", "CUDA out of memory"])
+def test_running_out_of_memory_is_one_line_with_advice(rng, words):
+    inpainter = Inpainter(Failing(RuntimeError(f"{words}\nand more")), "cpu", fast=False)
+    with pytest.raises(ValueError, match=r"out of memory for 1 x 32 x 24 pixels on cpu; .*strategy=tile$"):
+        inpainter(picture(rng), hole())
+
+
+def test_another_failure_of_the_network_is_not_hidden(rng):
+    with pytest.raises(RuntimeError, match="sizes"):
+        Inpainter(Failing(RuntimeError("sizes do not match")), "cpu", fast=False)(picture(rng), hole())
+
+
+def test_a_result_that_is_not_finite_is_refused(rng):
+    with pytest.raises(ValueError, match="not finite"):
+        Inpainter(Constant(float("nan")), "cpu", fast=False)(picture(rng), hole())
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "no such device"])
 def test_a_device_that_is_not_there_is_refused_in_one_line(tiny_generator, device):
     with pytest.raises(ValueError, match="expected auto, cpu, cuda or mps") as caught:
         Inpainter(tiny_generator, device)
     assert f"device={device}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def wrong_fourier(monkeypatch):
+    """irfftn loses the last column of odd widths, as it did on MPS."""
+    right = torch.fft.irfftn
+
+    def wrong(x, s, **options):
+        return torch.nn.functional.pad(right(x, s=s, **options)[..., : s[-1] // 2 * 2], (0, s[-1] % 2))
+
+    fourier_is_right.cache_clear()
+    monkeypatch.setattr(torch.fft, "irfftn", wrong)
+    yield
+    fourier_is_right.cache_clear()
+
+
+def test_a_device_whose_fourier_transform_is_wrong_is_refused(wrong_fourier):
+    with pytest.raises(ValueError, match=r"device=cpu: its Fourier transform is wrong") as caught:
+        pick_device("cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_device_without_a_fourier_transform_counts_as_wrong(monkeypatch):
+    def missing(*_, **__):
+        raise NotImplementedError("aten::_fft_r2c is not implemented for MPS")
+
+    monkeypatch.setattr(torch.fft, "rfftn", missing)
+    assert not fourier_is_right.__wrapped__(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("there", "right", "chosen"),
+    [
+        ("cuda mps", "cuda mps cpu", "cuda"),
+        ("cuda mps", "mps cpu", "mps"),
+        ("mps", "cpu", "cpu"),
+        ("", "cpu", "cpu"),
+    ],
+)
+def test_auto_takes_the_first_device_that_computes_right_and_says_what_it_passes_over(
+    monkeypatch, caplog, there, right, chosen
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in there)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
+    monkeypatch.setattr("lama.inference.device.fourier_is_right", lambda device: device.type in right)
+    assert pick_device("auto").type == chosen
+    passed = [name for name in there.split() if name not in right]
+    assert [record.message.split()[3].rstrip(",") for record in caplog.records] == passed
+
+
+def test_auto_on_a_machine_that_computes_nothing_right_is_an_error(wrong_fourier):
+    with pytest.raises(ValueError, match="torch is broken here"):
+        pick_device("auto")
 
 
 @pytest.fixture
@@ -245,8 +439,15 @@ def model(tmp_path, tiny_generator):
 @pytest.mark.parametrize("place", ["", "models/best.safetensors"])
 def test_a_run_folder_or_a_file_is_loaded(model, inpainter, rng, place):
     image, mask = picture(rng), hole()
-    loaded = lama.load(str(model / place), device="cpu")
+    loaded = lama.load(str(model / place), device="cpu", compiled=False)
     np.testing.assert_array_equal(loaded(image, mask), inpainter(image, mask))
+
+
+def test_loading_takes_the_options_of_the_inpainter(model, rng):
+    with pytest.raises(ValueError, match="strategy=best"):
+        lama.load(model, device="cpu", strategy="best")
+    with pytest.raises(TypeError, match="featherr"):
+        lama.load(model, device="cpu", featherr=3)
 
 
 def test_loading_from_nowhere_is_refused(tmp_path):

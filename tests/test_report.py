@@ -61,7 +61,7 @@ def evaluated(errors, metrics="quick"):
         truth[name] = np.full((20, 24, 3), 100, np.uint8)
         completed[name] = np.where(mask[..., None], np.uint8(100 + error), truth[name])
         pairs.append(EvaluationPair(name, truth[name], mask))
-    for names, *tensors in batches_by_size(pairs, lambda pair: completed[pair.name], 4):
+    for names, *tensors in batches_by_size(pairs, lambda batch: [completed[pair.name] for pair in batch], 4):
         evaluator.update(names, *tensors)
     what = {"indir": "sets/<thick>", "predictions": "runs/x", "pictures": len(errors), "evaluation_set": ["5e7"]}
     described = about(evaluator.protocol.describe(), "lama", what, {})

@@ -136,8 +136,11 @@ class PredictionFolder:
                 f"{self.root}: {len(extra)} pictures belong to no mask of {pairs.root}, {_some(extra)}; remove them"
             )
 
-    def read(self, pair: EvaluationPair) -> ImageArray:
-        """The prediction for ``pair``, uint8 (H, W, 3)."""
+    def read(self, pairs: Sequence[EvaluationPair]) -> list[ImageArray]:
+        """The predictions for ``pairs``, each uint8 (H, W, 3)."""
+        return [self._read(pair) for pair in pairs]
+
+    def _read(self, pair: EvaluationPair) -> ImageArray:
         path = self.by_name[pair.name]
         image = read_image(path)
         if image.shape != pair.image.shape:
@@ -151,20 +154,23 @@ def _some(names: list[str], most: int = 10) -> str:
 
 
 def batches_by_size(
-    pairs: EvaluationSet, complete: Callable[[EvaluationPair], ImageArray], batch_size: int
+    pairs: EvaluationSet, complete: Callable[[Sequence[EvaluationPair]], Sequence[ImageArray]], batch_size: int
 ) -> Iterator[tuple[list[str], Tensor, Tensor, Tensor]]:
-    """(names, completed, target, mask) of pictures of one size at a time, tensors as ``lama.conventions`` has them."""
-    waiting: dict[tuple[int, ...], list[tuple[str, Tensor, Tensor, Tensor]]] = {}
+    """(names, completed, target, mask) of pictures of one size at a time, tensors as ``lama.conventions`` has them.
 
-    def stack(batch: list[tuple[str, Tensor, Tensor, Tensor]]) -> tuple[list[str], Tensor, Tensor, Tensor]:
-        names, *columns = zip(*batch, strict=True)
-        completed, target, mask = (torch.stack(column) for column in columns)
-        return list(names), completed, target, mask
+    ``complete`` gives the predictions for pairs of one size.
+    """
+    waiting: dict[tuple[int, ...], list[EvaluationPair]] = {}
+
+    def stack(batch: list[EvaluationPair]) -> tuple[list[str], Tensor, Tensor, Tensor]:
+        completed = torch.stack([image_to_tensor(image) for image in complete(batch)])
+        target = torch.stack([image_to_tensor(pair.image) for pair in batch])
+        mask = torch.stack([mask_to_tensor(pair.mask) for pair in batch])
+        return [pair.name for pair in batch], completed, target, mask
 
     for pair in pairs:
-        completed = image_to_tensor(complete(pair))
         batch = waiting.setdefault(pair.image.shape, [])
-        batch.append((pair.name, completed, image_to_tensor(pair.image), mask_to_tensor(pair.mask)))
+        batch.append(pair)
         if len(batch) == batch_size:
             yield stack(waiting.pop(pair.image.shape))
     for batch in waiting.values():

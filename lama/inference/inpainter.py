@@ -1,112 +1,212 @@
 """Remove things from pictures with a trained generator."""
 
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from lama.checkpoints import load_generator
 from lama.conventions import generator_input, pad_to_multiple
+from lama.inference.device import pick_device
+from lama.inference.feather import feather as soften
+from lama.inference.fuse import fuse
+from lama.inference.memory import Memory, available, estimate
+from lama.inference.picture import Array, OpenPicture, network_input, open_picture, to_kind
+from lama.inference.strategies import Plan, Strategy, fill_tiles
+from lama.inference.windows import Piece
 
 Picture = TypeVar("Picture", np.ndarray, Image.Image)
+_Job = tuple[OpenPicture, Array, Piece]  # a picture, what it becomes, and what is to be computed of it
+
+logger = logging.getLogger(__name__)
 
 
 class Inpainter:
-    """``inpainter(image, mask)``: the picture with its hole filled, of the same kind and size.
+    """``inpainter(image, mask)``: the picture with its hole filled, of the same kind, type and size.
 
-    ``image`` is a NumPy array uint8, (H, W, 3) RGB, (H, W, 4) or (H, W), or a PIL picture; ``mask`` is an array
-    (H, W), (H, W, 1) or (H, W, 3) of any dtype, or a PIL picture. Every mask pixel above 0 is a hole. Known pixels
-    come back byte for byte, alpha is kept. ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W).
+    ``image`` is a NumPy array of uint8, uint16, or float in [0, 1], of shape (H, W, 3) RGB, (H, W, 4), (H, W) or
+    (H, W, 1), or a PIL picture (L, RGB, RGBA and I;16 stay what they are, other modes become RGB or RGBA); ``mask`` is
+    an array (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL picture. Every mask pixel above 0 is a hole.
+    Known pixels come back bit for bit, alpha is kept; where the mask is empty, nothing is computed. Any size works.
+
+    ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). What is measured must not depend on the memory of
+    a machine: evaluation uses ``strategy="full", fast=False``, the plain network on the whole frame.
+
+    Raises ValueError for an option that means nothing, and for a device that is not there or computes wrong.
     """
 
-    def __init__(self, generator: nn.Module, device: str = "auto") -> None:
+    def __init__(
+        self,
+        generator: nn.Module,
+        device: str = "auto",  # auto: cuda, else mps, else cpu; or a name torch knows
+        precision: str = "fp32",  # or bf16: faster, less exact; Fourier transforms stay in fp32
+        strategy: str = "auto",  # full, crop, tile: see ``lama.inference.strategies``
+        feather: int = 0,  # pixels inside the hole over which the step at the seam is levelled out
+        fast: bool = True,  # compute by the fast equivalent of the generator, equal to 5e-5 in fp32
+        max_memory: float | None = None,  # GB that a prediction may take, beside the network and the picture itself
+        margin: int | None = None,  # crop: pixels of context around a hole; None: half its longer side, 128 at least
+        tile: int = 1024,  # tile: height and width in pixels, less where memory asks for it
+        compiled: bool = True,  # let the fast equivalent use compiled code where there is a compiler
+    ) -> None:
+        if precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision={precision}: expected fp32 or bf16")
+        if precision == "bf16" and not fast:
+            raise ValueError("precision=bf16 needs fast=true: the plain network computes in fp32")
+        if feather < 0:
+            raise ValueError(f"feather={feather}: expected pixels, 0 or more")
+        if max_memory is not None and not max_memory > 0:
+            raise ValueError(f"max_memory={max_memory}: expected GB, more than 0, or null")
+        self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
+        self._precision, self._fast, self._compiled = precision, fast, compiled
+        self._feather, self._max_memory = feather, max_memory
 
-    def __call__(self, image: Picture, mask: np.ndarray[Any, Any] | Image.Image) -> Picture:
-        """Raises ValueError where the picture or the mask is of another kind, or their sizes differ."""
-        if isinstance(image, Image.Image):
-            return self._fill_pil(image, mask)
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-            kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-            raise ValueError(f"image: expected a uint8 array or a PIL picture, got {kind}")
-        if image.ndim == 2:
-            rgb = np.repeat(image[..., None], 3, axis=2)
-            return np.where(_hole(mask, image), _luminance(self._fill(rgb, mask)), image)
-        if image.ndim != 3 or image.shape[2] not in (3, 4):
-            raise ValueError(f"image: expected (H, W), (H, W, 3) or (H, W, 4), got {image.shape}")
-        return np.concatenate([self._fill(image[..., :3], mask), image[..., 3:]], axis=2)
+    def __call__(self, image: Picture, mask: Array | Image.Image) -> Picture:
+        """Raises ValueError where the picture or the mask is of another kind, sizes differ, or memory is short."""
+        return self.many([image], [mask])[0]
 
-    def _fill_pil(self, image: Image.Image, mask: np.ndarray[Any, Any] | Image.Image) -> Image.Image:
-        if image.mode == "F" or image.mode.startswith("I"):
-            raise ValueError(
-                f"image: 16-bit and float pictures (mode {image.mode}) are not supported; convert to 8 bit"
-            )
-        if image.mode in ("L", "RGB", "RGBA"):
-            return Image.fromarray(self(np.asarray(image), mask))
-        return self._fill_pil(image.convert("RGBA" if "A" in image.getbands() else "RGB"), mask)
+    def many(
+        self, images: Sequence[Picture], masks: Sequence[Array | Image.Image], batch_size: int = 8
+    ) -> list[Picture]:
+        """Fill several pictures, of any sizes and kinds; the same results as one by one, up to rounding.
 
-    def _fill(self, image: np.ndarray[Any, Any], mask: np.ndarray[Any, Any] | Image.Image) -> np.ndarray[Any, Any]:
-        """uint8 (H, W, 3) and a mask -> uint8 (H, W, 3)."""
-        hole = _hole(mask, image)
-        image_tensor = torch.from_numpy(image.transpose(2, 0, 1).copy())[None].float() / 255
-        predicted = self.predict(image_tensor, torch.from_numpy(hole.copy())[None, None].float())
-        filled = (predicted[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        return np.where(hole[..., None], filled, image)
+        What has the same size after padding is computed together, at most ``batch_size`` at a time and no more than fit
+        into memory. Raises ValueError as a call does, naming the position, before anything is computed.
+        """
+        if len(images) != len(masks):
+            raise ValueError(f"expected a mask for every picture, got {len(images)} pictures and {len(masks)} masks")
+        if batch_size < 1:
+            raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        opened = []
+        for position, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            try:
+                opened.append(open_picture(image, mask))
+            except ValueError as error:
+                raise ValueError(f"picture {position}: {error}" if len(images) > 1 else str(error)) from None
+        memory = self._memory()
+        plans = [self._plan(picture, memory) for picture in opened]
+        filled = [picture.pixels.copy() for picture in opened]
+        self._fill_pieces(
+            [(p, f, piece) for p, f, plan in zip(opened, filled, plans, strict=True) for piece in plan.pieces],
+            memory,
+            batch_size,
+        )
+        results = []
+        for picture, pixels, plan in zip(opened, filled, plans, strict=True):
+            if plan.tiles:
+                fill_tiles(pixels, picture.hole, plan, self._predict_alone)
+            soft = soften(pixels, picture.hole, self._feather) if self._feather and picture.hole.any() else pixels
+            results.append(picture.restore(soft))
+        return results
 
     @torch.inference_mode()
     def predict(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Raw output for image (B, 3, H, W) in [0, 1] and mask (B, 1, H, W), 1 = hole; any H and W: (B, 3, H, W)."""
+        """Raw output for image (B, 3, H, W) in [0, 1] and mask (B, 1, H, W), 1 = hole; any H and W: (B, 3, H, W).
+
+        The whole frame at once, whatever the strategy; with ``fast=False``, exactly what the trained module gives.
+        """
         height, width = image.shape[-2:]
-        x = generator_input(image.to(self.device), mask.to(self.device))
-        x = pad_to_multiple(x, int(self.generator.pad_multiple), int(self.generator.min_size))  # type: ignore[arg-type]
-        predicted: Tensor = self.generator(x)
-        return predicted[..., :height, :width]
+        x = self._pad(generator_input(image.to(self.device), mask.to(self.device)))
+        return self._compute(x)[..., :height, :width]
+
+    @cached_property
+    def _network(self) -> nn.Module:
+        """What computes; built at the first use, since it holds a copy of the weights."""
+        if not self._fast:
+            return self.generator
+        return fuse(self.generator, precision=self._precision, compiled=self._compiled)
+
+    def _memory(self) -> Memory:
+        limit = available(self.device)
+        if self._max_memory is not None:
+            limit = min(limit, int(self._max_memory * 1e9))
+        return estimate(self.generator, self._precision if self._fast else "plain", limit)
+
+    def _plan(self, picture: OpenPicture, memory: Memory) -> Plan:
+        if not picture.hole.any():
+            return Plan("nothing to fill")
+        return self.strategy.plan(picture.hole, memory, int(self.generator.pad_multiple))  # type: ignore[arg-type]
+
+    def _fill_pieces(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> None:
+        """Compute pieces that do not depend on each other and write what they take, in place."""
+        with tqdm(total=len(jobs), desc="pieces", leave=False, delay=2, disable=len(jobs) < 2) as progress:
+            for group in self._batches(jobs, memory, batch_size):
+                inputs, striped = [], False
+                for picture, _, piece in group:
+                    window = piece.window
+                    striped = memory.striped(window.height, window.width)
+                    inputs.append(self._pad(network_input(picture.pixels[window.slices], picture.hole[window.slices])))
+                x = torch.cat(inputs) if len(inputs) > 1 else inputs[0]
+                del inputs  # a large picture has no memory to spare
+                predicted = self._predict(x, striped)
+                del x
+                for values, (picture, filled, piece) in zip(predicted, group, strict=True):
+                    window, take = piece.window, piece.take
+                    values = values[: window.height, : window.width]
+                    filled[window.slices][take] = to_kind(values[take], picture.pixels.dtype)
+                progress.update(len(group))
+
+    def _batches(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> Iterator[list[_Job]]:
+        """Jobs of equal padded size together, as many as fit; what is computed row by row, alone."""
+
+        def size(job: _Job) -> tuple[int, int]:
+            window = job[2].window
+            return self._padded(window.height), self._padded(window.width)
+
+        for (height, width), group in groupby(sorted(jobs, key=size), key=size):
+            equal, together = list(group), batch_size
+            while together > 1 and memory.needs(height, width, batch=together) > memory.limit:
+                together -= 1
+            yield from (equal[i : i + together] for i in range(0, len(equal), together))
+
+    def _predict_alone(self, pixels: Array, hole: NDArray[np.bool_], striped: bool) -> NDArray[np.float32]:
+        """(h, w, 3) and (h, w) -> prediction (h, w, 3) in about [0, 1]."""
+        predicted = self._predict(self._pad(network_input(pixels, hole)), striped)
+        return predicted[0, : hole.shape[0], : hole.shape[1]]
+
+    @torch.inference_mode()
+    def _predict(self, x: Tensor, striped: bool) -> NDArray[Any]:
+        """Padded (B, 4, H, W) -> (B, H, W, 3), a view. Raises ValueError where memory runs out or the result is NaN."""
+        try:
+            predicted = self._compute(x.to(self.device), striped).float().cpu()
+        except RuntimeError as error:
+            if not any(words in str(error) for words in ("out of memory", "allocate memory")):  # cuda and mps, cpu
+                raise
+            raise ValueError(
+                f"out of memory for {x.shape[0]} x {x.shape[-1]} x {x.shape[-2]} pixels on {self.device}; "
+                "set max_memory to fewer GB with strategy=auto, or strategy=tile"
+            ) from error
+        if not predicted.isfinite().all():
+            raise ValueError("the network's output is not finite; its weights are damaged, or it needs precision=fp32")
+        return predicted.permute(0, 2, 3, 1).numpy()
+
+    def _compute(self, x: Tensor, striped: bool = False) -> Tensor:
+        network: Any = self._network
+        return network.forward_striped(x) if striped else network(x)
+
+    def _pad(self, x: Tensor) -> Tensor:
+        return pad_to_multiple(x, int(self.generator.pad_multiple), int(self.generator.min_size))  # type: ignore[arg-type]
+
+    def _padded(self, size: int) -> int:
+        """A height or width after ``_pad``."""
+        multiple, least = int(self.generator.pad_multiple), int(self.generator.min_size)  # type: ignore[arg-type]
+        return -(-max(size, least) // multiple) * multiple
 
 
-def load(path: str | Path, device: str = "auto") -> Inpainter:
-    """The model at ``path``, a ``.safetensors`` file or a run folder, ready to use.
+def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
+    """The model at ``path`` (what ``lama.checkpoints`` can open), ready to use; weights are read on the CPU first.
 
-    ``device`` is auto (cuda where there is one, else cpu) or any name torch knows. Raises FileNotFoundError or
-    ValueError, in one line, where there is no model.
+    ``options`` are those of ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled.
+    Raises FileNotFoundError or ValueError, in one line, where there is no model or an option means nothing.
     """
-    return Inpainter(load_generator(path), device)
-
-
-def pick_device(name: str) -> torch.device:
-    """``auto`` -> cuda where there is one, else cpu. Raises ValueError for a device this machine does not have."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={name}: not available here; expected auto, cpu, cuda or mps") from error
-    return device
-
-
-def _hole(mask: np.ndarray[Any, Any] | Image.Image, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """bool (H, W), True = hole."""
-    if 0 in image.shape:
-        raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
-    array = _mask_array(mask) if isinstance(mask, Image.Image) else np.asarray(mask)
-    if array.ndim == 3 and array.shape[2] in (1, 3):
-        array = array.max(axis=2)
-    if array.shape != image.shape[:2]:
-        height, width = image.shape[:2]
-        raise ValueError(f"mask: expected shape {(height, width)}, that of the picture, got {array.shape}")
-    return array > 0
-
-
-def _mask_array(mask: Image.Image) -> np.ndarray[Any, Any]:
-    """(H, W), above 0 where any colour channel is; alpha does not count."""
-    if mask.mode in ("1", "L", "F") or mask.mode.startswith("I"):
-        return np.asarray(mask)
-    return np.asarray(mask.convert("RGB")).max(axis=2)
-
-
-def _luminance(rgb: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return np.asarray(Image.fromarray(rgb).convert("L"))
+    return Inpainter(load_generator(path), device, **options)

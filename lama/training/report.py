@@ -39,7 +39,7 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
         raise FileNotFoundError(f"{summary_path}: no such file; a training writes it when it ends")
     summary = json.loads(summary_path.read_text())
     # The last weights: the best ones were chosen on these very pictures.
-    model = load(run_dir / "models" / "last.safetensors", device)
+    model = load(run_dir / "models" / "last.safetensors", device, strategy="full", fast=False)
     methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
     write_pairs(data.val_pairs, run_dir / "evaluation_set")
     table: dict[str, dict[str, dict[str, Any]]] = {}

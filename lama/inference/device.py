@@ -1,0 +1,61 @@
+"""Where to compute: a device that this machine has, and whose Fourier transform is right."""
+
+import logging
+from functools import cache
+
+import torch
+
+logger = logging.getLogger(__name__)
+
+_SIZES = ((8, 8), (6, 9), (15, 16), (7, 13))  # even and odd, both ways
+_TOLERANCE = 1e-4  # of values of about 1; float32 reaches 1e-6
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` -> cuda, else mps, else cpu, the first that is there and passes ``fourier_is_right``; or the one named.
+
+    Raises ValueError, in one line, for a device that this machine does not have or whose Fourier transform is wrong.
+    """
+    if name == "auto":
+        return _first_that_works()
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={name}: not available here; expected auto, cpu, cuda or mps") from error
+    if not fourier_is_right(device):
+        raise ValueError(
+            f"device={name}: its Fourier transform is wrong (irfftn(rfftn(x)) is not x) in torch {torch.__version__}, "
+            "and so would the pictures be; use device=cpu"
+        )
+    return device
+
+
+def _first_that_works() -> torch.device:
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    for name in (name for name, yes in there.items() if yes):
+        if fourier_is_right(torch.device(name)):
+            return torch.device(name)
+        logger.warning("device=auto: passing over %s, whose Fourier transform is wrong or fails", name)
+    raise ValueError(f"device=auto: irfftn(rfftn(x)) is not x on any of {', '.join(there)}: torch is broken here")
+
+
+@cache
+def fourier_is_right(device: torch.device) -> bool:
+    """Whether ``irfftn(rfftn(x))`` is x on ``device``, for even and odd sizes; asked once per device.
+
+    Versions of torch have given wrong values on MPS without a word (pytorch issues 124096 and 126649), or have no
+    Fourier transform there at all.
+    """
+    generator = torch.Generator().manual_seed(0)
+    try:
+        for size in _SIZES:
+            x = torch.randn(2, 3, *size, generator=generator)
+            spectrum = torch.fft.rfftn(x.to(device), dim=(-2, -1), norm="ortho")
+            back = torch.fft.irfftn(spectrum, s=size, dim=(-2, -1), norm="ortho").cpu()
+            if not torch.allclose(back, x, rtol=0, atol=_TOLERANCE):
+                return False
+    except (RuntimeError, NotImplementedError) as error:
+        logger.debug("no Fourier transform on %s: %s", device, error)
+        return False
+    return True

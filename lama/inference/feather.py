@@ -1,0 +1,63 @@
+"""A soft seam: the step between known pixels and the fill, taken back inside the hole."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lama.inference.picture import Array, to_kind, white
+
+_ROWS = 512  # at a time, so that a large picture needs little memory
+_CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
+
+
+def feather(filled: Array, hole: NDArray[np.bool_], width: int) -> Array:
+    """Soften the seam over ``width`` pixels: (H, W, 3) completed and (H, W) hole -> the same, corrected.
+
+    Known pixels stay as they are, bit for bit; what changes is the fill next to them. Where the hole touches known
+    pixels the step is s = (mean of the known neighbours) - (fill). Along the border it is averaged by a Gaussian of
+    sigma = width / 2, which also continues it into the hole, and added with a weight that falls from 1 at the border to
+    0 at a distance of ``width`` pixels::
+
+        fill'(x) = fill(x) + max(0, 1 - (d(x) - 1) / width) * (G * s)(x) / (G * border)(x),    d = 1 at the border
+
+    An offset of colour between fill and surroundings thus becomes a ramp, while texture, whose steps average out,
+    stays. A real edge that runs exactly along the border of the hole is softened as well: masks should leave one or two
+    pixels of background around what is removed.
+    """
+    result = filled.copy()
+    for top in range(0, len(hole), _ROWS):
+        halo = 2 * width + 2  # the average reaches 1.5 width, neighbours one pixel
+        first, stop = max(0, top - halo), top + _ROWS + halo
+        band = slice(first, stop)
+        if hole[top : top + _ROWS].any():
+            inner = slice(top - first, top - first + len(hole[top : top + _ROWS]))
+            corrected = _correct(filled[band], hole[band], width)[inner]
+            inside = hole[top : top + _ROWS]
+            result[top : top + _ROWS][inside] = corrected[inside]
+    return result
+
+
+def _correct(filled: Array, hole: NDArray[np.bool_], width: int) -> Array:
+    """(h, w, 3) in the picture's type, right inside the hole."""
+    values = filled.astype(np.float32) / white(filled.dtype)
+    known = (~hole).astype(np.float32)
+    neighbours = _filter(known, _CROSS)
+    border = (hole & (neighbours > 0)).astype(np.float32)
+    step = _filter(values * known[..., None], _CROSS) / np.maximum(neighbours, 1)[..., None] - values
+    size = 2 * int(np.ceil(1.5 * width)) + 1
+    blur = cv2.getGaussianKernel(size, width / 2).astype(np.float32)
+    total = _separable(step * border[..., None], blur) / np.maximum(_separable(border, blur), 1e-12)[..., None]
+    distance = cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    weight = np.clip(1 - (distance - 1) / width, 0, 1) * hole
+    changed = weight > 0
+    result = filled.copy()
+    result[changed] = to_kind((values + weight[..., None] * total)[changed], filled.dtype)
+    return result
+
+
+def _filter(x: Array, kernel: Array) -> Array:
+    return np.asarray(cv2.filter2D(x, -1, kernel, borderType=cv2.BORDER_CONSTANT))
+
+
+def _separable(x: Array, kernel: Array) -> Array:
+    return np.asarray(cv2.sepFilter2D(x, -1, kernel, kernel, borderType=cv2.BORDER_CONSTANT))

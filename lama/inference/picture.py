@@ -1,0 +1,142 @@
+"""Pictures of every kind as one: three channels and a hole, and the way back to what came in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+Array = NDArray[Any]
+_KINDS = "an array of uint8, uint16 or float, or a PIL picture"
+_LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow has it
+
+
+@dataclass(frozen=True)
+class OpenPicture:
+    """What the network works on, and how to give back the kind that came in."""
+
+    pixels: Array  # (H, W, 3), uint8, uint16 or float in [0, 1]; may be a view: not to be written to
+    hole: NDArray[np.bool_]  # (H, W)
+    restore: Callable[[Array], Any]  # filled pixels, as ``pixels`` -> a picture of the caller's kind
+
+
+def open_picture(image: Array | Image.Image, mask: Array | Image.Image) -> OpenPicture:
+    """Raises ValueError, in one line, where picture or mask are of another kind, or their sizes differ."""
+    if isinstance(image, Image.Image):
+        return _open_pil(image, mask)
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"image: expected {_KINDS}, got {type(image).__name__}")
+    if image.dtype.kind != "f" and not (image.dtype.kind == "u" and image.dtype.itemsize <= 2):
+        raise ValueError(f"image: expected {_KINDS}, got an array of {image.dtype}")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
+        raise ValueError(f"image: expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {image.shape}")
+    if 0 in image.shape:
+        raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
+    hole = _open_mask(mask, image.shape[:2])
+    if image.ndim == 2 or image.shape[2] == 1:
+        grey = image.reshape(*image.shape[:2], 1)
+        _check_range(grey)
+        pixels = np.broadcast_to(grey, (*grey.shape[:2], 3))
+
+        def restore_grey(filled: Array) -> Array:
+            return _in_type_of(image, np.where(hole, _grey(filled), grey[..., 0]).reshape(image.shape))
+
+        return OpenPicture(pixels, hole, restore_grey)
+    pixels = image[..., :3]
+    _check_range(pixels)
+    if image.shape[2] == 3:
+        return OpenPicture(pixels, hole, lambda filled: filled)
+    return OpenPicture(
+        pixels, hole, lambda filled: _in_type_of(image, np.concatenate([filled, image[..., 3:]], axis=2))
+    )
+
+
+def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenPicture:
+    if image.mode.startswith("I;16"):
+        array = np.asarray(image).astype(np.uint16)
+    elif image.mode in ("I", "F"):
+        raise ValueError(
+            f"image: 32-bit pictures (mode {image.mode}) say nothing of their range; pass an array of uint16, or of "
+            "float in [0, 1], or convert to 8 bit"
+        )
+    else:
+        if image.mode not in ("L", "RGB", "RGBA"):
+            alpha = "A" in image.getbands() or "transparency" in image.info
+            image = image.convert("RGBA" if alpha else "RGB")
+        array = np.asarray(image)
+    opened = open_picture(array, mask)
+    return OpenPicture(opened.pixels, opened.hole, lambda filled: Image.fromarray(opened.restore(filled)))
+
+
+def _in_type_of(image: Array, result: Array) -> Array:
+    """NumPy's functions answer in the machine's byte order."""
+    return result.astype(image.dtype, copy=False)
+
+
+def _check_range(pixels: Array) -> None:
+    """Float pixels are in [0, 1], every one."""
+    if pixels.dtype.kind != "f":
+        return
+    low, high = pixels.min(), pixels.max()
+    if np.isnan(low) or np.isnan(high):
+        raise ValueError("image: holds NaN; expected floats in [0, 1]")
+    if low < 0 or high > 1:
+        raise ValueError(f"image: expected floats in [0, 1], got values from {low:g} to {high:g}")
+
+
+def _open_mask(mask: Array | Image.Image, size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """bool (H, W), True = hole."""
+    array = _mask_array(mask) if isinstance(mask, Image.Image) else np.asarray(mask)
+    if array.dtype.kind not in "buif":
+        raise ValueError(f"mask: expected an array of numbers or a PIL picture, got {type(mask).__name__}")
+    if array.ndim == 3 and array.shape[2] in (1, 3):
+        array = array.max(axis=2)
+    if array.shape != size:
+        raise ValueError(f"mask: expected shape {size}, that of the picture, got {array.shape}")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise ValueError("mask: holds NaN; expected 0 where the picture is known, more in the hole")
+    return np.asarray(array > 0)
+
+
+def _mask_array(mask: Image.Image) -> Array:
+    """(H, W), above 0 where any colour channel is; alpha does not count."""
+    if mask.mode in ("1", "L", "F") or mask.mode.startswith("I"):
+        return np.asarray(mask)
+    return np.asarray(mask.convert("RGB")).max(axis=2)
+
+
+def _grey(pixels: Array) -> Array:
+    """(H, W, 3) -> (H, W), the luminance, in the same type."""
+    grey = pixels.astype(np.promote_types(pixels.dtype, np.float32)) @ _LUMINANCE
+    return _round(grey, pixels.dtype)
+
+
+def _round(values: Array, dtype: np.dtype[Any]) -> Array:
+    return values.astype(dtype) if dtype.kind == "f" else np.rint(values).astype(dtype)
+
+
+def white(dtype: np.dtype[Any]) -> int:
+    """The value that stands for 1: 255, 65535, or 1 for floats."""
+    return 1 if dtype.kind == "f" else int(np.iinfo(dtype).max)
+
+
+def to_kind(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Predicted values, float in about [0, 1] -> the same in the picture's type: clipped, scaled, rounded."""
+    return _round(values.clip(0, 1) * np.float32(white(dtype)), dtype)
+
+
+def network_input(pixels: Array, hole: NDArray[np.bool_]) -> Tensor:
+    """(H, W, 3) of a picture's type and (H, W) -> float32 (1, 4, H, W): masked RGB in [0, 1] and the mask.
+
+    Written in place, since a large picture has no memory to spare for intermediate steps.
+    """
+    x = torch.empty(1, 4, *hole.shape)
+    native = pixels.astype(pixels.dtype.newbyteorder("="), order="C", copy=True)  # torch wants it writable, not a view
+    mask = torch.from_numpy(np.ascontiguousarray(hole))
+    x[0, :3].copy_(torch.from_numpy(native).permute(2, 0, 1)).div_(white(pixels.dtype)).masked_fill_(mask, 0)
+    x[0, 3].copy_(mask)
+    return x

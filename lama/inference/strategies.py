@@ -1,0 +1,158 @@
+"""How a picture is computed: whole, the surroundings of its holes alone, or in overlapping tiles.
+
+full   the whole frame, row by row in the encoder and decoder where memory asks for it: every pixel sees every other.
+crop   each hole with a margin of context, alone, and pasted back. Holes whose windows overlap share one where that
+       costs no more. In a large photograph with a small hole this is many times faster.
+tile   overlapping tiles of the part that has holes, from the best known to the least, each seeing what the ones before
+       have filled; for holes that are larger than what fits into memory. Tiles without a hole are not computed.
+auto   the first of these that is sensible: see ``Strategy.plan``.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lama.inference.memory import Memory
+from lama.inference.picture import Array, to_kind
+from lama.inference.windows import Piece, Window, bounding_box, context, crops, ramp, tiles
+
+logger = logging.getLogger(__name__)
+
+STRATEGIES = ("auto", "full", "crop", "tile")
+_SMALL = 512 * 512  # pixels up to which ``auto`` always takes the whole frame
+_CHEAPER = 2  # so many times fewer pixels make ``auto`` prefer crops
+_LEAST_TILE = 128  # a smaller one sees too little to be worth anything
+Predict = Callable[[Array, NDArray[np.bool_], bool], NDArray[np.float32]]  # pixels, hole, row by row? -> (h, w, 3)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to compute. ``tiles`` depend on each other; without them every piece stands alone."""
+
+    name: str
+    pieces: Sequence[Piece] = ()
+    tiles: Sequence[Window] = ()
+    overlap: int = 0  # pixels that neighbouring tiles share
+    striped: bool = False  # tiles are computed row by row
+    beside: int = 0  # bytes that tiles need beside what computing one takes
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Decides, for one hole mask at a time. Raises ValueError for values that mean nothing."""
+
+    name: str = "auto"
+    margin: int | None = None  # pixels of context around a hole; None: half of its longer side, 128 at least
+    tile: int = 1024  # height and width of a tile, less where memory asks for it
+    binding: bool = False  # the limit of memory is the user's word, not an estimate of what is free
+
+    def __post_init__(self) -> None:
+        if self.name not in STRATEGIES:
+            raise ValueError(f"strategy={self.name}: expected one of {', '.join(STRATEGIES)}")
+        if self.margin is not None and self.margin < 0:
+            raise ValueError(f"margin={self.margin}: expected pixels, 0 or more, or null")
+        if self.tile < _LEAST_TILE:
+            raise ValueError(f"tile={self.tile}: expected at least {_LEAST_TILE} pixels")
+
+    def plan(self, hole: NDArray[np.bool_], memory: Memory, multiple: int = 8) -> Plan:
+        """The plan for a hole (H, W) that has at least one pixel, said in one log line.
+
+        ``auto`` takes the whole frame of pictures up to 512 x 512. Of larger ones it takes crops where these are at
+        most half of its pixels or where the whole frame does not fit, if they fit themselves; then the whole frame if
+        that fits, row by row if need be; then tiles. Raises ValueError where nothing fits, or where the strategy that
+        is asked for does not fit under ``max_memory``.
+        """
+        frame = Window(0, hole.shape[0], 0, hole.shape[1])
+        around = context(self.margin, hole.shape[0], hole.shape[1], multiple)
+        whole = Plan("full", [Piece(frame, hole)])
+        if self.name == "full" or (self.name == "auto" and frame.area <= _SMALL and _fits(whole, memory)):
+            return self._say(whole, frame, memory, "asked for" if self.name == "full" else "a small picture")
+        if self.name == "tile":
+            return self._say(self._tiles(hole, around, memory, multiple), frame, memory, "asked for")
+        parts = Plan("crop", crops(hole, around, memory.fits))
+        if self.name == "crop":
+            return self._say(parts, frame, memory, "asked for")
+        cheap = _CHEAPER * sum(piece.window.area for piece in parts.pieces) <= frame.area
+        if _fits(parts, memory) and (cheap or not _fits(whole, memory)):
+            why = "the holes and their surroundings are a small part" if cheap else "the whole frame does not fit"
+            return self._say(parts, frame, memory, why)
+        if _fits(whole, memory):
+            return self._say(whole, frame, memory, "it fits, and crops would not be much less work")
+        return self._say(self._tiles(hole, around, memory, multiple), frame, memory, "neither frame nor crops fit")
+
+    def _tiles(
+        self, hole: NDArray[np.bool_], around: Callable[[Window], Window], memory: Memory, multiple: int
+    ) -> Plan:
+        region, size = around(bounding_box(hole)), self.tile
+        beside = 20 * region.area  # sums, weights and what is still unknown
+        room = replace(memory, limit=memory.limit - beside)
+        while size > _LEAST_TILE and not room.fits(size, size):
+            size = max(_LEAST_TILE, size * 3 // 4 // multiple * multiple)
+        chosen = [window for window in tiles(region, size, size // 4) if hole[window.slices].any()]
+        striped = room.striped(min(size, region.height), min(size, region.width))
+        return Plan("tile", tiles=chosen, overlap=size // 4, striped=striped, beside=beside)
+
+    def _say(self, plan: Plan, frame: Window, memory: Memory, why: str) -> Plan:
+        """Log the choice; refuse, or warn of, what does not fit."""
+        windows = _windows(plan)
+        largest = max(windows, key=lambda window: window.area)
+        striped = plan.striped or memory.striped(largest.height, largest.width)
+        needs, limit = memory.needs(largest.height, largest.width, striped) + plan.beside, memory.limit
+        what = f"strategy {plan.name} for {frame.width} x {frame.height}" + (", row by row" if striped else "")
+        logger.info(
+            "%s (%s): %d window%s up to %d x %d, %.0f %% of the pixels, about %.2g of %.2g GB",
+            what, why, len(windows), "s" * (len(windows) > 1), largest.width, largest.height,
+            100 * sum(window.area for window in windows) / frame.area, needs / 1e9, limit / 1e9,
+        )  # fmt: skip
+        if needs > limit:
+            advice = "use strategy=auto" if plan.name != "tile" else "use a machine with more memory"
+            problem = f"{what} needs about {needs / 1e9:.2g} of the {limit / 1e9:.2g} GB that it may take; {advice}"
+            if self.binding or self.name == "auto":
+                raise ValueError(f"{problem} or a larger max_memory" if self.binding else problem)
+            logger.warning("%s", problem)
+        return plan
+
+
+def _windows(plan: Plan) -> list[Window]:
+    return [piece.window for piece in plan.pieces] or list(plan.tiles)
+
+
+def _fits(plan: Plan, memory: Memory) -> bool:
+    return all(memory.fits(window.height, window.width) for window in _windows(plan))
+
+
+def fill_tiles(filled: Array, hole: NDArray[np.bool_], plan: Plan, predict: Predict) -> None:
+    """Fill the hole (H, W) of ``filled`` (H, W, 3), in place, tile by tile, from the best known to the least.
+
+    A tile counts as known what earlier ones have filled well inside their borders, so that a tile in the midst of a
+    large hole has something to go by. Where tiles overlap their answers are blended, with weights that fall towards
+    their borders.
+    """
+    region = bounding_box(hole)
+    for window in plan.tiles:
+        region = region.union(window)
+    total = np.zeros((region.height, region.width, 3), np.float32)
+    weight = np.zeros((region.height, region.width), np.float32)
+    unknown, waiting = hole.copy(), list(plan.tiles)
+    with tqdm(total=len(waiting), desc="tiles", leave=False, delay=2) as progress:
+        while waiting:
+            window = min(waiting, key=lambda w: unknown[w.slices].mean())
+            waiting.remove(window)
+            here = window.slices
+            inside = (
+                slice(window.top - region.top, window.bottom - region.top),
+                slice(window.left - region.left, window.right - region.left),
+            )
+            if unknown[here].any():
+                share = ramp(window, region, plan.overlap)
+                values = predict(filled[here], unknown[here], plan.striped)
+                total[inside] += share[..., None] * values
+                weight[inside] += share
+                mean = total[inside] / weight[inside][..., None]
+                filled[here][hole[here]] = to_kind(mean[hole[here]], filled.dtype)
+                unknown[here] &= weight[inside] < 0.5
+            progress.update()

@@ -1,0 +1,483 @@
+"""Large pictures: what is computed, in how much memory, and that it is what the whole frame gives."""
+
+import itertools
+import logging
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lama.inference import Inpainter
+from lama.inference import memory as memory_module
+from lama.inference.feather import feather
+from lama.inference.memory import Memory, available, estimate
+from lama.inference.strategies import Strategy
+from lama.inference.windows import Window, context, crops, tiles
+
+PLENTY = Memory(limit=2**50, top=900, blocks=300, stripes=0)
+
+
+def blob(height, width, *boxes):
+    """A hole made of boxes (top, bottom, left, right)."""
+    mask = np.zeros((height, width), bool)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = True
+    return mask
+
+
+def noise(height, width, channels=3):
+    return np.random.default_rng(0).random((height, width, channels), np.float32)
+
+
+class Recorder(torch.nn.Module):
+    """Predicts what ``answer`` says of its input, and remembers every input."""
+
+    pad_multiple = 8
+    min_size = 16
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer, self.seen = answer, []
+
+    def forward(self, x):
+        self.seen.append(x)
+        return self.answer(x, len(self.seen))
+
+
+def constant(value):
+    return lambda x, _: torch.full_like(x[:, :3], value)
+
+
+def memory_of(network_pixels):
+    """A limit that just holds so many pixels at once, and nothing row by row."""
+    memory = replace(PLENTY, stripes=None)
+    return replace(memory, limit=memory.needs(1, network_pixels))
+
+
+# --- any size -------------------------------------------------------------------------------------------------------
+
+
+def check_size(inpainter, monkeypatch, height, width):
+    """Size kept, known pixels equal, the whole frame = row by row."""
+    image = noise(height, width)
+    mask = np.random.default_rng(height * 1000 + width).random((height, width)) < 0.4
+    mask[0, 0] = True
+    filled = inpainter(image, mask)
+    assert filled.shape == image.shape
+    np.testing.assert_array_equal(filled[~mask], image[~mask])
+    assert (filled[mask] != image[mask]).any()
+    with monkeypatch.context() as patch:
+        patch.setattr(Memory, "striped", lambda *_: True)
+        np.testing.assert_allclose(inpainter(image, mask), filled, atol=1e-5, rtol=0)
+
+
+SIZES = [(1, 1), (1, 2), (2, 3), (7, 15), (16, 16), (17, 33), (64, 1), (70, 69), (1, 700), (301, 77)]
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_any_size_is_kept_and_row_by_row_is_the_whole(tiny_generator, monkeypatch, height, width):
+    check_size(Inpainter(tiny_generator, "cpu", strategy="full", compiled=False), monkeypatch, height, width)
+
+
+@pytest.mark.slow
+def test_every_size_is_kept_and_row_by_row_is_the_whole(tiny_generator, monkeypatch):
+    inpainter = Inpainter(tiny_generator, "cpu", strategy="full")
+    for height in range(1, 71):
+        for width in range(1, 71):
+            check_size(inpainter, monkeypatch, height, width)
+    for height, width in np.random.default_rng(0).integers(1, 701, (200, 2)).tolist():
+        check_size(inpainter, monkeypatch, height, width)
+
+
+@pytest.mark.parametrize("strategy", ["auto", "full", "crop", "tile"])
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (3, 5000), (40, 31), (150, 170)])
+@pytest.mark.parametrize("all_of_it", [False, True])
+def test_every_strategy_takes_every_size(strategy, size, all_of_it):
+    inpainter = Inpainter(Recorder(constant(0.5)), "cpu", strategy=strategy, tile=128, margin=16, feather=2, fast=False)
+    image = noise(*size)
+    mask = np.ones(size, bool) if all_of_it else blob(*size, (0, 3, size[1] // 3, size[1] // 2 + 1))
+    filled = inpainter(image, mask)
+    assert filled.shape == image.shape
+    np.testing.assert_array_equal(filled[~mask], image[~mask])
+    assert (filled[mask] != image[mask]).all()
+    if all_of_it:
+        np.testing.assert_allclose(filled, 0.5)
+
+
+# --- what auto chooses ----------------------------------------------------------------------------------------------
+
+ONE_PERCENT = (2000, 2490, 2500, 2990)
+
+
+@pytest.mark.parametrize(
+    ("hole", "memory", "chosen"),
+    [
+        (blob(512, 512, (10, 20, 10, 20)), PLENTY, "full"),  # small, so whole whatever the hole
+        (blob(4000, 6000, ONE_PERCENT), PLENTY, "crop"),  # a small part of a large one
+        (blob(1000, 1000, (100, 900, 100, 900)), PLENTY, "full"),  # crops would save nothing
+        (blob(1000, 1000, (0, 450, 0, 450)), memory_of(900_000), "crop"),  # 675 x 675: more than half, but it fits
+        (blob(1000, 1000, (0, 1000, 0, 1000)), memory_of(900_000), "tile"),
+        (blob(512, 512, (0, 512, 0, 512)), memory_of(200_000), "tile"),  # even a small one, where memory is short
+    ],
+)
+def test_auto_chooses_by_cost_and_memory(hole, memory, chosen):
+    plan = Strategy().plan(hole, memory)
+    assert plan.name == chosen
+    assert all(memory.fits(w.height, w.width) for w in [*plan.tiles, *(piece.window for piece in plan.pieces)])
+
+
+def test_a_frame_that_fits_row_by_row_only_is_computed_so():
+    memory = Memory(limit=500 * 10**6, top=900, blocks=100, stripes=2**20)
+    hole = blob(1000, 1000, (0, 1000, 0, 1000))
+    plan = Strategy().plan(hole, memory)
+    assert plan.name == "full"
+    assert memory.striped(1000, 1000)
+    assert not memory.striped(300, 300)  # fits as it is
+
+
+@pytest.mark.parametrize("name", ["full", "crop", "tile"])
+def test_a_strategy_that_is_asked_for_is_taken(name):
+    for hole in (blob(300, 300, (0, 9, 0, 9)), blob(2000, 2000, (0, 2000, 0, 2000))):
+        assert Strategy(name).plan(hole, PLENTY).name == name
+
+
+def test_the_choice_is_said_in_one_line_per_picture(caplog):
+    caplog.set_level(logging.INFO, logger="lama")
+    Strategy().plan(blob(4000, 6000, ONE_PERCENT), PLENTY)
+    (record,) = caplog.records
+    for part in ("strategy crop for 6000 x 4000", "small part", "1 window up to 984 x 984", "4 % of the pixels", "GB"):
+        assert part in record.message
+
+
+def test_what_does_not_fit_under_max_memory_is_refused_and_says_what_does():
+    hole, memory = blob(1000, 1000, (0, 1000, 0, 1000)), memory_of(500_000)
+    with pytest.raises(ValueError, match=r"strategy full .* needs about 1.3 of the .* GB .* use strategy=auto"):
+        Strategy("full", binding=True).plan(hole, memory)
+    with pytest.raises(ValueError, match=r"strategy tile .* or a larger max_memory"):
+        Strategy(binding=True).plan(hole, replace(memory, limit=1000))
+
+
+def test_what_an_estimate_says_does_not_fit_is_tried_with_a_warning(caplog):
+    assert Strategy("full").plan(blob(1000, 1000, (0, 9, 0, 9)), memory_of(500_000)).name == "full"
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_max_memory_reaches_the_choice():
+    network = Recorder(constant(0.5))
+    image, mask = noise(600, 600), np.ones((600, 600), bool)
+    Inpainter(network, "cpu", fast=False).many([image], [mask])
+    Inpainter(network, "cpu", fast=False, max_memory=0.3)(image, mask)
+    assert network.seen[0].shape[-2:] == (600, 600)
+    assert {tuple(x.shape[-2:]) for x in network.seen[1:]} < {(h, w) for h in range(128, 600) for w in range(128, 600)}
+    with pytest.raises(ValueError, match="larger max_memory"):
+        Inpainter(network, "cpu", fast=False, max_memory=0.01)(image, mask)
+
+
+# --- crops ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_crop_is_what_its_window_gives_alone(tiny_generator):
+    image, mask = noise(400, 600), blob(400, 600, (100, 130, 300, 350))
+    inpainter = Inpainter(tiny_generator, "cpu", strategy="crop", margin=64, fast=False)
+    here = np.s_[36:196, 236:420]  # 64 pixels around, and grown to multiples of 8
+    np.testing.assert_array_equal(inpainter(image, mask)[here], inpainter(image[here], mask[here]))
+
+
+def test_the_context_is_the_margin_or_half_of_the_hole_within_the_picture():
+    assert context(50, 400, 600, 1)(Window(100, 130, 10, 60)) == Window(50, 180, 0, 110)
+    assert context(None, 2000, 2000, 1)(Window(900, 1000, 900, 910)) == Window(772, 1128, 772, 1038)
+    assert context(None, 2000, 2000, 1)(Window(500, 1100, 900, 910)) == Window(200, 1400, 600, 1210)
+    assert context(50, 104, 157, 8)(Window(60, 100, 60, 101)) == Window(8, 104, 10, 154)  # grown where there is room
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("height", "width"), [(37, 5), (300, 400), (1000, 1500)])
+def test_crops_share_no_pixel_and_are_the_hole_together(seed, height, width):
+    rng = np.random.default_rng(seed)
+    mask = rng.random((height, width)) < 10 ** rng.uniform(-5, -0.5)
+    mask[rng.integers(height), rng.integers(width)] = True
+    count = np.zeros(mask.shape, int)
+    for piece in crops(mask, context(20, height, width, 8), PLENTY.fits):
+        assert piece.take.any()
+        count[piece.window.slices] += piece.take
+    np.testing.assert_array_equal(count, mask)
+
+
+def test_holes_that_are_near_share_a_window_and_others_do_not():
+    near = blob(1000, 1000, (100, 110, 100, 110), (130, 140, 100, 110))
+    far = blob(1000, 1000, (100, 110, 100, 110), (800, 810, 800, 810))
+    around = context(64, 1000, 1000, 8)
+    assert len(crops(near, around, PLENTY.fits)) == 1
+    assert len(crops(far, around, PLENTY.fits)) == 2
+    only_alone = memory_of(144 * 144).fits
+    assert len(crops(near, around, only_alone)) == 2  # together they would not fit
+
+
+def test_a_hole_that_is_not_taken_is_still_hidden_from_the_network():
+    network = Recorder(constant(0.5))
+    # one window for both would be larger than the two: long bars that touch only at their corners
+    mask = blob(900, 900, (50, 60, 50, 450), (70, 850, 500, 510))
+    inpainter = Inpainter(network, "cpu", strategy="crop", margin=60, fast=False)
+    filled = inpainter(noise(900, 900), mask)
+    assert len(network.seen) == 2
+    assert sum(float(x[:, 3].sum()) for x in network.seen) > mask.sum()
+    np.testing.assert_allclose(filled[mask], 0.5)
+
+
+def test_thousands_of_specks_are_planned_in_a_second():
+    mask = np.random.default_rng(0).random((4000, 6000)) < 2e-4
+    start = time.perf_counter()
+    pieces = crops(mask, context(None, *mask.shape, 8), PLENTY.fits)
+    assert time.perf_counter() - start < 10  # generous: machines are shared
+    assert sum(int(piece.take.sum()) for piece in pieces) == mask.sum()
+
+
+# --- tiles ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("region", [Window(0, 300, 0, 300), Window(7, 1003, 40, 140), Window(0, 64, 5, 6)])
+def test_tiles_cover_their_region_and_overlap(region):
+    covered = np.zeros((1100, 400), int)
+    for window in tiles(region, 128, 32):
+        assert window.height <= 128
+        assert window.width <= 128
+        covered[window.slices] += 1
+    assert covered[region.slices].min() >= 1
+    assert covered.sum() == covered[region.slices].sum()
+    tops = sorted({window.top for window in tiles(region, 128, 32)})
+    assert all(b - a <= 96 for a, b in itertools.pairwise(tops))
+
+
+def test_tiles_are_blended_without_a_step():
+    """Every tile answers with a value of its own; what comes out changes by a small step from pixel to pixel."""
+    network = Recorder(lambda x, call: torch.full_like(x[:, :3], 0.2 if call % 2 else 0.8))
+    inpainter = Inpainter(network, "cpu", strategy="tile", tile=128, fast=False)
+    filled = inpainter(noise(400, 500), np.ones((400, 500), bool))
+    assert np.ptp(filled) > 0.3
+    assert np.abs(np.diff(filled, axis=0)).max() < 0.05
+    assert np.abs(np.diff(filled, axis=1)).max() < 0.05
+
+
+def test_tiles_without_a_hole_are_not_computed():
+    network = Recorder(constant(0.5))
+    mask = blob(2000, 2000, (0, 30, 0, 30), (1900, 1950, 1900, 1950))
+    Inpainter(network, "cpu", strategy="tile", tile=256, margin=0, fast=False)(noise(2000, 2000), mask)
+    assert len(network.seen) == 2
+
+
+def test_later_tiles_see_what_earlier_ones_have_filled():
+    network = Recorder(constant(0.25))
+    inpainter = Inpainter(network, "cpu", strategy="tile", tile=256, margin=32, fast=False)
+    image, mask = noise(1000, 256), np.ones((1000, 256), bool)
+    mask[:40] = False
+    inpainter(image, mask)
+    first, *later = network.seen
+    assert first[0, 3].mean() < 1  # the one tile that has known pixels comes first
+    for x in later:
+        known = x[0, :3][:, x[0, 3] == 0]
+        assert known.numel() > 0
+        torch.testing.assert_close(known, torch.full_like(known, 0.25))
+
+
+# --- a soft seam ----------------------------------------------------------------------------------------------------
+
+
+def ramp_picture(height=120, width=140):
+    """A smooth picture: a plane of its own in every channel."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    return np.stack([0.2 + 0.002 * x, 0.3 + 0.003 * y, 0.7 - 0.001 * x - 0.002 * y], axis=2)
+
+
+HOLE = blob(120, 140, (40, 90, 30, 100))
+
+
+def seam(picture, hole):
+    """Mean step between horizontal neighbours on either side of the border."""
+    across = hole[:, 1:] != hole[:, :-1]
+    return float(np.abs(np.diff(picture.astype(float), axis=1))[across].mean())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("width", [1, 8, 30])
+def test_an_offset_of_colour_at_the_seam_becomes_a_ramp_inside_the_hole(dtype, width):
+    white = 1 if dtype == "float32" else np.iinfo(dtype).max
+    scale = lambda x: (x * white).astype(dtype)  # noqa: E731
+    image = scale(ramp_picture())
+    offset = np.float32([0.1, -0.1, 0.05])
+    inpainter = Inpainter(
+        Recorder(lambda x, _: torch.from_numpy(ramp_picture() + offset).permute(2, 0, 1)[None]), "cpu", fast=False
+    )
+    hard = inpainter(image, HOLE)
+    inpainter = Inpainter(inpainter.generator, "cpu", feather=width, fast=False)
+    soft = inpainter(image, HOLE)
+    assert soft.dtype == image.dtype
+    np.testing.assert_array_equal(soft[~HOLE], image[~HOLE])
+    assert seam(soft, HOLE) < 0.2 * seam(hard, HOLE)
+    deep = blob(120, 140, (40 + width, 90 - width, 30 + width, 100 - width))
+    np.testing.assert_array_equal(soft[deep], hard[deep])
+    # on the way in, the correction falls evenly
+    middle = soft[65, 30 : 30 + min(width, 20), 0].astype(float) - hard[65, 30 : 30 + min(width, 20), 0]
+    assert (np.diff(np.abs(middle)) <= 1e-6 + (dtype != "float32")).all()
+
+
+def test_a_fill_without_a_step_stays():
+    picture = ramp_picture()
+    assert np.abs(feather(picture, HOLE, 12) - picture).max() < 0.004  # the slope of the picture, one pixel of it
+
+
+def test_texture_stays():
+    picture = (0.5 + 0.2 * (noise(120, 140) - 0.5)).astype(np.float32)
+    change = feather(picture, HOLE, 12) - picture
+    assert change.std() < 0.2 * picture.std()
+
+
+def test_a_soft_seam_does_not_depend_on_the_bands_it_is_computed_in(monkeypatch):
+    picture, hole = noise(200, 60), np.random.default_rng(1).random((200, 60)) < 0.6
+    hole[60:150, 10:50] = True
+    whole = feather(picture, hole, 9)
+    monkeypatch.setattr("lama.inference.feather._ROWS", 16)
+    np.testing.assert_allclose(feather(picture, hole, 9), whole, atol=1e-6)
+
+
+def test_a_picture_that_is_all_hole_has_no_seam():
+    picture = noise(30, 40)
+    np.testing.assert_array_equal(feather(picture, np.ones((30, 40), bool), 8), picture)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_estimate_goes_by_the_widths_of_the_network(tiny_generator):
+    from lama.models import FFCResNetGenerator
+
+    with torch.device("meta"):
+        full, deep = FFCResNetGenerator(), FFCResNetGenerator(n_blocks=18)
+    size = (1000, 1000)
+    for kind in ("plain", "fp32", "bf16"):
+        wide, narrow = (estimate(generator, kind, 2**40) for generator in (full, tiny_generator))
+        assert estimate(deep, kind, 2**40) == wide
+        assert estimate(Recorder(constant(0)), kind, 2**40) == wide  # says nothing of itself
+        assert 2 * narrow.needs(*size) < wide.needs(*size)
+        assert wide.needs(2000, 2000) > 3 * wide.needs(*size)
+        if kind != "plain":
+            assert wide.needs(*size, striped=True) < wide.needs(*size)
+            assert wide.needs(*size, striped=True) > narrow.needs(*size, striped=True)
+    assert not estimate(full, "plain", 1).striped(*size)  # the plain module cannot
+
+
+def test_the_system_says_what_is_free(tmp_path):
+    free = available(torch.device("cpu"))
+    assert 2**20 < free < 2**46
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:       4000 kB\nMemFree:  7 kB\nMemAvailable:    3000 kB\n")
+    assert memory_module._free_in_system(meminfo) == 3000 * 1024
+    assert memory_module._free_in_system(tmp_path / "none") > 2**20
+
+
+def group(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name.replace("__", ".")).write_text(f"{content}\n")
+
+
+def test_control_groups_of_version_2_limit_what_is_free(tmp_path):
+    (tmp_path / "own").write_text("0::/pod/box\n")
+    stat = "anon 5\ninactive_file 100"
+    group(tmp_path / "pod", memory__max=5000, memory__current=1000, memory__stat=stat)
+    group(tmp_path / "pod" / "box", memory__max="max", memory__current=900, memory__stat=stat)
+    assert memory_module._free_in_cgroups(tmp_path / "own", tmp_path) == [4100]
+
+
+def test_control_groups_of_version_1_limit_what_is_free(tmp_path):
+    (tmp_path / "own").write_text("4:cpu:/x\n3:memory:/box\n0::/\n")  # a container: only its root is visible
+    group(
+        tmp_path / "memory",
+        memory__limit_in_bytes=7000,
+        memory__usage_in_bytes=2000,
+        memory__stat="total_inactive_file 50",
+    )
+    assert memory_module._free_in_cgroups(tmp_path / "own", tmp_path) == [5050]
+    (tmp_path / "memory" / "memory.limit_in_bytes").write_text(str(2**63 - 4096))  # "no limit" there
+    assert memory_module._free_in_cgroups(tmp_path / "own", tmp_path) == []
+    assert memory_module._free_in_cgroups(tmp_path / "none", tmp_path) == []
+
+
+PEAK = """
+import resource, sys, torch
+from lama.inference.fuse import fuse
+from lama.inference.memory import estimate
+from lama.models import FFCResNetGenerator
+kind, striped, size = sys.argv[1], sys.argv[2] == "True", int(sys.argv[3])
+network = generator = FFCResNetGenerator().eval()
+if kind != "plain":
+    network = fuse(generator, precision=kind)
+compute = network.forward_striped if striped else network
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+with torch.inference_mode():
+    compute(torch.rand(1, 4, 256, 256))
+    before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+    x = torch.rand(1, 4, size, size)
+    compute(x)
+print(peak() - before, estimate(generator, kind, 0).needs(size, size, striped))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "striped", "size"),
+    [
+        ("plain", False, 1024),
+        ("fp32", False, 1024),
+        ("bf16", False, 1024),
+        ("fp32", True, 2048),
+        ("bf16", True, 2048),
+    ],
+)
+def test_the_peak_is_what_the_estimate_says(root, kind, striped, size):
+    """``pytest -m slow tests/test_strategies.py -k peak -s`` prints the figures that ``memory.py`` is made of."""
+    command = [sys.executable, "-c", PEAK, kind, str(striped), str(size)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+    measured, estimated = map(int, result.stdout.split())
+    how = "row by row" if striped else "whole"
+    print(f"\n{kind} {how} {size} x {size}: {measured / 1e6:.0f} MB, estimate {estimated / 1e6:.0f} MB")
+    assert 0.95 * measured < estimated < 1.6 * measured
+
+
+LARGE = """
+import resource, sys, time, numpy as np
+from lama.inference import Inpainter
+from lama.models import FFCResNetGenerator
+strategy, settings = sys.argv[1], eval(sys.argv[2])
+inpainter = Inpainter(FFCResNetGenerator(**settings), "cpu", strategy=strategy, max_memory=float(sys.argv[3]))
+image = np.random.default_rng(0).integers(0, 256, (4000, 6000, 3), np.uint8)
+mask = np.zeros((4000, 6000), bool)
+mask[2000:2490, 2500:2990] = True
+inpainter(image[:256, :256], mask[1900:2156, 2400:2656])
+start = time.perf_counter()
+filled = inpainter(image, mask)
+assert (filled[~mask] == image[~mask]).all()
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+def large(root, strategy, settings, max_memory):
+    """(seconds, peak bytes of the process)."""
+    command = [sys.executable, "-c", LARGE, strategy, repr(settings), str(max_memory)]
+    seconds, peak = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout.split()
+    print(f"\n6000 x 4000, hole of 1 %, {strategy}, {settings or 'LaMa-Fourier'}: {float(seconds):.1f} s, {peak} bytes")
+    return float(seconds), int(peak)
+
+
+@pytest.mark.slow
+def test_a_small_hole_in_a_large_photograph_takes_little_memory(root):
+    assert large(root, "auto", {}, 3)[1] < 4e9
+
+
+@pytest.mark.slow
+def test_a_small_hole_in_a_large_photograph_takes_little_time(root):
+    narrow = {"ngf": 16, "n_blocks": 4}  # the whole frame at full width takes minutes; under 3 GB it goes row by row
+    assert 8 * large(root, "auto", narrow, 3)[0] < large(root, "full", narrow, 3)[0]
