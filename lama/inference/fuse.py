@@ -6,11 +6,13 @@ ReLU and sums happen inside the convolutions; and the frame can be computed in s
 
 import itertools
 from collections.abc import Sequence
+from ctypes import CDLL
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from lama.inference import winograd
 from lama.inference.folding import fold, fold_branches
 from lama.inference.fused_ffc import FusedFFCResnetBlock
 from lama.inference.fused_layers import Conv, Head, TransposedConv, channels_last
@@ -41,7 +43,8 @@ def fuse(generator: nn.Module, precision: str = "fp32", compiled: bool = True) -
     if generator.training:
         raise ValueError("fuse: expected a generator in eval mode; call .eval() first")
     with torch.no_grad():
-        return FusedGenerator(generator, layers, PRECISIONS[precision])
+        kernel = winograd.library() if compiled and next(generator.parameters()).device.type == "cpu" else None
+        return FusedGenerator(generator, layers, PRECISIONS[precision], kernel)
 
 
 class FusedGenerator(nn.Module):
@@ -50,7 +53,7 @@ class FusedGenerator(nn.Module):
     H and W are as for the trained generator. No gradients.
     """
 
-    def __init__(self, generator: Any, layers: nn.Sequential, dtype: torch.dtype) -> None:
+    def __init__(self, generator: Any, layers: nn.Sequential, dtype: torch.dtype, kernel: CDLL | None) -> None:
         super().__init__()
         self.pad_multiple: int = generator.pad_multiple
         self.min_size: int = generator.min_size
@@ -58,7 +61,7 @@ class FusedGenerator(nn.Module):
         self.device = next(generator.parameters()).device
         encoder, blocks, decoder = _parts(layers)
         self.encoder, self.decoder = _encoder(encoder, dtype), _decoder(decoder, dtype)
-        self.blocks = nn.ModuleList(_block(block, dtype) for block in blocks)
+        self.blocks = nn.ModuleList(_block(block, dtype, kernel) for block in blocks)
         last = encoder[-1]  # an FFC opens the global branch
         self.local = last.ffc.out_local if isinstance(last, FFCBlock) else None
         self.eval()
@@ -157,7 +160,7 @@ def _decoder(layers: Sequence[nn.Module], dtype: torch.dtype) -> Decoder:
     return Decoder(ups, PaddedConv(Head(fold(cast(nn.Conv2d, layers[-1])), dtype)))
 
 
-def _block(block: nn.Module, dtype: torch.dtype) -> nn.Module:
+def _block(block: nn.Module, dtype: torch.dtype, kernel: CDLL | None) -> nn.Module:
     if isinstance(block, FFCResnetBlock):
-        return FusedFFCResnetBlock(block, dtype)
-    return FusedResNetBlock(cast(nn.Sequential, block.conv_block), dtype)
+        return FusedFFCResnetBlock(block, dtype, kernel)
+    return FusedResNetBlock(cast(nn.Sequential, block.conv_block), dtype, kernel)

@@ -1,11 +1,14 @@
 """The FFC of a fused network: two merged convolutions in place of three, and planes that are never permuted."""
 
+import ctypes
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.inference.folding import Folded, fold, fold_fourier_unit, fold_to_local
 from lama.inference.fused_layers import Conv, channels_last
+from lama.inference.winograd import WinogradConv
 from lama.models.ffc import FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
 
 Branches = tuple[Tensor | None, Tensor | None]  # (local, global), channels-last; None where a branch has no channels
@@ -55,24 +58,45 @@ class FusedSpectralTransform(nn.Module):
 
 
 class FusedFFC(nn.Module):
-    """``FFCBlock`` with global input: ReLU(BatchNorm(FFC(local, global))) + what is to be added.
+    """``FFCBlock`` with global input: ReLU(BatchNorm(FFC(local, global))), and the trunk added to it.
 
     local'  = ReLU(conv(cat(local, global))),   global' = ReLU(conv(local) + SpectralTransform(global))
     """
 
-    def __init__(self, block: FFCBlock, dtype: torch.dtype) -> None:
+    def __init__(self, block: FFCBlock, dtype: torch.dtype, kernel: ctypes.CDLL | None) -> None:
         super().__init__()
         to_local, l2g = fold_to_local(block), block.ffc.convl2g
-        self.to_local = None if to_local is None else Conv(to_local, dtype, relu=True)
-        # the shift of bn_g is in the spectral transform, which every global output has
-        self.to_global = None if l2g is None else Conv(Folded(fold(l2g, block.bn_g).weight, None), dtype, relu=True)
         has_spectral = block.ffc.convg2g is not None
         self.spectral = FusedSpectralTransform(block, dtype, relu=l2g is None) if has_spectral else None
+        # the shift of bn_g is in the spectral transform, which every global output has
+        to_global = None if l2g is None else Folded(fold(l2g, block.bn_g).weight, None)
+        convs = [conv for conv in (to_local, to_global) if conv is not None]
+        self.winograd = WinogradConv(kernel, convs, relu=True) if kernel is not None and convs else None
+        if self.winograd is None:
+            self.to_local = None if to_local is None else Conv(to_local, dtype, relu=True)
+            self.to_global = None if to_global is None else Conv(to_global, dtype, relu=True)
 
-    def forward(self, local: Tensor | None, glob: Tensor | None) -> Branches:
+    def forward(self, branches: Branches, trunk: Branches | None = None) -> Branches:
+        """``trunk`` is overwritten with the result."""
+        local, glob = branches
         new_global = None if self.spectral is None else self.spectral(glob)
-        if local is None or self.to_local is None:
-            return None, new_global
+        if local is not None and self.winograd is not None:
+            parts = [part for part in branches if part is not None]
+            n = len(parts)
+            new = self.winograd(parts, [None, new_global][:n], None if trunk is None else trunk[:n])
+            return new[0], new[1] if n == 2 else None
+        new_local = None
+        if local is not None:
+            new_local, new_global = self._convolve(local, glob, new_global)
+        if trunk is None:
+            return new_local, new_global
+        for old, change in zip(trunk, (new_local, new_global), strict=True):
+            if old is not None and change is not None:
+                old += change
+        return trunk
+
+    def _convolve(self, local: Tensor, glob: Tensor | None, new_global: Tensor | None) -> Branches:
+        assert self.to_local is not None
         both = local if glob is None else torch.cat([local, glob], dim=1)
         padded = F.pad(both.to(self.to_local.dtype), (1, 1, 1, 1), mode="reflect")
         del both
@@ -85,13 +109,9 @@ class FusedFFC(nn.Module):
 class FusedFFCResnetBlock(nn.Module):
     """x + FFC(FFC(x)) on both branches; the branches that come in are overwritten with what comes out."""
 
-    def __init__(self, block: FFCResnetBlock, dtype: torch.dtype) -> None:
+    def __init__(self, block: FFCResnetBlock, dtype: torch.dtype, kernel: ctypes.CDLL | None) -> None:
         super().__init__()
-        self.conv1, self.conv2 = FusedFFC(block.conv1, dtype), FusedFFC(block.conv2, dtype)
+        self.conv1, self.conv2 = FusedFFC(block.conv1, dtype, kernel), FusedFFC(block.conv2, dtype, kernel)
 
     def forward(self, branches: Branches) -> Branches:
-        new = self.conv2(*self.conv1(*branches))
-        for old, change in zip(branches, new, strict=True):
-            if old is not None:
-                old += change
-        return branches
+        return self.conv2(self.conv1(branches), trunk=branches)

@@ -1,11 +1,14 @@
 """The residual blocks of LaMa-Regular and LaMa-Dilated in a fused network."""
 
+import ctypes
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.inference.folding import Folded, fold, scale_and_shift
 from lama.inference.fused_layers import Conv, channels_last
+from lama.inference.winograd import WinogradConv
 from lama.models.dilated import MultidilatedConv
 
 
@@ -44,12 +47,20 @@ class FusedBranch(nn.Module):
 class FusedResNetBlock(nn.Module):
     """x + f(x); x is overwritten. The layers of ``block`` are paddings, convolutions, BatchNorm and ReLU."""
 
-    def __init__(self, block: nn.Sequential, dtype: torch.dtype) -> None:
+    def __init__(self, block: nn.Sequential, dtype: torch.dtype, kernel: ctypes.CDLL | None) -> None:
         super().__init__()
         convs = [layer for layer in block if isinstance(layer, (nn.Conv2d, MultidilatedConv))]
         norms = [layer for layer in block if isinstance(layer, nn.BatchNorm2d)]
-        self.branch1 = FusedBranch(convs[0], norms[0], dtype, relu=True)
-        self.branch2 = FusedBranch(convs[1], norms[1], dtype, relu=False)
+        if kernel is not None and isinstance(convs[0], nn.Conv2d):
+            self.winograd1 = WinogradConv(kernel, [fold(convs[0], norms[0])], relu=True)
+            self.winograd2 = WinogradConv(kernel, [fold(convs[1], norms[1])], relu=False)  # type: ignore[arg-type]
+            self.compiled = True
+        else:
+            self.branch1 = FusedBranch(convs[0], norms[0], dtype, relu=True)
+            self.branch2 = FusedBranch(convs[1], norms[1], dtype, relu=False)
+            self.compiled = False
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.compiled:
+            return self.winograd2(self.winograd1([x]), after=[x])[0]
         return self.branch2(self.branch1(x), total=x)
