@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lama.models.ffc import FFCBlock, FourierUnit
+from lama.models.ffc import FFCBlock
 
 
 class Folded(NamedTuple):
@@ -51,14 +51,6 @@ def fold_to_local(block: FFCBlock) -> Folded | None:
     """conv_ll(local) + conv_gl(global) as one convolution of cat(local, global); None without local channels."""
     parts = [fold(conv, block.bn_l) for conv in (block.ffc.convl2l, block.ffc.convg2l) if conv is not None]
     return Folded(torch.cat([part.weight for part in parts], 1), parts[0].bias) if parts else None
-
-
-def fold_fourier_unit(unit: FourierUnit) -> Folded:
-    """Its 1 x 1 convolution with planes in the order (real parts, imaginary parts), not interleaved."""
-    weight, bias = fold(unit.conv_layer, unit.bn)
-    c_out, c_in = weight.shape[0] // 2, weight.shape[1] // 2
-    planar = weight.view(c_out, 2, c_in, 2).permute(1, 0, 3, 2).reshape(2 * c_out, 2 * c_in, 1, 1)
-    return Folded(planar, _bias(Folded(weight, bias)).view(c_out, 2).t().reshape(-1))
 
 
 def _bias(folded: Folded) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from lama.inference import winograd
 from lama.inference.folding import fold, fold_branches
 from lama.inference.fused_ffc import FusedFFCResnetBlock
-from lama.inference.fused_layers import Conv, Head, TransposedConv, channels_last
+from lama.inference.fused_layers import Conv, TransposedConv, channels_last
 from lama.inference.fused_resnet import FusedResNetBlock
-from lama.inference.striped import STRIPE_PIXELS, Decoder, Encoder, PaddedConv, stripes
+from lama.inference.striped import STRIPE_PIXELS, Decoder, Encoder, Head, PaddedConv, stripes
 from lama.models.dilated import MultidilatedBlock
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
 from lama.models.resnet import ResNetBlock
@@ -145,8 +145,7 @@ def _encoder(layers: Sequence[nn.Module], dtype: torch.dtype) -> Encoder:
             mode = "reflect" if conv.stride[0] == 1 else "constant"  # the strided ones of LaMa-Regular pad with zeros
         else:
             continue
-        stride = conv.stride[0]
-        convs.append(PaddedConv(Conv(folded, dtype, stride=stride, relu=True), stride, mode))
+        convs.append(PaddedConv(Conv(folded, dtype, stride=conv.stride[0], relu=True), mode))
     return Encoder(convs)
 
 
@@ -157,7 +156,7 @@ def _decoder(layers: Sequence[nn.Module], dtype: torch.dtype) -> Decoder:
         for layer, norm in itertools.pairwise(layers)
         if isinstance(layer, nn.ConvTranspose2d)
     ]
-    return Decoder(ups, PaddedConv(Head(fold(cast(nn.Conv2d, layers[-1])), dtype)))
+    return Decoder(ups, Head(fold(cast(nn.Conv2d, layers[-1])), dtype))
 
 
 def _block(block: nn.Module, dtype: torch.dtype, kernel: CDLL | None) -> nn.Module:

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.inference.folding import Folded, fold, fold_fourier_unit, fold_to_local
-from lama.inference.fused_layers import Conv, channels_last
+from lama.inference.folding import Folded, fold, fold_to_local
+from lama.inference.fused_layers import Conv, channels_last, pixels_first, planes_first
 from lama.inference.winograd import WinogradConv
 from lama.models.ffc import FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
 
@@ -15,22 +15,23 @@ Branches = tuple[Tensor | None, Tensor | None]  # (local, global), channels-last
 
 
 class FusedFourierUnit(nn.Module):
-    """``FourierUnit`` with real and imaginary planes beside each other: (B, C, H, W) -> (B, C, H, W) float32.
+    """``FourierUnit``: contiguous (B, C, H, W) float32 -> the same.
 
-    The transform is float32 whatever ``dtype`` the convolution has.
+    A complex number is the real and the imaginary part beside each other. So the spectrum with its channels last *is*
+    the interleaved planes of the convolution, channels last, and back; nothing is taken apart or permuted. The
+    transform is float32 whatever ``dtype`` the convolution has.
     """
 
     def __init__(self, unit: FourierUnit, dtype: torch.dtype) -> None:
         super().__init__()
-        self.conv = Conv(fold_fourier_unit(unit), dtype, relu=True)
+        self.conv = Conv(fold(unit.conv_layer, unit.bn), dtype, relu=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        spectrum = torch.fft.rfft2(x.float().contiguous(), norm="ortho")  # the FFT wants (B, C, H, W) in this order
-        planes = torch.cat([spectrum.real, spectrum.imag], dim=1)
-        del spectrum
-        planes = self.conv(channels_last(planes.to(self.conv.dtype)))
-        real, imag = planes.float().contiguous().chunk(2, dim=1)
-        return torch.fft.irfft2(torch.complex(real, imag), s=x.shape[-2:], norm="ortho")
+        spectrum = pixels_first(torch.fft.rfft2(x, norm="ortho"))
+        planes = torch.view_as_real(spectrum.permute(0, 2, 3, 1)).flatten(3)  # (B, H, W // 2 + 1, 2 C)
+        planes = self.conv(planes.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).float()
+        spectrum = torch.view_as_complex(planes.unflatten(3, (-1, 2))).permute(0, 3, 1, 2)
+        return torch.fft.irfft2(planes_first(spectrum), s=x.shape[-2:], norm="ortho")
 
 
 class FusedSpectralTransform(nn.Module):
@@ -49,12 +50,12 @@ class FusedSpectralTransform(nn.Module):
         self.conv2 = Conv(fold(spectral.conv2, block.bn_g), dtype, relu=relu)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(x)
+        x = planes_first(self.conv1(x)).float()
         total = self.fu(x)
         if self.lfu is not None:
             total += self.lfu(quadrants(x[:, : x.shape[1] // 4])).tile(1, 1, 2, 2)
-        x += total
-        return self.conv2(x)
+        total += x
+        return self.conv2(pixels_first(total.to(self.conv2.dtype)))
 
 
 class FusedFFC(nn.Module):

@@ -15,25 +15,20 @@ logger = logging.getLogger(__name__)
 Pair = list[int]
 
 
-def pack(weight: Tensor, stride: int, dilation: int) -> Tensor:
-    """The weight (C_out, C_in, k, k) in the layout that oneDNN computes with; opaque to everything else."""
-    return torch.ops.mkldnn._reorder_convolution_weight(weight, [0, 0], [stride] * 2, [dilation] * 2, 1)
-
-
-def conv(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, relu: bool) -> Tensor:
-    """Convolution without padding, ReLU on request; ``weight`` from ``pack``."""
+def conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, relu: bool, padding: Pair
+) -> Tensor:
+    """Convolution, zeros beyond the border, ReLU on request; all channels-last."""
     after = "relu" if relu else "none"
     return torch.ops.mkldnn._convolution_pointwise(
-        x, weight, bias, [0, 0], [stride] * 2, [dilation] * 2, 1, after, [], ""
+        x, weight, bias, padding, [stride] * 2, [dilation] * 2, 1, after, [], ""
     )
 
 
-def add_conv_(
-    total: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, dilation: int, relu: bool
-) -> Tensor:
+def add_conv_(total: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int, relu: bool) -> Tensor:
     """``total`` becomes total + conv(x), then ReLU on request."""
     return torch.ops.mkldnn._convolution_pointwise_.binary(
-        total, x, weight, bias, [0, 0], [stride] * 2, [dilation] * 2, 1, "add", 1.0, "relu" if relu else None, [], None
+        total, x, weight, bias, [0, 0], [1, 1], [dilation] * 2, 1, "add", 1.0, "relu" if relu else None, [], None
     )
 
 
@@ -47,9 +42,8 @@ def usable(dtype: torch.dtype) -> bool:
     x, w, total = (t.to(dtype).to(memory_format=torch.channels_last) for t in (x, w, total))
     bias = torch.ones(6, dtype=dtype)
     try:
-        packed = pack(w, 1, 1)
         plain = F.conv2d(x, w, bias)
-        got = conv(x, packed, bias, 1, 1, relu=True), add_conv_(total.clone(), x, packed, bias, 1, 1, relu=True)
+        got = conv(x, w, bias, 1, 1, True, [0, 0]), add_conv_(total.clone(), x, w, bias, 1, relu=True)
         tolerance = 1e-4 if dtype == torch.float32 else 0.1
         for mine, expected in zip(got, (plain.relu(), (total + plain).relu()), strict=True):
             torch.testing.assert_close(mine, expected, rtol=tolerance, atol=tolerance)

@@ -8,10 +8,12 @@ elsewhere it is not padded: the numbers are those of the whole.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.inference.fused_layers import Conv, Head, TransposedConv, channels_last
+from lama.inference.folding import Folded
+from lama.inference.fused_layers import Conv, TransposedConv, channels_last
 
 STRIPE_PIXELS = 1 << 17  # of the picture, in a stripe: at 64 channels in float32 32 MB for each copy of it
 
@@ -32,24 +34,86 @@ def span_of(first: int, last: int, kernel: int, stride: int, padding: int, size:
 
 
 class PaddedConv(nn.Module):
-    """A convolution and the padding before it, "reflect" or "constant" (zeros)."""
+    """A convolution and the padding before it, "reflect" or "constant" (zeros).
 
-    def __init__(self, conv: Conv | Head, stride: int = 1, mode: str = "reflect") -> None:
+    A padded copy of the input costs as much as half the convolution where channels are few. So the convolution pads
+    with zeros, which is free, and where that is not what was asked for the border is computed once more.
+    """
+
+    def __init__(self, conv: Conv, mode: str = "reflect") -> None:
         super().__init__()
-        self.conv, self.kernel, self.stride, self.mode = conv, conv.kernel, stride, mode
+        self.conv, self.mode = conv, mode
+        self.padding = conv.kernel // 2
 
     def size(self, size: int) -> int:
         """Output rows for ``size`` input rows."""
-        return -(-size // self.stride)
+        return -(-size // self.conv.stride)
 
     def span(self, first: int, last: int, size: int) -> Span:
-        return span_of(first, last, self.kernel, self.stride, self.kernel // 2, size)
+        return span_of(first, last, self.conv.kernel, self.conv.stride, self.padding, size)
 
     def forward(self, x: Tensor, rows: Span) -> Tensor:
         """``x`` holds the rows [rows.first, rows.last) of the input, at full width."""
         columns = self.span(0, self.size(x.shape[3]), x.shape[3])
+        if self.conv.stride == 1 or rows.after or columns.after:
+            return self._padded(x, columns, rows)
+        out = self.conv(channels_last(x), (rows.before, columns.before))
+        if self.mode == "reflect":
+            out[..., :1] = self._padded(x[..., :2], columns, rows)
+            if rows.before:
+                out[:, :, :1] = self._padded(x[:, :, :2], columns, rows)
+        return out
+
+    def _padded(self, x: Tensor, columns: Span, rows: Span) -> Tensor:
         padding = (columns.before, columns.after, rows.before, rows.after)
         return self.conv(channels_last(F.pad(x, padding, mode=self.mode)))
+
+
+class Head(nn.Module):
+    """The last convolution, 7 x 7 with reflected borders, and the sigmoid: (B, C, H, W) -> (B, output_nc, H, W).
+
+    With so few output channels a CPU's vector units would idle. So there the convolution is made 7 x 1 with
+    7 x output_nc outputs, one set for each column of the kernel, which are then added with their shifts. Padding is as
+    in ``PaddedConv``, and to the sides it is done on the outputs, which are fewer.
+    """
+
+    def __init__(self, folded: Folded, dtype: torch.dtype) -> None:
+        super().__init__()
+        weight, bias = folded
+        c_out, c_in, k, _ = weight.shape
+        self.out, self.kernel, self.padding = c_out, k, k // 2
+        self.split = weight.device.type == "cpu"
+        if self.split:
+            weight = weight.permute(3, 0, 1, 2).reshape(k * c_out, c_in, k, 1)
+        self.conv = Conv(Folded(weight, None), dtype)
+        self.bias = (weight.new_zeros(c_out) if bias is None else bias).float().view(-1, 1, 1)
+
+    def span(self, first: int, last: int, size: int) -> Span:
+        return span_of(first, last, self.kernel, 1, self.padding, size)
+
+    def forward(self, x: Tensor, rows: Span) -> Tensor:
+        """float32 in [0, 1]; ``x`` holds the rows [rows.first, rows.last) of the input, at full width."""
+        p, width = self.padding, x.shape[3]
+        if not self.split:
+            x = F.pad(x, (p, p, rows.before, rows.after), mode="reflect")
+            return (self.conv(channels_last(x)).float() + self.bias).sigmoid_()
+        z = F.pad(self._columns(channels_last(x), rows).float(), (p, p, 0, 0), mode="reflect")
+        total = z[:, : self.out, :, :width] + self.bias
+        for i in range(1, self.kernel):
+            total += z[:, i * self.out : (i + 1) * self.out, :, i : i + width]
+        return total.sigmoid_()
+
+    def _columns(self, x: Tensor, rows: Span) -> Tensor:
+        """The 7 x 1 convolution, (B, 7 output_nc, rows, W)."""
+        p, near = self.padding, 2 * self.padding  # rows that the outermost outputs reach
+        if x.shape[2] < near:
+            return self.conv(channels_last(F.pad(x, (0, 0, rows.before, rows.after), mode="reflect")))
+        out = self.conv(x, (p, 0))
+        if rows.before:
+            out[:, :, :p] = self.conv(channels_last(F.pad(x[:, :, :near], (0, 0, p, 0), mode="reflect")))
+        if rows.after:
+            out[:, :, -p:] = self.conv(channels_last(F.pad(x[:, :, -near:], (0, 0, 0, p), mode="reflect")))
+        return out[:, :, p - rows.before : out.shape[2] - (p - rows.after)]
 
 
 class Encoder(nn.Module):
@@ -82,7 +146,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """(B, C', h, w) -> (B, output_nc, 2^n h, 2^n w) in [0, 1]: transposed convolutions and the head."""
 
-    def __init__(self, ups: Sequence[TransposedConv], head: PaddedConv) -> None:
+    def __init__(self, ups: Sequence[TransposedConv], head: Head) -> None:
         super().__init__()
         self.ups, self.head = nn.ModuleList(ups), head
 
