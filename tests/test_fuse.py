@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from lama.inference import fuse as fuse_module
-from lama.inference import native, onednn, striped, winograd
+from lama.inference import fused_ffc, native, onednn, striped, winograd
 from lama.inference.allocator import tune_allocator
 from lama.inference.folding import Folded
 from lama.inference.fuse import fuse
@@ -82,6 +82,16 @@ def test_the_fused_network_gives_the_same_numbers(pair):
             got = other(x)
             assert got.shape == expected.shape
             assert (got - expected).abs().max() < 1e-5
+
+
+@torch.no_grad()
+def test_large_pictures_are_computed_in_parts_to_the_same_numbers(pair, monkeypatch):
+    x = torch.rand(2, 4, 80, 96)
+    expected = pair[0](x)
+    monkeypatch.setattr(fused_ffc, "GROUP", 1000)
+    monkeypatch.setattr(winograd, "MOST_PIXELS_TO_KEEP", 0)
+    for other in (fuse(pair[0]), *pair[1:]):
+        assert (other(x) - expected).abs().max() < 1e-5
 
 
 @torch.no_grad()

@@ -11,6 +11,7 @@ from lama.inference.fused_layers import Conv, channels_last, pixels_first, plane
 from lama.inference.winograd import WinogradConv
 from lama.models.ffc import FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
 
+GROUP = 4_000_000  # numbers that are transformed at once, at most
 Branches = tuple[Tensor | None, Tensor | None]  # (local, global), channels-last; None where a branch has no channels
 
 
@@ -19,7 +20,9 @@ class FusedFourierUnit(nn.Module):
 
     A complex number is the real and the imaginary part beside each other. So the spectrum with its channels last *is*
     the interleaved planes of the convolution, channels last, and back; nothing is taken apart or permuted. The
-    transform is float32 whatever ``dtype`` the convolution has.
+    transform is float32 whatever ``dtype`` the convolution has. Of a large picture some channels at a time are
+    transformed and some rows at a time convolved, in place: beside ``x`` and the answer one copy is in memory, not
+    four.
     """
 
     def __init__(self, unit: FourierUnit, dtype: torch.dtype) -> None:
@@ -27,11 +30,33 @@ class FusedFourierUnit(nn.Module):
         self.conv = Conv(fold(unit.conv_layer, unit.bn), dtype, relu=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        spectrum = pixels_first(torch.fft.rfft2(x, norm="ortho"))
-        planes = torch.view_as_real(spectrum.permute(0, 2, 3, 1)).flatten(3)  # (B, H, W // 2 + 1, 2 C)
-        planes = self.conv(planes.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).float()
-        spectrum = torch.view_as_complex(planes.unflatten(3, (-1, 2))).permute(0, 3, 1, 2)
-        return torch.fft.irfft2(planes_first(spectrum), s=x.shape[-2:], norm="ortho")
+        batch, channels, height, width = x.shape
+        parts = min(channels, -(-x.numel() // GROUP))
+        if parts == 1:
+            return self._back(self._convolve(self._there(x)), width)
+        spectrum = torch.empty((batch, height, width // 2 + 1, channels), dtype=torch.complex64, device=x.device)
+        for some, there in zip(x.chunk(parts, dim=1), spectrum.chunk(parts, dim=3), strict=True):
+            there.copy_(self._there(some))
+        for rows in spectrum.chunk(parts, dim=1):
+            rows.copy_(self._convolve(rows))
+        out = torch.empty_like(x)
+        for some, back in zip(spectrum.chunk(parts, dim=3), out.chunk(parts, dim=1), strict=True):
+            back.copy_(self._back(some, width))
+        return out
+
+    def _there(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, H, W // 2 + 1, C) complex."""
+        return pixels_first(torch.fft.rfft2(x, norm="ortho")).permute(0, 2, 3, 1)
+
+    def _convolve(self, spectrum: Tensor) -> Tensor:
+        planes = torch.view_as_real(spectrum).flatten(3).permute(0, 3, 1, 2)  # (B, 2 C, H, W // 2 + 1)
+        planes = self.conv(planes).permute(0, 2, 3, 1).float()
+        return torch.view_as_complex(planes.unflatten(3, (-1, 2)))
+
+    def _back(self, spectrum: Tensor, width: int) -> Tensor:
+        """(B, H, W // 2 + 1, C) complex -> (B, C, H, W)."""
+        planes = planes_first(spectrum.permute(0, 3, 1, 2))
+        return torch.fft.irfft2(planes, s=(spectrum.shape[1], width), norm="ortho")
 
 
 class FusedSpectralTransform(nn.Module):

@@ -16,6 +16,7 @@ from lama.inference.fused_layers import CHANNELS_LAST
 logger = logging.getLogger(__name__)
 
 SCRATCH = 5_000_000  # floats: what the last cache level of a desktop holds
+MOST_PIXELS_TO_KEEP = 160 * 160  # of the bottleneck: up to 1280 x 1280 of a picture
 _ROOT = 2**0.5
 # U = G g G^T; the points are those of the kernel: 0, -+sqrt(1/2), -+sqrt(2), infinity
 _G = [
@@ -48,7 +49,8 @@ class WinogradConv(nn.Module):
         self.panel = int(library.lama_winograd_panel())
         self.channels = [conv.weight.shape[0] for conv in convs]
         self.inputs = [conv.weight.shape[1] for conv in convs]
-        self.weights = [transform(conv.weight, self.panel) for conv in convs]
+        self.plain = [conv.weight.float() for conv in convs]
+        self.kept: list[Tensor] | None = None
         self.biases = [
             torch.zeros(n) if conv.bias is None else conv.bias.float()
             for n, conv in zip(self.channels, convs, strict=True)
@@ -63,6 +65,7 @@ class WinogradConv(nn.Module):
         """One (B, C, H, W) for each convolution, channels-last."""
         parts = [_floats(part) for part in parts]
         batch, _, height, width = parts[0].shape
+        weights = self._weights(batch * height * width)
         none: list[Tensor | None] = [None] * len(self.channels)
         befores = [None if t is None else _floats(t) for t in before or none]
         afters = list(after or none)
@@ -73,11 +76,20 @@ class WinogradConv(nn.Module):
         for i, channels in enumerate(self.channels):
             old = afters[i] if afters[i] is not None else befores[i]
             y = torch.empty((batch, channels, height, width), memory_format=CHANNELS_LAST) if old is None else old
-            pointers = [_pointer(t) for t in (self.weights[i], self.biases[i], befores[i], afters[i], y)]
+            pointers = [_pointer(t) for t in (weights[i], self.biases[i], befores[i], afters[i], y)]
             outputs[i] = _Output(*pointers, channels, self.inputs[i])
             results.append(y)
         self._run(parts, outputs, batch, height, width)
         return results
+
+    def _weights(self, pixels: int) -> list[Tensor]:
+        """Transformed, 4 times as large as the plain ones; kept, unless all that is asked for is large pictures."""
+        if self.kept is not None:
+            return self.kept
+        weights = [transform(weight, self.panel) for weight in self.plain]
+        if pixels <= MOST_PIXELS_TO_KEEP:
+            self.kept = weights
+        return weights
 
     def _run(
         self, parts: Sequence[Tensor], outputs: ctypes.Array[_Output], batch: int, height: int, width: int
@@ -97,10 +109,10 @@ class WinogradConv(nn.Module):
 
 
 def transform(weight: Tensor, panel: int) -> Tensor:
-    """(C_out, C_in, 3, 3) float64 -> (36, C_out / panel, C_in, panel) float32: U of every point, C_out filled up."""
+    """(C_out, C_in, 3, 3) -> (36, C_out / panel, C_in, panel) float32: U of every point, C_out filled up."""
     c_out, c_in = weight.shape[:2]
     g = torch.tensor(_G, dtype=torch.float64)
-    points = torch.einsum("ij,ocjk,lk->ilco", g, weight, g).reshape(36, c_in, c_out)
+    points = torch.einsum("ij,ocjk,lk->ilco", g, weight.double(), g).reshape(36, c_in, c_out)
     points = F.pad(points, (0, -c_out % panel)).view(36, c_in, -1, panel)
     return points.transpose(1, 2).float().contiguous()
 
