@@ -33,7 +33,7 @@ def bench_predict(*arguments: str) -> list[str]:
     options = _parse(arguments)
     lines = [
         f"FFCResNetGenerator(ngf={options.ngf}, n_blocks={options.n_blocks}), random weights; {options.rounds} rounds "
-        f"of fresh processes; {torch.get_num_threads()} threads, torch {torch.__version__}; above 1024^2 in stripes"
+        f"of fresh processes; {torch.get_num_threads()} threads, torch {torch.__version__}; frame {options.frame}"
     ]
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.safetensors"
@@ -46,7 +46,7 @@ def bench_predict(*arguments: str) -> list[str]:
                 for _ in range(options.rounds):
                     for name in variants:
                         progress.set_postfix_str(f"{size}, {name}")
-                        measured[name].append(_process(model, name, size))
+                        measured[name].append(_process(model, name, size, options.frame))
                         progress.update()
                 lines += [_line(size, name, measured, Path(folder)) for name in variants]
     return lines
@@ -64,11 +64,12 @@ def calibrated(ngf: int, n_blocks: int) -> nn.Module:
     return generator.eval()
 
 
-def _process(model: Path, variant: str, size: int) -> Measured:
+def _process(model: Path, variant: str, size: int, frame: str) -> Measured:
     worker = Path(__file__).with_name("predict_worker.py")
     out = model.with_name(_output(variant, size))
+    striped = frame == "striped" or (frame == "auto" and size**2 > MOST_PIXELS)
     # -P: the worker's folder is not searched for modules
-    command = [sys.executable, "-P", str(worker), str(model), variant, str(size), str(size**2 > MOST_PIXELS), str(out)]
+    command = [sys.executable, "-P", str(worker), str(model), variant, str(size), str(striped), str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -106,6 +107,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
     parser.add_argument("--n-blocks", type=int, default=9, help="18 is Big LaMa")
+    parser.add_argument(
+        "--frame", choices=["auto", "whole", "striped"], default="auto", help="auto: striped above 1024^2"
+    )
     options = parser.parse_args(arguments)
     if options.rounds < 1 or min(options.sizes) < 16:
         raise ValueError("bench predict: expected --rounds of at least 1 and --sizes of at least 16")
