@@ -38,6 +38,7 @@ types: $(VENV)/.installed ## mypy on the package
 bench: $(VENV)/.installed ## speed, as ratios measured in one run
 	@$(BIN)/python bin/bench.py step
 	@$(BIN)/python bin/bench.py masks
+	@$(BIN)/python bin/bench.py predict --sizes 512
 
 clean: ## remove the virtual environment and caches, never runs/
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,10 +1,12 @@
-"""Speed, as ratios of alternated runs in one process.
+"""Speed, as ratios of alternated runs.
 
 python bin/bench.py step                             # a training step: recipe=official beside recipe=modern
 python bin/bench.py step generator.ngf=64 generator.n_blocks=9 data.batch_size=2
 python bin/bench.py masks                            # masks per second, beside a straightforward version
 python bin/bench.py data PICTURES                    # pictures per second, with and without the cache
 python bin/bench.py fid                              # the Fréchet distance, beside scipy's matrix root
+python bin/bench.py predict                          # the trained module beside its fused equivalent, an hour
+python bin/bench.py predict --sizes 512 --rounds 5 --variants "fp32 compiled"
 """
 
 import sys
@@ -41,17 +43,17 @@ def masks() -> list[str]:
     return bench.bench_masks(samplers | {"train_wide": (build(wide.masks, "masks"), 256)})
 
 
-def other() -> None:
-    what, *rest = sys.argv[1:]
-    if (what == "data") != (len(rest) == 1):
-        raise ValueError("expected python bin/bench.py step|masks|fid, or data PICTURES, a folder of photographs")
-    print("\n".join({"masks": masks, "fid": bench.bench_fid, "data": lambda: bench.bench_data(rest[0])}[what]()))
+def other(what: str, *rest: str) -> None:
+    if what != "predict" and (what == "data") != (len(rest) == 1):
+        raise ValueError("expected python bin/bench.py step|masks|fid|predict, or data PICTURES, a folder")
+    verbs = {"masks": masks, "fid": bench.bench_fid, "data": bench.bench_data, "predict": bench.bench_predict}
+    print("\n".join(verbs[what](*rest)))
 
 
 if __name__ == "__main__":
     chosen = sys.argv[1] if len(sys.argv) > 1 else "step"
-    if chosen not in ("step", "masks", "data", "fid"):
-        sys.exit(f"error: {chosen}: no such benchmark; known: step, masks, data, fid")
+    if chosen not in ("step", "masks", "data", "fid", "predict"):
+        sys.exit(f"error: {chosen}: no such benchmark; known: step, masks, data, fid, predict")
     if chosen == "step":
         del sys.argv[1:2]
-    run(step, "training", "demo") if chosen == "step" else one_liner(other)
+    run(step, "training", "demo") if chosen == "step" else one_liner(lambda: other(*sys.argv[1:]))

@@ -9,6 +9,7 @@ import torch
 import lama.torchvision_ops  # noqa: F401  (before any test imports lightning)
 
 os.environ["LAMA_WEIGHTS"] = "/nonexistent/lama-weights"  # a developer's cache must not change what a test sees
+os.environ["LAMA_CACHE"] = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "lama")  # kernels, built once
 torch.set_num_threads(1)  # the tests run in parallel processes
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -34,7 +34,7 @@ LAWS = {
         {"models", "checkpoints", "conventions", "interfaces", "files"},
         {"torch", "numpy", "cv2", "PIL", "tqdm"},
     ),
-    "bench": ({"masks", "data", "evaluation", "interfaces"},
+    "bench": ({"masks", "data", "evaluation", "interfaces", "models", "checkpoints", "inference"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
     "training": (
         {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",

@@ -3,6 +3,7 @@
 from lama.bench.data import bench_data
 from lama.bench.fid import bench_fid
 from lama.bench.masks import bench_masks
+from lama.bench.predict import bench_predict
 from lama.bench.timing import alternate
 
-__all__ = ["alternate", "bench_data", "bench_fid", "bench_masks"]
+__all__ = ["alternate", "bench_data", "bench_fid", "bench_masks", "bench_predict"]

@@ -67,11 +67,11 @@ class SpectralTransform(nn.Module):
         x = self.conv1(x)
         out = x + self.fu(x)
         if self.lfu is not None:
-            out = out + self.lfu(_quadrants(x[:, : x.shape[1] // 4])).tile(1, 1, 2, 2)
+            out = out + self.lfu(quadrants(x[:, : x.shape[1] // 4])).tile(1, 1, 2, 2)
         return self.conv2(out)
 
 
-def _quadrants(x: Tensor) -> Tensor:
+def quadrants(x: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, 4 C, H / 2, W / 2): top left, bottom left, top right, bottom right."""
     if x.shape[-2] % 2 or x.shape[-1] % 2:
         raise ValueError(

@@ -1,0 +1,116 @@
+"""Prediction on a CPU: the trained module in a default process, beside its fused equivalent in a tuned one.
+
+Every measurement is a process of its own, and the variants take turns, so that neither the memory one leaves behind
+nor a machine that slows down favours any. Weights are random, BatchNorm is calibrated: activations have the usual
+sizes, and so have rounding errors.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from lama.bench.predict_worker import VARIANTS, picture
+from lama.checkpoints import save_generator
+from lama.inference.allocator import MOST_PIXELS
+from lama.models import FFCResNetGenerator
+
+Measured = dict[str, float]
+
+
+def bench_predict(*arguments: str) -> list[str]:
+    """Lines of a table for each size. Raises ValueError where a process fails."""
+    options = _parse(arguments)
+    lines = [
+        f"FFCResNetGenerator(ngf={options.ngf}, n_blocks={options.n_blocks}), random weights; {options.rounds} rounds "
+        f"of fresh processes; {torch.get_num_threads()} threads, torch {torch.__version__}; frame {options.frame}"
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.safetensors"
+        save_generator(model, calibrated(options.ngf, options.n_blocks))
+        variants = ["trained", *(name for name in options.variants if name != "trained")]
+        progress = tqdm(total=len(options.sizes) * options.rounds * len(variants), desc="predict", unit="process")
+        with progress:
+            for size in options.sizes:
+                measured: dict[str, list[Measured]] = {name: [] for name in variants}
+                for _ in range(options.rounds):
+                    for name in variants:
+                        progress.set_postfix_str(f"{size}, {name}")
+                        measured[name].append(_process(model, name, size, options.frame))
+                        progress.update()
+                lines += [_line(size, name, measured, Path(folder)) for name in variants]
+    return lines
+
+
+def calibrated(ngf: int, n_blocks: int) -> nn.Module:
+    """LaMa-Fourier with random weights, and BatchNorm statistics of one picture."""
+    torch.manual_seed(0)
+    generator = FFCResNetGenerator(ngf=ngf, n_blocks=n_blocks)
+    for layer in generator.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = None  # the mean over all that were seen, which is one
+    with torch.no_grad():
+        generator.train()(picture(256))
+    return generator.eval()
+
+
+def _process(model: Path, variant: str, size: int, frame: str) -> Measured:
+    worker = Path(__file__).with_name("predict_worker.py")
+    out = model.with_name(_output(variant, size))
+    striped = frame == "striped" or (frame == "auto" and size**2 > MOST_PIXELS)
+    # -P: the worker's folder is not searched for modules
+    command = [sys.executable, "-P", str(worker), str(model), variant, str(size), str(striped), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ValueError(f"bench predict, {variant} at {size} x {size}: {reason}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _output(variant: str, size: int) -> str:
+    return f"{variant.replace(' ', '_')}_{size}.npy"
+
+
+def _line(size: int, name: str, measured: dict[str, list[Measured]], folder: Path) -> str:
+    seconds = statistics.median(run["seconds"] for run in measured[name])
+    peak = statistics.median(run["peak"] for run in measured[name])
+    line = f"{size:5} {name:14} {seconds:8.3f} s {peak:7.0f} MB"
+    if name == "trained":
+        return line
+    pairs = list(zip(measured["trained"], measured[name], strict=True))
+    speed = [trained["seconds"] / ours["seconds"] for trained, ours in pairs]
+    memory = statistics.median(ours["peak"] / trained["peak"] for trained, ours in pairs)
+    ours, trained = (np.load(folder / _output(variant, size)) for variant in (name, "trained"))
+    difference = np.abs(ours.astype(np.float64) - trained)
+    squared = float((difference**2).mean())
+    psnr = f"PSNR {-10 * math.log10(squared):.1f} dB" if squared else "equal"
+    return (
+        f"{line}   {statistics.median(speed):.2f} times as fast ({min(speed):.2f} to {max(speed):.2f}), "
+        f"{memory:.2f} of the memory, error at most {difference.max():.1e}, {psnr}"
+    )
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("bin/bench.py predict", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048], help="pixels a side")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
+    parser.add_argument("--n-blocks", type=int, default=9, help="18 is Big LaMa")
+    parser.add_argument(
+        "--frame", choices=["auto", "whole", "striped"], default="auto", help="auto: striped above 1024^2"
+    )
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or min(options.sizes) < 16:
+        raise ValueError("bench predict: expected --rounds of at least 1 and --sizes of at least 16")
+    return options

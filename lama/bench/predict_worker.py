@@ -1,0 +1,69 @@
+"""One process of ``bench.predict``: load, compute once to warm up, then measure; prints JSON.
+
+Run as a file, so that the other benchmarks and what they import are no part of its memory.
+"""
+
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lama.checkpoints import load_generator
+from lama.inference.allocator import tune_allocator
+from lama.inference.fuse import fuse
+
+VARIANTS = {  # name: (precision, compiled); the first is the trained module in a default process
+    "trained": None,
+    "fp32": ("fp32", False),
+    "fp32 compiled": ("fp32", True),
+    "bf16": ("bf16", False),
+    "bf16 compiled": ("bf16", True),
+}
+
+
+@torch.no_grad()
+def main(model: str, variant: str, size: int, striped: bool, out: str) -> dict[str, float]:
+    """Seconds and peak memory in MB of ``variant``; the picture it gives goes to ``out``."""
+    options = VARIANTS[variant]
+    if options is not None:
+        tune_allocator(size * size)
+    generator = load_generator(model).eval()
+    run: Callable[[torch.Tensor], torch.Tensor] = generator
+    if options is not None:
+        fused = fuse(generator, *options)
+        run = fused.forward_striped if striped else fused
+        del generator
+    x = picture(size)
+    seconds = []
+    for i in range(1 + max(1, min(5, 1024 // size))):
+        started = time.perf_counter()
+        result = run(x)
+        if i:
+            seconds.append(time.perf_counter() - started)
+    np.save(Path(out), result.numpy())
+    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    return {"seconds": statistics.median(seconds), "peak": peak}
+
+
+def picture(size: int) -> torch.Tensor:
+    """Masked noise of all scales and its mask, (1, 4, size, size)."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.zeros(1, 3, size, size)
+    for side in (4, 16, 64, size):
+        coarse = torch.rand(1, 3, side, side, generator=generator)
+        image += torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear") / 4
+    mask = torch.zeros(1, 1, size, size)
+    mask[..., size // 4 : size // 2, size // 4 : size // 2] = 1
+    return torch.cat([image * (1 - mask), mask], dim=1)
+
+
+if __name__ == "__main__":
+    model, variant, size, striped, out = sys.argv[1:]
+    print(json.dumps(main(model, variant, int(size), striped == "True", out)))
