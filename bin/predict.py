@@ -11,22 +11,24 @@ import sys
 
 from omegaconf import DictConfig, OmegaConf
 
-import lama
 from lama.config import build, flag, printable, run
 
 PLACES = ("indir", "maskdir", "outdir", "image", "mask.path", "out", "pairs")
 
 
 def main(config: DictConfig) -> None:
-    from lama.data.prediction_jobs import PredictionPlan  # torch comes with them: not before Ctrl-C is listened to
+    from lama.checkpoints import load_generator  # torch comes with them: not before Ctrl-C is listened to
+    from lama.data.prediction_jobs import PredictionPlan
     from lama.data.prediction_set import find
     from lama.inference import fill_all
+    from lama.inference.allocator import tune_allocator
 
     model = config.model.path  # missing is the first thing to say
     found = find({key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}, config.out_ext)
     masks = build({key: value for key, value in config.mask.items() if key != "path"}, "mask")
     plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"))
-    inpainter = lama.load(model, device=config.device)  # how it computes (precision, strategy, ...) is told it here
+    tune_allocator(plan.largest())
+    inpainter = build(config.inpainter, "inpainter")(load_generator(model))
     outcome = fill_all(inpainter, plan.jobs)
     for line in plan.notices.counted():
         print(printable(line), file=sys.stderr)

@@ -440,7 +440,6 @@ def test_odd_sizes_and_a_mask_of_everything(tmp_path, tiny_generator, size):
     assert (result != (255, 0, 0)).any(axis=2).all()
 
 
-@pytest.mark.xfail(strict=True, reason="Inpainter takes uint8 only as yet")
 def test_16_bits_through_a_network(tmp_path, tiny_generator):
     pixels = np.random.default_rng(0).integers(0, 65536, (10, 12), np.uint16)
     (tmp_path / "in").mkdir()

@@ -4,6 +4,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
 
 from lama.data.encode import is_lossy, losses, write_picture
 from lama.data.mask_options import MaskReader
@@ -13,6 +16,14 @@ from lama.interfaces import MaskArray
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[Pixels, MaskArray], Pixels]  # (H, W) or (H, W, 3), uint8 or uint16, and its hole -> the same kind
+
+
+def _pixels(path: Path) -> int:
+    try:
+        with Image.open(path) as header:
+            return header.width * header.height
+    except Exception:  # Pillow raises errors of many kinds; whoever reads the picture says what is wrong
+        return 0
 
 
 class Notices:
@@ -83,6 +94,10 @@ class PredictionPlan:
             logger.info(
                 "%s is lossy: known pixels come close (quality=%d), not byte for byte", ", ".join(lossy), quality
             )
+
+    def largest(self) -> int:
+        """Pixels of the largest picture, from the headers; those that cannot be read do not count."""
+        return max((_pixels(job.triple.image) for job in self.jobs if job.triple.image is not None), default=0)
 
     def summary(self, done: int, stopped: str) -> str:
         """One line at the end: how many are done, and how the rest would be."""
