@@ -33,6 +33,10 @@ LAWS = {
         {"models", "checkpoints", "conventions", "interfaces", "files"},
         {"torch", "numpy", "PIL", "tqdm"},
     ),
+    "export": (
+        {"checkpoints", "models", "conventions", "files"},
+        {"torch", "onnx", "onnxruntime"},
+    ),
     "bench": ({"masks", "data", "evaluation", "interfaces"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
     "training": (
