@@ -1,9 +1,11 @@
 """Exported files compute what the network computes, on any size, in a process that has never heard of this package."""
 
+import errno
 import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -239,6 +241,17 @@ def test_a_file_that_differs_is_not_kept(monkeypatch, folder, tmp_path):
     with pytest.raises(ValueError, match="nothing is kept"):
         export_model(str(folder / "ffc.safetensors"), "torchscript", str(tmp_path / "old.pt"), overwrite=True)
     assert (tmp_path / "old.pt").read_bytes() == b"old"
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(monkeypatch, folder, tmp_path):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        export_model(str(folder / "ffc.safetensors"), "torchscript", str(tmp_path / "a.pt"))
+    assert caught.value.filename == str(tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_runtime_that_fails_or_gives_nan_is_one_line():

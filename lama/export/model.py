@@ -46,7 +46,8 @@ def export_model(
         inputs = list(examples(generator, pre_post))
         with _quiet(), torch.no_grad():
             network = _network(generator, pre_post, fft)
-            FORMATS[format].write(network, inputs[0], written, says.metadata(generator, fft), list(says.lines()))
+            content = FORMATS[format].dump(network, inputs[0], says.metadata(generator, fft), list(says.lines()))
+            written.write_bytes(content)
             run = FORMATS[format].read(written)
             worst = largest_difference(run, partial(completed, generator) if pre_post else generator, inputs)
     say(f"read again: differs from the network by at most {worst:.0e}, on 3 sizes and 2 batches")

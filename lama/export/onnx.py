@@ -25,13 +25,13 @@ def check_installed() -> None:
         raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install 'lama[export]'")
 
 
-def write(
+def dump(
     network: nn.Module,
     example: tuple[Tensor, ...],
-    path: Path,
     metadata: Mapping[str, str],
     names: Sequence[str],  # of the inputs, then of the output
-) -> None:
+) -> bytes:
+    """The content of the file."""
     import onnx
 
     exported = torch.onnx.export(
@@ -51,7 +51,7 @@ def write(
     del model.graph.value_info[:]  # shapes inside, in the exporter's names for the axes; runtimes infer their own
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    return model.SerializeToString()
 
 
 def read(path: Path) -> Callable[..., Tensor]:

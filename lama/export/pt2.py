@@ -1,5 +1,6 @@
 """torch.export: the graph with symbolic sizes, for torch.compile, AOTInductor and ExecuTorch."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,14 +29,16 @@ def program(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:
     )
 
 
-def write(
+def dump(
     network: nn.Module,
     example: tuple[Tensor, ...],
-    path: Path,
     metadata: Mapping[str, str],
     names: Sequence[str],  # of inputs and output; here they are known by their places
-) -> None:
-    torch.export.save(program(network, example), path, extra_files={"lama.json": json.dumps(metadata)})
+) -> bytes:
+    """The content of the file."""
+    content = io.BytesIO()
+    torch.export.save(program(network, example), content, extra_files={"lama.json": json.dumps(metadata)})
+    return content.getvalue()
 
 
 def read(path: Path) -> nn.Module:

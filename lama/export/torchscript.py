@@ -3,6 +3,7 @@
 The network is traced, the rest is scripted: so sizes and the device stay free.
 """
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,19 +18,21 @@ from lama.export.fourier import MatmulFourierUnit
 SUFFIX = ".pt"
 
 
-def write(
+def dump(
     network: nn.Module,
     example: tuple[Tensor, ...],
-    path: Path,
     metadata: Mapping[str, str],
     names: Sequence[str],  # of inputs and output; here they are known by their places
-) -> None:
+) -> bytes:
+    """The content of the file."""
     if isinstance(network, Deployed):
         traced = _trace(network.generator, torch.zeros(1, 4, network.least, network.least + network.pad_multiple))
         module = torch.jit.script(Deployed(traced, network.pad_multiple, network.least).eval())
     else:
         module = _trace(network, example[0])
-    torch.jit.save(module, path, _extra_files={"lama.json": json.dumps(metadata)})
+    content = io.BytesIO()
+    torch.jit.save(module, content, _extra_files={"lama.json": json.dumps(metadata)})
+    return content.getvalue()
 
 
 def _trace(generator: nn.Module, x: Tensor) -> Any:
