@@ -34,6 +34,10 @@ LAWS = {
         {"models", "checkpoints", "conventions", "interfaces", "files"},
         {"torch", "numpy", "cv2", "PIL", "tqdm"},
     ),
+    "export": (
+        {"checkpoints", "models", "conventions", "files"},
+        {"torch", "onnx", "onnxruntime"},
+    ),
     "bench": ({"masks", "data", "evaluation", "interfaces", "models", "checkpoints", "inference"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
     "training": (

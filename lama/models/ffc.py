@@ -78,8 +78,9 @@ def quadrants(x: Tensor) -> Tensor:
             f"the local Fourier unit needs an even height and width, got {tuple(x.shape[-2:])}: pad the input to a "
             "multiple of the generator's pad_multiple"
         )
-    halves = torch.cat(x.chunk(2, dim=-2), dim=1)
-    return torch.cat(halves.chunk(2, dim=-1), dim=1)
+    height, width = x.shape[-2] // 2, x.shape[-1] // 2  # slices, not chunks: ONNX has no good word for those
+    halves = torch.cat([x[..., :height, :], x[..., height:, :]], dim=1)
+    return torch.cat([halves[..., :width], halves[..., width:]], dim=1)
 
 
 class FFC(nn.Module):

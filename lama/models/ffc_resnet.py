@@ -50,7 +50,7 @@ class FFCResNetGenerator(nn.Module):
             "enable_lfu": enable_lfu,
         }
         self.pad_multiple = 2**n_downsampling * (2 if enable_lfu else 1)  # the local Fourier unit halves once more
-        self.min_size = 2 * 2**n_downsampling  # the blocks reflect one pixel, so they need two
+        self.min_size = 2 * self.pad_multiple  # the blocks reflect one pixel, so they, and quadrants, need two
         widths = level_widths(ngf, n_downsampling, max_features)
 
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), FFCBlock(input_nc, widths[0], 7, 0, 0)]

@@ -1,0 +1,56 @@
+"""What goes into an exported file and what comes out, by name: written into it, and told to whoever writes it."""
+
+import json
+from dataclasses import dataclass
+
+from torch import nn
+
+import lama
+
+_SNIPPETS = {
+    "torchscript": "import torch\nnetwork = torch.jit.load({file!r})\n{output} = network({inputs})",
+    "pt2": "import torch\nnetwork = torch.export.load({file!r}).module()\n{output} = network({inputs})",
+    "onnx": "import onnxruntime\nsession = onnxruntime.InferenceSession({file!r})\n"
+    "{output} = session.run(None, {feed})[0]",
+}
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Names of inputs and output, each with its shape, type and values in words."""
+
+    inputs: dict[str, str]
+    output: tuple[str, str]
+
+    def lines(self) -> dict[str, str]:
+        """{name: meaning}, the output last."""
+        return {**self.inputs, self.output[0]: self.output[1]}
+
+    def metadata(self, generator: nn.Module, fft: str) -> dict[str, str]:
+        """What lies in the file beside the graph."""
+        network = {"class": type(generator).__name__, "config": generator.config}
+        return {**self.lines(), "network": json.dumps(network), "fft": fft, "producer": f"lama {lama.__version__}"}
+
+    def snippet(self, format: str, file: str) -> str:
+        """Lines of Python that run the file."""
+        feed = ", ".join(f"{name!r}: {name}" for name in self.inputs)
+        return _SNIPPETS[format].format(
+            file=file, inputs=", ".join(self.inputs), output=self.output[0], feed=f"{{{feed}}}"
+        )
+
+
+def contract(generator: nn.Module, pre_post: bool) -> Contract:
+    """The contract of a file with masking, padding and compositing inside, or of the network alone."""
+    if pre_post:
+        return Contract(
+            {
+                "image": "(batch, 3, height, width) float32, RGB, 0..1, any height and width",
+                "mask": "(batch, 1, height, width) float32, above 0 = hole",
+            },
+            ("completed", "(batch, 3, height, width) float32, RGB, 0..1: the image with its holes filled"),
+        )
+    sizes = f"height and width are multiples of {generator.pad_multiple}, at least {generator.min_size}"
+    return Contract(
+        {"masked": f"(batch, 4, height, width) float32: image * (1 - mask), RGB, 0..1, and mask, 1 = hole; {sizes}"},
+        ("predicted", "(batch, 3, height, width) float32, RGB, 0..1: the whole frame, as the network sees it"),
+    )

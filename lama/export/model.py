@@ -1,0 +1,97 @@
+"""From a trained model to a file for another runtime, checked."""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lama.checkpoints import load_generator
+from lama.export import onnx, pt2, torchscript
+from lama.export.check import completed, examples, largest_difference
+from lama.export.contract import contract
+from lama.export.deployed import Deployed
+from lama.export.fourier import with_matmul
+from lama.files import whole
+
+FORMATS = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
+_FFT = ("native", "matmul")
+
+
+def export_model(
+    model: str,  # anything that ``lama.load`` takes
+    format: str,  # torchscript, onnx or pt2
+    out: str,
+    pre_post: bool = True,  # masking, padding, cropping and compositing inside
+    fft: str = "native",  # or matmul: matrix products in place of the Fourier transform
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda line: None,  # gets lines about what happens
+) -> None:
+    """Write the generator at ``model`` to ``out``; batch, height and width stay free.
+
+    The file is read again and run on three sizes and two batches, and stays only if it differs from the network by at
+    most ``check.TOLERANCE``. Raises ValueError, FileNotFoundError or FileExistsError, in one line.
+    """
+    path = Path(out).expanduser()
+    _check_request(format, path, fft, overwrite)
+    generator = load_generator(model)
+    says = contract(generator, pre_post)
+    say(f"{model}: {type(generator).__name__}, {sum(p.numel() for p in generator.parameters()):,} parameters")
+    with whole(path) as written:
+        say(f"writing {format}{', with matrix products for the Fourier transform' if fft == 'matmul' else ''}")
+        inputs = list(examples(generator, pre_post))
+        with _quiet(), torch.no_grad():
+            network = _network(generator, pre_post, fft)
+            content = FORMATS[format].dump(network, inputs[0], says.metadata(generator, fft), list(says.lines()))
+            written.write_bytes(content)
+            run = FORMATS[format].read(written)
+            worst = largest_difference(run, partial(completed, generator) if pre_post else generator, inputs)
+    say(f"read again: differs from the network by at most {worst:.0e}, on 3 sizes and 2 batches")
+    say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    for name, meaning in says.lines().items():
+        say(f"  {name}: {meaning}")
+    say("to run it:")
+    for line in says.snippet(format, str(path)).splitlines():
+        say(f"  {line}")
+
+
+def _check_request(format: str, path: Path, fft: str, overwrite: bool) -> None:
+    """Say what is wrong before anything is loaded."""
+    if format not in FORMATS:
+        raise ValueError(f"format={format}: expected one of {', '.join(FORMATS)}")
+    if fft not in _FFT:
+        raise ValueError(f"fft={fft}: expected one of {', '.join(_FFT)}")
+    suffix = FORMATS[format].SUFFIX
+    if path.suffix.lower() != suffix:
+        raise ValueError(f"out={path}: expected a name ending in {suffix} for format={format}")
+    if path.is_dir():
+        raise FileExistsError(f"out={path}: is a folder; choose another name")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"out={path}: exists already; replace it with overwrite=true")
+    if format == "onnx":
+        onnx.check_installed()
+
+
+def _network(generator: nn.Module, pre_post: bool, fft: str) -> nn.Module:
+    """The module whose graph is written."""
+    network = with_matmul(generator) if fft == "matmul" else generator
+    if not pre_post:
+        return network
+    return Deployed(network, int(generator.pad_multiple), int(generator.min_size)).eval()  # type: ignore[arg-type]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporters' warnings: of what may go wrong, ``check`` finds out."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

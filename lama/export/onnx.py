@@ -1,0 +1,69 @@
+"""ONNX, through torch's dynamo exporter; needs the extra ``export``.
+
+Opset 18: the older exporter has no Fourier transform, and ONNX Runtime 1.32 fails on the DFT of opset 20 and later.
+"""
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lama.export.pt2 import program
+
+SUFFIX = ".onnx"
+OPSET = 18
+_AXES = {0: "batch", 2: "height", 3: "width"}
+
+
+def check_installed() -> None:
+    """Raise ValueError, before anything is computed, where the extra is missing."""
+    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install 'lama[export]'")
+
+
+def dump(
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    metadata: Mapping[str, str],
+    names: Sequence[str],  # of the inputs, then of the output
+) -> bytes:
+    """The content of the file."""
+    import onnx
+
+    exported = torch.onnx.export(
+        program(network, example),
+        example,
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=list(names[:-1]),
+        output_names=[names[-1]],
+        verbose=False,
+    )
+    assert exported is not None
+    model = exported.model_proto
+    for value in (*model.graph.input, *model.graph.output):
+        for axis, name in _AXES.items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    del model.graph.value_info[:]  # shapes inside, in the exporter's names for the axes; runtimes infer their own
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def read(path: Path) -> Callable[..., Tensor]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    session: Any = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [value.name for value in session.get_inputs()]
+
+    def run(*tensors: Tensor) -> Tensor:
+        feed = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
+        return torch.from_numpy(session.run(None, feed)[0])
+
+    return run

@@ -1,0 +1,45 @@
+"""torch.export: the graph with symbolic sizes, for torch.compile, AOTInductor and ExecuTorch."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from lama.export.deployed import Deployed
+
+SUFFIX = ".pt2"
+
+
+def program(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:
+    """The graph of ``network``; batch, height and width are free, as far as the network alone lets them be."""
+    sizes: dict[int, Any] = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
+    if not isinstance(network, Deployed):
+        multiple, least = int(network.pad_multiple), int(network.min_size)  # type: ignore[arg-type]
+        sizes |= {axis: multiple * Dim(name, min=-(-least // multiple)) for axis, name in ((2, "rows"), (3, "columns"))}
+    return torch.export.export(
+        network,
+        example,
+        dynamic_shapes=(sizes,) * len(example),
+        prefer_deferred_runtime_asserts_over_guards=True,  # else what it cannot prove of the sizes is an error
+    )
+
+
+def dump(
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    metadata: Mapping[str, str],
+    names: Sequence[str],  # of inputs and output; here they are known by their places
+) -> bytes:
+    """The content of the file."""
+    content = io.BytesIO()
+    torch.export.save(program(network, example), content, extra_files={"lama.json": json.dumps(metadata)})
+    return content.getvalue()
+
+
+def read(path: Path) -> nn.Module:
+    return torch.export.load(path).module()

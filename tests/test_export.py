@@ -1,0 +1,332 @@
+"""Exported files compute what the network computes, on any size, in a process that has never heard of this package."""
+
+import errno
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from formula import fill, formula_image, formula_mask
+from PIL import Image
+from test_commands import command, last_line
+
+import lama
+from lama.checkpoints import load_generator, save_generator
+from lama.conventions import generator_input
+from lama.export import check, export_model
+from lama.export.check import completed
+from lama.export.fourier import MatmulFourierUnit
+from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
+from lama.models.ffc import FourierUnit
+
+SUFFIX = {"torchscript": ".pt", "onnx": ".onnx", "pt2": ".pt2"}
+GENERATORS = {
+    "ffc": lambda: FFCResNetGenerator(ngf=4, n_blocks=1),
+    "all channels global": lambda: FFCResNetGenerator(ngf=4, n_blocks=1, ratio=1),
+    "lfu": lambda: FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True),
+    "regular": lambda: ResNetGenerator(ngf=4, n_blocks=1),
+    "dilated": lambda: DilatedResNetGenerator(ngf=4, n_blocks=1),
+}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Where the models and what was exported from them lie."""
+    folder = tmp_path_factory.mktemp("export")
+    for name, build in GENERATORS.items():
+        save_generator(folder / f"{name}.safetensors", fill(build(), gain=1.2).eval())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def exported(folder):
+    """The file of a format, written on first use."""
+
+    def path(format, fft="native", pre_post=True, name="ffc"):
+        out = folder / f"{name} {fft} {pre_post}{SUFFIX[format]}"
+        if not out.exists():
+            export_model(str(folder / f"{name}.safetensors"), format, str(out), pre_post, fft)
+        return out
+
+    return path
+
+
+def runner(path):
+    """What runs a file, without the code under test."""
+    if path.suffix == ".pt":
+        return torch.jit.load(path)
+    if path.suffix == ".pt2":
+        return torch.export.load(path).module()
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(path)
+    names = [value.name for value in session.get_inputs()]
+    return lambda *x: torch.from_numpy(session.run(None, {n: t.numpy() for n, t in zip(names, x, strict=True)})[0])
+
+
+def compare(path, generator, pre_post):
+    """The largest difference, on sizes and batches that were not used for writing."""
+    run, worst = runner(path), 0.0
+    least, multiple = generator.min_size, generator.pad_multiple
+    sizes = [(1, 1), (5, 300), (59, 86), (96, 80)] if pre_post else [(least, least), (least + 5 * multiple, 2 * least)]
+    for seed, (height, width) in enumerate(sizes):
+        for batch in (1, 3):
+            image, mask = formula_image(seed, batch, 3, height, width), torch.zeros(batch, 1, height, width)
+            mask[:, :, : height // 2 + 1, : width // 3 + 1] = 1
+            with torch.no_grad():
+                if pre_post:
+                    result, expected = run(image, mask), completed(generator, image, mask)
+                    assert torch.equal(result[:, :, height // 2 + 1 :], image[:, :, height // 2 + 1 :])
+                else:
+                    x = generator_input(image, mask)
+                    result, expected = run(x), generator(x)
+            assert result.shape == image.shape
+            worst = max(worst, (result - expected).abs().max().item())
+    return worst
+
+
+@pytest.mark.parametrize(
+    ("format", "fft", "pre_post"),
+    [
+        ("torchscript", "native", True),
+        ("torchscript", "matmul", False),
+        ("onnx", "native", True),
+        ("onnx", "matmul", True),
+        ("pt2", "native", True),
+        pytest.param("onnx", "native", False, marks=pytest.mark.slow),
+        pytest.param("pt2", "matmul", False, marks=pytest.mark.slow),
+    ],
+)
+def test_equal_to_the_network_on_other_sizes_and_batches(folder, exported, format, fft, pre_post):
+    path = exported(format, fft, pre_post)
+    assert compare(path, load_generator(folder / "ffc.safetensors"), pre_post) < 1e-5
+    said = metadata(path)
+    assert json.loads(said["network"])["config"]["ngf"] == 4
+    assert said["fft"] == fft
+    assert said["producer"] == f"lama {lama.__version__}"
+    assert said["image" if pre_post else "masked"].startswith("(batch, ")
+    if format == "onnx":
+        check_onnx(path, fft, pre_post)
+
+
+def metadata(path):
+    """What lies in the file beside the graph."""
+    if path.suffix == ".onnx":
+        return {entry.key: entry.value for entry in pytest.importorskip("onnx").load(path).metadata_props}
+    extra = {"lama.json": ""}
+    if path.suffix == ".pt":
+        torch.jit.load(path, _extra_files=extra)
+    else:
+        torch.export.load(path, extra_files=extra)
+    return json.loads(extra["lama.json"])
+
+
+def check_onnx(path, fft, pre_post):
+    """Opset, operators, names and free axes."""
+    model = pytest.importorskip("onnx").load(path)
+    assert [(entry.domain, entry.version) for entry in model.opset_import if entry.domain == ""] == [("", 18)]
+    assert not model.functions
+    assert ("DFT" in {node.op_type for node in model.graph.node}) == (fft == "native")
+    shapes = {
+        value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    channels = {"image": 3, "mask": 1, "completed": 3} if pre_post else {"masked": 4, "predicted": 3}
+    assert shapes == {name: ["batch", count, "height", "width"] for name, count in channels.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in GENERATORS if name != "ffc"])
+@pytest.mark.parametrize("format", SUFFIX)
+@pytest.mark.parametrize("pre_post", [True, False])
+def test_every_generator_in_every_format(folder, exported, name, format, pre_post):
+    path = exported(format, "matmul" if pre_post else "native", pre_post, name)
+    assert compare(path, load_generator(folder / f"{name}.safetensors"), pre_post) < 1e-5
+
+
+def test_a_fast_one_of_every_generator(folder, exported):
+    for name in ("lfu", "regular", "dilated"):
+        path = exported("torchscript", name=name)
+        assert compare(path, load_generator(folder / f"{name}.safetensors"), True) < 1e-5
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (7, 1), (2, 2), (8, 12), (9, 13), (125, 94)])
+def test_a_fourier_unit_of_matrix_products_is_a_fourier_unit(size):
+    unit = fill(FourierUnit(3, 5)).eval()
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = unit(x)
+        assert (MatmulFourierUnit(unit)(x) - expected).abs().max() < 3e-6 * expected.abs().max()
+
+
+ALONE = """
+import sys
+sys.modules["lama"] = None  # importing it is an error
+import torch
+image, mask, expected = torch.load("tensors.pth")
+for name in sys.argv[1:]:
+    if name.endswith(".onnx"):
+        import onnxruntime
+        session = onnxruntime.InferenceSession(name)
+        result = torch.from_numpy(session.run(None, {"image": image.numpy(), "mask": mask.numpy()})[0])
+    else:
+        network = torch.jit.load(name) if name.endswith(".pt") else torch.export.load(name).module()
+        result = network(image, mask)
+    assert (result - expected).abs().max() < 1e-5, name
+    print("ran", name)
+"""
+
+
+@pytest.mark.slow  # the lines of the documentation are run like this in the fast suite
+def test_files_run_in_a_process_without_the_package(tmp_path, folder, exported):
+    image, mask = formula_image(5, 2, 3, 45, 61), formula_mask(5, 2, 45, 61)
+    with torch.no_grad():
+        expected = completed(load_generator(folder / "ffc.safetensors"), image, mask)
+    torch.save((image, mask, expected), tmp_path / "tensors.pth")
+    files = [str(exported(format)) for format in SUFFIX]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ALONE, *files],
+        cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.stdout.count("ran") == 3, done.stderr
+
+
+@pytest.mark.slow
+def test_big_lama_at_full_width_runs_in_a_process_without_the_package(tmp_path):
+    generator = FFCResNetGenerator(n_blocks=18).eval()
+    save_generator(tmp_path / "big.safetensors", generator)
+    export_model(str(tmp_path / "big.safetensors"), "torchscript", str(tmp_path / "big-lama.pt"))
+    image, mask = formula_image(5, 1, 3, 125, 161), formula_mask(5, 1, 125, 161)
+    with torch.no_grad():
+        torch.save((image, mask, completed(generator, image, mask)), tmp_path / "tensors.pth")
+    command = [sys.executable, "-W", "ignore", "-c", ALONE, str(tmp_path / "big-lama.pt")]
+    assert "ran" in subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600).stdout
+
+
+def test_every_mask_value_above_0_is_a_hole_and_what_lies_under_it_does_not_matter(exported):
+    run = runner(exported("torchscript"))
+    image, mask = formula_image(6, 1, 3, 40, 48), formula_mask(6, 1, 40, 48)
+    assert torch.equal(run(image, mask), run(image, 255 * mask))
+    assert torch.equal(run(image, mask), run(image, 0.01 * mask))
+    other = torch.where(mask > 0, 1 - image, image)
+    assert torch.equal(run(image, mask), run(other, mask))
+
+
+@pytest.mark.parametrize(("fft", "pre_post"), [("native", True), ("matmul", False)])
+def test_lama_load_reads_the_torchscript_file(folder, exported, fft, pre_post):
+    again = lama.load(exported("torchscript", fft, pre_post), "cpu").generator.state_dict()
+    for key, value in load_generator(folder / "ffc.safetensors").state_dict().items():
+        assert torch.equal(again[key], value), key
+
+
+def test_lama_load_says_that_it_does_not_read_the_others(tmp_path):
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    torch.export.save(program, tmp_path / "a.pt2")
+    (tmp_path / "a.onnx").write_bytes(b"\x08\x0a\x12\x07pytorch")
+    for name, error in (("a.pt2", "no data.pkl"), ("a.onnx", "not a checkpoint; expected")):
+        with pytest.raises(ValueError, match=f"^[^\n]*{error}[^\n]*$"):
+            lama.load(tmp_path / name, "cpu")
+
+
+def test_a_file_that_differs_is_not_kept(monkeypatch, folder, tmp_path):
+    monkeypatch.setattr(check, "TOLERANCE", -1)
+    out = tmp_path / "new" / "a.pt"
+    with pytest.raises(ValueError, match=r"differs from the network by .* nothing is kept$"):
+        export_model(str(folder / "ffc.safetensors"), "torchscript", str(out))
+    assert not list(out.parent.iterdir())
+    (tmp_path / "old.pt").write_bytes(b"old")
+    with pytest.raises(ValueError, match="nothing is kept"):
+        export_model(str(folder / "ffc.safetensors"), "torchscript", str(tmp_path / "old.pt"), overwrite=True)
+    assert (tmp_path / "old.pt").read_bytes() == b"old"
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(monkeypatch, folder, tmp_path):
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        export_model(str(folder / "ffc.safetensors"), "torchscript", str(tmp_path / "a.pt"))
+    assert caught.value.filename == str(tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_runtime_that_fails_or_gives_nan_is_one_line():
+    inputs = [(torch.zeros(1, 4, 8, 8),)]
+
+    def fails(x):
+        raise RuntimeError("no kernel\nsecond line")
+
+    with pytest.raises(ValueError, match=r"^the exported file cannot be run on 1 x 4 x 8 x 8, .*: no kernel$"):
+        check.largest_difference(fails, lambda x: x, inputs)
+    with pytest.raises(ValueError, match="differs from the network by nan"):
+        check.largest_difference(lambda x: x / 0, lambda x: x, inputs)
+    with pytest.raises(ValueError, match="makes"):
+        check.largest_difference(lambda x: x[:1, :3], lambda x: x, inputs)
+
+
+def test_the_command_says_what_it_did_and_nothing_else(root, folder, tmp_path):
+    out = tmp_path / "with space" / "lama.pt"
+    arguments = [f"model.path={folder}/ffc.safetensors", "format=torchscript", f"out='{out}'"]
+    code, said, errors = command(root, "export.py", *arguments, cwd=tmp_path)
+    assert code == 0, errors
+    assert errors == ""
+    assert "on 3 sizes and 2 batches" in said
+    assert f"torch.jit.load('{out}')" in said
+    assert len(said.splitlines()) < 15
+    assert out.is_file()
+    code, _, errors = command(root, "export.py", *arguments, cwd=tmp_path)
+    assert code == 2
+    assert last_line(errors) == f"error: out={out}: exists already; replace it with overwrite=true"
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"format": "tflite"}, "format=tflite: expected one of torchscript, onnx, pt2"),
+        ({"fft": "dft"}, "fft=dft: expected one of native, matmul"),
+        ({"out": "{tmp}/a.onnx"}, r"out=.*a.onnx: expected a name ending in .pt for format=torchscript"),
+        ({"out": ""}, "expected a name ending in .pt"),
+        ({"out": "{tmp}/folder.pt"}, "out=.*folder.pt: is a folder; choose another name"),
+        ({"out": "{tmp}/file/a.pt"}, "[Nn]ot a directory|exists"),
+        ({"model": "nowhere"}, "nowhere: no model there"),
+        ({"model": "{tmp}/file"}, "not a checkpoint"),
+    ],
+)
+def test_bad_requests_are_refused_and_leave_nothing(folder, tmp_path, options, error):
+    (tmp_path / "folder.pt").mkdir()
+    (tmp_path / "file").write_bytes(b"no model")
+    before = sorted(tmp_path.rglob("*"))
+    request = {"model": str(folder / "ffc.safetensors"), "format": "torchscript", "out": "{tmp}/a.pt"} | options
+    with pytest.raises((ValueError, FileNotFoundError, FileExistsError, NotADirectoryError), match=error):
+        export_model(**{key: value.format(tmp=tmp_path) for key, value in request.items()})
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_without_the_extra_the_error_names_the_command(monkeypatch, folder, tmp_path):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"^format=onnx needs onnxruntime: pip install 'lama\[export\]'$"):
+        export_model(str(folder / "ffc.safetensors"), "onnx", str(tmp_path / "a.onnx"))
+
+
+def test_the_lines_of_the_documentation_run(root, tmp_path, folder, exported):
+    blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "export.md").read_text(), re.DOTALL)
+    assert len(blocks) == 3
+    for format, suffix in SUFFIX.items():
+        (tmp_path / f"lama{suffix}").symlink_to(exported(format))
+    rng = np.random.default_rng(0)
+    image, hole = rng.integers(0, 256, (37, 53, 3), np.uint8), np.zeros((37, 53), bool)
+    hole[9:20, 11:30] = True
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    Image.fromarray(hole).save(tmp_path / "mask.png")
+    code = "import sys; sys.modules['lama'] = None\n" + "\n".join(blocks)
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    expected = lama.load(folder / "ffc.safetensors", "cpu")(image, hole)
+    for name in ("torchscript", "onnx", "pt2"):
+        result = np.asarray(Image.open(tmp_path / f"from_{name}.png"))
+        assert np.abs(result.astype(int) - expected).max() <= 1
+        assert (result == image)[~hole].all()
