@@ -28,7 +28,8 @@ def main(config: DictConfig) -> None:
     masks = build({key: value for key, value in config.mask.items() if key != "path"}, "mask")
     plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"))
     tune_allocator(plan.largest())
-    inpainter = build(config.inpainter, "inpainter")(load_generator(model))
+    refiner = build(config.refiner, "refiner") if flag(config, "refine") else None
+    inpainter = build(config.inpainter, "inpainter")(load_generator(model), refiner=refiner)
     outcome = fill_all(inpainter, plan.jobs)
     for line in plan.notices.counted():
         print(printable(line), file=sys.stderr)

@@ -11,6 +11,8 @@ from formula import fill, formula_image, formula_mask
 from torch import nn
 
 from lama.conventions import composite, generator_input, pad_to_multiple
+from lama.data.images import image_to_tensor, mask_to_tensor
+from lama.inference import Inpainter
 from lama.inference.refine import Refiner, within_budget
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
 
@@ -252,3 +254,24 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform 
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=900, check=True
     )
     assert float(done.stdout) < 6
+
+
+def test_an_inpainter_with_a_refiner_refines_and_keeps_what_is_known(tiny_generator):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (72, 90, 3), np.uint8)
+    mask = np.zeros((72, 90), bool)
+    mask[16:56, 20:70] = True
+    refiner = Refiner(min_side=32, n_iters=4, lr=0.05)
+    plain, refined = (Inpainter(tiny_generator, "cpu", refiner=r)(image, mask) for r in (None, refiner))
+    assert (plain[~mask] == image[~mask]).all()
+    assert (refined[~mask] == image[~mask]).all()
+    assert (plain[mask] != refined[mask]).any()
+    image_tensor, mask_tensor = image_to_tensor(image)[None], mask_to_tensor(mask)[None]
+    alone = refiner(tiny_generator, image_tensor, mask_tensor)[0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(alone.round().clip(0, 255)[mask] - refined[mask]).max() <= 1
+
+
+@pytest.mark.parametrize("option", [{"strategy": "crop"}, {"strategy": "tile"}, {"precision": "bf16"}])
+def test_refining_goes_with_the_whole_frame_in_fp32_only(tiny_generator, option):
+    with pytest.raises(ValueError, match="refine=true refines the whole frame in fp32"):
+        Inpainter(tiny_generator, "cpu", refiner=Refiner(), **option)

@@ -2,5 +2,6 @@
 
 from lama.inference.folder import fill_all
 from lama.inference.inpainter import Inpainter, load
+from lama.inference.refine import Refiner
 
-__all__ = ["Inpainter", "fill_all", "load"]
+__all__ = ["Inpainter", "Refiner", "fill_all", "load"]

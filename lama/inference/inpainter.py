@@ -21,6 +21,7 @@ from lama.inference.feather import feather as soften
 from lama.inference.fuse import fuse
 from lama.inference.memory import Memory, available, estimate
 from lama.inference.picture import Array, OpenPicture, network_input, open_picture, to_kind
+from lama.inference.refine import Refiner
 from lama.inference.strategies import Plan, Strategy, fill_tiles
 from lama.inference.windows import Piece
 
@@ -56,11 +57,17 @@ class Inpainter:
         margin: int | None = None,  # crop: pixels of context around a hole; None: half its longer side, 128 at least
         tile: int = 1024,  # tile: height and width in pixels, less where memory asks for it
         compiled: bool = True,  # let the fast equivalent use compiled code where there is a compiler
+        refiner: Refiner | None = None,  # refine every picture, whole, in fp32: slow, for large holes in large pictures
     ) -> None:
         if precision not in ("fp32", "bf16"):
             raise ValueError(f"precision={precision}: expected fp32 or bf16")
         if precision == "bf16" and not fast:
             raise ValueError("precision=bf16 needs fast=true: the plain network computes in fp32")
+        if refiner is not None and (strategy not in ("auto", "full") or precision != "fp32"):
+            raise ValueError(
+                f"refine=true refines the whole frame in fp32: it goes with strategy=auto or full and precision=fp32, "
+                f"got {strategy} and {precision}"
+            )
         if feather < 0:
             raise ValueError(f"feather={feather}: expected pixels, 0 or more")
         if max_memory is not None and not max_memory > 0:
@@ -69,7 +76,7 @@ class Inpainter:
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
         self._precision, self._fast, self._compiled = precision, fast, compiled
-        self._feather, self._max_memory = feather, max_memory
+        self._feather, self._max_memory, self._refiner = feather, max_memory, refiner
 
     def __call__(self, image: Picture, mask: Array | Image.Image) -> Picture:
         """Raises ValueError where the picture or the mask is of another kind, sizes differ, or memory is short."""
@@ -93,21 +100,36 @@ class Inpainter:
                 opened.append(open_picture(image, mask))
             except ValueError as error:
                 raise ValueError(f"picture {position}: {error}" if len(images) > 1 else str(error)) from None
+        filled = [picture.pixels.copy() for picture in opened]
+        if self._refiner is None:
+            self._fill(opened, filled, batch_size)
+        else:
+            for picture, pixels in zip(opened, filled, strict=True):
+                self._fill_refined(picture, pixels, self._refiner)
+        results = []
+        for picture, pixels in zip(opened, filled, strict=True):
+            soft = soften(pixels, picture.hole, self._feather) if self._feather and picture.hole.any() else pixels
+            results.append(picture.restore(soft))
+        return results
+
+    def _fill(self, opened: Sequence[OpenPicture], filled: Sequence[Array], batch_size: int) -> None:
+        """Write what the network predicts into the holes of ``filled``, in place."""
         memory = self._memory()
         plans = [self._plan(picture, memory) for picture in opened]
-        filled = [picture.pixels.copy() for picture in opened]
         self._fill_pieces(
             [(p, f, piece) for p, f, plan in zip(opened, filled, plans, strict=True) for piece in plan.pieces],
             memory,
             batch_size,
         )
-        results = []
         for picture, pixels, plan in zip(opened, filled, plans, strict=True):
             if plan.tiles:
                 fill_tiles(pixels, picture.hole, plan, self._predict_alone)
-            soft = soften(pixels, picture.hole, self._feather) if self._feather and picture.hole.any() else pixels
-            results.append(picture.restore(soft))
-        return results
+
+    def _fill_refined(self, picture: OpenPicture, filled: Array, refiner: Refiner) -> None:
+        if picture.hole.any():
+            x = network_input(picture.pixels, picture.hole)
+            values = refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
+            filled[picture.hole] = to_kind(values[picture.hole], filled.dtype)
 
     @torch.inference_mode()
     def predict(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -206,7 +228,7 @@ class Inpainter:
 def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
     """The model at ``path`` (what ``lama.checkpoints`` can open), ready to use; weights are read on the CPU first.
 
-    ``options`` are those of ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled.
-    Raises FileNotFoundError or ValueError, in one line, where there is no model or an option means nothing.
+    ``options`` are those of ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled and
+    refiner. Raises FileNotFoundError or ValueError, in one line, where there is no model or an option means nothing.
     """
     return Inpainter(load_generator(path), device, **options)

@@ -59,7 +59,7 @@ class Strategy:
             raise ValueError(f"tile={self.tile}: expected at least {_LEAST_TILE} pixels")
 
     def plan(self, hole: NDArray[np.bool_], memory: Memory, multiple: int = 8) -> Plan:
-        """The plan for a hole (H, W) that has at least one pixel, said in one log line.
+        """The plan for a hole (H, W) that has at least one pixel.
 
         ``auto`` takes the whole frame of pictures up to 512 x 512. Of larger ones it takes crops where these are at
         most half of its pixels or where the whole frame does not fit, if they fit themselves; then the whole frame if
@@ -97,13 +97,14 @@ class Strategy:
         return Plan("tile", tiles=chosen, overlap=size // 4, striped=striped, beside=beside)
 
     def _say(self, plan: Plan, frame: Window, memory: Memory, why: str) -> Plan:
-        """Log the choice; refuse, or warn of, what does not fit."""
+        """Log what ``auto`` chose for a large picture; refuse, or warn of, what does not fit."""
         windows = _windows(plan)
         largest = max(windows, key=lambda window: window.area)
         striped = plan.striped or memory.striped(largest.height, largest.width)
         needs, limit = memory.needs(largest.height, largest.width, striped) + plan.beside, memory.limit
         what = f"strategy {plan.name} for {frame.width} x {frame.height}" + (", row by row" if striped else "")
-        logger.info(
+        logger.log(
+            logging.INFO if self.name == "auto" and frame.area > _SMALL else logging.DEBUG,
             "%s (%s): %d window%s up to %d x %d, %.0f %% of the pixels, about %.2g of %.2g GB",
             what, why, len(windows), "s" * (len(windows) > 1), largest.width, largest.height,
             100 * sum(window.area for window in windows) / frame.area, needs / 1e9, limit / 1e9,
