@@ -17,7 +17,8 @@ def main() -> None:
     results = compare(arguments.a, arguments.b)
     print(comparison_table(results, "a", "b"))
     n = max(result["n"] for result in results.values())
-    print(f"{n} pictures; difference = a - b, with its bootstrap 95 % interval; better = pictures where a is")
+    print(f"a = {arguments.a}, b = {arguments.b}; {n} pictures; 95 %: bootstrap interval of the difference;")
+    print("better, equal: numbers of pictures. Metrics of whole sets (FID, KID, ...) have no paired comparison.")
 
 
 if __name__ == "__main__":

@@ -10,12 +10,14 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 import lama
-from lama.config import build, run
+from lama.config import build, flag, run
 from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_size
 from lama.evaluation.baselines import find_baseline
-from lama.evaluation.report import report_page
-from lama.evaluation.tables import about, markdown_table, write_results
+from lama.evaluation.report import write_evaluation
+from lama.evaluation.tables import prepare
 from lama.inference.device import pick_device
+
+PATHS = ("indir", "predictdir", "model.path", "outdir", "cache")
 
 
 def main(config: DictConfig) -> None:
@@ -37,21 +39,16 @@ def main(config: DictConfig) -> None:
     else:  # the plain network on the whole frame: numbers do not depend on the memory of a machine
         inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False)
         complete = lambda batch: inpainter.many([p.image for p in batch], [p.mask for p in batch])  # noqa: E731
+    prepare(config.outdir, flag(config, "overwrite"), keep_apart=(config.indir, config.predictdir))
     with tqdm(total=len(pairs), desc="evaluating", unit="picture") as progress:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *(tensor.to(device) for tensor in tensors))
             progress.update(len(names))
-    results, groups = evaluator.compute(), evaluator.compute_groups()
     what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "pictures": len(pairs)}
-    what |= {"evaluation_set": pairs.hashes()}
-    described = about(evaluator.protocol.describe(), config.grouping, what, evaluator.weights_sha256)
     index = {name: i for i, name in enumerate(pairs.names)}
     example = lambda name: ((pair := pairs[index[name]]).image, pair.mask, complete([pair])[0])  # noqa: E731
-    page = report_page(results, groups, evaluator.per_image(), described, example)
-    outdir = write_results(config.outdir, results, groups, evaluator.per_image(), described, page)
-    print(markdown_table({**groups, "total": results}, "mask area", interval=True))
-    print(f"{len(pairs)} pictures; written to {outdir}: report.html, metrics.json, per_image.csv, table.md, table.tex")
+    print(write_evaluation(config.outdir, evaluator, what | {"evaluation_set": pairs.hashes()}, example))
 
 
 if __name__ == "__main__":
-    run(main, "evaluation", "default")
+    run(main, "evaluation", "default", paths=PATHS, short={"model": "model.path"})

@@ -41,4 +41,6 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "prediction", "default", paths=("model.path", *PLACES), short={"mask": "mask.path"})
+    run(
+        main, "prediction", "default", paths=("model.path", *PLACES), short={"mask": "mask.path", "model": "model.path"}
+    )

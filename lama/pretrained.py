@@ -114,13 +114,16 @@ def find(name: str, path: str | None = None) -> Path | None:
 def require(name: str, path: str | None = None, download: bool = True) -> Path:
     """``find``, or download into the cache. Raises MissingWeightsError, in one line, where neither works.
 
-    A file of the cache must have the published sha256 (ValueError); one that was named by its path may be another, and
-    one line says so.
+    A file of the cache must have the published sha256 (ValueError); one that was named by its path may be another.
     """
     found = find(name, path)
     spec = WEIGHT_FILES[name]
     if found is not None:
-        _compare(found, name, spec, given=path is not None)
+        if path is None and not is_published(name, found):
+            raise ValueError(
+                f"weights.{name}: {found} has sha256 {sha256_of(found)[:16]}..., the published file {spec.sha256}...: "
+                f"damaged, or another file; remove it, or name it by weights.{name}={found}"
+            )
         return found
     reason = "it is not downloaded by itself"
     if spec.sha256 and download:
@@ -148,14 +151,9 @@ def _sha256(file: Path, changed: int, size: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def _compare(file: Path, name: str, spec: WeightFile, given: bool) -> None:
-    """Refuse a file of the cache that is not the published one; warn of a given one."""
-    if not spec.sha256 or sha256_of(file).startswith(spec.sha256):
-        return
-    got = f"weights.{name}: {file} has sha256 {sha256_of(file)[:16]}..., the published file {spec.sha256}..."
-    if not given:
-        raise ValueError(f"{got}: damaged, or another file; remove it, or name it by weights.{name}={file}")
-    logger.warning("%s: numbers may not compare with published ones", got)
+def is_published(name: str, file: Path) -> bool:
+    """Whether a file has the published sha256; True where none is published."""
+    return sha256_of(file).startswith(WEIGHT_FILES[name].sha256)
 
 
 def load_into(network: Network, name: str, path: str | None = None) -> Network:
@@ -164,7 +162,7 @@ def load_into(network: Network, name: str, path: str | None = None) -> Network:
     Raises ValueError where the file holds something else.
     """
     file = require(name, path)
-    released = read_state_dict(file)
+    released = read_state_dict(file, name)
     wanted = network.state_dict()
     missing = [key for key in wanted if key not in released and not key.endswith("num_batches_tracked")]
     wrong = [key for key in wanted if key in released and released[key].shape != wanted[key].shape]
@@ -177,14 +175,16 @@ def load_into(network: Network, name: str, path: str | None = None) -> Network:
     return network
 
 
-def read_state_dict(file: Path) -> dict[str, Tensor]:
+def read_state_dict(file: Path, name: str) -> dict[str, Tensor]:
     """Read a ``.pth`` of plain tensors; nothing in it is executed. Raises ValueError for anything else."""
+    expected = f"expected {WEIGHT_FILES[name].filename} from {WEIGHT_FILES[name].url}"
     try:
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... for a damaged file
-        raise ValueError(f"{file}: not a readable file of weights ({type(error).__name__})") from error
+        what = f"not a readable file of weights ({type(error).__name__})"
+        raise ValueError(f"weights.{name}: {file}: {what}; {expected}") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{file}: expected a state dict of tensors, got {type(content).__name__}")
+        raise ValueError(f"weights.{name}: {file}: no state dict of tensors but {type(content).__name__}; {expected}")
     return content
 
 

@@ -450,8 +450,8 @@ METHODS = {
 
 
 def test_a_table_has_the_best_of_each_column_in_bold():
-    ours, theirs = markdown_table(METHODS).splitlines()[2:]
-    assert ours == "| ours | **30.12** | 0.02 | not available |"
+    ours, theirs = markdown_table(METHODS).splitlines()[2:4]
+    assert ours == "| ours | **30.12** | 0.02 | n/a |"
     assert theirs == "| theirs | 28 | **0.01** | 7 |"
 
 
@@ -459,13 +459,19 @@ def test_a_table_says_which_way_is_better():
     assert markdown_table(METHODS).startswith("| method | psnr ↑ | l1 ↓ | fid ↓ |")
 
 
-def test_a_missing_number_says_why():
-    assert format_cell({"mean": None, "n": 0, "note": "no weights"}) == "no weights"
+def test_a_missing_number_says_why_once_below_the_table():
+    assert format_cell({"mean": None, "n": 0, "note": "no weights"}) == "n/a"
+    missing = {"fid": {"mean": None, "n": 0, "note": "not available: no weights"}, "l1": {"mean": 0.1, "n": 1}}
+    lines = markdown_table({"0-10%": missing, "total": missing}, "mask area").splitlines()
+    assert lines[-2:] == ["", "fid: n/a, no weights"]
+    assert lines[2] == "| 0-10% | 1 | n/a | 0.1 |"
 
 
 def test_results_are_written_for_people_and_programs(tmp_path):
     rows = [{"name": "a", "psnr": 30.5}, {"name": "b, c", "psnr": float("nan")}]
-    described = about({"name": "lama"}, "lama", {"model": "runs/x", "pictures": 2, "evaluation_set": ["5e7"]}, {})
+    evaluator = Evaluator(["psnr"])
+    evaluator.sizes = {(40, 50), (33, 47)}
+    described = about({"model": "runs/x", "pictures": 2, "evaluation_set": ["5e7"]}, evaluator)
     write_results(tmp_path / "out", METHODS["ours"], {"0-10%": METHODS["theirs"]}, rows, described, "<p>é</p>")
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert content["overall"] == METHODS["ours"]
@@ -477,7 +483,8 @@ def test_results_are_written_for_people_and_programs(tmp_path):
     assert r"0-10\%" in (tmp_path / "out" / "table.tex").read_text()
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == "<p>é</p>"
     for name in ("table.md", "table.tex"):
-        assert "protocol lama; 2 pictures; evaluation set 5e7; lama " in (tmp_path / "out" / name).read_text()
+        stamp = "protocol lama; 2 pictures of 47 x 33 to 50 x 40 pixels; evaluation set 5e7; lama "
+        assert stamp in (tmp_path / "out" / name).read_text()
     assert len(list((tmp_path / "out").iterdir())) == 5
 
 

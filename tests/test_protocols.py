@@ -116,7 +116,9 @@ def test_twenty_bins_have_a_decimal():
 
 
 def test_comodgans_bins():
-    assert comodgan_bins([0, 0.19, 0.2, 0.5, 1.0]) == ["h0", "h0", "h1", "h2", "h4"]
+    assert comodgan_bins([0, 0.19, 0.2, 0.5, 1.0]) == [
+        "h0 0-20%", "h0 0-20%", "h1 20-40%", "h2 40-60%", "h4 80-100%",
+    ]  # fmt: skip
 
 
 def test_members_come_in_the_order_of_their_numbers():
@@ -196,7 +198,7 @@ def test_a_protocol_says_everything():
         assert described["name"] == name
         assert described["inception_resize"] in RESIZES
         assert described["covariance"] in ("N-1", "N")
-        assert described["weights_sha256"]["fid_inception"].startswith("6726825d")
+        assert described["published_weights_sha256"]["fid_inception"].startswith("6726825d")
     with pytest.raises(ValueError, match="protocol=mine: unknown; known: lama, "):
         find_protocol("mine")
 
@@ -284,7 +286,7 @@ def test_batches_and_order_change_nothing(tiny_inception, pictures):
 def test_two_runs_give_the_same_bytes_and_the_second_computes_no_feature(tiny_inception, pictures, tmp_path):
     for run in ("a", "b"):
         evaluator = evaluated(pictures, 8, cache=str(tmp_path / "features.db"))
-        described = about(evaluator.protocol.describe(), "lama", ABOUT, evaluator.weights_sha256)
+        described = about(ABOUT, evaluator)
         results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
         write_results(tmp_path / run, results, groups, rows, described, "")
         assert evaluator.store.computed == (60 if run == "a" else 0)
@@ -337,7 +339,9 @@ def test_presets_are_known_metrics():
     assert PRESETS["full"] == list(METRICS)
     assert all(set(names) <= set(METRICS) for names in PRESETS.values())
     assert Evaluator("quick").metrics == PRESETS["quick"]
-    with pytest.raises(ValueError, match="metrics=all: expected a list of names, or one of quick, paper, full"):
+    with pytest.raises(
+        ValueError, match=r"metrics=all: expected a list such as \[psnr,ssim\], or one of quick, paper, full"
+    ):
         Evaluator("all")
     with pytest.raises(ValueError, match="grouping=mine: unknown; known: lama"):
         Evaluator(["psnr"], grouping="mine")
@@ -387,7 +391,8 @@ ABOUT = {"predictions": "x", "indir": "y", "pictures": 30, "evaluation_set": ["5
 def written(folder, pictures, shift, metrics=("psnr", "l1"), weights=None, **about_it):
     names, completed, target, mask = pictures
     evaluator = evaluated((names, (completed * (1 - shift)), target, mask), 30, metrics=list(metrics))
-    described = about(evaluator.protocol.describe(), "lama", ABOUT | about_it, weights or {})
+    evaluator.weights_sha256 |= weights or {}
+    described = about(ABOUT | about_it, evaluator)
     return write_results(folder, evaluator.compute(), {}, evaluator.per_image(), described, "")
 
 
@@ -400,7 +405,24 @@ def test_two_models_are_compared_on_every_metric_they_share(tmp_path, pictures):
     assert (results["psnr"]["wins"], results["psnr"]["losses"]) == (30, 0)
     assert results["psnr"]["ci95"][0] > 0
     assert results["psnr"]["sign_test_p"] < 1e-6
-    assert "| psnr ↑ | +" in comparison_table(results, "a", "b")
+    row = comparison_table(results, "a", "b").splitlines()[2]
+    assert row.startswith(f"| psnr ↑ | {results['psnr']['a']:.4g} | {results['psnr']['b']:.4g} | +")
+    assert compare(a / "metrics.json", b) == results
+    assert "n/a" in comparison_table({"psnr": results["psnr"] | {"ci95": None}}, "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("metrics.json", "[1, 2]"), ("metrics.json", '{"overall"'), ("metrics.json", "{}"), ("per_image.csv", ""),
+     ("per_image.csv", "name,psnr\na,abc\n"), ("per_image.csv", "x,psnr\na,1\n")],
+)  # fmt: skip
+def test_a_damaged_evaluation_is_named_and_not_compared(tmp_path, pictures, name, content):
+    from lama.evaluation.compare import compare
+
+    a, b = written(tmp_path / "a", pictures, 0.0), written(tmp_path / "b", pictures, 0.3)
+    (b / name).write_text(content)
+    with pytest.raises(ValueError, match=f"{b}: metrics.json or per_image.csv is .*; evaluate again"):
+        compare(a, b)
 
 
 def test_only_what_is_about_the_same_pictures_is_compared(tmp_path, pictures):

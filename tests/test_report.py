@@ -7,8 +7,10 @@ import io
 import json
 import re
 
+import lpips
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from test_commands import command, last_line
 
@@ -17,7 +19,7 @@ from lama.data.images import write_image
 from lama.evaluation import Evaluator
 from lama.evaluation.baselines import BASELINES, find_baseline
 from lama.evaluation.report import report_page
-from lama.evaluation.tables import about
+from lama.evaluation.tables import about, prepare, stamp
 from lama.interfaces import EvaluationPair
 
 
@@ -64,7 +66,7 @@ def evaluated(errors, metrics="quick"):
     for names, *tensors in batches_by_size(pairs, lambda batch: [completed[pair.name] for pair in batch], 4):
         evaluator.update(names, *tensors)
     what = {"indir": "sets/<thick>", "predictions": "runs/x", "pictures": len(errors), "evaluation_set": ["5e7"]}
-    described = about(evaluator.protocol.describe(), "lama", what, {})
+    described = about(what, evaluator)
     results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
     return report_page(results, groups, rows, described, lambda name: (truth[name], mask, completed[name]))
 
@@ -172,3 +174,54 @@ def test_classical_methods_are_measured_like_a_model(root, tmp_path):
 def test_every_baseline_has_a_name_for_the_command():
     for fill in BASELINES.values():
         assert find_baseline(fill.__name__) is fill
+
+
+def test_an_evaluation_is_not_replaced_unasked_nor_mixed_with_its_pictures(root, tmp_path):
+    mask = np.zeros((40, 50), bool)
+    mask[10:20, 10:30] = True
+    write_pairs([EvaluationPair("a_mask000", np.full((40, 50, 3), 9, np.uint8), mask)], tmp_path / "set")
+    prepare(tmp_path / "out", False, (tmp_path / "set", None))
+    (tmp_path / "out" / "metrics.json").write_text("{}")
+    with pytest.raises(FileExistsError, match=r"holds an evaluation; choose another, or .* overwrite=true"):
+        prepare(tmp_path / "out", False, ())
+    prepare(tmp_path / "out", True, ())
+    with pytest.raises(ValueError, match="holds the pictures; choose another folder"):
+        prepare(tmp_path / "set", False, (tmp_path / "set",))
+    with pytest.raises(ValueError, match="cannot be written to"):
+        prepare(tmp_path / "out" / "metrics.json" / "x", False, ())
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
+        "a.png", "a_mask000.png", "metrics.json",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("fill", BASELINES.values(), ids=BASELINES)
+def test_a_baseline_never_sees_what_it_shall_fill(fill):
+    rng = np.random.default_rng(0)
+    image, other = (rng.integers(0, 256, (20, 20, 3), np.uint8) for _ in range(2))
+    for mask in (np.ones((20, 20), bool), np.eye(20, dtype=bool)):
+        hidden = np.where(mask[..., None], other, image)
+        np.testing.assert_array_equal(fill(image, mask)[mask], fill(hidden, mask)[mask])
+        assert (fill(image, mask)[mask] != image[mask]).any()
+
+
+def test_remarks_on_weights_and_pictures(caplog, tmp_path):
+    torch.save(lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).state_dict(), tmp_path / "other.pth")
+    evaluator = Evaluator(["lpips_squeeze"], {"lpips_squeeze": str(tmp_path / "other.pth"), "lpips_alex": "unused.pth"})
+    assert evaluator.unpublished == ["lpips_squeeze"]
+    assert "is not the published file, squeezenet1_1-b8a52dc0.pth" in caplog.text
+    assert "weights.lpips_alex is given, but the metrics are lpips_squeeze" in caplog.text
+    image = torch.rand(1, 3, 32, 40)
+    evaluator.update(["a"], image, image, torch.zeros(1, 1, 32, 40))
+    evaluator.compute()
+    assert "1 of 1 pictures have an empty mask" in caplog.text
+    what = {"indir": "x", "predictions": "y", "pictures": 1, "evaluation_set": ["5e7"]}
+    assert "weights that are not the published ones: lpips_squeeze" in stamp(about(what, evaluator))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"), [([], "expected at least one of psnr_hole"), ("psnrr", "expected a list such as")]
+)
+def test_metrics_that_say_nothing_are_refused_at_the_start(metrics, message):
+    with pytest.raises(ValueError, match=message):
+        Evaluator(metrics)
+    assert Evaluator("psnr").metrics == ["psnr"]

@@ -13,8 +13,10 @@ from lama.evaluation.paper_tables import make_tables
 from lama.evaluation.protocol import find_protocol
 from lama.evaluation.published import read_paper
 
+REST = '"evaluation_set": [], "sizes": [], "unpublished_weights": []'
 
-def evaluate(runs, where, n=30000, set_hash="set", protocol="lama", **scores):
+
+def evaluate(runs, where, n=30000, set_hash="set", protocol="lama", size=None, unpublished=(), **scores):
     """Write what bin/evaluate.py writes into ``runs/where``; a score of None is one that is not available."""
     overall = {
         name: {"mean": None, "n": 0, "note": "not available: w.pth is missing"} if value is None
@@ -22,7 +24,8 @@ def evaluate(runs, where, n=30000, set_hash="set", protocol="lama", **scores):
         for name, value in scores.items()
     }  # fmt: skip
     content = {"protocol": find_protocol(protocol).describe(), "indir": "sets/x", "bins": {}, "overall": overall}
-    content["evaluation_set"] = [set_hash]
+    size = size or int(where.rpartition("_")[2] or 0) if where[-1].isdigit() else 0
+    content |= {"evaluation_set": [set_hash], "sizes": [[size, size]], "unpublished_weights": list(unpublished)}
     file = runs / where / "metrics.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content))
@@ -207,7 +210,9 @@ def test_numbers_of_other_conditions_are_not_ranked_or_compared(tables, runs, ot
     [
         ("random_thick_512", {"n": 200}, {}, "200 pictures (published: 30 000)"),
         ("random_thick_512", {"protocol": "mat"}, {}, "protocol mat (published: lama)"),
-        ("random_thick_256", {}, {"size": 256}, "pictures of 256 pixels (published: 512)"),
+        ("random_thick_512", {"size": 256}, {}, "pictures of 256 pixels (published: 512 pixels)"),
+        ("random_thick_512", {"unpublished": ["fid_inception"]}, {}, "weights of fid are not the published file"),
+        ("random_thick_256", {}, {"size": 256}, "pictures of 256 pixels (published: 512 pixels)"),
     ],
 )
 def test_what_differs_from_the_published_is_said_at_the_number(tables, runs, tmp_path, where, settings, options, note):
@@ -322,9 +327,9 @@ def test_a_folder_without_evaluations_says_what_was_expected(runs, tmp_path):
         ("", "Expecting value"),
         ("[]", "list indices"),
         ('{"protocol": {"name": "lama"}, "evaluation_set": []}', "lacks 'overall'"),
-        ('{"protocol": {}, "evaluation_set": [], "overall": {}}', "lacks 'name'"),
-        ('{"protocol": {"name": "lama"}, "evaluation_set": [], "overall": {"fid": {"mean": NaN, "n": 1}}}', "finite"),
-        ('{"protocol": {"name": "lama"}, "evaluation_set": [], "overall": {"fid": {"mean": 1.0, "n": "1"}}}', "fid.n"),
+        (f'{{"protocol": {{}}, "overall": {{}}, {REST}}}', "lacks 'name'"),
+        (f'{{"protocol": {{"name": "lama"}}, "overall": {{"fid": {{"mean": NaN, "n": 1}}}}, {REST}}}', "finite"),
+        (f'{{"protocol": {{"name": "lama"}}, "overall": {{"fid": {{"mean": 1.0, "n": "1"}}}}, {REST}}}', "fid.n"),
     ],
 )
 def test_a_malformed_file_is_named(runs, tmp_path, content, what):

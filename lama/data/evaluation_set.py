@@ -132,8 +132,10 @@ class PredictionFolder:
                 "predictions are named after the masks, as bin/predict.py does"
             )
         if extra:
+            whose = "; it looks like an evaluation set itself" if any("_mask" not in name for name in extra) else ""
             raise ValueError(
-                f"{self.root}: {len(extra)} pictures belong to no mask of {pairs.root}, {_some(extra)}; remove them"
+                f"{self.root}: {len(extra)} pictures belong to no mask of {pairs.root}, {_some(extra)}{whose}; "
+                "expected one prediction for each mask, named after it, and nothing else"
             )
 
     def read(self, pairs: Sequence[EvaluationPair]) -> list[ImageArray]:

@@ -16,12 +16,18 @@ def mean_colour(image: ImageArray, mask: MaskArray) -> ImageArray:
 
 def telea(image: ImageArray, mask: MaskArray) -> ImageArray:
     """Telea, "An image inpainting technique based on the fast marching method", 2004; radius 3."""
-    return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.uint8)
+    return _opencv(image, mask, cv2.INPAINT_TELEA)
 
 
 def navier_stokes(image: ImageArray, mask: MaskArray) -> ImageArray:
     """Bertalmio et al., "Navier-Stokes, fluid dynamics, and image and video inpainting", 2001; radius 3."""
-    return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_NS).astype(np.uint8)
+    return _opencv(image, mask, cv2.INPAINT_NS)
+
+
+def _opencv(image: ImageArray, mask: MaskArray, method: int) -> ImageArray:
+    """The hole is blanked first: where all is hole, OpenCV gives back what it was given."""
+    blanked = np.where(mask[..., None], np.uint8(0), image)
+    return cv2.inpaint(blanked, mask.astype(np.uint8), 3, method).astype(np.uint8)
 
 
 BASELINES: dict[str, Callable[[ImageArray, MaskArray], ImageArray]] = {

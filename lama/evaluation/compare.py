@@ -33,30 +33,44 @@ def compare(a: str | Path, b: str | Path) -> dict[str, dict[str, Any]]:
     names = sorted(rows_a)
     results = {}
     for metric in shared:
-        first, second = (np.array([float(rows[name][metric]) for name in names]) for rows in (rows_a, rows_b))
-        results[metric] = paired_comparison(first, second, higher_is_better(metric))
+        first, second = (np.array([rows[name][metric] for name in names]) for rows in (rows_a, rows_b))
+        means = {"a": float(np.nanmean(first)), "b": float(np.nanmean(second))}
+        results[metric] = means | paired_comparison(first, second, higher_is_better(metric))
     return results
 
 
 def comparison_table(results: dict[str, dict[str, Any]], a: str, b: str) -> str:
-    """Markdown: one row a metric."""
-    lines = [f"| metric | {a} - {b} | 95 % | better | worse | equal | sign test p |", "|---|---|---|---|---|---|---|"]
+    """Markdown: one row a metric; ``a`` and ``b`` are the names of the columns."""
+    lines = [
+        f"| metric | {a} | {b} | {a} - {b} | 95 % | {a} better | {b} better | equal | sign test p |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for metric, result in results.items():
-        low, high = result["ci95"] or (float("nan"), float("nan"))
+        interval = "n/a" if result["ci95"] is None else "{:+.4g} to {:+.4g}".format(*result["ci95"])
         arrow = "↑" if higher_is_better(metric) else "↓"
         lines.append(
-            f"| {metric} {arrow} | {result['difference']:+.4g} | {low:+.4g} to {high:+.4g} | {result['wins']} | "
-            f"{result['losses']} | {result['ties']} | {result['sign_test_p']:.2g} |"
+            f"| {metric} {arrow} | {result['a']:.4g} | {result['b']:.4g} | {result['difference']:+.4g} | {interval} | "
+            f"{result['wins']} | {result['losses']} | {result['ties']} | {result['sign_test_p']:.2g} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
     """metrics.json, and the rows of per_image.csv by name."""
+    if folder.is_file():
+        folder = folder.parent  # one of its files was named
     missing = next((name for name in ("metrics.json", "per_image.csv") if not (folder / name).is_file()), None)
     if missing is not None:
         raise FileNotFoundError(f"{folder / missing}: no such file; expected a folder that bin/evaluate.py has written")
-    with (folder / "per_image.csv").open(newline="") as file:
-        rows = {row["name"]: row for row in csv.DictReader(file)}
-    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+    try:
+        with (folder / "per_image.csv").open(newline="") as file:
+            rows = {
+                row.pop("name"): {column: float(value) for column, value in row.items()} for row in csv.DictReader(file)
+            }
+        content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+        complete = {"protocol", "evaluation_set", "overall"} <= content.keys() and rows
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder}: metrics.json or per_image.csv is damaged ({error}); evaluate again") from error
+    if not complete:
+        raise ValueError(f"{folder}: metrics.json or per_image.csv is not what bin/evaluate.py writes; evaluate again")
     return content, rows

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,13 +74,15 @@ class Evaluator:
         protocol: str = "lama",
         grouping: str = "lama",  # of evaluation.groups.GROUPINGS
         cache: str | None = None,  # a file that remembers features by content; None = for this run only
-        min_fid: int = 100,  # below so many pictures an FID is no number
+        min_fid: int = 100,  # below so many pictures FID, KID, P-IDS and U-IDS are no numbers
         intervals: bool = True,  # bootstrap 95 % intervals
     ) -> None:
         self.metrics = _names(metrics)
         self.protocol = find_protocol(protocol)
         if grouping not in GROUPINGS:
             raise ValueError(f"grouping={grouping}: unknown; known: {', '.join(GROUPINGS)}")
+        if min_fid < 2:
+            raise ValueError(f"min_fid={min_fid}: expected at least 2 pictures")
         self.grouping, self.min_fid, self.intervals = grouping, min_fid, intervals
         self.needed = needed = _parts(self.metrics)
         self.unavailable: dict[str, str] = {}
@@ -94,6 +97,7 @@ class Evaluator:
         if of_sets:
             self.inception = self._available(of_sets, lambda: self._make_inception(weights or {}))
             self.weights_sha256 |= {} if self.inception is None else {"fid_inception": self.inception.sha256}
+        self._remark(weights or {})
         for name in (name for name in self.metrics if name in INTEGRAL):
             missing = next((part for part in (INTEGRAL[name], "fid") if part in self.unavailable), None)
             self.unavailable |= {} if missing is None else {name: self.unavailable[missing]}
@@ -103,6 +107,22 @@ class Evaluator:
         from lama.evaluation.inception import Inception
 
         return Inception(weights.get("fid_inception"), self.protocol.inception_resize, self.store)
+
+    def _remark(self, weights: Weights) -> None:
+        """Warn of files that are not the published ones, and of those that nothing here reads."""
+        self.unpublished: list[str] = []
+        for name, path in weights.items():
+            if path is None:
+                continue
+            if name not in self.weights_sha256:
+                logger.warning("weights.%s is given, but the metrics are %s", name, ", ".join(self.metrics))
+            elif not pretrained.is_published(name, Path(path).expanduser()):
+                self.unpublished.append(name)
+                spec = pretrained.WEIGHT_FILES[name]
+                logger.warning(
+                    "weights.%s: %s is not the published file, %s with sha256 %s...: numbers may not compare",
+                    name, path, spec.filename, spec.sha256,
+                )  # fmt: skip
 
     def _available(self, names: list[str], make: Callable[[], Any]) -> Any:
         """What ``make`` makes, or None where its weights are missing."""
@@ -128,7 +148,7 @@ class Evaluator:
             return "not measured in this run"
         if metric in self.unavailable:
             return self.unavailable[metric]
-        if "fid" in _parts([metric]) and pictures < self.min_fid:
+        if _parts([metric]) & set(OF_SETS) and pictures < self.min_fid:
             return _too_few(pictures, self.min_fid)
         return None
 
@@ -136,6 +156,7 @@ class Evaluator:
         """Forget what was seen."""
         self.names: list[str] = []
         self.areas: list[float] = []  # share of each picture that is hole
+        self.sizes: set[tuple[int, int]] = set()  # (H, W) of the pictures
         self.scores: dict[str, list[float]] = {name: [] for name in self.scorers}
         self.fake: list[NDArray[np.float32]] = []
         self.real: list[NDArray[np.float32]] = []
@@ -145,6 +166,7 @@ class Evaluator:
         if not completed.isfinite().all():
             raise ValueError(f"{', '.join(names)}: the prediction holds NaN or infinity")
         self.names += names
+        self.sizes.add((target.shape[2], target.shape[3]))
         self.areas += mask.double().flatten(1).mean(dim=1).tolist()
         with torch.no_grad():
             for name, scorer in self.scorers.items():
@@ -167,10 +189,11 @@ class Evaluator:
         if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
             return
         seen: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(seen, (self.names, self.areas, self.scores, self.fake, self.real))
+        distributed.all_gather_object(seen, (self.names, self.areas, self.sizes, self.scores, self.fake, self.real))
         self.reset()
-        for names, areas, scores, fake, real in seen:
+        for names, areas, sizes, scores, fake, real in seen:
             self.names += names
+            self.sizes |= sizes
             self.areas += areas
             self.fake += fake
             self.real += real
@@ -181,6 +204,9 @@ class Evaluator:
         """{metric: {"mean", "std", "ci95", "n"}} over all pictures; with "note" for what is not available."""
         if not self.names:
             raise ValueError("evaluation: no picture was evaluated")
+        empty = sum(area == 0 for area in self.areas)
+        if empty:
+            logger.warning("%d of %d pictures have an empty mask, and count as perfect", empty, len(self.names))
         self._sort()
         return self._of(np.arange(len(self.names)))
 
@@ -233,9 +259,8 @@ class Evaluator:
 
     def _of_sets(self, fake: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, Result]:
         n = len(fake)
-        if n < 2:
-            note = "not available: too few pictures"
-            return {name: {"mean": None, "n": n, "note": note} for name in OF_SETS}
+        if n < self.min_fid:
+            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_fid)} for name in OF_SETS}
         x, y = torch.from_numpy(fake), torch.from_numpy(real)
         results: dict[str, Result] = {"fid": self._fid(x, y)} if "fid" in self.needed else {}
         if "kid" in self.needed:
@@ -252,8 +277,6 @@ class Evaluator:
 
     def _fid(self, x: Tensor, y: Tensor) -> Result:
         n = len(x)
-        if n < self.min_fid:
-            return {"mean": None, "n": n, "note": _too_few(n, self.min_fid)}
         covariance = self.protocol.covariance
         result: Result = {"mean": frechet_distance(x, y, covariance), "n": n}
         if self.intervals:
@@ -264,9 +287,12 @@ class Evaluator:
 
 def _names(metrics: Sequence[str] | str) -> list[str]:
     if isinstance(metrics, str):
-        if metrics not in PRESETS:
-            raise ValueError(f"metrics={metrics}: expected a list of names, or one of {', '.join(PRESETS)}")
-        return PRESETS[metrics]
+        if metrics not in PRESETS and metrics not in METRICS:
+            known = f"{', '.join(PRESETS)}, or of {', '.join(METRICS)}"
+            raise ValueError(f"metrics={metrics}: expected a list such as [psnr,ssim], or one of {known}")
+        return PRESETS.get(metrics, [metrics])
+    if not metrics:
+        raise ValueError(f"metrics=[]: expected at least one of {', '.join(METRICS)}")
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
         raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
@@ -286,7 +312,7 @@ def _files_of(parts: set[str]) -> list[str]:
 
 
 def _too_few(pictures: int, least: int) -> str:
-    return f"not available: {pictures} pictures are too few for an FID ({least})"
+    return f"not available: {pictures} pictures are too few ({least})"
 
 
 def _f1(score: Mapping[str, Any], fid: Mapping[str, Any], part: str) -> Result:

@@ -15,19 +15,19 @@ from torch import Tensor
 class Store:
     """Vectors by (extractor, content), in one file that several processes may share; in memory without a path.
 
-    ``computed`` counts what was not there.
+    ``computed`` counts what was not there, ``remembered`` what was.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
         self.path = None if path is None else Path(path).expanduser()
+        self.computed = self.remembered = 0
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.database = sqlite3.connect(":memory:" if self.path is None else self.path, timeout=60)
         try:
+            self.database = sqlite3.connect(":memory:" if self.path is None else self.path, timeout=60)
             self.database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
         except sqlite3.DatabaseError as error:
             raise ValueError(f"cache={path}: not a file of remembered features ({error}); choose another") from error
-        self.computed = 0
 
     def __reduce__(self) -> Any:
         return Store, (self.path,)  # a copy, or another process, opens the file again
@@ -46,6 +46,8 @@ class Store:
         if missing:
             vectors = np.asarray(compute(missing), np.float32)
             self.computed += len(missing)
+        self.remembered += len(keys) - len(missing)
+        if missing:
             rows = [(keys[i], vector.tobytes()) for i, vector in zip(missing, vectors, strict=True)]
             with self.database:
                 self.database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)

@@ -26,9 +26,9 @@ def lama_bins(areas: Sequence[float], bins: int = 10, edge: str = "offline") -> 
 
 
 def comodgan_bins(areas: Sequence[float]) -> list[str]:
-    """CoModGAN's five groups of hole area, ``h0`` (up to 20 %) to ``h4``."""
+    """CoModGAN's five groups of hole area, ``h0 0-20%`` to ``h4 80-100%``."""
     index = np.clip((np.asarray(areas) * 5).astype(int), 0, 4)
-    return [f"h{i}" for i in index.tolist()]
+    return [f"h{i} {20 * i}-{20 * i + 20}%" for i in index.tolist()]
 
 
 GROUPINGS = {

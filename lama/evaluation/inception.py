@@ -25,15 +25,14 @@ def fid_inception(weights: str | None = None) -> tuple[nn.Module, str]:
     MissingWeightsError where it is missing, ValueError where the file is something else.
     """
     file = pretrained.require("fid_inception", weights, download=False)
-    state = pretrained.read_state_dict(file)
+    state = pretrained.read_state_dict(file, "fid_inception")
     downloader = pytorch_fid.load_state_dict_from_url
     pytorch_fid.load_state_dict_from_url = lambda *_, **__: state  # the package offers no path argument
     try:
         network: nn.Module = pytorch_fid.InceptionV3(resize_input=False, normalize_input=False).eval()
     except RuntimeError as error:
-        raise ValueError(
-            f"weights.fid_inception: {file} is not the FID Inception: {' '.join(str(error).split())[:200]}"
-        ) from error
+        expected = pretrained.WEIGHT_FILES["fid_inception"].url
+        raise ValueError(f"weights.fid_inception: {file} is another network; expected {expected}") from error
     finally:
         pytorch_fid.load_state_dict_from_url = downloader
     return network.requires_grad_(False), pretrained.sha256_of(file)

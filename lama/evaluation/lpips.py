@@ -39,7 +39,7 @@ class LPIPS:
 
 def _load_trunk(network: torch.nn.Module, file: Path, name: str) -> None:
     """Fill every ``net.slice<n>.<i>.<rest>`` from ``features.<i>.<rest>`` or from its own name."""
-    released = pretrained.read_state_dict(file)
+    released = pretrained.read_state_dict(file, name)
     state = network.state_dict()
     for key in state:
         if not key.startswith("net."):

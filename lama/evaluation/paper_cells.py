@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lama.evaluation.evaluator import higher_is_better
+from lama.evaluation.evaluator import OF_SETS, higher_is_better
 from lama.evaluation.published import Column, Paper, PaperTable, Published
 from lama.evaluation.runs import Evaluation
 
@@ -101,7 +101,7 @@ def _fill_table(
 
     def ours(run: str) -> list[Ours | None]:
         found = [(column, metric, claims.get((run, column.key))) for column, metric in fields]
-        return [_measured(e, column, metric, size, paper.protocol) if e else None for column, metric, e in found]
+        return [_measured(e, column, metric, paper.protocol) if e else None for column, metric, e in found]
 
     rows = [
         FilledRow(row.about, row.run, tuple(
@@ -130,7 +130,7 @@ def _fill_table(
     return FilledTable(table, fields, size, tuple(everything[: len(rows)]), tuple(everything[len(rows) :]))
 
 
-def _measured(evaluations: list[Evaluation], column: Column, metric: str, size: int | None, protocol: str) -> Ours:
+def _measured(evaluations: list[Evaluation], column: Column, metric: str, protocol: str) -> Ours:
     """One number out of one evaluation, or out of one for each seed."""
     files = tuple(evaluation.relative for evaluation in evaluations)
     have = [e for e in evaluations if e.overall.get(metric, {"mean": None})["mean"] is not None]
@@ -149,8 +149,10 @@ def _measured(evaluations: list[Evaluation], column: Column, metric: str, size: 
         notes.append(f"mean ± standard deviation of {len(have)} seeds{of}")
     if first.protocol["name"] != protocol:
         notes.append(f"protocol {first.protocol['name']} (published: {protocol})")
-    if size not in (None, column.size):
-        notes.append(f"pictures of {size} pixels (published: {column.size})")
+    if first.sizes != ((column.size, column.size),):
+        notes.append(f"pictures of {_sizes(first.sizes)} (published: {column.size} pixels)")
+    if ("fid_inception" if metric in OF_SETS else metric) in first.unpublished:
+        notes.append(f"weights of {metric} are not the published file")
     if n != column.pictures:
         published = "number not given" if column.pictures is None else _thousands(column.pictures)
         notes.append(f"{_thousands(n)} pictures (published: {published})")
@@ -166,6 +168,14 @@ def _measured(evaluations: list[Evaluation], column: Column, metric: str, size: 
         notes=(*notes, *([column.note] if column.note else [])),
         under=first.stands_under(metric),
     )
+
+
+def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
+    """``256 pixels``, ``200 x 300 pixels`` (width first), or ``several sizes``."""
+    if len(sizes) != 1:
+        return "several sizes"
+    height, width = sizes[0]
+    return f"{height} pixels" if height == width else f"{width} x {height} pixels"
 
 
 def _thousands(n: int) -> str:

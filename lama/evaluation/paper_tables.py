@@ -32,6 +32,12 @@ def make_tables(
         raise ValueError(f"size={size}: expected a number of pixels, such as 256")
     evaluations, strays = read_runs(runs)
     tables, lost = fill(paper, evaluations, names, size)
+    if len(lost) == len(evaluations):
+        sets = ", ".join(sorted({evaluation.set_name for evaluation in evaluations}))
+        raise ValueError(
+            f"runs={runs}: none of {len(evaluations)} evaluations fits a cell; their sets are {sets}, and the tables "
+            f"look for those of {f'{size} pixels' if size else '512 pixels (CelebA-HQ: 256)'}; say size=256 for 256"
+        )
     unplaced = [f"{evaluation.relative}: no cell of tables 1 to 4 is of this run and set" for evaluation in lost]
     unplaced += [
         f"{file.relative_to(Path(runs).expanduser())}: not where an evaluation is looked for" for file in strays

@@ -20,17 +20,17 @@ class Protocol:
     def describe(self) -> dict[str, Any]:
         """Plain values for metrics.json, with the sha256 of the network weights as far as it is published."""
         weights = {name: WEIGHT_FILES[name].sha256 for name in ("fid_inception", f"lpips_{self.lpips_trunk}")}
-        return asdict(self) | {"weights_sha256": weights}
+        return asdict(self) | {"published_weights_sha256": weights}
 
 
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("lama", "bilinear", "N-1", "vgg", "8 bit, read from files",
+        Protocol("lama", "bilinear", "N-1", "vgg", "8 bit",
                  "saic-mdal/lama, bin/evaluate_predicts.py"),
-        Protocol("pytorch-fid", "bilinear", "N-1", "alex", "8 bit, read from files", "mseitzer/pytorch-fid 0.3.0"),
-        Protocol("mat", "tensorflow", "N", "alex", "8 bit, read from files", "fenglinglwb/MAT, evaluatoin/"),
-        Protocol("clean", "pillow", "N-1", "alex", "8 bit, read from files", "GaParmar/clean-fid"),
+        Protocol("pytorch-fid", "bilinear", "N-1", "alex", "8 bit", "mseitzer/pytorch-fid 0.3.0"),
+        Protocol("mat", "tensorflow", "N", "alex", "8 bit", "fenglinglwb/MAT, evaluatoin/"),
+        Protocol("clean", "pillow", "N-1", "alex", "8 bit", "GaParmar/clean-fid"),
     )
 }  # fmt: skip
 

@@ -7,14 +7,30 @@ from typing import Any
 import numpy as np
 
 from lama.evaluation import plots
-from lama.evaluation.evaluator import PER_IMAGE, higher_is_better
-from lama.evaluation.tables import format_cell, stamp
+from lama.evaluation.evaluator import PER_IMAGE, Evaluator, higher_is_better
+from lama.evaluation.tables import about, format_cell, markdown_table, stamp, why_missing, write_results
 from lama.interfaces import ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
 
 HEADLINE = ("lpips_vgg", "lpips_alex", "lpips_squeeze", "psnr_hole", "ssim_hole", "l1_hole", *PER_IMAGE)
 SHOWN = 4  # pictures of each kind
 Example = Callable[[str], tuple[ImageArray, MaskArray, ImageArray]]  # name -> picture, mask, prediction
+
+
+def write_evaluation(outdir: str | Path, evaluator: Evaluator, what: Mapping[str, Any], example: Example) -> str:
+    """Write everything about what ``evaluator`` has seen into ``outdir``; returns what to print.
+
+    ``what`` says what was evaluated: indir, predictions, pictures, evaluation_set.
+    """
+    results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
+    described = about(what, evaluator)
+    write_results(outdir, results, groups, rows, described, report_page(results, groups, rows, described, example))
+    store = evaluator.store
+    return (
+        f"{markdown_table({**groups, 'total': results}, 'mask area', interval=True)}\n{what['pictures']} pictures; "
+        f"features: {store.computed} computed, {store.remembered} remembered; written to {outdir}: report.html, "
+        "metrics.json, per_image.csv, table.md, table.tex"
+    )
 
 
 def report_page(
@@ -37,6 +53,7 @@ def report_page(
         arrows={m: "↑" if higher_is_better(m) else "↓" for m in metrics},
         results={m: _row(result) for m, result in results.items()},
         groups={name: {m: format_cell(group[m]) for m in metrics} for name, group in groups.items()},
+        missing=why_missing(groups),
         counts={name: max(group[m]["n"] for m in metrics) for name, group in groups.items()},
         measured=[m for m in metrics if results[m]["mean"] is not None],
         area=area,
@@ -50,7 +67,7 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     """The cells of one metric: mean, interval, standard deviation, n; or why there is none."""
     ends = result.get("ci95")
     return {
-        "mean": format_cell(result),
+        "mean": format_cell(result) if result["mean"] is not None else result.get("note", "not available"),
         "interval": f"{ends[0]:.4g} to {ends[1]:.4g}" if ends else "",
         "std": f"{result['std']:.3g}" if result.get("std") is not None else "",
         "n": result["n"],

@@ -23,6 +23,8 @@ class Evaluation:
     set_name: str
     protocol: dict[str, Any]
     evaluation_set: str  # its hashes
+    sizes: tuple[tuple[int, int], ...]  # (H, W) of its pictures
+    unpublished: tuple[str, ...]  # files of weights that are not the published ones
     overall: dict[str, dict[str, Any]]  # {metric: {"mean", "ci95"?, "n", "note"?}}
 
     @property
@@ -63,13 +65,15 @@ def _read(file: Path, run: str, seed: int | None, set_name: str) -> Evaluation:
         content = json.loads(file.read_text(encoding="utf-8"))
         protocol, overall = dict(content["protocol"]), dict(content["overall"])
         which = " ".join(content["evaluation_set"])
+        sizes = tuple((int(h), int(w)) for h, w in content["sizes"])
+        unpublished = tuple(content["unpublished_weights"])
         str(protocol["name"])
         for metric, result in overall.items():
             _check(metric, result)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{file}: not the metrics.json of bin/evaluate.py: {what}") from error
-    return Evaluation(file, run, seed, set_name, protocol, which, overall)
+    return Evaluation(file, run, seed, set_name, protocol, which, sizes, unpublished, overall)
 
 
 def _check(metric: str, result: dict[str, Any]) -> None:

@@ -4,27 +4,38 @@ import csv
 import importlib.metadata
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lama
-from lama.evaluation.evaluator import higher_is_better
+from lama.evaluation.evaluator import Evaluator, higher_is_better
 from lama.files import whole
 
 Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
 
 
 def format_cell(result: Mapping[str, Any], interval: bool = False) -> str:
-    """A number with four significant digits, perhaps with its interval, or the note that says why there is none."""
+    """A number with four significant digits, perhaps with its interval; n/a where there is none."""
     if result["mean"] is None:
-        return str(result.get("note", "not available"))
+        return "n/a"
     ends = result.get("ci95") if interval else None
     return f"{result['mean']:.4g}" + (f" [{ends[0]:.4g}, {ends[1]:.4g}]" if ends else "")
 
 
+def why_missing(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """A line for each reason why a cell is n/a: ``fid: n/a, 30 pictures are too few (100)``."""
+    notes = {
+        f"{metric}: n/a, {str(result.get('note', 'not available')).removeprefix('not available: ')}": None
+        for results in rows.values()
+        for metric, result in results.items()
+        if result["mean"] is None
+    }
+    return list(notes)
+
+
 def markdown_table(rows: Mapping[str, Results], label: str = "method", interval: bool = False) -> str:
-    """One row a method or group, one column a metric; the best of each column in bold."""
+    """One row a method or group, one column a metric; the best of each column in bold; below, why a cell is n/a."""
     metrics = list(next(iter(rows.values())))
     best = {metric: best_method(rows, metric) if label == "method" else None for metric in metrics}
     counted = label != "method"  # groups have a number of pictures each
@@ -37,7 +48,8 @@ def markdown_table(rows: Mapping[str, Results], label: str = "method", interval:
         marked = (f"**{cell}**" if best[m] == name else cell for m, cell in zip(metrics, cells, strict=True))
         n = f"{max(results[m]['n'] for m in metrics)} | " if counted else ""
         lines.append(f"| {name} | {n}" + " | ".join(marked) + " |")
-    return "\n".join(lines) + "\n"
+    missing = why_missing(rows)
+    return "\n".join([*lines, *([""] if missing else []), *missing]) + "\n"
 
 
 def latex_table(rows: Mapping[str, Results], label: str = "method") -> str:
@@ -70,17 +82,17 @@ def best_method(methods: Mapping[str, Results], metric: str) -> str | None:
 
 
 def about(
-    protocol: Mapping[str, Any],
-    grouping: str,
     what: Mapping[str, Any],  # predictions, evaluation set, number of pictures
-    weights_sha256: Mapping[str, str],  # of the files that were used
+    evaluator: Evaluator,  # that has seen all pictures
 ) -> dict[str, Any]:
     """What every number in a file stands under: protocol, files of weights, grouping, evaluation set, versions."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "lpips", "pytorch-fid")}
     return {
-        "protocol": dict(protocol),
-        "weights_sha256": dict(weights_sha256),
-        "grouping": grouping,
+        "protocol": evaluator.protocol.describe(),
+        "weights_sha256": dict(evaluator.weights_sha256),
+        "unpublished_weights": list(evaluator.unpublished),
+        "grouping": evaluator.grouping,
+        "sizes": [list(size) for size in sorted(evaluator.sizes)],
         **what,
         "versions": {"lama": lama.__version__, **versions},
     }
@@ -91,7 +103,31 @@ def stamp(described: Mapping[str, Any]) -> str:
     sets = " ".join(name[:12] for name in described["evaluation_set"])
     versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
     protocol = described["protocol"]["name"]
-    return f"protocol {protocol}; {described['pictures']} pictures; evaluation set {sets}; {versions}"
+    size = " to ".join(dict.fromkeys(f"{w} x {h}" for h, w in (described["sizes"][0], described["sizes"][-1])))
+    other = ", ".join(described["unpublished_weights"])
+    weights = f"; weights that are not the published ones: {other}" if other else ""
+    pictures = f"{described['pictures']} pictures of {size} pixels"
+    return f"protocol {protocol}; {pictures}; evaluation set {sets}{weights}; {versions}"
+
+
+def prepare(outdir: str | Path, overwrite: bool, keep_apart: Sequence[str | Path | None]) -> None:
+    """Before an evaluation of hours: make the folder, see that it can be written to, refuse what would lose something.
+
+    Raises FileExistsError for a folder with another evaluation, ValueError for one of ``keep_apart`` or no folder.
+    """
+    outdir = Path(outdir).expanduser()
+    if any(folder is not None and outdir.resolve() == Path(folder).expanduser().resolve() for folder in keep_apart):
+        raise ValueError(f"outdir={outdir}: holds the pictures; choose another folder for the results")
+    if (outdir / "metrics.json").exists() and not overwrite:
+        raise FileExistsError(
+            f"outdir={outdir}: holds an evaluation; choose another, or replace it with overwrite=true"
+        )
+    try:
+        outdir.mkdir(parents=True, exist_ok=True)
+        (outdir / ".probe").touch()
+        (outdir / ".probe").unlink()
+    except OSError as error:
+        raise ValueError(f"outdir={outdir}: cannot be written to ({(error.strerror or str(error)).lower()})") from error
 
 
 def write_results(

@@ -43,11 +43,11 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
     write_pairs(data.val_pairs, run_dir / "evaluation_set")
     table: dict[str, dict[str, dict[str, Any]]] = {}
-    evaluator = Evaluator(METRICS)
+    evaluator = Evaluator(METRICS, grouping="none")
     for name, fill in methods.items():
         table[name] = _evaluate(evaluator, name, fill, data.val_pairs, run_dir)
     what = {"evaluation_set": PairFolder(run_dir / "evaluation_set").hashes(), "pictures": len(data.val_pairs)}
-    described = about(evaluator.protocol.describe(), "none", what, evaluator.weights_sha256)
+    described = about(what, evaluator)
     content = described | {"methods": table}
     with whole(run_dir / "metrics.json") as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
