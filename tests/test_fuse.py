@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 
 from lama.inference import fuse as fuse_module
-from lama.inference import fused_ffc, native, onednn, striped, winograd
+from lama.inference import fused_ffc, native, onednn, striped, winograd, winograd_matmul
 from lama.inference.allocator import tune_allocator
 from lama.inference.folding import Folded
 from lama.inference.fuse import fuse
 from lama.inference.winograd import WinogradConv
+from lama.inference.winograd_matmul import MatmulWinogradConv, winograd_conv
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
 
 NETWORKS = {
@@ -196,8 +197,10 @@ def kernel(cache):
 
 @pytest.mark.parametrize("shape", [(1, 2, 2), (2, 4, 4), (1, 5, 7), (1, 2, 33), (3, 17, 3), (1, 12, 20)])
 @pytest.mark.parametrize("channels", [(1, 1), (5, 3), (16, 48), (40, 0)])
+@pytest.mark.parametrize("compiled", [True, False])
 @torch.no_grad()
-def test_the_kernel_is_a_convolution_with_reflected_borders(kernel, shape, channels):
+def test_winograd_is_a_convolution_with_reflected_borders(request, compiled, shape, channels):
+    library = request.getfixturevalue("kernel") if compiled else None
     torch.manual_seed(0)
     (batch, height, width), (c0, c1) = shape, channels
 
@@ -213,7 +216,7 @@ def test_the_kernel_is_a_convolution_with_reflected_borders(kernel, shape, chann
         (F.conv2d(padded[:, :i], *conv) + (0 if b is None else b)).relu() + (0 if a is None else a)
         for (_, i), conv, b, a in zip(outs, convs, before, after, strict=True)
     ]
-    got = WinogradConv(kernel, convs, relu=True)(parts, before, after)
+    got = winograd_conv(convs, torch.float32, library, relu=True)(parts, before, after)
     for mine, right in zip(got, expected, strict=True):
         assert (mine - right).abs().max() < 2e-5
     assert got[0].data_ptr() == after[0].data_ptr()
@@ -225,6 +228,14 @@ def test_few_tiles_at_a_time_and_several_threads_change_nothing(kernel, monkeypa
     expected = conv([x])[0]
     monkeypatch.setattr(winograd, "SCRATCH", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    torch.testing.assert_close(conv([x])[0], expected)
+
+
+def test_few_tiles_at_a_time_change_nothing_without_the_kernel(monkeypatch):
+    conv = MatmulWinogradConv([Folded(torch.randn(9, 6, 3, 3).double(), None)], relu=False)
+    x = torch.randn(2, 6, 30, 26)
+    expected = conv([x])[0]
+    monkeypatch.setattr(winograd_matmul, "TILES", 1)
     torch.testing.assert_close(conv([x])[0], expected)
 
 

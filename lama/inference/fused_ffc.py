@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lama.inference.folding import Folded, fold, fold_to_local
 from lama.inference.fused_layers import Conv, channels_last, pixels_first, planes_first
-from lama.inference.winograd import WinogradConv
+from lama.inference.winograd_matmul import winograd_conv
 from lama.models.ffc import FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
 
 GROUP = 4_000_000  # numbers that are transformed at once, at most
@@ -97,7 +97,7 @@ class FusedFFC(nn.Module):
         # the shift of bn_g is in the spectral transform, which every global output has
         to_global = None if l2g is None else Folded(fold(l2g, block.bn_g).weight, None)
         convs = [conv for conv in (to_local, to_global) if conv is not None]
-        self.winograd = WinogradConv(kernel, convs, relu=True) if kernel is not None and convs else None
+        self.winograd = winograd_conv(convs, dtype, kernel, relu=True)
         if self.winograd is None:
             self.to_local = None if to_local is None else Conv(to_local, dtype, relu=True)
             self.to_global = None if to_global is None else Conv(to_global, dtype, relu=True)

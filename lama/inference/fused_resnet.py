@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lama.inference.folding import Folded, fold, scale_and_shift
 from lama.inference.fused_layers import Conv, channels_last
-from lama.inference.winograd import WinogradConv
+from lama.inference.winograd_matmul import winograd_conv
 from lama.models.dilated import MultidilatedConv
 
 
@@ -51,16 +51,15 @@ class FusedResNetBlock(nn.Module):
         super().__init__()
         convs = [layer for layer in block if isinstance(layer, (nn.Conv2d, MultidilatedConv))]
         norms = [layer for layer in block if isinstance(layer, nn.BatchNorm2d)]
-        if kernel is not None and isinstance(convs[0], nn.Conv2d):
-            self.winograd1 = WinogradConv(kernel, [fold(convs[0], norms[0])], relu=True)
-            self.winograd2 = WinogradConv(kernel, [fold(convs[1], norms[1])], relu=False)  # type: ignore[arg-type]
-            self.compiled = True
-        else:
+        plain = isinstance(convs[0], nn.Conv2d)  # not dilated
+        folded = [fold(conv, norm) for conv, norm in zip(convs, norms, strict=True)] if plain else []  # type: ignore[arg-type]
+        self.winograd1 = winograd_conv(folded[:1], dtype, kernel, relu=True)
+        self.winograd2 = winograd_conv(folded[1:], dtype, kernel, relu=False)
+        if self.winograd1 is None:
             self.branch1 = FusedBranch(convs[0], norms[0], dtype, relu=True)
             self.branch2 = FusedBranch(convs[1], norms[1], dtype, relu=False)
-            self.compiled = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.compiled:
+        if self.winograd1 is not None and self.winograd2 is not None:
             return self.winograd2(self.winograd1([x]), after=[x])[0]
         return self.branch2(self.branch1(x), total=x)

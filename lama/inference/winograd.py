@@ -19,7 +19,7 @@ SCRATCH = 5_000_000  # floats: what the last cache level of a desktop holds
 MOST_PIXELS_TO_KEEP = 160 * 160  # of the bottleneck: up to 1280 x 1280 of a picture
 _ROOT = 2**0.5
 # U = G g G^T; the points are those of the kernel: 0, -+sqrt(1/2), -+sqrt(2), infinity
-_G = [
+G: list[list[float]] = [
     [1, 0, 0],
     [-2 / 3, -_ROOT / 3, -1 / 3],
     [-2 / 3, _ROOT / 3, -1 / 3],
@@ -111,7 +111,7 @@ class WinogradConv(nn.Module):
 def transform(weight: Tensor, panel: int) -> Tensor:
     """(C_out, C_in, 3, 3) -> (36, C_out / panel, C_in, panel) float32: U of every point, C_out filled up."""
     c_out, c_in = weight.shape[:2]
-    g = torch.tensor(_G, dtype=torch.float64)
+    g = torch.tensor(G, dtype=torch.float64)
     points = torch.einsum("ij,ocjk,lk->ilco", g, weight.double(), g).reshape(36, c_in, c_out)
     points = F.pad(points, (0, -c_out % panel)).view(36, c_in, -1, panel)
     return points.transpose(1, 2).float().contiguous()
