@@ -16,10 +16,11 @@ from test_commands import command, last_line
 
 import lama
 from lama.checkpoints import load_generator, save_generator
-from lama.conventions import generator_input
+from lama.conventions import composite, generator_input
 from lama.export import check, export_model
 from lama.export.check import completed
 from lama.export.fourier import MatmulFourierUnit
+from lama.inference import Inpainter
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
 from lama.models.ffc import FourierUnit
 
@@ -110,6 +111,20 @@ def test_equal_to_the_network_on_other_sizes_and_batches(folder, exported, forma
     assert said["image" if pre_post else "masked"].startswith("(batch, ")
     if format == "onnx":
         check_onnx(path, fft, pre_post)
+
+
+@pytest.mark.slow
+def test_torchscript_equals_the_inpainter_at_every_size(folder, exported):
+    """1 to 70 in both directions, and 200 random sizes to 700: prediction whole, in stripes and exported."""
+    run = runner(exported("torchscript"))
+    inpainter = Inpainter(load_generator(folder / "ffc.safetensors"), "cpu", strategy="full")
+    sizes = [(h, w) for h in range(1, 71) for w in range(1, 71)]
+    for height, width in sizes + np.random.default_rng(0).integers(1, 701, (200, 2)).tolist():
+        image, mask = formula_image(1, 1, 3, height, width), torch.zeros(1, 1, height, width)
+        mask[:, :, : height // 2 + 1, : width // 3 + 1] = 1
+        with torch.inference_mode():
+            result, expected = run(image, mask), composite(inpainter.predict(image, mask), image, mask)
+        assert (result - expected).abs().max() < 1e-5, (height, width)
 
 
 def metadata(path):

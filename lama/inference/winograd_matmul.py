@@ -9,7 +9,6 @@ import ctypes
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.inference import winograd
@@ -51,29 +50,29 @@ class MatmulWinogradConv(nn.Module):
     def forward(
         self,
         parts: Sequence[Tensor],  # the input in one or two pieces, (B, C_i, H, W)
-        before: Sequence[Tensor | None] | None = None,  # for each output
+        before: Sequence[Tensor | None] | None = None,  # for each output; overwritten, where it is not None
         after: Sequence[Tensor | None] | None = None,  # for each output; overwritten with the result, where not None
     ) -> list[Tensor]:
-        """One (B, C, H, W) for each convolution, channels-last."""
-        x = F.pad(torch.cat([part.float() for part in parts], dim=1), (1, 1, 1, 1), mode="reflect")
+        """One (B, C, H, W) for each convolution, channels-last where it is new."""
         batch, _, height, width = parts[0].shape
-        pixels = F.pad(x, (0, -width % 4, 0, -height % 4)).permute(0, 2, 3, 1)  # whole tiles
         weights = self._weights(batch * height * width)
-        none: list[Tensor | None] = [None] * len(weights)
-        sums = [[None if t is None else t.permute(0, 2, 3, 1) for t in given or none] for given in (before, after)]
-        results = [torch.empty(batch, height, width, weight.shape[2]) for weight in weights]
+        befores, afters = (list(given) if given else [None] * len(weights) for given in (before, after))
+        results = [
+            _new_or_old(batch, weight.shape[2], height, width, befores[i], afters[i])
+            for i, weight in enumerate(weights)
+        ]
         columns = -(-width // 4)
         rows = 4 * max(1, TILES // columns)
         for b in range(batch):
             for top in range(0, height, rows):
-                points = self._points(pixels[b, top : top + rows + 2])
+                here = slice(top, min(top + rows, height))
+                points = self._points(_rows(parts, b, here))
                 for i, weight in enumerate(weights):
                     y = self._values(torch.bmm(points[:, :, : weight.shape[1]], weight), columns)
-                    y = y[: height - top, :width]
-                    here = slice(top, top + len(y))
-                    add, add_last = (None if given[i] is None else given[i][b, here] for given in sums)  # type: ignore[index]
-                    results[i][b, here] = self._finish(y, self.biases[i], add, add_last)
-        return [self._overwrite(y.permute(0, 3, 1, 2), old) for y, old in zip(results, after or none, strict=True)]
+                    y = y[: here.stop - top, :width].permute(2, 0, 1)
+                    old_before, old_after = (None if t is None else t[b, :, here] for t in (befores[i], afters[i]))
+                    results[i][b, :, here] = self._finish(y, self.biases[i], old_before, old_after)
+        return results
 
     def _points(self, pixels: Tensor) -> Tensor:
         """(4 r + 2, 4 s + 2, C) -> (36, r s, C)."""
@@ -89,14 +88,10 @@ class MatmulWinogradConv(nn.Module):
         return values.permute(2, 0, 3, 1, 4).reshape(-1, 4 * columns, channels)
 
     def _finish(self, y: Tensor, bias: Tensor | None, before: Tensor | None, after: Tensor | None) -> Tensor:
-        for summand in (bias, before):
-            if summand is not None:
-                y = y + summand
+        y = y if bias is None else y + bias[:, None, None]
+        y = y if before is None else y + before
         y = y.relu_() if self.relu else y
         return y if after is None else y + after
-
-    def _overwrite(self, y: Tensor, old: Tensor | None) -> Tensor:
-        return y if old is None else old.copy_(y)
 
     def _weights(self, pixels: int) -> list[Tensor]:
         """(36, C_in, C_out) each, 4 times as large as the plain ones; kept, unless only large pictures come."""
@@ -110,6 +105,21 @@ class MatmulWinogradConv(nn.Module):
         if pixels <= winograd.MOST_PIXELS_TO_KEEP:
             self.kept = weights
         return weights
+
+
+def _new_or_old(batch: int, channels: int, height: int, width: int, *old: Tensor | None) -> Tensor:
+    """The last of ``old`` that is there, to be overwritten, or a new one."""
+    there = [t for t in old if t is not None and t.dtype == torch.float32]
+    return there[-1] if there else torch.empty((batch, channels, height, width), memory_format=torch.channels_last)
+
+
+def _rows(parts: Sequence[Tensor], picture: int, rows: slice) -> Tensor:
+    """These rows of one picture and one more on each side, by reflection, in whole tiles: (4 r + 2, 4 s + 2, C)."""
+    height, width = parts[0].shape[2:]
+    index = torch.arange(rows.start - 1, rows.stop + 1 + -(rows.stop - rows.start) % 4).abs()
+    index = torch.where(index < height, index, (2 * height - 2 - index).clamp(min=0))
+    x = torch.cat([part[picture].permute(1, 2, 0).index_select(0, index).float() for part in parts], dim=2)
+    return torch.cat([x[:, 1:2], x, x[:, -2:-1], x[:, :1].expand(-1, -width % 4, -1)], dim=1)
 
 
 def winograd_conv(
