@@ -159,6 +159,13 @@ class BrokenPictures(Callback):
         self.dataset = dataset
         self.known: dict[int, str] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"broken": self.dataset.broken.nonzero().flatten().tolist()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        within = [index for index in state_dict["broken"] if index < len(self.dataset.broken)]
+        self.dataset.broken[within] = True  # those that a process found that was stopped before it could list them
+
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         if int(self.dataset.broken.sum()) == len(self.known):
             return

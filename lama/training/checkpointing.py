@@ -75,6 +75,10 @@ class Checkpoints(lightning.Checkpoint):
         self.skipping = bool(outputs) and "fault" in outputs
         self._at_boundary(trainer, module, self._is_due(module))
 
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.sanity_checking:  # before there are weights that look like a finished run
+            self._at_boundary(trainer, module, due=not (self.folder / LAST).exists())
+
     def on_validation_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         if not trainer.sanity_checking and trainer.world_size == 1:  # shares of processes have different lengths
             self._at_boundary(trainer, module, due=False)

@@ -33,9 +33,9 @@ class Progress:
     def differences(self, trainer: Trainer, data: InpaintingDataModule) -> list[str]:
         """What the order of samples depends on and is otherwise now, as "batch size 4 instead of 8"."""
         now = _setting(trainer, data)
-        names = {"batch_size": "batch size", "processes": "processes", "pictures": "pictures to train on"}
+        names = {"batch_size": "batch size", "processes": "processes:", "pictures": "pictures to train on:"}
         return [
-            f"{now[key]} instead of {getattr(self, key)} {name}"
+            f"{name} {now[key]} instead of {getattr(self, key)}"
             for key, name in names.items()
             if now[key] != getattr(self, key)
         ]

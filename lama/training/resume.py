@@ -69,7 +69,7 @@ def find_run(run_dir: str | Path, resume: str | None, overwrite: bool, config: s
         return None
     newest = newest_checkpoint(run_dir / "checkpoints") if resume == "auto" else None
     if newest is None:
-        if (run_dir / "models").exists() or (run_dir / "checkpoints").exists():
+        if (run_dir / "models").exists() or any((run_dir / "checkpoints").glob("[!.]*.ckpt")):
             raise FileExistsError(
                 f"run_dir={run_dir}: holds a run already; continue it with resume=auto, choose another run_dir=, or "
                 "replace it with overwrite=true"
