@@ -72,6 +72,9 @@ def run(main: Callable[[DictConfig], None], group: str, name: str | None) -> Non
         hydra.main(version_base="1.3", config_path=directory, config_name=name)(task)()
     except USER_ERRORS as error:
         caught.append(error)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
     if caught and full:
         raise caught[0]
     if caught:

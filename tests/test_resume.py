@@ -1,5 +1,6 @@
 """A training that is killed anywhere and run again computes, bit for bit, what one never stopped does."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -280,6 +281,28 @@ def test_a_run_that_is_over_says_so_and_how_to_train_on(begun):
     assert found.finished(1)
     assert not found.finished(2)
     assert found.all_done() == f"{begun}: has trained all of its 1 epochs; train on with trainer.max_epochs=2, say"
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_its_end_is_ended(begun):
+    (begun / "summary.json").unlink()
+    found = find_run(begun, "auto", False, CONFIG)
+    assert not found.finished(1)
+    module = make_module(ema_decay=0.9, cosine_lr=True)
+    train(module, make_data(epoch_size=10, batch_size=2), TRAINER, begun, CONFIG, "", resume=found)
+    assert int(module.iteration) == BATCHES
+    assert json.loads((begun / "summary.json").read_text())["iterations"] == BATCHES
+
+
+def test_a_signal_in_the_last_batch_of_all_ends_the_run_as_usual(tmp_path):
+    process = in_a_process(tmp_path / "run", 0, signalled("validation_step", BATCHES - 1, signal.SIGTERM),
+                           trainer={"max_epochs": 1, "limit_train_batches": BATCHES - 1})  # fmt: skip
+    process.join()
+    assert process.exitcode == 75  # in the validation: it is still to be done
+    process = in_a_process(tmp_path / "run", 0, signalled("on_train_epoch_end", BATCHES - 1, signal.SIGTERM),
+                           trainer={"max_epochs": 1, "limit_train_batches": BATCHES - 1})  # fmt: skip
+    process.join()
+    assert process.exitcode == 0
+    assert (tmp_path / "run/summary.json").is_file()
 
 
 def test_a_run_without_a_checkpoint_yet_begins_anew(tmp_path):

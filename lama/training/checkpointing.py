@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric.plugins import CheckpointIO
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning import callbacks as lightning
+from pytorch_lightning.plugins import CheckpointIO
 
 from lama.files import synced, whole
 from lama.training.disk import survives_a_full_disk
@@ -116,7 +116,7 @@ class Checkpoints(lightning.Checkpoint):
         self.written = time.monotonic()
         if trainer.is_global_zero and self.files.written:
             self._keep_best(iteration)
-        if stopping:
+        if stopping and progress.epoch < int(trainer.max_epochs or 0):  # else it is about to end well
             raise self.stop.stopped(iteration)
 
     @survives_a_full_disk

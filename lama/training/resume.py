@@ -34,8 +34,9 @@ class Resumption:
     notes: list[str] = field(default_factory=list)  # warnings, for the log
 
     def finished(self, epochs: Any) -> bool:
-        """Whether a training of so many epochs is over."""
-        return self.progress.epoch >= int(epochs)
+        """Whether a training of so many epochs is over, and has written what it writes at its end."""
+        written = (self.path.parent.parent / "summary.json").is_file()
+        return isinstance(epochs, int) and self.progress.epoch >= epochs and written
 
     def all_done(self) -> str:
         """What to say of a training that is over."""

@@ -59,6 +59,7 @@ def train(
     run_dir.mkdir(parents=True, exist_ok=True)
     if overwrite and resume is None:
         _remove_previous(run_dir)
+    (run_dir / "summary.json").unlink(missing_ok=True)  # written at the end
     (run_dir / "config.yaml").write_text(config)
     (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs))
     handler = logging.FileHandler(run_dir / "train.log")
