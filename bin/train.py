@@ -5,6 +5,8 @@ python bin/train.py -cn demo data=folder data.path=PICTURES run_title=mine
 python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
 python bin/train.py -cn big-lama init_from=BIG_LAMA location=my_dataset      # fine-tune a released or own model
 python bin/train.py -cn demo --cfg job                                   # only print the configuration
+
+Where it was stopped or killed, the same command goes on (docs/training.md).
 """
 
 import sys
@@ -19,29 +21,36 @@ def main(config: DictConfig) -> None:
     import torch
 
     from lama.checkpoints import open_checkpoint
-    from lama.training import initialise, train
+    from lama.training import find_run, initialise, train
     from lama.training.run import command_line
 
     if config.init_from is None and config.init_parts != "auto":
         raise ValueError(f"init_parts={config.init_parts}: needs init_from=PATH, the weights to start from")
-    start = None if config.init_from is None else open_checkpoint(str(config.init_from), "init_from")
-    if start is not None and config.resume is not None:
+    if config.init_from is not None and config.resume not in (None, "auto"):
         raise ValueError("init_from= starts a new training, resume= continues one: give one of them")
+    text, overwrite = to_yaml(config), flag(config, "overwrite")
+    resume = find_run(config.run_dir, config.resume, overwrite, text)
+    if resume is not None and resume.finished(config.trainer.max_epochs):
+        print(resume.all_done(), file=sys.stderr)
+        return
+    new = resume is None and config.init_from is not None
+    start = open_checkpoint(str(config.init_from), "init_from") if new else None
     torch.manual_seed(config.seed)  # the networks' initial weights; data has generators of its own
     data = build(config.data, "data")
     module = build_module(config)
-    origin = [] if start is None else initialise(module, start, config.init_parts)
     train(
         module,
         data,
         trainer=build(config.trainer, "trainer"),
         run_dir=config.run_dir,
-        config=to_yaml(config),
+        config=text,
         command=command_line(sys.argv),
         monitor=config.monitor,
-        resume=config.resume,
-        overwrite=flag(config, "overwrite"),
-        origin=origin,
+        resume=resume,
+        overwrite=overwrite,
+        origin=[] if start is None else initialise(module, start, config.init_parts),
+        checkpoints=build(config.checkpoint, "checkpoint"),
+        faults=build(config.faults, "faults"),
     )
 
 

@@ -1,6 +1,8 @@
 """Files appear whole or not at all."""
 
+import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,3 +31,35 @@ def whole(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def synced(path: Path) -> None:
+    """Have the system write a file or, after a renaming, a folder to the disk itself: it survives a loss of power."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):  # a file system that cannot
+            raise
+    finally:
+        os.close(handle)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what ``whole`` had begun in ``folder`` when its process was killed."""
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def no_space(error: BaseException) -> OSError | None:
+    """The full, exhausted or read-only disk behind ``error``, or None where it is about something else."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None

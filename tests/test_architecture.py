@@ -43,7 +43,7 @@ LAWS = {
     "training": (
         {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",
          "torchvision_ops", "pages"},
-        {"torch", "numpy", "tqdm", "pytorch_lightning", "matplotlib"},
+        {"torch", "numpy", "tqdm", "pytorch_lightning", "matplotlib", "yaml"},
     ),
 }  # fmt: skip
 

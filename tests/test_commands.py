@@ -55,9 +55,13 @@ def test_the_readmes_journey_on_a_tiny_network(root, tmp_path):
                 "data.num_workers=0", f"run_dir={run}"]  # fmt: skip
     code, _, errors = command(root, "train.py", *settings, cwd=tmp_path)
     assert code == 0, errors
-    code, _, errors = command(root, "train.py", *settings, cwd=tmp_path)
+    code, _, errors = command(root, "train.py", *settings, cwd=tmp_path)  # again: it is over
+    assert code == 0, errors
+    done = f"{run}: has trained all of its 1 epochs; train on with trainer.max_epochs=2, say"
+    assert last_line(errors) == done
+    code, _, errors = command(root, "train.py", *settings, "recipe.clip_norm=2", "resume=auto", cwd=tmp_path)
     assert code == 2
-    assert "holds a trained run already" in last_line(errors)
+    assert "begun with recipe.clip_norm=1.0 (now: 2)" in last_line(errors)
     code, _, errors = command(root, "report.py", f"run={run}", cwd=tmp_path)
     assert code == 0, errors
     methods = json.loads((run / "metrics.json").read_text())["methods"]

@@ -15,7 +15,7 @@ from lama.evaluation import Evaluator
 from lama.losses import FeatureMatchingLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
 from lama.masks import Boxes, Inverted
 from lama.models import FFCResNetGenerator, PatchDiscriminator
-from lama.training import InpaintingModule, train
+from lama.training import InpaintingModule, find_run, train
 from lama.training.callbacks import read_metrics
 
 BOXES = Boxes(margin=2, min_size=8, max_size=16, min_times=1, max_times=2)
@@ -42,11 +42,14 @@ TRAINER = {"accelerator": "cpu", "max_epochs": 1, "num_sanity_val_steps": 0, "lo
            "enable_progress_bar": False, "enable_model_summary": False}  # fmt: skip
 
 
-def run_into(folder, module=None, **settings):
+def run_into(folder, module=None, resume=None, data=None, config="config: here\n", **settings):
+    """What bin/train.py does with a configuration; ``resume`` and ``overwrite`` are its."""
     trainer = TRAINER | settings.pop("trainer", {})
+    resume = find_run(folder, resume, settings.get("overwrite", False), config)
     return train(
-        module or make_module(), make_data(), trainer, folder, "config: here\n", "python bin/train.py", **settings
-    )
+        module or make_module(), data or make_data(), trainer, folder, config, "python bin/train.py",
+        resume=resume, **settings,
+    )  # fmt: skip
 
 
 def fit(module, batches):
@@ -194,12 +197,6 @@ def test_a_resumed_run_continues_its_iterations_and_order(tmp_path):
     assert read_metrics(tmp_path / "parts/metrics.csv")["val_ssim_total_mean"][0] == [2, 4]
 
 
-def test_a_finished_run_is_not_resumed_without_more_epochs(tmp_path):
-    run = run_into(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"has trained all of its 1 epochs; raise trainer\.max_epochs=1"):
-        run_into(run, resume=str(run / "checkpoints/last.ckpt"))
-
-
 def test_where_the_weights_come_from_is_in_the_log(tmp_path):
     run = run_into(tmp_path / "run", origin=["init_from: somewhere"])
     assert "init_from: somewhere" in (run / "train.log").read_text()
@@ -209,14 +206,14 @@ def test_next_steps_never_mix_a_resumption_with_something_else():
     from lama.training.run import next_steps
 
     lines = next_steps("runs/x", "python bin/train.py -cn demo init_from=a init_parts=both", 3).splitlines()
-    assert lines[3] == "python bin/train.py -cn demo resume=runs/x/checkpoints/last.ckpt trainer.max_epochs=6"
+    assert lines[3] == "python bin/train.py -cn demo init_from=a init_parts=both trainer.max_epochs=6"
     lines = next_steps("runs/x", "python bin/train.py -cn demo resume=b", 3).splitlines()
     assert lines[5] == "python bin/train.py -cn demo data=folder data.path=PICTURES run_dir=runs/mine"
 
 
 def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
     run_into(tmp_path / "run")
-    with pytest.raises(FileExistsError, match=r"holds a trained run already; .*overwrite=true"):
+    with pytest.raises(FileExistsError, match=r"holds a run already; .*overwrite=true"):
         run_into(tmp_path / "run")
     run_into(tmp_path / "run", overwrite=True)
     assert read_metrics(tmp_path / "run/metrics.csv")["val_ssim_total_mean"][0] == [2]
@@ -226,8 +223,9 @@ def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
     ("settings", "error", "message"),
     [
         ({"resume": "nowhere.ckpt"}, FileNotFoundError, r"resume=nowhere\.ckpt: no such checkpoint"),
-        ({"resume": __file__}, ValueError, r"test_training\.py: not the state of a training here"),
+        ({"resume": __file__}, ValueError, r"test_training\.py: damaged, File is not a zip file"),
         ({"trainer": {"max_epochs": "abc"}}, ValueError, r"trainer\.max_epochs: expected a whole number .* got 'abc'"),
+        ({"trainer": {"precision": "16-mixed"}}, ValueError, r"trainer\.precision=16-mixed: overflows"),
         ({"trainer": {"max_epochs": -1}}, ValueError, r"trainer\.max_epochs: expected .* at least 1, got -1"),
         (
             {"monitor": "val_fid"},

@@ -1,6 +1,7 @@
 """Training and validation data of one run, as a LightningDataModule."""
 
 import logging
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,7 @@ class InpaintingDataModule(LightningDataModule):
             sampler=self.sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=_leave_signals_alone,
             drop_last=len(self.sampler) >= self.batch_size,  # a last batch of one has no BatchNorm statistics
         )
 
@@ -107,6 +109,16 @@ class InpaintingDataModule(LightningDataModule):
             f"{self.sampler.length} pictures to train on, {self.sampler.epoch_size} samples an epoch, "
             f"{len(self.val_pairs)} frozen pairs to validate on"
         )
+
+
+def _leave_signals_alone(worker: int) -> None:
+    """A signal to all processes of a training is for the one that trains: it still wants the batches of its workers.
+
+    They end with it, however it ends.
+    """
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def _split(pictures: ImageSource, fraction: float, path: str) -> tuple[ImageSource, ImageSource]:

@@ -1,15 +1,18 @@
 """Training samples: a picture, augmented, and a mask drawn for it."""
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from lama.data.images import image_to_tensor, mask_to_tensor
 from lama.data.sources import files_behind
 from lama.interfaces import Augmentation, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
+
+MOST_WORKERS = 256  # that are remembered what they are at
 
 
 class SampleKey(NamedTuple):
@@ -41,10 +44,14 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.max_broken = max_broken
         self.broken = torch.zeros(len(source), dtype=torch.bool).share_memory_()
+        self.at_work = torch.zeros(MOST_WORKERS, 2, dtype=torch.long).share_memory_()  # process, picture + 1
 
     def __getitem__(self, key: tuple[int, ...]) -> dict[str, Tensor]:
         pass_, index, position = SampleKey(*key)
         rng = np.random.default_rng([self.seed, pass_, index])
+        worker = get_worker_info()
+        if worker is not None and worker.id < MOST_WORKERS:  # if it is killed, this is what it was at
+            self.at_work[worker.id, 0], self.at_work[worker.id, 1] = os.getpid(), index + 1
         image, mask = self._healthy(index, rng)
         if mask is None:
             at = getattr(self.masks, "at", None)  # masks that grow
@@ -86,14 +93,17 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
                 f"{error} ({count} of {total} pictures cannot be used, more than data.max_broken={self.max_broken})"
             ) from error
 
+    def name(self, index: int) -> str:
+        """The file of a picture, or what else it is known by."""
+        return str((files_behind(self.source) or getattr(self.source, "names", None) or range(index + 1))[index])
+
     def broken_pictures(self) -> dict[int, str]:
         """Why each picture that was replaced cannot be used, by index."""
         reasons = {}
         for index in self.broken.nonzero().flatten().tolist():
             try:
                 self._crop(index, np.random.default_rng(0))
-                name = (files_behind(self.source) or getattr(self.source, "names", None) or range(index + 1))[index]
-                reasons[index] = f"{name}: could not be read during training, but can be now"
+                reasons[index] = f"{self.name(index)}: could not be read during training, but can be now"
             except (ValueError, OSError) as error:
                 reasons[index] = str(error)
         return reasons

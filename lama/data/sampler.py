@@ -19,7 +19,8 @@ class EpochSampler(Sampler[SampleKey]):
     large one continues where the one before it stopped. Under several processes each takes every ``world``-th sample
     of the same stream, so their union is the epoch, each sample once; an epoch that does not divide by the number of
     processes loses its last few samples, since processes of unequal length would wait for each other for ever.
-    Lightning calls ``set_epoch``.
+    Lightning calls ``set_epoch``. ``start_at`` lets one epoch begin after its first samples, where a training was
+    interrupted; what follows is what would have followed.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class EpochSampler(Sampler[SampleKey]):
         self._process_size = process_size
         self.seed = seed
         self.epoch = 0
+        self._begun: tuple[int, int] = (0, 0)  # an epoch, and how many of its samples each process has had
 
     @property
     def epoch_size(self) -> int:
@@ -41,14 +43,21 @@ class EpochSampler(Sampler[SampleKey]):
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
 
+    def start_at(self, epoch: int, samples: int) -> None:
+        """Begin with ``epoch``, of which each process has had so many samples."""
+        self.epoch = epoch
+        self._begun = (epoch, samples)
+
     def __len__(self) -> int:
+        """Samples of a whole epoch on each process, also where this one begins later."""
         return self.epoch_size // rank_and_world()[1]
 
     def __iter__(self) -> Iterator[SampleKey]:
         rank, world = rank_and_world()
         order: tuple[int, list[int]] = (-1, [])
         start = self.epoch * self.epoch_size
-        for position in range(start + rank, start + len(self) * world, world):
+        begun = self._begun[1] if self.epoch == self._begun[0] else 0
+        for position in range(start + begun * world + rank, start + len(self) * world, world):
             pass_, offset = divmod(position, self.length)
             if order[0] != pass_:
                 order = (pass_, np.random.default_rng([self.seed, pass_]).permutation(self.length).tolist())

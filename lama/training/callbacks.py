@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -22,27 +23,40 @@ from lama.data.datasets import TrainingDataset
 from lama.data.images import image_to_tensor, mask_to_tensor, write_image
 from lama.files import whole
 from lama.interfaces import EvaluationSet
+from lama.training.disk import survives_a_full_disk
 from lama.training.module import InpaintingModule
 
 logger = logging.getLogger(__name__)
 
 
 class MetricsTable(Callback):
-    """Append every logged number to ``metrics.csv`` (iteration, name, value) and keep ``curves.png`` up to date."""
+    """Append every logged number to ``metrics.csv`` (iteration, name, value) and keep ``curves.png`` up to date.
+
+    A checkpoint remembers the length of the table; what a resumed run finds behind that is dropped, since it computes
+    it again.
+    """
 
     def __init__(self, run_dir: Path, every: int = 10) -> None:
         self.path = run_dir / "metrics.csv"
         self.every = every
         self.drawn = -math.inf
+        self.length: int | None = None  # bytes that belong to the checkpoint that is resumed
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if not self.path.exists():
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not trainer.is_global_zero:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists() or self.length is None:
             self.path.write_text("iteration,name,value\n")
+        elif self.path.stat().st_size >= self.length:
+            os.truncate(self.path, self.length)
+        else:
+            logger.warning("%s: shorter than at the time of the checkpoint; it goes on where it ends", self.path)
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
         if int(module.iteration) % self.every == 0:  # type: ignore[arg-type]
-            self._append(trainer, module, "train_")
+            # Of a skipped batch there is nothing; Lightning would give the values of the one before.
+            self._append(trainer, module, "train_skipped" if outputs else "train_")
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if not trainer.sanity_checking and trainer.is_global_zero:
@@ -54,10 +68,18 @@ class MetricsTable(Callback):
         if trainer.is_global_zero:
             self._draw()
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"length": self.path.stat().st_size if self.path.exists() else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.length = state_dict["length"]
+
+    @survives_a_full_disk
     def _draw(self) -> None:
         draw_curves(self.path, self.path.with_name("curves.png"))
         self.drawn = time.monotonic()
 
+    @survives_a_full_disk
     def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
         if not trainer.is_global_zero:
             return
@@ -75,6 +97,7 @@ class SampleGrids(Callback):
         self.pairs = [pairs[int(i)] for i in chosen]
 
     @torch.no_grad()
+    @survives_a_full_disk
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
@@ -93,7 +116,10 @@ class SampleGrids(Callback):
 
 
 class InferenceWeights(Callback):
-    """Keep ``models/last.safetensors`` and, by ``monitor``, ``models/best.safetensors``."""
+    """Keep ``models/last.safetensors`` and, by ``monitor``, ``models/best.safetensors``.
+
+    Where weights are averaged these are the averages; ``last_raw.safetensors`` has those of the last step.
+    """
 
     def __init__(self, run_dir: Path, monitor: str, mode: str) -> None:
         self.folder = run_dir / "models"
@@ -101,6 +127,7 @@ class InferenceWeights(Callback):
         self.sign = 1.0 if mode == "max" else -1.0
         self.best: float | None = None
 
+    @survives_a_full_disk
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
@@ -108,6 +135,8 @@ class InferenceWeights(Callback):
         value = float(trainer.callback_metrics[self.monitor])
         info = {"iteration": int(module.iteration), self.monitor: value}
         save_generator(self.folder / "last.safetensors", module.inference_generator, info)
+        if module.average is not None:
+            save_generator(self.folder / "last_raw.safetensors", module.generator, info)
         if self.best is None or self.sign * value > self.sign * self.best:
             self.best = value
             save_generator(self.folder / "best.safetensors", module.inference_generator, info)
@@ -129,6 +158,13 @@ class BrokenPictures(Callback):
         self.file = run_dir / "broken_pictures.txt"
         self.dataset = dataset
         self.known: dict[int, str] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"broken": self.dataset.broken.nonzero().flatten().tolist()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        within = [index for index in state_dict["broken"] if index < len(self.dataset.broken)]
+        self.dataset.broken[within] = True  # those that a process found that was stopped before it could list them
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         if int(self.dataset.broken.sum()) == len(self.known):

@@ -19,6 +19,7 @@ from lama.conventions import composite, generator_input, pad_to_multiple
 from lama.evaluation import Evaluator
 from lama.interfaces import StepContext
 from lama.losses import Objective
+from lama.training.faults import NonFiniteError, Undo, check_finite
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -64,6 +65,7 @@ class InpaintingModule(LightningModule):
                 generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
             ).requires_grad_(False)
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
+        self._before = Undo([generator, discriminator], generator if second_generator_forward else None)
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         optimizers = [
@@ -77,14 +79,24 @@ class InpaintingModule(LightningModule):
             LambdaLR(optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * min(1, i / total)))) for optimizer in optimizers
         ]
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        logs = self.step(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, str]:
+        """Train on one batch, or skip it and say why in ``fault``: all but the counters is as it was, bit for bit."""
+        optimizers = self.optimizers()
+        self._before.remember(optimizers[0])  # type: ignore[index]
+        logs: dict[str, Tensor] = {}
+        fault = {}
+        try:
+            logs = self.step(batch, *optimizers, backward=self.manual_backward)  # type: ignore[misc]
+        except NonFiniteError as error:
+            self._before.undo(optimizers[0])  # type: ignore[index]
+            fault = {"fault": str(error)}
         for scheduler in self.lr_schedulers() or []:  # type: ignore[union-attr]
             scheduler.step()  # type: ignore[union-attr, call-arg]
         self.iteration += 1
         self.log_dict({f"train_{name}": value for name, value in logs.items()})
         # "step" is what Lightning's loggers take for the x-axis.
         self.log("step", self.iteration.float())
+        return fault
 
     def step(
         self,
@@ -93,17 +105,25 @@ class InpaintingModule(LightningModule):
         discriminator_optimizer: Any,
         backward: Callable[[Tensor], None] = torch.Tensor.backward,
     ) -> dict[str, Tensor]:
-        """Train both networks on one batch; returns what there is to log. Needs no Trainer."""
-        predicted, logs = self._generator_step(batch, generator_optimizer, backward)
+        """Train both networks on one batch; returns what there is to log. Needs no Trainer.
+
+        Raises NonFiniteError before the update that a loss or a gradient norm is not fit for.
+        """
+        predicted, logs = self._generator_gradients(batch, generator_optimizer, backward)
         if self.second_generator_forward:
+            generator_optimizer.step()
             with torch.no_grad():
                 predicted = self.generator(generator_input(batch["image"], batch["mask"]))
-        logs |= self._discriminator_step(batch, predicted.detach(), discriminator_optimizer, backward)
+        logs |= self._discriminator_gradients(batch, predicted.detach(), discriminator_optimizer, backward)
+        if not self.second_generator_forward:  # both are known to be finite now: nothing to undo
+            generator_optimizer.step()
+        if "discr_grad_norm" in logs:
+            discriminator_optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.generator)
         return logs
 
-    def _generator_step(
+    def _generator_gradients(
         self, batch: dict[str, Tensor], optimizer: Any, backward: Callable[[Tensor], None]
     ) -> tuple[Tensor, dict[str, Tensor]]:
         image, mask = batch["image"], batch["mask"]
@@ -113,11 +133,11 @@ class InpaintingModule(LightningModule):
         fake_logits, fake_features = self.discriminator(predicted)
         context = StepContext(image, mask, predicted, real_logits, fake_logits, real_features, fake_features)
         loss, logs = self.objective.generator_loss(context)
-        logs["gen_grad_norm"] = self._update(loss, optimizer, self.generator, backward)
+        logs["gen_grad_norm"] = self._gradients(loss, optimizer, "generator", backward)
         self.discriminator.requires_grad_(True)
         return predicted, logs | {"gen_total": loss.detach()}
 
-    def _discriminator_step(
+    def _discriminator_gradients(
         self, batch: dict[str, Tensor], fake: Tensor, optimizer: Any, backward: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
         image = batch["image"].detach().requires_grad_()  # R1 differentiates with respect to the image
@@ -126,15 +146,15 @@ class InpaintingModule(LightningModule):
         context = StepContext(image, batch["mask"], fake, real_logits, fake_logits, real_features, fake_features)
         loss, logs = self.objective.discriminator_loss(context)
         if loss.requires_grad:  # an objective without an adversarial term trains no discriminator
-            logs["discr_grad_norm"] = self._update(loss, optimizer, self.discriminator, backward)
+            logs["discr_grad_norm"] = self._gradients(loss, optimizer, "discriminator", backward)
         return logs
 
-    def _update(self, loss: Tensor, optimizer: Any, network: nn.Module, backward: Callable[[Tensor], None]) -> Tensor:
-        """Backward, clip, step; returns the gradient norm before clipping."""
+    def _gradients(self, loss: Tensor, optimizer: Any, name: str, backward: Callable[[Tensor], None]) -> Tensor:
+        """Backward and clip; returns the gradient norm before clipping."""
         optimizer.zero_grad()
         backward(loss)
-        norm = clip_grad_norm_(network.parameters(), self.clip_norm)
-        optimizer.step()
+        norm = clip_grad_norm_(getattr(self, name).parameters(), self.clip_norm)
+        check_finite(name, loss, norm)
         return norm
 
     @property

@@ -5,24 +5,27 @@ import logging
 import os
 import shlex
 import shutil
-import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
-from lama.files import whole
+from lama.files import remove_partial, whole
 from lama.training.callbacks import BrokenPictures, InferenceWeights, MetricsTable, SampleGrids
+from lama.training.checkpointing import LAST, PREVIOUS, Checkpoints
+from lama.training.dead_workers import explain
+from lama.training.faults import Faults
 from lama.training.module import InpaintingModule
 from lama.training.monitor import PREFERRED, choose_monitor
+from lama.training.progress import go_on_from
+from lama.training.resume import Resumption
 
 logger = logging.getLogger(__name__)
 
@@ -35,28 +38,28 @@ def train(
     config: str,  # the resolved configuration, YAML, kept beside the results
     command: str,  # the command line of this run, for the text on how to go on
     monitor: str = "auto",  # what "best" means: a validation metric, as ``choose_monitor`` knows it
-    resume: str | None = None,  # a checkpoint of Lightning's, to continue from
+    resume: Resumption | None = None,  # what ``find_run`` has found to continue; None = a new run
     overwrite: bool = False,  # train into a folder that holds another run
     origin: Sequence[str] = (),  # where the weights come from, in lines for the log
+    checkpoints: Callable[..., Checkpoints] = Checkpoints,  # takes run_dir, monitor and mode
+    faults: Faults | None = None,
 ) -> Path:
     """Train, and return the run folder: config.yaml, metrics.csv, curves.png, samples/, checkpoints/, models/.
 
-    Raises FileNotFoundError where ``resume`` is no file, FileExistsError where ``run_dir`` holds a run already,
-    ValueError where ``monitor`` is not measured.
+    Raises FileExistsError where ``run_dir`` holds a run already, ValueError where ``monitor`` is not measured, and
+    ``Stopped``, a SystemExit, where a signal has asked to stop and a checkpoint is written.
     """
     _quieten_lightning()
     run_dir = Path(run_dir)
-    epochs = trainer.get("max_epochs")
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
+    epochs = check_trainer(trainer)
     monitor, mode = choose_monitor(monitor, module.evaluator, len(data.val_pairs))
     _check(module, data, run_dir, resume is not None or overwrite)
-    if resume is not None:
-        _check_checkpoint(resume, epochs)
+    keeper = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
     fresh = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
     if overwrite and resume is None:
         _remove_previous(run_dir)
+    (run_dir / "summary.json").unlink(missing_ok=True)  # written at the end
     (run_dir / "config.yaml").write_text(config)
     (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs))
     handler = logging.FileHandler(run_dir / "train.log")
@@ -66,16 +69,16 @@ def train(
     for line in origin:
         logger.info(line)
     _announce(module, data, trainer, run_dir, monitor)
-    started = time.monotonic()
-    fit = _make_trainer(trainer, run_dir, data, monitor, mode)
     try:
-        fit.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+        fit = _make_trainer(trainer, run_dir, data, keeper, faults or Faults(), resume)
+        with explain(data, module):
+            fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
     except (ValueError, OSError):
-        if fresh and not (run_dir / "models").exists():  # a picture that cannot be read, say: leave no empty run
+        if fresh and int(module.iteration) == 0:  # a picture that cannot be read, say: leave no empty run
             shutil.rmtree(run_dir)
         raise
     else:
-        _summarise(module, data, time.monotonic() - started, run_dir)
+        _summarise(module, data, keeper.state_dict()["seconds"], run_dir)
         logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
     finally:
         package_logger.removeHandler(handler)
@@ -83,28 +86,58 @@ def train(
     return run_dir
 
 
+def check_trainer(trainer: dict[str, Any]) -> int:
+    """The epochs to train. Raises ValueError for what Lightning would accept, and this training cannot do."""
+    epochs = trainer.get("max_epochs")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
+    if str(trainer.get("precision")) in ("16", "16-mixed", "16-true"):
+        raise ValueError(f"trainer.precision={trainer['precision']}: overflows in this training; expected bf16-mixed "
+                         "or 32-true")  # fmt: skip
+    return epochs
+
+
 def _make_trainer(
-    trainer: dict[str, Any], run_dir: Path, data: InpaintingDataModule, monitor: str, mode: str
+    trainer: dict[str, Any],
+    run_dir: Path,
+    data: InpaintingDataModule,
+    keeper: Checkpoints,
+    faults: Faults,
+    resume: Resumption | None,
 ) -> Trainer:
-    """Lightning's Trainer with everything that writes into the run folder."""
-    checkpoint = ModelCheckpoint(
-        run_dir / "checkpoints", "epoch={epoch:04d}", monitor, save_last=True, mode=mode,
-        auto_insert_metric_name=False,
-    )  # fmt: skip
+    """Lightning's Trainer with everything that writes into the run folder, at the place where the run goes on."""
     callbacks = [
+        faults,
         MetricsTable(run_dir),
         SampleGrids(run_dir, data.val_pairs),
-        InferenceWeights(run_dir, monitor, mode),
+        InferenceWeights(run_dir, keeper.monitor, "max" if keeper.sign > 0 else "min"),
         BrokenPictures(run_dir, data.train_set),
-        checkpoint,
+        keeper,  # last: what the others keep in a checkpoint is what they have written
     ]
-    return Trainer(
+    fit = Trainer(
         **trainer,
         callbacks=callbacks,
-        logger=TensorBoardLogger(str(run_dir), name="tensorboard", version=""),
+        plugins=[keeper.files],
+        logger=TensorBoardLogger(
+            str(run_dir), name="tensorboard", version="",
+            purge_step=None if resume is None else resume.progress.iteration + 1,
+        ),
         default_root_dir=run_dir,
         use_distributed_sampler=False,  # ours shards by itself
-    )
+    )  # fmt: skip
+    for folder in (run_dir, *run_dir.glob("*/")):
+        remove_partial(folder)
+    if resume is not None:
+        for note in resume.notes:
+            logger.warning(note)
+        place = resume.place(fit, data)
+        go_on_from(place, fit, data)
+        where = f"epoch {place.epoch + 1}, batch {place.batch + 1} of {place.batches}"
+        logger.info("resumed from %s: iteration %d, %s", resume.path, place.iteration, where)
+        keeper.resumed = resume.path
+        if resume.path == keeper.folder / PREVIOUS:  # damaged; shall not be kept as the one before
+            (keeper.folder / LAST).unlink(missing_ok=True)
+    return fit
 
 
 def _quieten_lightning() -> None:
@@ -121,8 +154,8 @@ def _check(module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, 
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
     if not may_exist and (run_dir / "models").exists():
         raise FileExistsError(
-            f"run_dir={run_dir}: holds a trained run already; continue it with resume={run_dir}/checkpoints/last.ckpt, "
-            "choose another run_dir=, or replace it with overwrite=true"
+            f"run_dir={run_dir}: holds a trained run already; continue it with resume=auto, choose another run_dir=, "
+            "or replace it with overwrite=true"
         )
     # Pictures of the wrong size, masks that do not fit, hide nothing or all: say so before anything is written.
     areas = [float(data.train_set[0, i]["mask"].mean()) for i in range(min(10, len(data.train_set.source)))]
@@ -130,32 +163,10 @@ def _check(module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, 
         raise ValueError(f"masks: each of {len(areas)} that were drawn hides {'nothing' if max(areas) == 0 else 'all'}")
 
 
-def _check_checkpoint(path: str, epochs: int) -> None:
-    """Raise where ``path`` is not a checkpoint of a training."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"resume={path}: no such checkpoint; expected RUN/checkpoints/last.ckpt")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        complete = {"state_dict", "optimizer_states", "loops"} <= content.keys()
-    except Exception as error:  # torch raises errors of many kinds for a damaged file
-        raise ValueError(
-            f"resume={path}: not the state of a training here, or a damaged one ({type(error).__name__}); expected "
-            "RUN/checkpoints/last.ckpt; init_from= starts from the weights of other checkpoints"
-        ) from error
-    if not complete:
-        raise ValueError(
-            f"resume={path}: holds no state of a training; expected RUN/checkpoints/last.ckpt; init_from= starts from "
-            "the weights of other checkpoints"
-        )
-    done = content["epoch"] + 1  # written at the end of its epoch
-    if done >= epochs:
-        raise ValueError(f"resume={path}: has trained all of its {done} epochs; raise trainer.max_epochs={epochs}")
-
-
 def _remove_previous(run_dir: Path) -> None:
     """Remove what a training writes, and nothing else, from the folder of an earlier run."""
-    for pattern in ("metrics.csv", "curves.png", "train.log", "samples/*.png", "models/*.safetensors",
-                    "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
+    for pattern in ("metrics.csv", "curves.png", "broken_pictures.txt", "train.log", "samples/*.png",
+                    "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):
             path.unlink()
 
@@ -215,10 +226,8 @@ def next_steps(run_dir: Path, command: str, epochs: int) -> str:
     """The exact commands to go on from this run."""
     return "\n".join(
         [
-            "# trained by", command,
-            "# train twice as long, from where it stopped",
-            _with(command, f"resume={run_dir}/checkpoints/last.ckpt", f"trainer.max_epochs={2 * epochs}",
-                  without=("init_from", "init_parts")),
+            "# trained by; where it was stopped, the same goes on", command,
+            "# train twice as long", _with(command, f"trainer.max_epochs={2 * epochs}"),
             "# train on your own pictures, any folder of them",
             _with(command, "data=folder", "data.path=PICTURES", "run_dir=runs/mine", without=("resume",)),
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",

@@ -1,0 +1,128 @@
+"""Steps that are not finite: skipped before they do harm, counted, and after too many the last checkpoint again."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from lama.data.sampler import rank_and_world
+from lama.training.checkpointing import newest_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient norm of one of the networks is inf or nan; the message says which."""
+
+
+def check_finite(name: str, loss: Tensor, gradient_norm: Tensor) -> None:
+    """Raise NonFiniteError, on all processes, where the loss or the gradient norm of one of them is inf or nan."""
+    finite = torch.isfinite(loss.detach()) & torch.isfinite(gradient_norm)
+    if rank_and_world()[1] > 1:
+        everywhere = finite.int()
+        torch.distributed.all_reduce(everywhere, torch.distributed.ReduceOp.MIN)
+        finite = everywhere.bool()
+    if not finite:
+        raise NonFiniteError(f"{name}: loss {loss.item():.3g}, gradient norm {gradient_norm.item():.3g}")
+
+
+class Undo:
+    """What a training step changes before it is known to be finite, as it was before.
+
+    That is the statistics of BatchNorm of both networks, which a forward pass moves, and, where the discriminator's
+    part of the step comes after the generator's update, the generator's weights and its optimiser's state.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], updated: nn.Module | None = None) -> None:
+        self.networks = networks
+        self.updated = updated  # the network whose optimiser may step
+        self.live: list[Tensor] = []
+        self.kept: list[Tensor] = []
+        self.states: dict[Any, dict[str, Any]] = {}
+
+    @torch.no_grad()
+    def remember(self, optimizer: Any) -> None:
+        """Copy what there is; ``optimizer`` is that of ``updated``."""
+        self.live = [buffer for network in self.networks for buffer in network.buffers()]
+        if self.updated is not None:
+            self.states = {parameter: dict(state) for parameter, state in optimizer.state.items()}
+            self.live += self.updated.parameters()
+            self.live += [v for state in self.states.values() for v in state.values() if isinstance(v, Tensor)]
+        if [t.shape for t in self.live] != [t.shape for t in self.kept]:
+            self.kept = [torch.empty_like(tensor) for tensor in self.live]
+        if self.live:
+            torch._foreach_copy_(self.kept, self.live)
+
+    @torch.no_grad()
+    def undo(self, optimizer: Any) -> None:
+        """Put it back, bit for bit."""
+        if self.live:
+            torch._foreach_copy_(self.live, self.kept)
+        if self.updated is not None:
+            optimizer.state.clear()
+            optimizer.state.update(self.states)
+
+
+class Faults(Callback):
+    """Count the batches that were skipped; after ``max_skipped`` in a row go back to the last checkpoint.
+
+    Weights, optimisers and averages become those of the checkpoint; counters and the order of samples go on, since the
+    same batches would lead to the same place. Raises ValueError where that happens more than ``max_returns`` times
+    without a new checkpoint in between.
+    """
+
+    def __init__(self, max_skipped: int = 10, max_returns: int = 3) -> None:
+        for name, value, least in (("max_skipped", max_skipped, 1), ("max_returns", max_returns, 0)):
+            if value < least:
+                raise ValueError(f"faults.{name}: expected at least {least}, got {value}")
+        self.max_skipped = max_skipped
+        self.max_returns = max_returns
+        self.skipped = self.in_a_row = self.returns = 0
+        self.returned_to = -1  # an iteration
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
+        if outputs:
+            self.skipped += 1
+            self.in_a_row += 1
+            logger.warning(
+                "iteration %d skipped, %s (%d so far, %d in a row)",
+                int(module.iteration), outputs["fault"], self.skipped, self.in_a_row,  # type: ignore[arg-type]
+            )  # fmt: skip
+        else:
+            self.in_a_row = 0
+        module.log("train_skipped", float(self.skipped))
+        if self.in_a_row == self.max_skipped:
+            self._go_back(trainer, module)
+            self.in_a_row = 0
+
+    def _go_back(self, trainer: Trainer, module: LightningModule) -> None:
+        row = f"{self.max_skipped} batches in a row had a loss or gradient that is not finite"
+        newest = newest_checkpoint(trainer.checkpoint_callback.folder)  # type: ignore[union-attr]
+        if newest is None:
+            raise ValueError(f"training: {row}, and there is no checkpoint yet; {ADVICE}")
+        path, content, notes = newest
+        for note in notes:
+            logger.warning(note)
+        iteration = content["progress"]["iteration"]
+        self.returns = self.returns + 1 if iteration == self.returned_to else 1
+        self.returned_to = iteration
+        if self.returns > self.max_returns:
+            raise ValueError(f"training: {row}, also after {self.max_returns} returns to {path}; {ADVICE}")
+        counted = module.iteration.clone()  # type: ignore[operator]
+        trainer.strategy.load_model_state_dict(content)
+        trainer.strategy.load_optimizer_state_dict(content)
+        module.iteration.copy_(counted)  # type: ignore[operator]
+        logger.warning("%s: back to the weights and optimisers of iteration %d (%s)", row, iteration, path)
+
+    def state_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in ("skipped", "in_a_row", "returns", "returned_to")}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        vars(self).update(state_dict)
+
+
+ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or a look at the pictures"

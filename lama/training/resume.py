@@ -1,0 +1,143 @@
+"""Which run a command continues: with ``resume=auto``, the one that it began before."""
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pytorch_lightning import Trainer
+
+from lama.data.datamodule import InpaintingDataModule
+from lama.training.checkpointing import newest_checkpoint, read_checkpoint
+from lama.training.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+# What a run may be continued with otherwise than it was begun, without a word.
+HARMLESS = (
+    "resume", "overwrite", "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts",
+    "weights", "evaluator.weights", "checkpoint", "faults", "data.num_workers", "data.cache_gb", "data.max_broken",
+    "trainer.max_epochs", "trainer.log_every_n_steps", "trainer.enable_model_summary", "trainer.enable_progress_bar",
+)  # fmt: skip
+# What it may be continued with too, at the beginning of the interrupted epoch (``Progress.differences`` says so).
+AT_AN_EPOCH = ("data.batch_size", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.accelerator")
+MOST = 6  # differences that fit into one line
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """A checkpoint to go on from."""
+
+    path: Path
+    progress: Progress
+    notes: list[str] = field(default_factory=list)  # warnings, for the log
+
+    def finished(self, epochs: Any) -> bool:
+        """Whether a training of so many epochs is over, and has written what it writes at its end."""
+        written = (self.path.parent.parent / "summary.json").is_file()
+        return isinstance(epochs, int) and self.progress.epoch >= epochs and written
+
+    def all_done(self) -> str:
+        """What to say of a training that is over."""
+        done, run_dir = self.progress.epoch, self.path.parent.parent
+        return f"{run_dir}: has trained all of its {done} epochs; train on with trainer.max_epochs={2 * done}, say"
+
+    def place(self, trainer: Trainer, data: InpaintingDataModule) -> Progress:
+        """Where the training goes on: in the middle of an epoch, or at its beginning where its order has changed."""
+        changes = self.progress.differences(trainer, data)
+        if not changes:
+            return self.progress
+        again = f"; epoch {self.progress.epoch + 1} begins again" if self.progress.batch else ""
+        logger.warning(
+            "RESUMED WITH %s: not what an uninterrupted run would have computed, and quality may suffer%s",
+            " and ".join(changes), again,
+        )  # fmt: skip
+        return self.progress.begin_epoch_again()
+
+
+def find_run(run_dir: str | Path, resume: str | None, overwrite: bool, config: str) -> Resumption | None:
+    """What to continue; None begins a new run.
+
+    ``resume`` is "auto" (the run in ``run_dir``, if there is one), None (never) or the path of a checkpoint. Raises
+    ValueError where the run was begun with another ``config`` (YAML), FileExistsError where ``run_dir`` holds a run
+    that shall not be continued, FileNotFoundError where ``resume`` is no file.
+    """
+    run_dir = Path(run_dir)
+    if resume not in (None, "auto"):
+        return _from(Path(resume), run_dir, config)
+    if overwrite:
+        return None
+    newest = newest_checkpoint(run_dir / "checkpoints") if resume == "auto" else None
+    if newest is None:
+        if (run_dir / "models").exists() or any((run_dir / "checkpoints").glob("[!.]*.ckpt")):
+            raise FileExistsError(
+                f"run_dir={run_dir}: holds a run already; continue it with resume=auto, choose another run_dir=, or "
+                "replace it with overwrite=true"
+            )
+        return None
+    path, content, notes = newest
+    differing = differences(_read(run_dir / "config.yaml"), config)
+    if differing:
+        raise ValueError(
+            f"run_dir={run_dir}: the run there was begun with {', '.join(differing)}; continue it with its own "
+            "command, choose another run_dir=, or replace it with overwrite=true"
+        )
+    return Resumption(path, Progress(**content["progress"]), notes)
+
+
+def _from(path: Path, run_dir: Path, config: str) -> Resumption:
+    """A checkpoint that somebody asks for."""
+    if not path.is_file():
+        raise FileNotFoundError(f"resume={path}: no such checkpoint; expected auto, or RUN/checkpoints/last.ckpt")
+    try:
+        content = read_checkpoint(path)
+    except ValueError as error:
+        raise ValueError(
+            f"resume={path}: {error}; expected auto, or RUN/checkpoints/last.ckpt; init_from= starts from the weights "
+            "of other checkpoints"
+        ) from error
+    own = path.resolve().parent == (run_dir / "checkpoints").resolve()
+    if not own and (run_dir / "models").exists():
+        raise FileExistsError(f"run_dir={run_dir}: holds another run than resume={path}; choose another run_dir=")
+    differing = differences(_read(path.parent.parent / "config.yaml"), config)
+    notes = [f"resume={path}: the run was begun with {', '.join(differing)}"] if differing else []
+    if any(key.startswith("optimizers.") for key in differing):
+        notes.append("  optimisers keep the settings that the checkpoint has; init_from= begins with new ones")
+    return Resumption(path, Progress(**content["progress"]), notes)
+
+
+def differences(before: str, now: str) -> list[str]:
+    """Keys of two configurations (YAML) whose values differ, as "key=BEFORE (now: NOW)", without harmless ones."""
+    if not before:  # somebody has removed it
+        return []
+    flat_before, flat_now = (_flatten(yaml.safe_load(text) or {}) for text in (before, now))
+    lines = []
+    for key in sorted(flat_before.keys() | flat_now.keys()):
+        a, b = flat_before.get(key, "not set"), flat_now.get(key, "not set")
+        if a != b and not _may_differ(key):
+            lines.append(f"{key}={_short(a)} (now: {_short(b)})")
+    return lines if len(lines) <= MOST else [*lines[:MOST], f"{len(lines) - MOST} more"]
+
+
+def _may_differ(key: str) -> bool:
+    weights_file = key.startswith("losses.") and key.endswith(".weights")
+    return weights_file or any(key == name or key.startswith(f"{name}.") for name in (*HARMLESS, *AT_AN_EPOCH))
+
+
+def _flatten(node: Any, key: str = "") -> dict[str, Any]:
+    """{dotted key: value} of nested mappings."""
+    if not isinstance(node, dict) or not node:
+        return {key: node}
+    flat: dict[str, Any] = {}
+    for name, value in node.items():
+        flat |= _flatten(value, f"{key}.{name}" if key else str(name))
+    return flat
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    return text if len(text := str(value)) <= limit else f"{text[: limit - 3]}..."
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""

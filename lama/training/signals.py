@@ -1,0 +1,53 @@
+"""Signals ask a training to stop: after the batch in flight, with a checkpoint, so that the same command goes on.
+
+SIGTERM and SIGUSR1 come from schedulers (SLURM's --signal=USR1@120, Kubernetes, spot machines); the exit code is 75,
+EX_TEMPFAIL of sysexits.h: a failure for which trying again helps. Ctrl-C exits with 130, a second one at once.
+"""
+
+import logging
+import signal
+import threading
+from types import FrameType
+
+logger = logging.getLogger(__name__)
+
+TRY_AGAIN = 75
+INTERRUPTED = 130
+
+
+class Stopped(SystemExit):
+    """Ends the process; ``code`` says why."""
+
+
+class StopRequest:
+    """Notes that one of the signals has come."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def install(self) -> None:
+        """Take the signals over, Lightning's own handlers included: those would requeue a SLURM job by themselves.
+
+        Lightning puts back what was there before it when a training ends.
+        """
+        if threading.current_thread() is threading.main_thread():
+            for number in stop_signals():
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal == number == signal.SIGINT:
+            raise Stopped(INTERRUPTED)
+        self.signal = number
+        again = ", again to stop at once" if number == signal.SIGINT else ""
+        logger.warning("%s: stops after this batch, with a checkpoint%s", signal.Signals(number).name, again)
+
+    def stopped(self, iteration: int) -> Stopped:
+        """What to raise when the checkpoint is written; another process may have got the signal."""
+        name = "another process" if self.signal is None else signal.Signals(self.signal).name
+        logger.warning("stopped by %s after iteration %d; the same command goes on from there", name, iteration)
+        return Stopped(INTERRUPTED if self.signal == signal.SIGINT else TRY_AGAIN)
+
+
+def stop_signals() -> list[int]:
+    """Those that this system has: Windows lacks SIGUSR1."""
+    return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]

@@ -1,0 +1,267 @@
+"""What goes wrong in the middle of a training: steps that are not finite, dead workers, bad pictures, full disks."""
+
+import copy
+import errno
+import os
+import signal
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_training import BOXES, TRAINER, a_batch, fit, make_data, make_module, run_into
+
+from lama.data import Distortions, ImageFolder, InpaintingDataModule
+from lama.training import Checkpoints, Faults, InpaintingModule, callbacks, train
+from lama.training.checkpointing import read_checkpoint
+
+
+def state_of(module):
+    """Everything that a skipped step must leave alone; counters are not among it."""
+    weights = {key: value for key, value in module.state_dict().items() if key != "iteration"}
+    return copy.deepcopy([weights, *[optimizer.state_dict() for optimizer in module.trainer.optimizers]])
+
+
+def flat(state):
+    return torch.utils._pytree.tree_leaves(state)
+
+
+def same(a, b):
+    a, b = flat(a), flat(b)  # an optimiser that has not stepped yet has no state
+    pairs = zip(a, b, strict=False)
+    return len(a) == len(b) and all(torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y for x, y in pairs)
+
+
+class Watch:
+    """Keeps the state before the first and after every batch."""
+
+    def __init__(self, module):
+        self.states = []
+        step = module.training_step
+
+        def watched(*arguments):
+            if not self.states:
+                self.states.append(state_of(module))
+            result = step(*arguments)
+            self.states.append(state_of(module))
+            return result
+
+        module.training_step = watched
+
+
+def poison(module, where, step):
+    """Make one thing of one batch not finite; ``step`` counts from 1."""
+
+    def now():
+        return int(module.iteration) + 1 == step
+
+    objective = module.objective
+    generator_loss, discriminator_loss = objective.generator_loss, objective.discriminator_loss
+
+    def poisoned(original, loss, gradient):
+        def compute(context):
+            value, logs = original(context)
+            if now() and where == loss:
+                value = value * float("nan")
+            if now() and where == gradient:
+                value.register_hook(lambda g: g * float("inf"))
+            return value, logs
+
+        return compute
+
+    objective.generator_loss = poisoned(generator_loss, "generator loss", "generator gradient")
+    objective.discriminator_loss = poisoned(discriminator_loss, "discriminator loss", "discriminator gradient")
+
+
+WHERE = ["generator loss", "generator gradient", "discriminator loss", "discriminator gradient"]
+
+
+@pytest.mark.parametrize("step", [1, 7])
+@pytest.mark.parametrize("second", [True, False], ids=["official", "modern"])
+@pytest.mark.parametrize("where", WHERE)
+def test_a_step_that_is_not_finite_changes_nothing_bitwise(where, second, step):
+    module = make_module(second_generator_forward=second, ema_decay=0.9)
+    watch = Watch(module)
+    poison(module, where, step)
+    fit(module, [a_batch(i) for i in range(8)])
+    assert int(module.iteration) == 8
+    for i in range(1, 9):
+        assert same(watch.states[i - 1], watch.states[i]) == (i == step), i
+
+
+@pytest.mark.parametrize("second", [True, False], ids=["official", "modern"])
+def test_pictures_that_are_not_finite_leave_batchnorm_alone(second):
+    module = make_module(second_generator_forward=second)
+    watch = Watch(module)
+    broken = a_batch(2)
+    broken["image"][0, 0, 3, 3] = float("nan")
+    fit(module, [a_batch(0), broken, a_batch(1)])
+    assert same(watch.states[1], watch.states[2])
+    assert not same(watch.states[2], watch.states[3])
+    assert all(torch.isfinite(t).all() for t in module.state_dict().values())
+
+
+def test_a_skipped_step_is_counted_logged_and_said(tmp_path, caplog):
+    module = make_module()
+    poison(module, "discriminator loss", 7)
+    run = run_into(tmp_path / "run", module, data=make_data(epoch_size=24))
+    assert "iteration 7 skipped, discriminator: loss nan, gradient norm nan (1 so far, 1 in a row)" in caplog.text
+    assert callbacks.read_metrics(run / "metrics.csv")["train_skipped"] == ([10], [1.0])
+
+
+def poisoned_run(folder, steps, epochs=1, **settings):
+    """A run, in which the losses of so many batches are nan; returns its module."""
+    module = make_module()
+    original = module.objective.generator_loss
+
+    def loss(context):
+        value, logs = original(context)
+        return (value * float("nan") if int(module.iteration) + 1 in steps else value), logs
+
+    module.objective.generator_loss = loss
+    watch = Watch(module)
+    run_into(
+        folder, module, data=make_data(epoch_size=24), trainer={"max_epochs": epochs},
+        checkpoints=partial(Checkpoints, every_batches=4), **settings,
+    )  # fmt: skip
+    return module, watch
+
+
+def test_several_skipped_in_a_row_go_back_to_the_last_good_checkpoint(tmp_path, caplog):
+    module, watch = poisoned_run(tmp_path / "run", range(7, 10), faults=Faults(max_skipped=3))
+    assert "back to the weights and optimisers of iteration 4" in caplog.text
+    assert int(module.iteration) == 12
+    assert same(watch.states[6], watch.states[9])  # skipped
+    assert not same(watch.states[9], watch.states[10])
+    # The tenth batch was trained on with the weights after the fourth: no step of its optimisers is the seventh.
+    counts = [{int(s["step"]) for s in o.state.values()} for o in module.trainer.optimizers]
+    assert counts == [{4 + 3}, {4 + 3}]
+
+
+def test_no_checkpoint_is_written_while_batches_are_skipped(tmp_path):
+    poisoned_run(tmp_path / "run", range(8, 13), faults=Faults(max_skipped=9))
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["progress"]["iteration"] == 4
+
+
+def test_a_training_that_never_recovers_ends_with_one_line_and_keeps_its_run(tmp_path):
+    message = r"3 batches in a row .* not finite, also after 2 returns to .*last\.ckpt; try lower learning rates"
+    with pytest.raises(ValueError, match=message):
+        poisoned_run(tmp_path / "run", range(7, 99), 4, faults=Faults(max_skipped=3, max_returns=2))
+    assert (tmp_path / "run/metrics.csv").exists()
+
+
+def test_a_training_that_never_begins_ends_with_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r"2 batches in a row .* there is no checkpoint yet; try lower"):
+        poisoned_run(tmp_path / "run", range(1, 99), faults=Faults(max_skipped=2))
+
+
+def test_a_batch_in_which_everything_is_hole_does_no_harm():
+    module = make_module()
+    hole = a_batch(1)
+    hole["mask"][:] = 1
+    fit(module, [a_batch(0), hole, a_batch(2)])
+    assert all(torch.isfinite(t).all() for t in module.state_dict().values())
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_skipped", 0), ("max_returns", -1)])
+def test_settings_of_faults_are_checked(name, value):
+    with pytest.raises(ValueError, match=rf"faults\.{name}: expected at least"):
+        Faults(**{name: value})
+
+
+def pictures(folder, count=40, damaged=()):
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for i in range(count):
+        path = folder / f"{i:03d}.png"
+        Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(path)
+        if i in damaged:
+            path.write_bytes(path.read_bytes()[:100])
+    return folder
+
+
+class DeadlyFolder(ImageFolder):
+    """A folder, one picture of which kills the process that reads it, once."""
+
+    deadly = "nothing"
+    mark = ""
+
+    def __getitem__(self, index):
+        name, image = super().__getitem__(index)
+        if name == self.deadly and not os.path.exists(self.mark):
+            open(self.mark, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return name, image
+
+
+def test_damaged_pictures_and_a_killed_worker(tmp_path, monkeypatch):
+    """5 % of the pictures are damaged and the system kills a worker: the run says so, and the same command ends it."""
+    folder = pictures(tmp_path / "pictures", damaged=(7, 23))
+    monkeypatch.setattr(DeadlyFolder, "deadly", "031")
+    monkeypatch.setattr(DeadlyFolder, "mark", str(tmp_path / "mark"))
+
+    def start(workers, path):
+        data = InpaintingDataModule(
+            DeadlyFolder, str(folder), BOXES, Distortions(32), BOXES, val_path=str(pictures(tmp_path / path, 2)),
+            val_size=32, batch_size=2, num_workers=workers, cache_gb=0,
+        )  # fmt: skip
+        checkpoints = partial(Checkpoints, every_batches=1)
+        run_into(tmp_path / "run", data=data, checkpoints=checkpoints, resume="auto")
+
+    with pytest.raises(ValueError, match=r"data: a worker .* after iteration \d+, its latest picture was .*031\.png"):
+        start(1, "a")
+    start(1, "b")
+    run = tmp_path / "run"
+    assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 20
+    assert "2 of 40 pictures cannot be used and were replaced" in (run / "train.log").read_text()  # by both processes
+    assert len((run / "broken_pictures.txt").read_text().splitlines()) == 2
+
+
+def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on(tmp_path, monkeypatch, caplog):
+    save, calls = torch.save, []
+
+    def full(content, file, **keywords):
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("unexpected pos 832 vs 726") from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(content, file, **keywords)
+
+    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(callbacks, "save_generator", lambda path, *_: Path("/dev/full").write_text("x" * 9999))
+    module = make_module()
+    data = make_data(epoch_size=12)
+    run = run_into(tmp_path / "run", module, data=data, checkpoints=partial(Checkpoints, every_batches=2))
+    assert int(module.iteration) == 6
+    assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 2
+    assert caplog.text.count("not written, no space left on device; training goes on") >= 3
+    assert not list((run / "checkpoints").glob("iteration_*"))
+
+
+def test_other_errors_of_a_checkpoint_are_raised(tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(make_module(), make_data(), TRAINER, tmp_path / "run", "", "")
+
+
+def test_workers_leave_signals_to_the_process_that_trains():
+    from lama.data.datamodule import _leave_signals_alone
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _leave_signals_alone(0)
+        assert {signal.getsignal(number) for number in before} == {signal.SIG_IGN}
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_handlers_are_put_back_after_a_training(tmp_path):
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    run_into(tmp_path / "run")
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+    assert isinstance(make_module(), InpaintingModule)
