@@ -2,7 +2,9 @@
 
 import json
 import runpy
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -518,3 +520,18 @@ def test_an_unfinished_set_is_not_evaluated_on(tmp_path, pictures):
 def test_pictures_that_are_enlarged_are_counted(tmp_path, pictures, caplog):
     make(pictures, tmp_path / "out", dataset=small(size=48))
     assert "of 5 pictures are smaller than 48 pixels, and are enlarged" in caplog.text
+
+
+def test_jobs_start_where_opencv_has_threads_already(tmp_path, pictures):
+    """A forked process that ends OpenCV's threads waits for threads that it does not have."""
+    code = (
+        "import sys, cv2, numpy as np, test_mask_dataset as t; from pathlib import Path;"
+        "cv2.setNumThreads(3); x = np.zeros((2000, 2000), np.float32);"
+        "cv2.warpAffine(x, np.eye(2, 3), (2000, 2000));"
+        "print(len(t.make(Path(sys.argv[1]), Path(sys.argv[2]), 2).files), cv2.getNumThreads())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(pictures), str(tmp_path / "out")],
+        capture_output=True, text=True, timeout=100, check=True, cwd=Path(__file__).parent,
+    )  # fmt: skip
+    assert done.stdout.split() == ["10", "3"]

@@ -89,7 +89,6 @@ class _Job:
 
     def __call__(self, path: Path) -> dict[str, Any]:
         """Write the pairs of one picture; returns its line of the journal."""
-        cv2.setNumThreads(1)
         name = path.relative_to(self.indir).with_suffix("").as_posix()
         files = {}
         try:
@@ -194,9 +193,16 @@ def _run(job: _Job, paths: list[Path], jobs: int) -> Iterator[dict[str, Any]]:
     if jobs < 1:
         yield from map(job, paths)
         return
-    # Ctrl-C is for this process; it stops the others.
-    with multiprocessing.Pool(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
-        yield from pool.imap_unordered(job, paths)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(
+        1
+    )  # here, where OpenCV can end its threads: a forked process has none of them, and waits for ever
+    try:
+        # Ctrl-C is for this process; it stops the others.
+        with multiprocessing.Pool(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
+            yield from pool.imap_unordered(job, paths)
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _pictures(root: Path, suffix: str | None) -> list[Path]:
