@@ -90,7 +90,7 @@ def step_values():
         fill(FFCResNetGenerator(ngf=8, n_blocks=2), gain=1.2),
         fill(PatchDiscriminator(ndf=8)),
         Objective(l1=MaskedL1Loss(10, 0), adv=NonSaturatingAdversarialLoss(), fm=FeatureMatchingLoss()),
-        Evaluator([]),
+        Evaluator(["l1"]),
         {"generator": partial(torch.optim.Adam, lr=1e-3), "discriminator": partial(torch.optim.Adam, lr=1e-4)},
     ).train()
     optimizers, _ = module.configure_optimizers()

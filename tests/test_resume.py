@@ -24,13 +24,14 @@ EVERY_BATCH = partial(Checkpoints, every_batches=2)
 def a_run(folder, workers=0, before=None, **settings):
     """One start of the training; with ``before``, that is called first."""
     torch.set_num_threads(1)
-    callbacks.draw_curves = lambda *_: None  # seconds, for nothing that is compared
     if before is not None:
         before()
     trainer = {"max_epochs": EPOCHS} | settings.pop("trainer", {})
     data = make_data(epoch_size=2 * BATCHES, batch_size=2, num_workers=workers, **settings.pop("data_settings", {}))
     settings = {"resume": "auto", "checkpoints": EVERY_BATCH} | settings
-    run_into(folder, make_module(ema_decay=0.9, cosine_lr=True), data=data, trainer=trainer, **settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(callbacks, "draw_curves", lambda *_: None)  # seconds, for nothing that is compared
+        run_into(folder, make_module(ema_decay=0.9, cosine_lr=True), data=data, trainer=trainer, **settings)
 
 
 def in_a_process(*arguments, **settings):
