@@ -26,7 +26,7 @@ def main(config: DictConfig) -> None:
     model = config.model.path  # missing is the first thing to say
     found = find({key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}, config.out_ext)
     masks = build({key: value for key, value in config.mask.items() if key != "path"}, "mask")
-    plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"))
+    plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"), flag(config, "overwrite"))
     tune_allocator(plan.largest())
     refiner = build(config.refiner, "refiner") if flag(config, "refine") else None
     inpainter = build(config.inpainter, "inpainter")(load_generator(model), refiner=refiner)

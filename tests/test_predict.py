@@ -417,6 +417,21 @@ def predict(tmp_path, fill=paint, masks=None, quality=95, skip_existing=False, o
     return plan, fill_all(fill, plan.jobs)
 
 
+def test_no_file_is_replaced_unasked_be_it_a_result_or_a_photograph(tmp_path):
+    """A folder of originals below the inputs may be named as outdir by mistake."""
+    put(tmp_path / "in" / "x.png")
+    original = put(tmp_path / "in" / "sub" / "x.png", size=(7, 7)).read_bytes()
+    put_mask(tmp_path / "m.png")
+    found = find(in_folder(tmp_path, indir="in", mask="m.png", outdir="in/sub"), ".png")
+    with pytest.raises(
+        FileExistsError, match=r"x\.png: exists already, one of 1 that would be replaced; skip_existing"
+    ):
+        PredictionPlan(found, MaskReader())
+    assert (tmp_path / "in" / "sub" / "x.png").read_bytes() == original
+    assert len(PredictionPlan(found, MaskReader(), overwrite=True).jobs) == 1
+    assert PredictionPlan(found, MaskReader(), skip_existing=True).jobs == []
+
+
 def test_the_hole_is_filled_and_the_rest_of_the_file_kept(tmp_path):
     put(tmp_path / "in" / "a.png", dpi=(300, 300))
     put_mask(tmp_path / "in" / "a_mask.png")

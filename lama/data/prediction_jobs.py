@@ -76,14 +76,30 @@ class PredictionJob:
 
 
 class PredictionPlan:
-    """The jobs of a run, and what is to be said about them. Raises ValueError for a quality out of range."""
+    """The jobs of a run, and what is to be said about them.
 
-    def __init__(self, found: PredictionSet, masks: MaskReader, quality: int = 95, skip_existing: bool = False) -> None:
+    Raises ValueError for a quality out of range, FileExistsError where a file would be replaced without ``overwrite``.
+    """
+
+    def __init__(
+        self,
+        found: PredictionSet,
+        masks: MaskReader,
+        quality: int = 95,
+        skip_existing: bool = False,
+        overwrite: bool = False,
+    ) -> None:
         if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
             raise ValueError(f"quality={quality}: expected a whole number from 1 to 100")
         self.found = found
         self.notices = Notices()
         left = found.without_existing() if skip_existing else found
+        there = [] if overwrite else [triple.out for triple in left.triples if triple.out.exists()]
+        if there:
+            raise FileExistsError(
+                f"{there[0]}: exists already, one of {len(there)} that would be replaced; skip_existing=true does the "
+                "others only, overwrite=true replaces"
+            )
         self.jobs = [PredictionJob(triple, masks, quality, self.notices) for triple in left.triples]
         self.skipped = len(found.triples) - len(self.jobs)
         lossy = sorted({t.out.suffix for t in left.triples if is_lossy(t.out.suffix, quality)})
