@@ -85,6 +85,8 @@ def run(
             raise
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        os.environ["HYDRA_FULL_ERROR"] = str(int(full))  # a child process shall not think that somebody asked for it
     if caught and full:
         raise caught[0]
     if caught:

@@ -1,5 +1,6 @@
 """Configurations: each composes and builds; the gate to objects; errors in one line."""
 
+import os
 import tarfile
 
 import lpips
@@ -339,3 +340,12 @@ def test_switches_are_true_or_false(value):
 def test_options_of_the_recipe_have_types(surroundings):
     with pytest.raises(ValueError, match=r"recipe\.clip_norm: expected float, got 'much'"):
         build_module(composed("demo", "recipe.clip_norm=much"))
+
+
+def test_a_command_leaves_no_mark_in_the_environment(monkeypatch):
+    """Its child processes would print tracebacks in place of one line."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    monkeypatch.setattr("sys.argv", ["x", "runs=nowhere", "out=nowhere"])
+    with pytest.raises(SystemExit):
+        run(lambda config: (_ for _ in ()).throw(ValueError("no")), "tables", "default")
+    assert os.environ.get("HYDRA_FULL_ERROR") != "1"
