@@ -1,12 +1,10 @@
 """A sample is a function of (seed, epoch, index): workers, processes and resuming change no byte."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import two_processes
 from torch.utils.data import DataLoader
 
 from lama.data import Distortions
@@ -124,18 +122,7 @@ def process(rank, world, folder):
 def test_two_processes_share_the_batches_of_one(expected, tmp_path, root):
     import hashlib
 
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}:{root}/tests"}
-    command = "import sys, test_randomness; test_randomness.process(int(sys.argv[1]), 2, sys.argv[2])"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", command, str(rank), str(tmp_path)], env=environment)
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-    ranks = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)]
+    ranks = two_processes("test_randomness", tmp_path, root)
     hashes = [[hashlib.sha256(image + mask).hexdigest() for image, mask in step] for step in expected]
     assert len(ranks[0]) == len(ranks[1]) == len(hashes)
     for first, second, together in zip(*ranks, hashes, strict=True):

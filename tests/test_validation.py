@@ -1,12 +1,10 @@
 """Validation during training: official names, the choice of the best weights, sets shared by processes."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
+from processes import two_processes
 from test_protocols import Tiny
 from test_training import make_data, make_module, run_into
 
@@ -73,18 +71,7 @@ def process(rank, world, folder):
 def test_processes_share_the_validation_set_and_log_the_same_numbers(tiny_inception, tmp_path, root):
     data = make_data(val_per_image=3)
     alone = validate(module_with_fid(), data)
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}:{root}/tests"}
-    command = "import sys, test_validation; test_validation.process(int(sys.argv[1]), 2, sys.argv[2])"
-    processes = [
-        subprocess.Popen([sys.executable, "-c", command, str(rank), str(tmp_path)], env=environment)
-        for rank in range(2)
-    ]
-    try:
-        assert [process.wait(120) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    first, second = two_processes("test_validation", tmp_path, root)
     assert first.pop("seen") + second.pop("seen") == len(data.val_pairs)
     assert first == second
     assert first == pytest.approx(alone, rel=1e-6)
