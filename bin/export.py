@@ -25,4 +25,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    run(main, "export", "default")
+    run(main, "export", "default", paths=("model.path", "out"), short={"model": "model.path"})

@@ -29,7 +29,7 @@ def main(config: DictConfig) -> None:
     plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"), flag(config, "overwrite"))
     tune_allocator(plan.largest())
     refiner = build(config.refiner, "refiner") if flag(config, "refine") else None
-    inpainter = build(config.inpainter, "inpainter")(load_generator(model), refiner=refiner)
+    inpainter = build(config.inpainter, "")(load_generator(model), refiner=refiner)
     outcome = fill_all(inpainter, plan.jobs)
     for line in plan.notices.counted():
         print(printable(line), file=sys.stderr)

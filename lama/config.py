@@ -72,7 +72,10 @@ def run(
                 raise
             caught.append(error)
 
-    flags = ("-cn", "--config-name", "--help", "-h", "--hydra-help", "--version")
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        print(_help(directory, name))
+        return
+    flags = ("-cn", "--config-name", "--hydra-help", "--version")
     if name is None and not any(argument.split("=")[0] in flags for argument in sys.argv[1:]):
         print(f"error: say what to train with -cn NAME; known: {', '.join(_primary(directory))}", file=sys.stderr)
         sys.exit(2)
@@ -92,6 +95,18 @@ def run(
     if caught:
         print(f"error: {printable(one_line(caught[0], directory, name, sys.argv[1:]))}", file=sys.stderr)
         sys.exit(2)
+
+
+def _help(directory: str, name: str | None) -> str:
+    """How a command is used, and every key it has: the configuration itself, whose comments explain them."""
+    usage = str(sys.modules["__main__"].__doc__).strip()
+    if name is None:
+        base = (Path(directory) / "base.yaml").read_text()
+        known = ", ".join(_primary(directory))
+        return f"{usage}\n\n-cn NAME is one of: {known}; each states how it differs from\n\n{base}"
+    text = (Path(directory) / f"{name}.yaml").read_text().partition("hydra:\n")[0]
+    text = re.sub(r"(?m)^#.*\n|^defaults:\n(?:  - .*\n)+|^.*_(?:target|partial)_:.*\n", "", text)
+    return f"{usage}\n\nKEY=VALUE changes what stands here ({directory}/{name}.yaml):\n\n{text}"
 
 
 def _literal(argument: str, paths: Sequence[str], short: Mapping[str, str]) -> str:
@@ -266,15 +281,30 @@ def _resolve_target(key: str, target: str) -> Any:
 
 def _check_arguments(key: str, target: Any, arguments: dict[str, Any]) -> None:
     """Raise ValueError for an argument that ``target`` does not take, or of another type than it declares."""
+    path = f"{key}." if key else ""
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     for name, value in arguments.items():
         if name not in parameters and not open_ended:
-            raise ValueError(f"{key}.{name}: unknown key{_nearest(name, parameters)}; known: {', '.join(parameters)}")
+            raise ValueError(f"{path}{name}: unknown key{_nearest(name, parameters)}; known: {', '.join(parameters)}")
         if name in hints and not _fits(value, hints[name]):
-            expected = str(hints[name]).removeprefix("<class '").removesuffix("'>").replace("typing.", "")
-            raise ValueError(f"{key}.{name}: expected {expected}, got {value!r}")
+            raise ValueError(f"{path}{name}: expected {_in_words(hints[name])}, got {_as_typed(value)}")
+
+
+def _in_words(hint: Any) -> str:
+    """A type as a user of a YAML knows it."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return " or ".join(_in_words(option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(_as_typed, typing.get_args(hint)))
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+    return words.get(hint) or str(hint).removeprefix("<class '").removesuffix("'>").replace("typing.", "")
+
+
+def _as_typed(value: Any) -> str:
+    """A value as it stands in a YAML."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def _fits(value: Any, hint: Any) -> bool:

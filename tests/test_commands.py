@@ -206,3 +206,11 @@ def test_the_official_command_trains_on_the_official_layout(root, tmp_path):
     code, _, errors = command(root, "train.py", *arguments, cwd=tmp_path)
     assert code == 0, errors
     assert (tmp_path / "out" / "lama-fourier" / "models" / "best.safetensors").is_file()
+
+
+def test_help_shows_how_a_command_is_used_and_what_every_key_means(root):
+    code, out, _ = command(root, "predict.py", "--help")
+    assert code == 0
+    assert "python bin/predict.py model.path=runs/demo image=a.jpg mask=m.png out=b.png" in out
+    assert "feather: 0            # pixels inside the hole" in out
+    assert "_target_" not in out

@@ -152,14 +152,14 @@ def test_unknown_argument_names_its_key_and_the_nearest():
         build({"_target_": "lama.models.FFCResNetGenerator", "n_block": 1}, "generator")
 
 
-@pytest.mark.parametrize(("value", "kind"), [("ten", "int"), (1.5, "int"), (True, "int"), (None, "int")])
-def test_a_value_of_another_type_names_its_key(value, kind):
-    with pytest.raises(ValueError, match=rf"generator\.ngf: expected {kind}, got"):
+@pytest.mark.parametrize(("value", "shown"), [("ten", "ten"), (1.5, "1.5"), (True, "true"), (None, "null")])
+def test_a_value_of_another_type_names_its_key(value, shown):
+    with pytest.raises(ValueError, match=rf"generator\.ngf: expected a whole number, got {shown}$"):
         build({"_target_": "lama.models.FFCResNetGenerator", "ngf": value}, "generator")
 
 
 def test_a_nested_argument_is_checked_at_its_own_key():
-    with pytest.raises(ValueError, match=r"masks\.samplers\.boxes\.margin: expected int, got 'wide'"):
+    with pytest.raises(ValueError, match=r"masks\.samplers\.boxes\.margin: expected a whole number, got wide"):
         build(composed("base", "masks.samplers.boxes.margin=wide").masks, "masks")
 
 
@@ -338,7 +338,7 @@ def test_switches_are_true_or_false(value):
 
 
 def test_options_of_the_recipe_have_types(surroundings):
-    with pytest.raises(ValueError, match=r"recipe\.clip_norm: expected float, got 'much'"):
+    with pytest.raises(ValueError, match=r"recipe\.clip_norm: expected a number, got much"):
         build_module(composed("demo", "recipe.clip_norm=much"))
 
 

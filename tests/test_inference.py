@@ -138,7 +138,7 @@ def test_a_pil_picture_is_filled_like_its_array(inpainter, rng, mode, channels):
     np.testing.assert_array_equal(np.asarray(filled), inpainter(image, mask))
 
 
-@pytest.mark.parametrize(("mode", "result"), [("P", "RGB"), ("CMYK", "RGB"), ("1", "RGB"), ("LA", "RGBA")])
+@pytest.mark.parametrize(("mode", "result"), [("P", "RGB"), ("CMYK", "RGB"), ("1", "L"), ("LA", "LA")])
 def test_other_pil_modes_are_converted(inpainter, rng, mode, result):
     image, mask = Image.fromarray(picture(rng)).convert(mode), hole()
     filled = inpainter(image, mask)
@@ -148,7 +148,7 @@ def test_other_pil_modes_are_converted(inpainter, rng, mode, result):
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_a_32_bit_pil_picture_is_refused_not_clipped(inpainter, dtype):
-    with pytest.raises(ValueError, match="convert to 8 bit"):
+    with pytest.raises(ValueError, match="cannot be filled; pass an array of uint16"):
         inpainter(Image.fromarray(np.full((20, 28), 300, dtype)), hole())
 
 
@@ -157,6 +157,19 @@ def test_a_16_bit_pil_picture_stays_one(inpainter, rng):
     filled = inpainter(Image.fromarray(image), mask)
     assert filled.mode == "I;16"
     np.testing.assert_array_equal(np.asarray(filled), inpainter(image, mask))
+
+
+def test_what_a_pil_picture_says_of_itself_comes_along(inpainter, rng, tmp_path):
+    image = Image.fromarray(picture(rng))
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    image.save(tmp_path / "a.jpg", exif=exif, icc_profile=b"profile", dpi=(72, 72))
+    opened = Image.open(tmp_path / "a.jpg")
+    filled = inpainter(opened, hole())
+    assert filled.size == opened.size  # not turned, so the orientation stays true
+    assert filled.info["icc_profile"] == b"profile"
+    assert dict(filled.getexif()) == dict(opened.getexif())
+    assert "icc_profile" not in inpainter(opened.convert("CMYK"), hole()).info
 
 
 def test_the_transparency_of_a_palette_is_kept(inpainter, rng):

@@ -97,7 +97,7 @@ def test_masks_may_lie_in_a_folder_of_their_own(tmp_path):
         ("1.jpg", "out/1.png"), ("2.jpg", "out/2_mask000.png"), ("2.jpg", "out/2_mask001.png"),
         ("3.jpg", "out/deep/3.png"),
     ]  # fmt: skip
-    assert [path.name for path in found.unmasked] == ["4.jpg"]
+    assert [str(path) for path in found.unmasked] == ["4.jpg"]
 
 
 def test_one_mask_serves_all_and_results_are_named_after_the_pictures(tmp_path):
@@ -136,6 +136,10 @@ def test_a_list_without_results_is_named_after_the_masks(tmp_path):
         ("", "found none"),
         ("image,mask\n", "found none"),
         ("a.png,m.png\n", "line 1: where to"),
+        (
+            "picture,mask\na.png,m.png\n",
+            "line 1: expected the columns image and mask, and perhaps out, got picture,mask",
+        ),
         ("image,mask,out\na.png,m.png,x.png\nb.png\n", "line 3: expected image,mask,out, got b.png"),
         ("a.png,m.png,x.txt\n", "line 1: out=x.txt: expected one of .jpg"),
         ("a.png,m.png,x.png,more\n", "line 1: expected image,mask,out"),
@@ -167,6 +171,20 @@ def test_no_masks_is_an_error_that_says_what_was_looked_for(tmp_path):
         find(in_folder(tmp_path, indir="in", outdir="out"))
     assert "a.png" in str(caught.value)
     assert "maskdir=FOLDER" in str(caught.value)
+
+
+def test_pictures_may_have_mask_within_their_names(tmp_path):
+    for name in ("unmasked.png", "gas mask.png"):
+        put(tmp_path / "in" / name)
+        put_mask(tmp_path / "in" / f"{Path(name).stem}_mask001.png")
+    found = find(in_folder(tmp_path, indir="in", outdir="out"))
+    assert sorted(t.out.name for t in found.triples) == ["gas mask_mask001.png", "unmasked_mask001.png"]
+    assert found.unmasked == []
+
+
+def test_masks_beside_their_pictures_need_no_maskdir(folder):
+    with pytest.raises(ValueError, match=r"maskdir=.*in: is indir; masks beside their pictures"):
+        find(in_folder(folder, indir="in", maskdir="in", outdir="out"))
 
 
 def test_folders_of_images_and_masks_are_recognised_in_the_error(tmp_path):
@@ -362,6 +380,23 @@ def test_remarks_on_a_jpeg(tmp_path, options, part):
     _, remarks = MaskReader(**options).read(tmp_path / "m.jpg", Picture(np.zeros((64, 64), np.uint8)), "a")
     assert len(remarks) == (part is not None)
     assert part is None or part in remarks[0]
+
+
+def test_the_polarity_is_remarked_on_before_anything_else(tmp_path):
+    image = Image.fromarray(np.where(np.indices((64, 64)).sum(axis=0) > 40, 255, 0).astype(np.uint8))
+    image.save(tmp_path / "m.jpg", quality=20)
+    _, remarks = MaskReader().read(tmp_path / "m.jpg", Picture(np.zeros((64, 64), np.uint8)), "a")
+    assert [remark.split(",")[0] for remark in remarks] == [
+        "its mask removes more than 80% of it; white is removed",
+        "its mask has many pixels that are nearly black",
+    ]
+
+
+def test_a_mask_that_lies_on_its_side_is_said(tmp_path):
+    put_mask(tmp_path / "m.png", size=(30, 20))
+    picture = Picture(np.zeros((30, 20), np.uint8))
+    with pytest.raises(ValueError, match=r"mask is 30 x 20, .* is 20 x 30 pixels; the mask lies on its side"):
+        MaskReader().read(tmp_path / "m.png", picture, "a.png")
 
 
 def test_a_mask_of_zeros_and_ones_is_nothing_odd(tmp_path):

@@ -1,6 +1,7 @@
 """Feature refinement: the official result, on every generator, at any size, in little memory; weights left alone."""
 
 import json
+import logging
 import subprocess
 import sys
 
@@ -275,3 +276,20 @@ def test_an_inpainter_with_a_refiner_refines_and_keeps_what_is_known(tiny_genera
 def test_refining_goes_with_the_whole_frame_in_fp32_only(tiny_generator, option):
     with pytest.raises(ValueError, match="refine=true refines the whole frame in fp32"):
         Inpainter(tiny_generator, "cpu", refiner=Refiner(), **option)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"refiner": Refiner(), "max_memory": 4.0}, "max_memory does not go with refine=true"),
+    ({"refiner": True}, r"refiner: expected lama.inference.Refiner\(...\) or None, got True"),
+])  # fmt: skip
+def test_options_that_mean_nothing_to_a_refiner_are_refused(tiny_generator, options, message):
+    with pytest.raises(ValueError, match=message):
+        Inpainter(tiny_generator, "cpu", **options)
+
+
+def test_a_picture_with_one_scale_says_that_nothing_is_refined(tiny_generator, caplog):
+    caplog.set_level(logging.INFO)
+    image, mask = np.zeros((40, 50, 3), np.uint8), np.zeros((40, 50), bool)
+    mask[10:20, 10:20] = True
+    Inpainter(tiny_generator, "cpu", refiner=Refiner(min_side=32))(image, mask)
+    assert "50 x 40 pixels: one scale (refiner.min_side=32, max_scales=3), so there is nothing to refine" in caplog.text

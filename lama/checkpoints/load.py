@@ -191,7 +191,7 @@ def load_generator(path: str | Path) -> nn.Module:
 def find_weights(path: str | Path, key: str = "") -> Path:
     """The weights at ``path``: a file itself, or best, else last, of a folder. Raises FileNotFoundError."""
     if not str(path):
-        raise FileNotFoundError(f"{key}: expected the path of a model, got nothing")
+        raise FileNotFoundError(f"{key or 'model.path'}: expected the path of a model, got nothing")
     path = Path(path).expanduser()
     if path.is_file():
         return path

@@ -60,13 +60,18 @@ class MaskReader:
     def _remarks(self, area: float, faint: float) -> list[str]:
         names = ("opaque", "transparent") if self.channel == "alpha" else ("white", "black")
         shade, other = reversed(names) if self.invert else names
-        if faint > MOST_FAINT:
-            return [f"its mask has many pixels that are nearly {other}, as JPEG and soft brushes leave them, and they "
-                    "are removed too; mask.threshold=127 spares them"]  # fmt: skip
+        remarks = []
         if area > MOST:
             opposite = f"mask.invert={str(not self.invert).lower()} removes {other}"
-            return [f"its mask removes more than {MOST:.0%} of it; {shade} is removed, and {opposite}"]
-        return [] if area > 0 else ["its mask removes nothing, and the picture is written as it is"]
+            remarks.append(f"its mask removes more than {MOST:.0%} of it; {shade} is removed, and {opposite}")
+        if faint > MOST_FAINT:
+            remarks.append(
+                f"its mask has many pixels that are nearly {other}, as JPEG and soft brushes leave them, and they "
+                "are removed too; mask.threshold=127 spares them"
+            )
+        if area == 0:
+            remarks.append("its mask removes nothing, and the picture is written as it is")
+        return remarks
 
     def levels(self, path: Path) -> Pixels:
         """Brightness (H, W), uint8 or uint16, black to white."""
@@ -87,12 +92,10 @@ class MaskReader:
         if self.resize:
             return np.asarray(Image.fromarray(hole).resize(picture.size, Image.Resampling.NEAREST))
         (height, width), (picture_width, picture_height) = hole.shape, picture.size
-        lying = picture.turned and (height, width) == picture.size
-        hint = (
-            "the mask fits the picture before its EXIF orientation turned it"
-            if lying
-            else "mask.resize=true stretches it"
-        )
+        hint = "mask.resize=true stretches it"
+        if (height, width) == picture.size:
+            lying = "the mask fits the picture before its EXIF orientation turned it"
+            hint = lying if picture.turned else "the mask lies on its side; turn it by 90 degrees"
         raise ValueError(
             f"{path}: mask is {width} x {height}, but its picture {name} is {picture_width} x {picture_height} pixels; "
             f"{hint}"

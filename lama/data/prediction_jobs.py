@@ -104,7 +104,7 @@ class PredictionPlan:
         self.skipped = len(found.triples) - len(self.jobs)
         lossy = sorted({t.out.suffix for t in left.triples if is_lossy(t.out.suffix, quality)})
         if found.unmasked:
-            some = ", ".join(path.name for path in found.unmasked[:3]) + (", ..." if len(found.unmasked) > 3 else "")
+            some = ", ".join(str(path) for path in found.unmasked[:3]) + (", ..." if len(found.unmasked) > 3 else "")
             logger.info("pictures without a mask, left out (%d): %s", len(found.unmasked), some)
         if lossy:
             logger.info(

@@ -38,7 +38,7 @@ class PredictionSet:
 
     triples: Sequence[Triple]
     where: str  # the results go, for messages
-    unmasked: Sequence[Path] = ()  # pictures that no mask belongs to
+    unmasked: Sequence[Path] = ()  # pictures that no mask belongs to, below the folder they were looked for in
 
     def without_existing(self) -> "PredictionSet":
         """What is still to be done after an interrupted run: results appear whole, so one that is there is done."""
@@ -66,7 +66,7 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
         found = _listed(given["pairs"], given.get("outdir"), out_ext)
     else:
         found = _in_folders(given["indir"], given.get("maskdir"), given.get("mask"), given["outdir"], out_ext)
-    _check_outputs(found.triples)
+    _check_outputs(found.triples, "rename one, or say where in a column out" if "pairs" in given else "rename one")
     return found
 
 
@@ -84,6 +84,8 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
     for name, folder in (("indir", indir), ("maskdir", maskdir)):
         if folder is not None and folder.resolve() == outdir.resolve():
             raise ValueError(f"outdir={outdir}: is {name}; the results would be taken for inputs next time")
+    if maskdir is not None and maskdir.resolve() == indir.resolve():
+        raise ValueError(f"maskdir={maskdir}: is indir; masks beside their pictures, as NAME_mask001.png, need none")
     files = _images_outside(indir, outdir)
     if mask is not None:
         if not mask.is_file():
@@ -96,7 +98,7 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
         pairs = match_masks(masks, maskdir, files, indir)
         names = [path.relative_to(maskdir) for _, path in pairs]
     else:
-        pairs = match_masks([path for path in files if "mask" in path.stem], indir, files, indir)
+        pairs = match_masks([path for path in files if _is_mask(path)], indir, files, indir)
         names = [path.relative_to(indir) for _, path in pairs]
     if not pairs:
         raise ValueError(_no_pairs(indir, files))
@@ -111,7 +113,12 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
         Triple(image, mask, outdir / name.with_suffix(_suffix(out_ext, image)), missing.get(mask, ""))
         for (image, mask), name in zip(pairs, names, strict=True)
     ]
-    return PredictionSet(triples, str(outdir), [path for path in files if path not in inputs])
+    return PredictionSet(triples, str(outdir), [path.relative_to(indir) for path in files if path not in inputs])
+
+
+def _is_mask(path: Path) -> bool:
+    """``name_mask001`` and ``mask_1`` are masks; ``unmasked`` and ``gas mask`` are pictures."""
+    return "_mask" in path.stem or path.stem.startswith("mask")
 
 
 def _images_outside(folder: Path, outdir: Path) -> list[Path]:
@@ -130,7 +137,7 @@ def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Pat
         folder = indir / mask.parent.relative_to(root)
         nearest = ""
         if number < 10:  # looking for it takes time
-            names = {path.stem: path.name for path in files if path.parent == folder and "mask" not in path.stem}
+            names = {path.stem: path.name for path in files if path.parent == folder and not _is_mask(path)}
             close = difflib.get_close_matches(stem, names, n=1)
             nearest = f"; the nearest is {names[close[0]]}" if close else ""
         expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in {folder}"
@@ -161,7 +168,7 @@ def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
         triples.append(Triple(image, mask, out))
     if not triples:
         raise ValueError(f"{table}: expected a line image,mask for every picture, found none")
-    return PredictionSet(triples, str(outdir or root))
+    return PredictionSet(triples, str(outdir or f"where {table} says"))
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
@@ -177,8 +184,12 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
     lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if any(map(str.strip, line))]
     columns = ["image", "mask", "out"]
-    if lines and {"image", "mask"} <= {cell.lower() for cell in lines[0][1]}:
-        columns = [cell.lower() for cell in lines.pop(0)[1]]
+    if lines and not any(Path(cell).suffix.lower() in SUFFIXES for cell in lines[0][1]):  # a line of names
+        number, names = lines.pop(0)
+        columns = [cell.lower() for cell in names]
+        if not {"image", "mask"} <= set(columns):
+            got = delimiter.join(names)
+            raise ValueError(f"{table}, line {number}: expected the columns image and mask, and perhaps out, got {got}")
     rows = []
     for number, line in lines:
         row = dict(zip(columns, line, strict=False))
@@ -198,7 +209,7 @@ def _check_ambiguous(pairs: Sequence[tuple[Path | None, Path]], files: Sequence[
             raise ValueError(f"{mask}: belongs to which of {', '.join(same)}? remove or rename all but one")
 
 
-def _check_outputs(triples: Sequence[Triple]) -> None:
+def _check_outputs(triples: Sequence[Triple], advice: str) -> None:
     """No result may overwrite another or an input, and each must have a place where it can be written."""
     inputs = {path.resolve() for triple in triples for path in (triple.image, triple.mask) if path is not None}
     seen: dict[Path, Triple] = {}
@@ -210,7 +221,7 @@ def _check_outputs(triples: Sequence[Triple]) -> None:
             first = seen[out]
             both = (first.mask, triple.mask) if first.mask != triple.mask else (first.image, triple.image)
             raise ValueError(
-                f"{both[0]} and {both[1]} would both be written to {triple.out}; rename one{_or_same(first, triple)}"
+                f"{both[0]} and {both[1]} would both be written to {triple.out}; {advice}{_or_same(first, triple)}"
             )
         seen[out] = triple
     for folder in {triple.out.parent for triple in triples}:

@@ -35,8 +35,10 @@ class Inpainter:
     """``inpainter(image, mask)``: the picture with its hole filled, of the same kind, type and size.
 
     ``image`` is a NumPy array of uint8, uint16, or float in [0, 1], of shape (H, W, 3) RGB, (H, W, 4), (H, W) or
-    (H, W, 1), or a PIL picture (L, RGB, RGBA and I;16 stay what they are, other modes become RGB or RGBA); ``mask`` is
-    an array (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL picture. Every mask pixel above 0 is a hole.
+    (H, W, 1), or a PIL picture: L, LA, RGB, RGBA and I;16 stay what they are, 1 becomes L, other modes RGB or RGBA, and
+    ``.info`` (colour profile, EXIF) comes along. PIL pictures are not turned, EXIF orientation or not. ``mask`` is an
+    array (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL picture, whose alpha does not count. Every mask
+    pixel above 0 is a hole.
     Known pixels come back bit for bit, alpha is kept; where the mask is empty, nothing is computed. Any size works.
 
     ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). What is measured must not depend on the memory of
@@ -68,6 +70,10 @@ class Inpainter:
                 f"refine=true refines the whole frame in fp32: it goes with strategy=auto or full and precision=fp32, "
                 f"got {strategy} and {precision}"
             )
+        if refiner is not None and max_memory is not None:
+            raise ValueError("max_memory does not go with refine=true: memory is bounded by refiner.px_budget there")
+        if refiner is not None and not isinstance(refiner, Refiner):
+            raise ValueError(f"refiner: expected lama.inference.Refiner(...) or None, got {refiner!r}")
         if feather < 0:
             raise ValueError(f"feather={feather}: expected pixels, 0 or more")
         if max_memory is not None and not max_memory > 0:

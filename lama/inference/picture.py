@@ -56,20 +56,33 @@ def open_picture(image: Array | Image.Image, mask: Array | Image.Image) -> OpenP
 
 
 def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenPicture:
+    if image.mode in ("I", "F", "LAB", "HSV"):
+        raise ValueError(
+            f"image: pictures of mode {image.mode} cannot be filled; pass an array of uint16, or of float in [0, 1], "
+            "or convert it to RGB or L"
+        )
+    info = {key: value for key, value in image.info.items() if key != "transparency"}
+    alpha = None
     if image.mode.startswith("I;16"):
         array = np.asarray(image).astype(np.uint16)
-    elif image.mode in ("I", "F"):
-        raise ValueError(
-            f"image: 32-bit pictures (mode {image.mode}) say nothing of their range; pass an array of uint16, or of "
-            "float in [0, 1], or convert to 8 bit"
-        )
     else:
-        if image.mode not in ("L", "RGB", "RGBA"):
-            alpha = "A" in image.getbands() or "transparency" in image.info
-            image = image.convert("RGBA" if alpha else "RGB")
-        array = np.asarray(image)
+        if image.mode == "CMYK":
+            info.pop("icc_profile", None)  # it would be wrong for what comes out
+        grey = image.mode in ("1", "L", "LA", "La")
+        if "A" in image.getbands() or image.mode.endswith("a") or "transparency" in image.info:
+            image = image.convert("LA" if grey else "RGBA")
+            alpha = image.getchannel("A")
+        array = np.asarray(image.convert("L" if grey else "RGB"))
     opened = open_picture(array, mask)
-    return OpenPicture(opened.pixels, opened.hole, lambda filled: Image.fromarray(opened.restore(filled)))
+
+    def restore(filled: Array) -> Image.Image:
+        result = Image.fromarray(opened.restore(filled))
+        if alpha is not None:
+            result.putalpha(alpha)
+        result.info |= info
+        return result
+
+    return OpenPicture(opened.pixels, opened.hole, restore)
 
 
 def _in_type_of(image: Array, result: Array) -> Array:

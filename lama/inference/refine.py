@@ -9,6 +9,7 @@ Everything from the cut on is recomputed in the backward pass, piece by piece, i
 the picture, hardly with the depth of the network.
 """
 
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ from lama.conventions import check_image_and_mask, composite, generator_input
 from lama.models.dilated import MultidilatedBlock
 from lama.models.ffc import FFCResnetBlock
 from lama.models.resnet import ResNetBlock
+
+logger = logging.getLogger(__name__)
 
 _BLOCKS = (FFCResnetBlock, ResNetBlock, MultidilatedBlock)
 _EPS = 1e-8  # a mask is a hole from here on
@@ -83,6 +86,10 @@ class Refiner:
     def _refine(self, network: "_Halves", image: Tensor, mask: Tensor) -> Tensor:
         """The prediction for one picture, from the coarsest level to the finest."""
         levels = self._pyramid(image, mask) if bool(mask.any()) else [(image, mask)]
+        if len(levels) == 1 and bool(mask.any()):
+            height, width = image.shape[-2:]
+            logger.info("%d x %d pixels: one scale (refiner.min_side=%d, max_scales=%d), so there is nothing to refine",
+                        width, height, self.min_side, self.max_scales)  # fmt: skip
         reference = None
         with tqdm(total=1 + (len(levels) - 1) * self.n_iters, desc="refining", unit="pass", leave=False) as bar:
             for image, mask in levels:

@@ -10,7 +10,7 @@ auto   the first of these that is sensible: see ``Strategy.plan``.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ class Strategy:
     margin: int | None = None  # pixels of context around a hole; None: half of its longer side, 128 at least
     tile: int = 1024  # height and width of a tile, less where memory asks for it
     binding: bool = False  # the limit of memory is the user's word, not an estimate of what is free
+    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # of each choice, once
 
     def __post_init__(self) -> None:
         if self.name not in STRATEGIES:
@@ -103,8 +104,10 @@ class Strategy:
         striped = plan.striped or memory.striped(largest.height, largest.width)
         needs, limit = memory.needs(largest.height, largest.width, striped) + plan.beside, memory.limit
         what = f"strategy {plan.name} for {frame.width} x {frame.height}" + (", row by row" if striped else "")
+        news = self.name == "auto" and frame.area > _SMALL and what + why not in self._said
+        self._said.add(what + why)
         logger.log(
-            logging.INFO if self.name == "auto" and frame.area > _SMALL else logging.DEBUG,
+            logging.INFO if news else logging.DEBUG,
             "%s (%s): %d window%s up to %d x %d, %.0f %% of the pixels, about %.2g of %.2g GB",
             what, why, len(windows), "s" * (len(windows) > 1), largest.width, largest.height,
             100 * sum(window.area for window in windows) / frame.area, needs / 1e9, limit / 1e9,
