@@ -228,7 +228,7 @@ def test_fid_equals_the_official_one(shared, official, formula_pictures, tmp_pat
         state[key] = formula_tensor(key, tuple(int(n) for n in shape.strip("()").split(",") if n.strip()), 0, 1.45)
     torch.save(state, tmp_path / "inception.pth")
     weights = {"fid_inception": str(tmp_path / "inception.pth")}
-    evaluator = Evaluator(["fid"], weights, min_fid=2, intervals=False)
+    evaluator = Evaluator(["fid"], weights, min_pictures=2, intervals=False)
     for i, batch in enumerate(zip(*(x.split(8) for x in formula_pictures), strict=True)):
         evaluator.update([f"{i}{j}" for j in range(len(batch[0]))], *batch)
     first = evaluator.fake[0][0, :8].tolist()

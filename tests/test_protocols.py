@@ -266,7 +266,7 @@ ALL = ["psnr", "l1_hole", "ssim_skimage", "fid", "kid", "p_ids", "u_ids", "ssim_
 
 
 def evaluated(pictures, batch, cache=None, metrics=ALL, **options):
-    evaluator = Evaluator(metrics, cache=cache, min_fid=5, **options)
+    evaluator = Evaluator(metrics, cache=cache, min_pictures=5, **options)
     names, *tensors = pictures
     for i in range(0, len(names), batch):
         evaluator.update(names[i : i + batch], *(x[i : i + batch] for x in tensors))
@@ -295,7 +295,7 @@ def test_two_runs_give_the_same_bytes_and_the_second_computes_no_feature(tiny_in
 
 
 def test_bins_hold_their_pictures_and_small_ones_no_fid(tiny_inception, pictures):
-    evaluator = Evaluator(["psnr", "fid"], min_fid=12)
+    evaluator = Evaluator(["psnr", "fid"], min_pictures=12)
     names, *tensors = pictures
     evaluator.update(names, *tensors)
     groups = evaluator.compute_groups()

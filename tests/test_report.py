@@ -56,7 +56,7 @@ def evaluated(errors, metrics="quick"):
     mask = np.zeros((20, 24), bool)
     mask[5:15, 5:15] = True
     truth, completed = {}, {}
-    evaluator = Evaluator(metrics, min_fid=2)
+    evaluator = Evaluator(metrics, min_pictures=2)
     pairs = []
     for i, error in enumerate(errors):
         name = f"picture{i:02d}"

@@ -35,7 +35,7 @@ def module_with_fid():
     torch.manual_seed(0)
     module = make_module()
     module.evaluator = Evaluator(
-        ["psnr_hole", "ssim", "fid", "ssim_fid100_f1"], min_fid=2, intervals=False, grouping="lama_online"
+        ["psnr_hole", "ssim", "fid", "ssim_fid100_f1"], min_pictures=2, intervals=False, grouping="lama_online"
     )
     return module
 

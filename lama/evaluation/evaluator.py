@@ -74,16 +74,16 @@ class Evaluator:
         protocol: str = "lama",
         grouping: str = "lama",  # of evaluation.groups.GROUPINGS
         cache: str | None = None,  # a file that remembers features by content; None = for this run only
-        min_fid: int = 100,  # below so many pictures FID, KID, P-IDS and U-IDS are no numbers
+        min_pictures: int = 100,  # below so many pictures FID, KID, P-IDS and U-IDS are no numbers
         intervals: bool = True,  # bootstrap 95 % intervals
     ) -> None:
         self.metrics = _names(metrics)
         self.protocol = find_protocol(protocol)
         if grouping not in GROUPINGS:
             raise ValueError(f"grouping={grouping}: unknown; known: {', '.join(GROUPINGS)}")
-        if min_fid < 2:
-            raise ValueError(f"min_fid={min_fid}: expected at least 2 pictures")
-        self.grouping, self.min_fid, self.intervals = grouping, min_fid, intervals
+        if min_pictures < 2:
+            raise ValueError(f"min_pictures={min_pictures}: expected at least 2 pictures")
+        self.grouping, self.min_pictures, self.intervals = grouping, min_pictures, intervals
         self.needed = needed = _parts(self.metrics)
         self.unavailable: dict[str, str] = {}
         self.scorers: dict[str, Metric] = {}
@@ -148,8 +148,8 @@ class Evaluator:
             return "not measured in this run"
         if metric in self.unavailable:
             return self.unavailable[metric]
-        if _parts([metric]) & set(OF_SETS) and pictures < self.min_fid:
-            return _too_few(pictures, self.min_fid)
+        if _parts([metric]) & set(OF_SETS) and pictures < self.min_pictures:
+            return _too_few(pictures, self.min_pictures)
         return None
 
     def reset(self) -> None:
@@ -259,8 +259,8 @@ class Evaluator:
 
     def _of_sets(self, fake: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, Result]:
         n = len(fake)
-        if n < self.min_fid:
-            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_fid)} for name in OF_SETS}
+        if n < self.min_pictures:
+            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_pictures)} for name in OF_SETS}
         x, y = torch.from_numpy(fake), torch.from_numpy(real)
         results: dict[str, Result] = {"fid": self._fid(x, y)} if "fid" in self.needed else {}
         if "kid" in self.needed:

@@ -3,7 +3,7 @@
 import ctypes
 import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -37,10 +37,27 @@ class _Output(ctypes.Structure):
     )
 
 
+class PointWeights:
+    """Transformed weights, 4 times as large as the plain ones: kept, unless all that is asked for is large pictures."""
+
+    def __init__(self, convs: Sequence[Folded], transform: Callable[[Tensor], Tensor]) -> None:
+        self.plain, self.transform = [conv.weight.float() for conv in convs], transform
+        self.kept: list[Tensor] | None = None
+
+    def __call__(self, pixels: int) -> list[Tensor]:
+        """For a bottleneck of so many pixels."""
+        if self.kept is not None:
+            return self.kept
+        weights = [self.transform(weight) for weight in self.plain]
+        if pixels <= MOST_PIXELS_TO_KEEP:
+            self.kept = weights
+        return weights
+
+
 class WinogradConv(nn.Module):
     """Convolutions of one input: each output = ReLU(conv + before) + after, borders reflected, float32.
 
-    ``convs`` are 3 x 3 with a bias; each reads as many of the first input channels as it has weights for.
+    ``convs`` are 3 x 3; each reads as many of the first input channels as it has weights for.
     """
 
     def __init__(self, library: ctypes.CDLL, convs: Sequence[Folded], relu: bool) -> None:
@@ -49,8 +66,7 @@ class WinogradConv(nn.Module):
         self.panel = int(library.lama_winograd_panel())
         self.channels = [conv.weight.shape[0] for conv in convs]
         self.inputs = [conv.weight.shape[1] for conv in convs]
-        self.plain = [conv.weight.float() for conv in convs]
-        self.kept: list[Tensor] | None = None
+        self.weights = PointWeights(convs, functools.partial(transform, panel=self.panel))
         self.biases = [
             torch.zeros(n) if conv.bias is None else conv.bias.float()
             for n, conv in zip(self.channels, convs, strict=True)
@@ -65,7 +81,7 @@ class WinogradConv(nn.Module):
         """One (B, C, H, W) for each convolution, channels-last."""
         parts = [_floats(part) for part in parts]
         batch, _, height, width = parts[0].shape
-        weights = self._weights(batch * height * width)
+        weights = self.weights(batch * height * width)
         none: list[Tensor | None] = [None] * len(self.channels)
         befores = [None if t is None else _floats(t) for t in before or none]
         afters = list(after or none)
@@ -81,15 +97,6 @@ class WinogradConv(nn.Module):
             results.append(y)
         self._run(parts, outputs, batch, height, width)
         return results
-
-    def _weights(self, pixels: int) -> list[Tensor]:
-        """Transformed, 4 times as large as the plain ones; kept, unless all that is asked for is large pictures."""
-        if self.kept is not None:
-            return self.kept
-        weights = [transform(weight, self.panel) for weight in self.plain]
-        if pixels <= MOST_PIXELS_TO_KEEP:
-            self.kept = weights
-        return weights
 
     def _run(
         self, parts: Sequence[Tensor], outputs: ctypes.Array[_Output], batch: int, height: int, width: int

@@ -42,10 +42,9 @@ class MatmulWinogradConv(nn.Module):
     def __init__(self, convs: Sequence[Folded], relu: bool) -> None:
         super().__init__()
         self.relu = relu
-        self.plain = [conv.weight for conv in convs]
+        self.weights = winograd.PointWeights(convs, _transform)
         self.biases = [None if conv.bias is None else conv.bias.float() for conv in convs]
         self.to_points, self.from_points = (_both_sides(m).float() for m in (_BT, _AT))
-        self.kept: list[Tensor] | None = None
 
     def forward(
         self,
@@ -55,7 +54,7 @@ class MatmulWinogradConv(nn.Module):
     ) -> list[Tensor]:
         """One (B, C, H, W) for each convolution, channels-last where it is new."""
         batch, _, height, width = parts[0].shape
-        weights = self._weights(batch * height * width)
+        weights = self.weights(batch * height * width)
         befores, afters = (list(given) if given else [None] * len(weights) for given in (before, after))
         results = [
             _new_or_old(batch, weight.shape[2], height, width, befores[i], afters[i])
@@ -93,18 +92,12 @@ class MatmulWinogradConv(nn.Module):
         y = y.relu_() if self.relu else y
         return y if after is None else y + after
 
-    def _weights(self, pixels: int) -> list[Tensor]:
-        """(36, C_in, C_out) each, 4 times as large as the plain ones; kept, unless only large pictures come."""
-        if self.kept is not None:
-            return self.kept
-        g = _both_sides(winograd.G)
-        weights = [
-            (g @ w.permute(2, 3, 1, 0).flatten(0, 1).flatten(1)).view(36, w.shape[1], w.shape[0]).float()
-            for w in self.plain
-        ]
-        if pixels <= winograd.MOST_PIXELS_TO_KEEP:
-            self.kept = weights
-        return weights
+
+def _transform(weight: Tensor) -> Tensor:
+    """(C_out, C_in, 3, 3) -> (36, C_in, C_out) float32."""
+    c_out, c_in = weight.shape[:2]
+    points = _both_sides(winograd.G) @ weight.double().permute(2, 3, 1, 0).reshape(9, -1)
+    return points.view(36, c_in, c_out).float()
 
 
 def _new_or_old(batch: int, channels: int, height: int, width: int, *old: Tensor | None) -> Tensor:
