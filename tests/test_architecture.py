@@ -27,7 +27,7 @@ LAWS = {
     "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "evaluation": (
         {"conventions", "interfaces", "pretrained", "files", "torchvision_ops", "pages"},
-        {"torch", "numpy", "cv2", "PIL", "lpips", "pytorch_fid", "skimage", "sklearn", "matplotlib", "yaml"},
+        {"torch", "numpy", "cv2", "PIL", "lpips", "pytorch_fid", "skimage", "sklearn", "matplotlib", "tqdm", "yaml"},
     ),
     "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
     "inference": (

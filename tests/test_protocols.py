@@ -1,6 +1,8 @@
 """What an evaluation is made of: features by protocol and by content, statistics of sets, groups, intervals."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -446,3 +448,28 @@ def test_only_what_is_about_the_same_pictures_is_compared(tmp_path, pictures):
 def test_no_fid_is_computed_where_none_is_asked_for(tiny_inception, pictures, monkeypatch):
     monkeypatch.setattr("lama.evaluation.evaluator.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
     assert list(evaluated(pictures, 30, metrics=["kid", "psnr"]).compute()) == ["kid", "psnr"]
+
+
+MANY = """
+import resource, numpy as np, torch
+from lama.evaluation import Evaluator
+features = np.random.default_rng(0)
+class Simulated:
+    sha256 = "none"
+    def __call__(self, image):
+        return features.standard_normal((len(image), 2048), np.float32)
+Evaluator._make_inception = lambda self, weights: Simulated()
+evaluator = Evaluator(["psnr", "fid", "kid"])
+for start in range(0, 36500, 100):
+    image = torch.rand(100, 3, 32, 32)
+    evaluator.update([f"{start + i:06d}" for i in range(100)], image, image.flip(3), torch.ones(100, 1, 32, 32))
+assert evaluator.compute()["fid"]["n"] == 36500
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+
+@pytest.mark.slow
+def test_as_many_pictures_as_the_paper_has_take_less_than_2_gb(root):
+    done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True, cwd=root)
+    print(f"\n36 500 pictures, simulated features: {int(done.stdout) / 1e9:.2f} GB")
+    assert int(done.stdout) < 2e9

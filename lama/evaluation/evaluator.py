@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lama import pretrained
-from lama.evaluation.features import Store, content_of, is_8_bit
+from lama.evaluation.features import Rows, Store, content_of, is_8_bit
 from lama.evaluation.fid import frechet_distance
 from lama.evaluation.groups import GROUPINGS, members
 from lama.evaluation.ids import discriminative_scores
@@ -158,8 +158,7 @@ class Evaluator:
         self.areas: list[float] = []  # share of each picture that is hole
         self.sizes: set[tuple[int, int]] = set()  # (H, W) of the pictures
         self.scores: dict[str, list[float]] = {name: [] for name in self.scorers}
-        self.fake: list[NDArray[np.float32]] = []
-        self.real: list[NDArray[np.float32]] = []
+        self.fake, self.real = Rows(), Rows()  # features of predictions and of the truth
 
     def update(self, names: list[str], completed: Tensor, target: Tensor, mask: Tensor) -> None:
         """Add B images: their names, (B, 3, H, W) in [0, 1] twice, mask (B, 1, H, W). Raises ValueError for NaN."""
@@ -172,8 +171,8 @@ class Evaluator:
             for name, scorer in self.scorers.items():
                 self.scores[name] += self._score(name, scorer, completed, target, mask)
         if self.inception is not None:
-            self.fake.append(self.inception(completed))
-            self.real.append(self.inception(target))
+            self.fake.add(self.inception(completed))
+            self.real.add(self.inception(target))
 
     def _score(self, name: str, scorer: Metric, completed: Tensor, target: Tensor, mask: Tensor) -> list[float]:
         """The score of each image; that of a network is remembered by content."""
@@ -189,14 +188,17 @@ class Evaluator:
         if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
             return
         seen: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(seen, (self.names, self.areas, self.sizes, self.scores, self.fake, self.real))
+        distributed.all_gather_object(
+            seen, (self.names, self.areas, self.sizes, self.scores, self.fake.array, self.real.array)
+        )
         self.reset()
         for names, areas, sizes, scores, fake, real in seen:
             self.names += names
             self.sizes |= sizes
             self.areas += areas
-            self.fake += fake
-            self.real += real
+            if len(fake):
+                self.fake.add(fake)
+                self.real.add(real)
             for name, values in scores.items():
                 self.scores[name] += values
 
@@ -225,17 +227,15 @@ class Evaluator:
         ]
 
     def _sort(self) -> None:
-        """By name, so that batches and workers change nothing; features are joined, to be in memory once."""
+        """By name, so that batches and workers change nothing."""
         order = sorted(range(len(self.names)), key=self.names.__getitem__)
-        for features in (self.fake, self.real):
-            if len(features) > 1:
-                features[:] = [np.concatenate(features)]
         if order == list(range(len(order))):
             return
         for values in (self.names, self.areas, *self.scores.values()):
             values[:] = [values[i] for i in order]  # type: ignore[index]
         for features in (self.fake, self.real):
-            features[:] = [joined[order] for joined in features]
+            if len(features):
+                features.sort(order)
 
     def _of(self, index: NDArray[np.intp]) -> dict[str, Result]:
         results: dict[str, Result] = {}
@@ -243,7 +243,7 @@ class Evaluator:
             results[name] = self._mean(np.asarray(scores, np.float64)[index], "no picture has a hole")
         if self.inception is not None:
             everything = len(index) == len(self.names)
-            results |= self._of_sets(*(f[0] if everything else f[0][index] for f in (self.fake, self.real)))
+            results |= self._of_sets(*(f.array if everything else f.array[index] for f in (self.fake, self.real)))
         for name, part in INTEGRAL.items():
             if name in self.metrics and name not in self.unavailable:
                 results[name] = _f1(results[part], results["fid"], part)
@@ -280,7 +280,7 @@ class Evaluator:
         covariance = self.protocol.covariance
         result: Result = {"mean": frechet_distance(x, y, covariance), "n": n}
         if self.intervals:
-            statistic = lambda i: frechet_distance(x[i], y[i], covariance)  # noqa: E731
+            statistic = lambda i: frechet_distance(x, y, covariance, torch.from_numpy(i))  # noqa: E731
             result["ci95"] = set_interval(statistic, n, resamples=50 if n <= 500 else 20)
         return result
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class Store:
-    """Vectors by (extractor, content), in one file that several processes may share; in memory without a path.
+    """Vectors by (extractor, content), in one file that several processes may share; a temporary one without a path.
 
     ``computed`` counts what was not there, ``remembered`` what was.
     """
@@ -24,7 +24,7 @@ class Store:
         if self.path is not None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self.database = sqlite3.connect(":memory:" if self.path is None else self.path, timeout=60)
+            self.database = sqlite3.connect("" if self.path is None else self.path, timeout=60)
             self.database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB)")
         except sqlite3.DatabaseError as error:
             raise ValueError(f"cache={path}: not a file of remembered features ({error}); choose another") from error
@@ -53,6 +53,37 @@ class Store:
                 self.database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
             known |= {keys[i]: vector for i, vector in zip(missing, vectors, strict=True)}
         return np.stack([known[key] for key in keys])
+
+
+class Rows:
+    """Vectors that come a few at a time, (N, D) in one block: many small arrays tear memory to pieces."""
+
+    def __init__(self) -> None:
+        self.block = np.empty((0, 0), np.float32)
+        self.count = 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def add(self, vectors: NDArray[np.float32]) -> None:
+        """Append (B, D); where the block is full it is replaced by one of twice the size."""
+        count = self.count + len(vectors)
+        if count > len(self.block):
+            grown = np.empty((max(count, 2 * len(self.block), 1024), vectors.shape[1]), np.float32)
+            if self.count:
+                grown[: self.count] = self.array
+            self.block = grown
+        self.block[self.count : count] = vectors
+        self.count = count
+
+    @property
+    def array(self) -> NDArray[np.float32]:
+        """(N, D), not a copy."""
+        return self.block[: self.count]
+
+    def sort(self, order: Sequence[int]) -> None:
+        """Bring the rows into an order."""
+        self.block = self.array[order]
 
 
 def content_of(image: Tensor) -> list[bytes]:

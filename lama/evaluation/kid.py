@@ -18,11 +18,10 @@ def kernel_distance(fake: Tensor, real: Tensor, seed: int = 2020, subsets: int =
     if size < 2:
         return float("nan"), float("nan")
     rng = np.random.RandomState(seed)
-    fake, real = fake.double(), real.double()
     values = []
     for _ in range(subsets):
-        x = fake[torch.from_numpy(rng.choice(len(fake), size, replace=False))]
-        y = real[torch.from_numpy(rng.choice(len(real), size, replace=False))]
+        x = fake[torch.from_numpy(rng.choice(len(fake), size, replace=False))].double()
+        y = real[torch.from_numpy(rng.choice(len(real), size, replace=False))].double()
         values.append(_unbiased_mmd(x, y))
         if size == len(fake) == len(real):  # every subset is the whole set
             break

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 RESAMPLES = 1000
 Scores = NDArray[np.float64]
@@ -37,7 +38,8 @@ def set_interval(
         return None
     rng = np.random.default_rng(seed)
     value = statistic(np.arange(n))
-    values = [statistic(rng.integers(0, n, size=n)) for _ in range(resamples)]
+    drawn = tqdm(range(resamples), desc="interval", leave=False, delay=5)
+    values = [statistic(rng.integers(0, n, size=n)) for _ in drawn]
     low, high = np.percentile(values, [2.5, 97.5]).tolist()
     return 2 * value - high, 2 * value - low
 
