@@ -35,7 +35,13 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
-_MODULE_OPTIONS = ("second_generator_forward", "clip_norm", "cosine_lr", "ema_decay")  # of a recipe, for the module
+_MODULE_OPTIONS = (
+    "second_generator_forward",
+    "clip_norm",
+    "cosine_lr",
+    "ema_decay",
+    "sync_batchnorm",
+)  # of a recipe, for the module
 USER_ERRORS = (  # OSError as far as paths go: a full disk or a broken pipe is not a mistake in a command
     ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,
     HydraException, OmegaConfBaseException,
@@ -65,12 +71,15 @@ def run(
     caught: list[Exception] = []
 
     def task(config: DictConfig) -> None:
+        os.environ["HYDRA_FULL_ERROR"] = str(int(full))  # what the processes of a training shall find
         try:
             main(config)
         except Exception as error:  # kept from Hydra, which would print lines of its own
             if not _is_for_the_user(error):
                 raise
             caught.append(error)
+        finally:
+            os.environ["HYDRA_FULL_ERROR"] = "1"
 
     if {"--help", "-h"} & set(sys.argv[1:]):
         print(_help(directory, name))

@@ -77,12 +77,6 @@ def test_processes_share_the_validation_set_and_log_the_same_numbers(tiny_incept
     assert first == pytest.approx(alone, rel=1e-6)
 
 
-def test_fewer_pairs_than_processes_are_refused(monkeypatch):
-    monkeypatch.setattr("lama.data.datamodule.rank_and_world", lambda: (0, 9))
-    with pytest.raises(ValueError, match="3 pairs to validate on are too few for 9 processes"):
-        make_data().val_dataloader()
-
-
 @pytest.mark.parametrize(
     ("metrics", "pictures", "expected"),
     [

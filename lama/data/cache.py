@@ -39,6 +39,10 @@ class DecodedCache:
         self.table = np.frombuffer(self.memory, np.int64, n * 3).reshape(n, 3)
         self.used = multiprocessing.Value("q", 0)
 
+    def share_machine(self, processes: int) -> None:
+        """Take no more than a part of the memory; each of so many processes here has a cache of its own."""
+        self.size //= processes
+
     def __len__(self) -> int:
         return len(self.source)
 
@@ -82,7 +86,6 @@ def gigabytes_to_spare(asked: float | None) -> float:
         return asked
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIGABYTE
-        free /= int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # the processes of a training share the machine
     except (ValueError, OSError, AttributeError):  # not on this system
         return 0.0
     return min(MOST, free / 4)

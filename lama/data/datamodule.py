@@ -1,6 +1,8 @@
 """Training and validation data of one run, as a LightningDataModule."""
 
+import atexit
 import logging
+import multiprocessing
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -77,8 +79,9 @@ class InpaintingDataModule(LightningDataModule):
             held_out = _usable(_at_most(held_out, max(1, max_val_pairs // val_per_image)))
             self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
         spare = gigabytes_to_spare(cache_gb)
-        cached: ImageSource = DecodedCache(pictures, spare) if spare > 0 else pictures
-        self.train_set = TrainingDataset(cached, augment, masks, seed, max_broken)
+        cache = DecodedCache(pictures, spare) if spare > 0 else None
+        self._may_shrink = cache if cache_gb is None else None
+        self.train_set = TrainingDataset(pictures if cache is None else cache, augment, masks, seed, max_broken)
         process_size = None if epoch_batches is None or epoch_size is not None else epoch_batches * batch_size
         self.sampler = EpochSampler(len(pictures), epoch_size, seed, process_size)
         self.batch_size = batch_size
@@ -98,15 +101,28 @@ class InpaintingDataModule(LightningDataModule):
     def val_dataloader(self) -> DataLoader[Any]:
         # One at a time: the pictures of a folder of pairs have sizes of their own. Each process has a share of them.
         rank, world = rank_and_world()
-        if len(self.val_pairs) < world:
-            raise ValueError(f"data: {len(self.val_pairs)} pairs to validate on are too few for {world} processes")
         share = range(rank, len(self.val_pairs), world)
         return DataLoader(EvaluationDataset(self.val_pairs), batch_size=1, sampler=share)
 
-    def describe(self) -> str:
-        """One line for the start of a run."""
+    def share_machine(self, processes: int) -> None:
+        """Take no more than a part of the memory: so many processes here will have a cache each."""
+        if self._may_shrink is not None:
+            self._may_shrink.share_machine(processes)
+
+    def batches(self, processes: int) -> int:
+        """Batches of an epoch on each of so many processes. Raises ValueError where there is too little for each."""
+        samples = self.sampler.share(processes)
+        if samples < 1:
+            raise ValueError(f"data: {self.sampler.epoch_size} samples an epoch are too few for {processes} processes")
+        if len(self.val_pairs) < processes:
+            raise ValueError(f"data: {len(self.val_pairs)} pairs to validate on are too few for {processes} processes")
+        return max(1, samples // self.batch_size)
+
+    def describe(self, processes: int) -> str:
+        """One line for the start of a run of so many processes."""
         return (
-            f"{self.sampler.length} pictures to train on, {self.sampler.epoch_size} samples an epoch, "
+            f"{self.sampler.length} pictures to train on, "
+            f"{self.sampler.share(processes) * processes} samples an epoch, "
             f"{len(self.val_pairs)} frozen pairs to validate on"
         )
 
@@ -114,11 +130,19 @@ class InpaintingDataModule(LightningDataModule):
 def _leave_signals_alone(worker: int) -> None:
     """A signal to all processes of a training is for the one that trains: it still wants the batches of its workers.
 
-    They end with it, however it ends.
+    They end with it, however it ends: by ``_end_workers``, or since they notice that it is gone.
     """
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Before multiprocessing asks them by SIGTERM, which they do not hear, and waits for them for ever."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _split(pictures: ImageSource, fraction: float, path: str) -> tuple[ImageSource, ImageSource]:

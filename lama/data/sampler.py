@@ -48,9 +48,13 @@ class EpochSampler(Sampler[SampleKey]):
         self.epoch = epoch
         self._begun = (epoch, samples)
 
+    def share(self, world: int) -> int:
+        """Samples of an epoch on each of so many processes."""
+        return self._epoch_size // world if self._process_size is None else self._process_size
+
     def __len__(self) -> int:
         """Samples of a whole epoch on each process, also where this one begins later."""
-        return self.epoch_size // rank_and_world()[1]
+        return self.share(rank_and_world()[1])
 
     def __iter__(self) -> Iterator[SampleKey]:
         rank, world = rank_and_world()

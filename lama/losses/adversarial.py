@@ -45,6 +45,11 @@ class NonSaturatingAdversarialLoss(nn.Module):
         self.use_unmasked_for_gen = use_unmasked_for_gen
         self.use_unmasked_for_discr = use_unmasked_for_discr
 
+    @property
+    def differentiates_twice(self) -> bool:
+        """Whether there is an R1 penalty, which needs the discriminator's second derivative."""
+        return self.gp_coef != 0
+
     def forward(self, context: StepContext) -> Tensor:
         """The generator's term, a scalar."""
         loss = F.softplus(-context.fake_logits)  # -log sigmoid(D(G(x)))
@@ -67,7 +72,9 @@ class NonSaturatingAdversarialLoss(nn.Module):
             fake = mask * fake + (1 - mask) * F.softplus(-context.fake_logits)
         elif not self.use_unmasked_for_discr:
             fake = fake * self._mask_on_grid(context)
-        penalty = self.gp_coef * r1_penalty(context.real_logits, context.image)
+        penalty = context.real_logits.new_zeros(())
+        if self.differentiates_twice:
+            penalty = self.gp_coef * r1_penalty(context.real_logits, context.image)
         logs = {
             "real_out": context.real_logits.detach().mean(),
             "fake_out": context.fake_logits.detach().mean(),

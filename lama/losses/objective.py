@@ -18,6 +18,11 @@ class Objective(nn.Module):
         if not self.terms:
             raise ValueError("losses: every term has weight 0; give at least one a weight")
 
+    @property
+    def differentiates_twice(self) -> bool:
+        """Whether a term takes the gradient of a gradient of the discriminator, as R1 does."""
+        return any(getattr(term, "differentiates_twice", False) for term in self.terms.values())
+
     def generator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """The sum of all terms (scalar), and each under ``gen_<name>``."""
         values = {f"gen_{name}": term(context) for name, term in self.terms.items()}

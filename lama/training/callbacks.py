@@ -21,8 +21,10 @@ from torch import Tensor
 from lama.checkpoints import save_generator
 from lama.data.datasets import TrainingDataset
 from lama.data.images import image_to_tensor, mask_to_tensor, write_image
+from lama.data.sampler import rank_and_world
 from lama.files import whole
 from lama.interfaces import EvaluationSet
+from lama.training.averaging import any_of
 from lama.training.disk import survives_a_full_disk
 from lama.training.module import InpaintingModule
 
@@ -167,7 +169,8 @@ class BrokenPictures(Callback):
         self.dataset.broken[within] = True  # those that a process found that was stopped before it could list them
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if int(self.dataset.broken.sum()) == len(self.known):
+        self.dataset.broken |= any_of(self.dataset.broken)
+        if int(self.dataset.broken.sum()) == len(self.known) or rank_and_world()[0] > 0:
             return
         reasons = self.dataset.broken_pictures()
         new = [reason for index, reason in reasons.items() if index not in self.known]
@@ -178,7 +181,7 @@ class BrokenPictures(Callback):
         )
         for reason in new:
             logger.warning("  %s", reason)
-        before = self.file.read_text().splitlines() if self.file.is_file() else []  # of other processes, or before
+        before = self.file.read_text().splitlines() if self.file.is_file() else []
         with whole(self.file) as partial:
             partial.write_text("".join(f"{line}\n" for line in sorted({*before, *reasons.values()})))
 

@@ -18,6 +18,7 @@ from pytorch_lightning import callbacks as lightning
 from pytorch_lightning.plugins import CheckpointIO
 
 from lama.files import synced, whole
+from lama.training.averaging import highest
 from lama.training.disk import survives_a_full_disk
 from lama.training.progress import Progress, progress_of
 from lama.training.signals import StopRequest
@@ -56,7 +57,7 @@ class Checkpoints(lightning.Checkpoint):
         self.best: list[tuple[float, int]] = []  # (sign * value, iteration), the best first
         self.stop = StopRequest()
         self.files = CheckpointFiles()
-        self.resumed: Path | None = None
+        self.resumed: tuple[Path, int] | None = None  # and the iteration it is of
         self.seconds = 0.0  # of training, over all the times it was begun
         self.skipping = False
         self.started = self.written = time.monotonic()
@@ -66,10 +67,14 @@ class Checkpoints(lightning.Checkpoint):
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.started = self.written = time.monotonic()
         self.stop.install()
-        if (
-            trainer.is_global_zero and self.resumed == self.folder / LAST
-        ):  # killed before it was kept as one of the best
-            self._keep_best(int(module.iteration))  # type: ignore[arg-type]
+        iteration = int(module.iteration)  # type: ignore[arg-type]
+        expected = 0 if self.resumed is None else self.resumed[1]
+        other, most, least = highest(abs(iteration - expected), iteration, -iteration)
+        if other or most != -least:
+            raise ValueError(f"{self.folder}: written to by another training while this one was starting, or not the "
+                             "same for all processes; run the same command again")  # fmt: skip
+        if trainer.is_global_zero and self.resumed is not None and self.resumed[0] == self.folder / LAST:
+            self._keep_best(iteration)  # killed before it was kept as one of the best
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
         self.skipping = bool(outputs) and "fault" in outputs
@@ -103,21 +108,20 @@ class Checkpoints(lightning.Checkpoint):
 
     def _at_boundary(self, trainer: Trainer, module: LightningModule, due: bool, validated: bool = False) -> None:
         """Between two batches: write a checkpoint where one is ``due``, and where somebody asks to stop."""
-        due = due and not self.skipping
-        if not trainer.strategy.reduce_boolean_decision(due or self.stop.signal is not None, all=False):
+        write, stop = highest(int(due and not self.skipping), self.stop.signal or 0)
+        if not write and not stop:
             return
         iteration = int(module.iteration)  # type: ignore[arg-type]
         progress = progress_of(trainer, trainer.datamodule, iteration, validated)  # type: ignore[attr-defined]
         if progress is None:
             return
-        stopping = trainer.strategy.reduce_boolean_decision(self.stop.signal is not None, all=False)
         self.progress = progress
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.written = time.monotonic()
         if trainer.is_global_zero and self.files.written:
             self._keep_best(iteration)
-        if stopping and progress.epoch < int(trainer.max_epochs or 0):  # else it is about to end well
-            raise self.stop.stopped(iteration)
+        if stop and progress.epoch < int(trainer.max_epochs or 0):  # else it is about to end well
+            raise self.stop.stopped(stop, iteration, trainer.is_global_zero)
 
     @survives_a_full_disk
     def _keep_best(self, newest: int) -> None:

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.distributed
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from lama.data.sampler import rank_and_world
 from lama.training.checkpointing import newest_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -20,13 +18,11 @@ class NonFiniteError(ArithmeticError):
 
 
 def check_finite(name: str, loss: Tensor, gradient_norm: Tensor) -> None:
-    """Raise NonFiniteError, on all processes, where the loss or the gradient norm of one of them is inf or nan."""
-    finite = torch.isfinite(loss.detach()) & torch.isfinite(gradient_norm)
-    if rank_and_world()[1] > 1:
-        everywhere = finite.int()
-        torch.distributed.all_reduce(everywhere, torch.distributed.ReduceOp.MIN)
-        finite = everywhere.bool()
-    if not finite:
+    """Raise NonFiniteError where the loss or the gradient norm is inf or nan.
+
+    Both are means over the processes of a training: what is not finite on one of them stops the step on all.
+    """
+    if not (torch.isfinite(loss.detach()) & torch.isfinite(gradient_norm)):
         raise NonFiniteError(f"{name}: loss {loss.item():.3g}, gradient norm {gradient_norm.item():.3g}")
 
 

@@ -19,6 +19,7 @@ from lama.conventions import composite, generator_input, pad_to_multiple
 from lama.evaluation import Evaluator
 from lama.interfaces import StepContext
 from lama.losses import Objective
+from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
 from lama.training.faults import NonFiniteError, Undo, check_finite
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -46,6 +47,7 @@ class InpaintingModule(LightningModule):
         clip_norm: float = 1.0,  # global gradient norm of each optimiser
         cosine_lr: bool = False,  # let both learning rates fall to 0 over the run, along half a cosine
         ema_decay: float | None = None,  # average the generator's weights and validate with them; None = do not
+        sync_batchnorm: str | None = None,  # of "generator" or "both": BatchNorm sees the batch of all GPUs
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -57,6 +59,14 @@ class InpaintingModule(LightningModule):
         self.second_generator_forward = second_generator_forward
         self.clip_norm = clip_norm
         self.cosine_lr = cosine_lr
+        self.sync_batchnorm = sync_batchnorm
+        if sync_batchnorm not in NETWORKS:
+            raise ValueError(f"recipe.sync_batchnorm: expected generator, both or null, got {sync_batchnorm!r}")
+        if sync_batchnorm == "both" and objective.differentiates_twice:
+            raise ValueError(
+                "recipe.sync_batchnorm=both: R1 differentiates the discriminator twice, which PyTorch's SyncBatchNorm "
+                "cannot do; use recipe.sync_batchnorm=generator, or losses.adversarial.gp_coef=0"
+            )
         self.average: AveragedModel | None = None
         if ema_decay is not None:
             if not 0 < ema_decay < 1:
@@ -66,6 +76,12 @@ class InpaintingModule(LightningModule):
             ).requires_grad_(False)
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self._before = Undo([generator, discriminator], generator if second_generator_forward else None)
+
+    def setup(self, stage: str) -> None:
+        """Called when all processes have been started."""
+        if self.sync_batchnorm is not None and self.trainer.world_size > 1:
+            networks = [self.generator] + [self.discriminator] * (self.sync_batchnorm == "both")
+            synchronise_batchnorm(networks, self.trainer.strategy.root_device)
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         optimizers = [
@@ -119,6 +135,7 @@ class InpaintingModule(LightningModule):
             generator_optimizer.step()
         if "discr_grad_norm" in logs:
             discriminator_optimizer.step()
+        average([*logs.values(), *statistics(self.generator), *statistics(self.discriminator)])
         if self.average is not None:
             self.average.update_parameters(self.generator)
         return logs
@@ -150,10 +167,12 @@ class InpaintingModule(LightningModule):
         return logs
 
     def _gradients(self, loss: Tensor, optimizer: Any, name: str, backward: Callable[[Tensor], None]) -> Tensor:
-        """Backward and clip; returns the gradient norm before clipping."""
+        """Backward, the mean over all processes, and clip; returns the gradient norm before clipping."""
         optimizer.zero_grad()
         backward(loss)
-        norm = clip_grad_norm_(getattr(self, name).parameters(), self.clip_norm)
+        parameters = list(getattr(self, name).parameters())
+        loss = average_gradients(parameters, loss)
+        norm = clip_grad_norm_(parameters, self.clip_norm)
         check_finite(name, loss, norm)
         return norm
 

@@ -6,7 +6,8 @@ import os
 import shlex
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,16 @@ from lama.training.callbacks import BrokenPictures, InferenceWeights, MetricsTab
 from lama.training.checkpointing import LAST, PREVIOUS, Checkpoints
 from lama.training.dead_workers import explain
 from lama.training.faults import Faults
+from lama.training.lock import only_one
 from lama.training.module import InpaintingModule
 from lama.training.monitor import PREFERRED, choose_monitor
+from lama.training.processes import choose_processes, ended_together
 from lama.training.progress import go_on_from
 from lama.training.resume import Resumption
 
 logger = logging.getLogger(__name__)
+
+LEAST_BATCH = 20  # pictures a step, over all processes: issue 43 of advimman/lama
 
 
 def train(
@@ -52,38 +57,57 @@ def train(
     _quieten_lightning()
     run_dir = Path(run_dir)
     epochs = check_trainer(trainer)
+    trainer, processes = choose_processes(trainer)
     monitor, mode = choose_monitor(monitor, module.evaluator, len(data.val_pairs))
-    _check(module, data, run_dir, resume is not None or overwrite)
+    _check(module, data, run_dir, resume is not None or overwrite, processes.number)
+    data.share_machine(processes.here)
     keeper = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
+    with _folder(run_dir, module, processes.first):
+        if processes.first:
+            if overwrite and resume is None:
+                _remove_previous(run_dir)
+            (run_dir / "summary.json").unlink(missing_ok=True)  # written at the end
+            (run_dir / "config.yaml").write_text(config)
+            (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs))
+        with _log(run_dir / "train.log", processes.first):
+            for line in origin:
+                logger.info(line)
+            _announce(module, data, epochs, run_dir, monitor, processes.number)
+            fit = _make_trainer(trainer, run_dir, data, keeper, faults or Faults(), resume)
+            with ended_together(fit), explain(data, module):
+                fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
+            if processes.first:
+                _summarise(module, data, keeper.state_dict()["seconds"], run_dir, processes.number)
+            logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
+    return run_dir
+
+
+@contextmanager
+def _folder(run_dir: Path, module: InpaintingModule, first: bool) -> Iterator[None]:
+    """Make the folder and hold it against other trainings; remove it where a new run has come to nothing."""
     fresh = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
-    if overwrite and resume is None:
-        _remove_previous(run_dir)
-    (run_dir / "summary.json").unlink(missing_ok=True)  # written at the end
-    (run_dir / "config.yaml").write_text(config)
-    (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs))
-    handler = logging.FileHandler(run_dir / "train.log")
+    with only_one(run_dir) if first else nullcontext():
+        try:
+            yield
+        except (ValueError, OSError):
+            if first and fresh and int(module.iteration) == 0:  # a picture that cannot be read, say
+                shutil.rmtree(run_dir)
+            raise
+
+
+@contextmanager
+def _log(path: Path, first: bool) -> Iterator[None]:
+    """Keep what is said in ``path``; of several processes only the first one speaks, but for errors."""
     package_logger = logging.getLogger("lama")
-    package_logger.setLevel(logging.INFO)
+    package_logger.setLevel(logging.INFO if first else logging.ERROR)
+    handler = logging.FileHandler(path) if first else logging.NullHandler()
     package_logger.addHandler(handler)
-    for line in origin:
-        logger.info(line)
-    _announce(module, data, trainer, run_dir, monitor)
     try:
-        fit = _make_trainer(trainer, run_dir, data, keeper, faults or Faults(), resume)
-        with explain(data, module):
-            fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
-    except (ValueError, OSError):
-        if fresh and int(module.iteration) == 0:  # a picture that cannot be read, say: leave no empty run
-            shutil.rmtree(run_dir)
-        raise
-    else:
-        _summarise(module, data, keeper.state_dict()["seconds"], run_dir)
-        logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
+        yield
     finally:
         package_logger.removeHandler(handler)
         handler.close()
-    return run_dir
 
 
 def check_trainer(trainer: dict[str, Any]) -> int:
@@ -125,8 +149,9 @@ def _make_trainer(
         default_root_dir=run_dir,
         use_distributed_sampler=False,  # ours shards by itself
     )  # fmt: skip
-    for folder in (run_dir, *run_dir.glob("*/")):
-        remove_partial(folder)
+    if fit.is_global_zero:
+        for folder in (run_dir, *run_dir.glob("*/")):
+            remove_partial(folder)
     if resume is not None:
         for note in resume.notes:
             logger.warning(note)
@@ -134,8 +159,8 @@ def _make_trainer(
         go_on_from(place, fit, data)
         where = f"epoch {place.epoch + 1}, batch {place.batch + 1} of {place.batches}"
         logger.info("resumed from %s: iteration %d, %s", resume.path, place.iteration, where)
-        keeper.resumed = resume.path
-        if resume.path == keeper.folder / PREVIOUS:  # damaged; shall not be kept as the one before
+        keeper.resumed = resume.path, resume.progress.iteration
+        if fit.is_global_zero and resume.path == keeper.folder / PREVIOUS:  # damaged; not to be kept as the one before
             (keeper.folder / LAST).unlink(missing_ok=True)
     return fit
 
@@ -147,8 +172,11 @@ def _quieten_lightning() -> None:
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
 
 
-def _check(module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, may_exist: bool) -> None:
+def _check(
+    module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, may_exist: bool, processes: int
+) -> None:
     """Refuse what would only fail later; ``may_exist`` is whether a run may lie in ``run_dir`` already."""
+    data.batches(processes)
     crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
     if min(crop) < least:
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
@@ -172,17 +200,22 @@ def _remove_previous(run_dir: Path) -> None:
 
 
 def _announce(
-    module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], run_dir: Path, monitor: str
+    module: InpaintingModule, data: InpaintingDataModule, epochs: int, run_dir: Path, monitor: str, processes: int
 ) -> None:
     """Say what will happen, and where the result will lie."""
     parameters = {
         name: sum(p.numel() for p in network.parameters()) / 1e6
         for name, network in (("generator", module.generator), ("discriminator", module.discriminator))
     }
-    epochs = trainer["max_epochs"]
-    iterations = len(data.train_dataloader()) * epochs
+    iterations = data.batches(processes) * epochs
+    batch = data.batch_size * processes
     logger.info("generator %.2f M parameters, discriminator %.2f M", *parameters.values())
-    logger.info("data: %s, batch size %d", data.describe(), data.batch_size)
+    logger.info("data: %s", data.describe(processes))
+    several = f" ({data.batch_size} on each of {processes} processes)" if processes > 1 else ""
+    logger.info("batch size: %d%s", batch, several)
+    if batch < LEAST_BATCH:
+        logger.warning("batch size: under %d the authors saw quality fall (BatchNorm learns from few pictures)",
+                       LEAST_BATCH)  # fmt: skip
     findings = quick_check(data.train_set.source, data.val_pairs, min(data.train_set.augment.size))
     for problem in findings.problems:
         logger.warning("data: %s", problem)
@@ -192,7 +225,9 @@ def _announce(
     logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
 
 
-def _summarise(module: InpaintingModule, data: InpaintingDataModule, seconds: float, run_dir: Path) -> None:
+def _summarise(
+    module: InpaintingModule, data: InpaintingDataModule, seconds: float, run_dir: Path, processes: int
+) -> None:
     """Write what a person would say of this run to summary.json."""
     device = module.device.type
     summary = {
@@ -203,6 +238,7 @@ def _summarise(module: InpaintingModule, data: InpaintingDataModule, seconds: fl
         "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
         "pictures": data.sampler.length,
         "batch_size": data.batch_size,
+        "processes": processes,
         "losses": list(module.objective.terms),
         "lama": lama.__version__,
         "torch": torch.__version__,

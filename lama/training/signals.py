@@ -41,11 +41,15 @@ class StopRequest:
         again = ", again to stop at once" if number == signal.SIGINT else ""
         logger.warning("%s: stops after this batch, with a checkpoint%s", signal.Signals(number).name, again)
 
-    def stopped(self, iteration: int) -> Stopped:
-        """What to raise when the checkpoint is written; another process may have got the signal."""
-        name = "another process" if self.signal is None else signal.Signals(self.signal).name
+    def stopped(self, number: int, iteration: int, first: bool) -> Stopped:
+        """What to raise when the checkpoint is written; ``number`` is the signal that one of the processes has got.
+
+        The exit code is that of the ``first`` process. What starts several takes another's for a crash of that one, and
+        kills the rest before they have ended.
+        """
+        name = signal.Signals(number).name
         logger.warning("stopped by %s after iteration %d; the same command goes on from there", name, iteration)
-        return Stopped(INTERRUPTED if self.signal == signal.SIGINT else TRY_AGAIN)
+        return Stopped((INTERRUPTED if number == signal.SIGINT else TRY_AGAIN) if first else 0)
 
 
 def stop_signals() -> list[int]:

@@ -1,0 +1,109 @@
+"""Several processes, one for each GPU: how they are started, and how they end.
+
+Lightning starts them (``trainer.devices=4``) or finds them started by torchrun or SLURM, and gives each its device.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch import distributed
+
+from lama.data.sampler import rank_and_world
+from lama.training.signals import Stopped
+
+LOST = r"Connection (closed|reset)|Broken pipe|remote process|NCCL|ncclRemoteError"  # a partner of an exchange
+STRATEGIES = (None, "auto", "ddp")
+
+
+class AveragedGradients(DDPStrategy):
+    """Lightning's processes without its DistributedDataParallel; the step averages (``averaging.py`` says why)."""
+
+    def configure_ddp(self) -> None:
+        """Wrap nothing; begin with the same weights everywhere."""
+        assert isinstance(self.model, LightningModule)
+        with torch.no_grad():
+            for tensor in (*self.model.parameters(), *self.model.buffers()):
+                distributed.broadcast(tensor, 0)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Those of this training; known before they are started."""
+
+    number: int
+    here: int  # how many of them this machine has
+    first: bool  # whether this is the one that writes
+
+
+def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes]:
+    """The arguments of Lightning's Trainer with our strategy where there are several processes, and which these are.
+
+    Raises ValueError for devices that are not there, a strategy that shards the networks, and where a launcher has
+    started another number of processes than the configuration says.
+    """
+    if trainer.get("strategy") not in STRATEGIES:
+        raise ValueError(f"trainer.strategy={trainer['strategy']}: expected auto or ddp; gradients are averaged by us")
+    if trainer.get("sync_batchnorm"):
+        raise ValueError("trainer.sync_batchnorm=true: would convert both networks, and R1 cannot be differentiated "
+                         "through it; use recipe.sync_batchnorm=generator")  # fmt: skip
+    wanted: dict[str, Any] = {key: trainer[key] for key in ("accelerator", "devices", "num_nodes") if key in trainer}
+    wanted |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    try:
+        probe = Trainer(**wanted, enable_model_summary=False)  # chooses as the real one will
+    except (MisconfigurationException, RuntimeError) as error:  # the latter of settings of SLURM
+        text = " ".join(str(error).split())
+        raise ValueError(f"trainer.accelerator={wanted.get('accelerator', 'auto')} trainer.devices="
+                         f"{wanted.get('devices', 'auto')}: {text}") from error  # fmt: skip
+    number = probe.num_devices * probe.num_nodes
+    started = _started(probe.world_size)
+    if started != number:
+        raise ValueError(
+            f"trainer.devices={probe.num_devices} trainer.num_nodes={probe.num_nodes}: expected {started} in all, "
+            f"since torchrun or SLURM has started {started} process{'es' * (started > 1)}"
+        )
+    if isinstance(probe.strategy, SingleDeviceStrategy):
+        return trainer, Processes(1, 1, True)
+    return trainer | {"strategy": AveragedGradients()}, Processes(number, probe.num_devices, probe.is_global_zero)
+
+
+def _started(expected: int) -> int:
+    """How many processes a launcher has started, else ``expected``. Lightning overlooks them where devices is 1."""
+    if distributed.is_available() and distributed.is_torchelastic_launched():
+        return int(os.environ["WORLD_SIZE"])
+    return max(expected, int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")))  # srun sets it, sbatch does not
+
+
+@contextmanager
+def ended_together(trainer: Trainer) -> Iterator[None]:
+    """Whatever ends this process ends those that Lightning has started for it; one that is lost elsewhere is said.
+
+    Raises ValueError where an exchange failed because another process has ended.
+    """
+    try:
+        yield
+    except BaseException as error:
+        _end_children(trainer, wait=30 if isinstance(error, Stopped) else 0)
+        if isinstance(error, RuntimeError) and rank_and_world()[1] > 1 and re.search(LOST, str(error)):
+            raise ValueError("training: another of its processes has ended, and has said why; the same command goes on "
+                             "from the last checkpoint") from error  # fmt: skip
+        raise
+
+
+def _end_children(trainer: Trainer, wait: float) -> None:
+    """Give children so many seconds to end by themselves; one that waits for an exchange never would."""
+    children = getattr(trainer.strategy.launcher, "procs", [])
+    mine, children[:] = list(children), []  # Lightning watches the list, and would kill us for what they end with
+    for child in mine:
+        try:
+            child.wait(wait)
+        except subprocess.TimeoutExpired:
+            child.kill()
