@@ -3,7 +3,11 @@
 import copy
 import errno
 import os
+import re
 import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -171,12 +175,12 @@ def test_settings_of_faults_are_checked(name, value):
         Faults(**{name: value})
 
 
-def pictures(folder, count=40, damaged=()):
+def pictures(folder, count=40, damaged=(), size=48):
     rng = np.random.default_rng(0)
     folder.mkdir()
     for i in range(count):
         path = folder / f"{i:03d}.png"
-        Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)).save(path)
+        Image.fromarray(rng.integers(0, 256, (size, size, 3), np.uint8)).save(path)
         if i in damaged:
             path.write_bytes(path.read_bytes()[:100])
     return folder
@@ -265,3 +269,34 @@ def test_handlers_are_put_back_after_a_training(tmp_path):
     run_into(tmp_path / "run")
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert isinstance(make_module(), InpaintingModule)
+
+
+@pytest.mark.slow
+def test_the_command_survives_damaged_pictures_and_a_killed_worker(tmp_path, root):
+    folder = pictures(tmp_path / "pictures", damaged=(7, 23), size=80)
+    pictures(tmp_path / "held out", 2, size=80)
+    command = [
+        sys.executable, str(root / "bin/train.py"), "-cn", "demo", "data=folder", f"data.path={folder}",
+        f"data.val_path='{tmp_path}/held out'", "data.val_size=64", "augment.size=64", "data.batch_size=2",
+        "data.epoch_size=null", "data.num_workers=1", "data.cache_gb=0", "generator.ngf=4", "generator.n_blocks=1",
+        "discriminator.ndf=4", "trainer.max_epochs=30", f"run_dir={tmp_path}/run",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    first = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/checkpoints/last.ckpt").exists():
+        assert first.poll() is None, first.stderr.read()
+        time.sleep(0.1)
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    (worker,) = [c for c in children if b"train.py" in Path(f"/proc/{c}/cmdline").read_bytes()]
+    os.kill(int(worker), signal.SIGKILL)
+    message = first.communicate(timeout=60)[1]
+    assert first.returncode == 2
+    said = r"error: data: a worker .* after iteration \d+, its latest picture was .*png; .* the same command goes on"
+    assert re.search(said, message), message
+    assert "Traceback" not in message
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["progress"]["iteration"] == 20 * 30
+    log = (tmp_path / "run/train.log").read_text()
+    assert "2 of 40 pictures cannot be used and were replaced" in log
+    assert "resumed from" in log
