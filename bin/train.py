@@ -4,7 +4,8 @@ python bin/train.py -cn demo                                             # minut
 python bin/train.py -cn demo data=folder data.path=PICTURES run_title=mine
 python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
 python bin/train.py -cn big-lama init_from=BIG_LAMA location=my_dataset      # fine-tune a released or own model
-python bin/train.py -cn demo --cfg job                                   # only print the configuration
+python bin/train.py -cn demo debug=limit                                 # or overfit, profile: a short one, beside it
+python bin/train.py -cn demo dry_run=true                                # configuration, memory and time; nothing else
 
 Where it was stopped or killed, the same command goes on (docs/training.md).
 """
@@ -21,28 +22,28 @@ def main(config: DictConfig) -> None:
     import torch
 
     from lama.checkpoints import open_checkpoint
-    from lama.training import find_run, initialise, train
+    from lama.training import check_start, dry_run, find_run, initialise, train
     from lama.training.run import command_line
 
-    if config.init_from is None and config.init_parts != "auto":
-        raise ValueError(f"init_parts={config.init_parts}: needs init_from=PATH, the weights to start from")
-    if config.init_from is not None and config.resume not in (None, "auto"):
-        raise ValueError("init_from= starts a new training, resume= continues one: give one of them")
-    text, overwrite = to_yaml(config), flag(config, "overwrite")
-    resume = find_run(config.run_dir, config.resume, overwrite, text)
+    check_start(config.init_from, config.init_parts, config.resume)
+    text, overwrite, run_dir, debug = to_yaml(config), flag(config, "overwrite"), config.run_dir, None
+    if config.debug is not None:
+        debug = build(config.debug, "debug")
+        run_dir, overwrite = debug.folder(run_dir), True
+    dry = flag(config, "dry_run")
+    resume = None if dry or debug else find_run(run_dir, config.resume, overwrite, text)
     if resume is not None and resume.finished(config.trainer.max_epochs):
         print(resume.all_done(), file=sys.stderr)
         return
     new = resume is None and config.init_from is not None
     start = open_checkpoint(str(config.init_from), "init_from") if new else None
     torch.manual_seed(config.seed)  # the networks' initial weights; data has generators of its own
-    data = build(config.data, "data")
-    module = build_module(config)
+    data, module, trainer = build(config.data, "data"), build_module(config), build(config.trainer, "trainer")
+    if dry:
+        dry_run(module, data, trainer, text)
+        return
     train(
-        module,
-        data,
-        trainer=build(config.trainer, "trainer"),
-        run_dir=config.run_dir,
+        module, data, trainer, run_dir,
         config=text,
         command=command_line(sys.argv),
         monitor=config.monitor,
@@ -51,7 +52,8 @@ def main(config: DictConfig) -> None:
         origin=[] if start is None else initialise(module, start, config.init_parts),
         checkpoints=build(config.checkpoint, "checkpoint"),
         faults=build(config.faults, "faults"),
-    )
+        debug=debug,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def test_what_is_logged_and_validated_is_of_both(of_two):
     assert series["val_ssim_total_mean"][0] == [10, 20]
     log = (of_two / "train.log").read_text()
     assert log.count("batch size: 4 (2 on each of 2 processes)") == 1
-    assert "under 20 the authors saw quality fall" in log
+    assert "under 20: the authors saw quality fall" in log
     assert "training 2 epochs, about 20 iterations" in log
     assert json.loads((of_two / "summary.json").read_text())["processes"] == 2
 

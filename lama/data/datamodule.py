@@ -4,7 +4,9 @@ import atexit
 import logging
 import multiprocessing
 import signal
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -86,9 +88,11 @@ class InpaintingDataModule(LightningDataModule):
         self.sampler = EpochSampler(len(pictures), epoch_size, seed, process_size)
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.waited = Waited()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(
+        return TimedLoader(
+            self.waited,
             self.train_set,
             batch_size=self.batch_size,
             sampler=self.sampler,
@@ -125,6 +129,33 @@ class InpaintingDataModule(LightningDataModule):
             f"{self.sampler.share(processes) * processes} samples an epoch, "
             f"{len(self.val_pairs)} frozen pairs to validate on"
         )
+
+
+@dataclass
+class Waited:
+    """How long a training has waited for its batches."""
+
+    seconds: float = 0.0
+
+
+class TimedLoader(DataLoader[Any]):
+    """A DataLoader that says how long it was waited for."""
+
+    def __init__(self, waited: Waited, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.waited = waited
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        batches = super().__iter__()
+        while True:
+            began = time.perf_counter()
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            finally:
+                self.waited.seconds += time.perf_counter() - began
+            yield batch
 
 
 def _leave_signals_alone(worker: int) -> None:

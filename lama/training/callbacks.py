@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from lama.training.disk import survives_a_full_disk
 from lama.training.module import InpaintingModule
 
 logger = logging.getLogger(__name__)
+
+COLOURS = {"train": "#1d4ed8", "val": "#c2410c", "speed": "#4d7c0f"}
 
 
 class MetricsTable(Callback):
@@ -78,7 +81,7 @@ class MetricsTable(Callback):
 
     @survives_a_full_disk
     def _draw(self) -> None:
-        draw_curves(self.path, self.path.with_name("curves.png"))
+        draw_curves([self.path, self.path.with_name("speed.csv")], self.path.with_name("curves.png"))
         self.drawn = time.monotonic()
 
     @survives_a_full_disk
@@ -205,9 +208,9 @@ def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
     return series
 
 
-def draw_curves(metrics: Path, out: Path) -> None:
+def draw_curves(tables: Sequence[Path], out: Path) -> None:
     """One small plot per logged name; of the validation the means over all pictures."""
-    every = read_metrics(metrics)
+    every = {name: values for table in tables if table.is_file() for name, values in read_metrics(table).items()}
     series = {n: values for n, values in every.items() if not n.startswith("val_") or n.endswith("_total_mean")}
     if not series:
         return
@@ -215,7 +218,7 @@ def draw_curves(metrics: Path, out: Path) -> None:
     rows = -(-len(series) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.3 * rows), squeeze=False, layout="constrained")
     for axis, (name, (iterations, values)) in zip(axes.flat, series.items(), strict=False):
-        axis.plot(iterations, values, color="#c2410c" if name.startswith("val_") else "#1d4ed8", linewidth=1.2)
+        axis.plot(iterations, values, color=COLOURS[name.partition("_")[0]], linewidth=1.2)
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25)

@@ -10,6 +10,14 @@ from lama.training.module import InpaintingModule
 Parts = Literal["auto", "generator", "discriminator", "both"]
 
 
+def check_start(init_from: object, init_parts: object, resume: object) -> None:
+    """Raise ValueError for settings of a start that contradict each other."""
+    if init_from is None and init_parts != "auto":
+        raise ValueError(f"init_parts={init_parts}: needs init_from=PATH, the weights to start from")
+    if init_from is not None and resume not in (None, "auto"):
+        raise ValueError("init_from= starts a new training, resume= continues one: give one of them")
+
+
 def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = "auto") -> list[str]:
     """Replace the initial weights of ``module`` by those of ``checkpoint``; optimisers and counters start anew.
 

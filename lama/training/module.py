@@ -3,6 +3,7 @@
 Paper, section 2.3; the order of operations is that of the official code under Lightning 1.2, as manual optimisation.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -47,6 +48,7 @@ class InpaintingModule(LightningModule):
         clip_norm: float = 1.0,  # global gradient norm of each optimiser
         cosine_lr: bool = False,  # let both learning rates fall to 0 over the run, along half a cosine
         ema_decay: float | None = None,  # average the generator's weights and validate with them; None = do not
+        validate_raw: bool = False,  # where weights are averaged, validate those of the last step too
         sync_batchnorm: str | None = None,  # of "generator" or "both": BatchNorm sees the batch of all GPUs
     ) -> None:
         super().__init__()
@@ -74,6 +76,10 @@ class InpaintingModule(LightningModule):
             self.average = AveragedModel(
                 generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
             ).requires_grad_(False)
+        self.raw_evaluator: Evaluator | None = None
+        if validate_raw and self.average is not None:
+            self.raw_evaluator = copy.copy(evaluator)  # the same networks of metrics, other pictures
+            self.raw_evaluator.reset()
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self._before = Undo([generator, discriminator], generator if second_generator_forward else None)
 
@@ -181,9 +187,9 @@ class InpaintingModule(LightningModule):
         """The network a user gets: the average where there is one, else the generator itself."""
         return self.generator if self.average is None else self.average.module
 
-    def complete(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw and composited output of ``inference_generator`` for pictures of any size, each (B, 3, H, W)."""
-        network = self.inference_generator
+    def complete(self, image: Tensor, mask: Tensor, network: nn.Module | None = None) -> tuple[Tensor, Tensor]:
+        """Raw and composited output of a generator, the one for inference, for pictures of any size: (B, 3, H, W)."""
+        network = network or self.inference_generator
         height, width = image.shape[-2:]
         x = generator_input(image, mask)
         x = pad_to_multiple(x, int(network.pad_multiple), int(network.min_size))  # type: ignore[arg-type]
@@ -191,21 +197,28 @@ class InpaintingModule(LightningModule):
         return predicted, composite(predicted, image, mask)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        _, completed = self.complete(batch["image"], batch["mask"])
-        self.evaluator.update(list(batch["name"]), completed, batch["image"], batch["mask"])
+        networks = ((self.evaluator, self.inference_generator), (self.raw_evaluator, self.generator))
+        for evaluator, network in networks:
+            if evaluator is not None:
+                _, completed = self.complete(batch["image"], batch["mask"], network)
+                evaluator.update(list(batch["name"]), completed, batch["image"], batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         self.evaluator.gather()  # every process has seen its share of the pictures, and logs the same numbers
         groups = self.evaluator.compute_groups() | {"total": self.evaluator.compute()}
         self.evaluator.reset()
         self.log_dict(dict(_logged(groups)))
+        if self.raw_evaluator is not None:
+            self.raw_evaluator.gather()
+            self.log_dict(dict(_logged({"total": self.raw_evaluator.compute()}, "val_raw")))
+            self.raw_evaluator.reset()
         self.log("step", self.iteration.float())
 
 
-def _logged(groups: dict[str, dict[str, Any]]) -> Iterator[tuple[str, float]]:
+def _logged(groups: dict[str, dict[str, Any]], prefix: str = "val") -> Iterator[tuple[str, float]]:
     """The official names, ``val_ssim_total_mean``, ``val_fid_10-20%_mean``, ``val_lpips_vgg_total_std``."""
     for group, results in groups.items():
         for metric, result in results.items():
             for statistic in ("mean", "std"):
                 if result.get(statistic) is not None:
-                    yield f"val_{metric}_{group}_{statistic}", result[statistic]
+                    yield f"{prefix}_{metric}_{group}_{statistic}", result[statistic]

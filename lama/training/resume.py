@@ -16,7 +16,8 @@ logger = logging.getLogger(__name__)
 
 # What a run may be continued with otherwise than it was begun, without a word.
 HARMLESS = (
-    "resume", "overwrite", "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts",
+    "resume", "overwrite", "debug", "dry_run", "recipe.validate_raw",
+    "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts",
     "weights", "evaluator.weights", "checkpoint", "faults", "data.num_workers", "data.cache_gb", "data.max_broken",
     "trainer.max_epochs", "trainer.log_every_n_steps", "trainer.enable_model_summary", "trainer.enable_progress_bar",
 )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.loggers import TensorBoardLogger
 
 import lama
@@ -22,6 +22,7 @@ from lama.files import remove_partial, whole
 from lama.training.callbacks import BrokenPictures, InferenceWeights, MetricsTable, SampleGrids
 from lama.training.checkpointing import LAST, PREVIOUS, Checkpoints
 from lama.training.dead_workers import explain
+from lama.training.debug import Debug
 from lama.training.faults import Faults
 from lama.training.lock import only_one
 from lama.training.module import InpaintingModule
@@ -29,6 +30,7 @@ from lama.training.monitor import PREFERRED, choose_monitor
 from lama.training.processes import choose_processes, ended_together
 from lama.training.progress import go_on_from
 from lama.training.resume import Resumption
+from lama.training.speed import Speed
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +50,20 @@ def train(
     origin: Sequence[str] = (),  # where the weights come from, in lines for the log
     checkpoints: Callable[..., Checkpoints] = Checkpoints,  # takes run_dir, monitor and mode
     faults: Faults | None = None,
+    debug: Debug | None = None,  # cut down to a question about it
 ) -> Path:
     """Train, and return the run folder: config.yaml, metrics.csv, curves.png, samples/, checkpoints/, models/.
 
     Raises FileExistsError where ``run_dir`` holds a run already, ValueError where ``monitor`` is not measured, and
     ``Stopped``, a SystemExit, where a signal has asked to stop and a checkpoint is written.
     """
-    _quieten_lightning()
+    quieten_lightning()
     run_dir = Path(run_dir)
-    epochs = check_trainer(trainer)
+    check_trainer(trainer)
     trainer, processes = choose_processes(trainer)
+    if debug is not None:
+        trainer = debug.prepare(trainer, data, processes.number)
+    epochs = check_trainer(trainer)
     monitor, mode = choose_monitor(monitor, module.evaluator, len(data.val_pairs))
     _check(module, data, run_dir, resume is not None or overwrite, processes.number)
     data.share_machine(processes.here)
@@ -73,11 +79,14 @@ def train(
             for line in origin:
                 logger.info(line)
             _announce(module, data, epochs, run_dir, monitor, processes.number)
-            fit = _make_trainer(trainer, run_dir, data, keeper, faults or Faults(), resume)
+            speed = Speed(run_dir, data)
+            watching = [speed, faults or Faults(), *([] if debug is None else debug.callbacks(run_dir))]
+            fit = _make_trainer(trainer, run_dir, data, keeper, watching, resume)
             with ended_together(fit), explain(data, module):
                 fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
             if processes.first:
-                _summarise(module, data, keeper.state_dict()["seconds"], run_dir, processes.number)
+                rates = speed.summary(processes.number)
+                _summarise(module, data, keeper.state_dict()["seconds"], run_dir, processes.number, rates)
             logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
     return run_dir
 
@@ -126,12 +135,12 @@ def _make_trainer(
     run_dir: Path,
     data: InpaintingDataModule,
     keeper: Checkpoints,
-    faults: Faults,
+    watching: list[Callback],
     resume: Resumption | None,
 ) -> Trainer:
     """Lightning's Trainer with everything that writes into the run folder, at the place where the run goes on."""
     callbacks = [
-        faults,
+        *watching,
         MetricsTable(run_dir),
         SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, keeper.monitor, "max" if keeper.sign > 0 else "min"),
@@ -165,7 +174,7 @@ def _make_trainer(
     return fit
 
 
-def _quieten_lightning() -> None:
+def quieten_lightning() -> None:
     """Keep its tips and notices off the screen; what a run needs to say, we say."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
@@ -193,8 +202,8 @@ def _check(
 
 def _remove_previous(run_dir: Path) -> None:
     """Remove what a training writes, and nothing else, from the folder of an earlier run."""
-    for pattern in ("metrics.csv", "curves.png", "broken_pictures.txt", "train.log", "samples/*.png",
-                    "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
+    for pattern in ("metrics.csv", "speed.csv", "curves.png", "broken_pictures.txt", "train.log", "profile.*",
+                    "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):
             path.unlink()
 
@@ -203,30 +212,36 @@ def _announce(
     module: InpaintingModule, data: InpaintingDataModule, epochs: int, run_dir: Path, monitor: str, processes: int
 ) -> None:
     """Say what will happen, and where the result will lie."""
-    parameters = {
-        name: sum(p.numel() for p in network.parameters()) / 1e6
-        for name, network in (("generator", module.generator), ("discriminator", module.discriminator))
-    }
-    iterations = data.batches(processes) * epochs
-    batch = data.batch_size * processes
-    logger.info("generator %.2f M parameters, discriminator %.2f M", *parameters.values())
-    logger.info("data: %s", data.describe(processes))
-    several = f" ({data.batch_size} on each of {processes} processes)" if processes > 1 else ""
-    logger.info("batch size: %d%s", batch, several)
-    if batch < LEAST_BATCH:
-        logger.warning("batch size: under %d the authors saw quality fall (BatchNorm learns from few pictures)",
-                       LEAST_BATCH)  # fmt: skip
+    for line in describe(module, data, processes):
+        logger.info(line)
     findings = quick_check(data.train_set.source, data.val_pairs, min(data.train_set.augment.size))
     for problem in findings.problems:
         logger.warning("data: %s", problem)
-    logger.info("losses: %s", ", ".join(module.objective.terms))
     published = f"val_{PREFERRED[0]}_total_mean"
     logger.info("best weights: by %s%s", monitor, "" if monitor == published else f" (published: {published})")
+    iterations = data.batches(processes) * epochs
     logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
 
 
+def describe(module: InpaintingModule, data: InpaintingDataModule, processes: int) -> Iterator[str]:
+    """What is trained, in lines."""
+    parameters = [sum(p.numel() for p in net.parameters()) / 1e6 for net in (module.generator, module.discriminator)]
+    yield "generator {:.2f} M parameters, discriminator {:.2f} M".format(*parameters)
+    yield f"data: {data.describe(processes)}"
+    batch = data.batch_size * processes
+    yield f"batch size: {batch}" + (f" ({data.batch_size} on each of {processes} processes)" if processes > 1 else "")
+    if batch < LEAST_BATCH:
+        yield f"warning: batch size under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few pictures)"
+    yield f"losses: {', '.join(module.objective.terms)}"
+
+
 def _summarise(
-    module: InpaintingModule, data: InpaintingDataModule, seconds: float, run_dir: Path, processes: int
+    module: InpaintingModule,
+    data: InpaintingDataModule,
+    seconds: float,
+    run_dir: Path,
+    processes: int,
+    rates: dict[str, float],  # of ``Speed``
 ) -> None:
     """Write what a person would say of this run to summary.json."""
     device = module.device.type
@@ -240,12 +255,16 @@ def _summarise(
         "batch_size": data.batch_size,
         "processes": processes,
         "losses": list(module.objective.terms),
+        **rates,
         "lama": lama.__version__,
         "torch": torch.__version__,
     }
     with whole(run_dir / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
     logger.info("trained %s iterations in %s", summary["iterations"], summary["duration"])
+    if rates:
+        logger.info("speed: %s images a second, %.1f %% of the time waiting for pictures",
+                    rates["images_per_second"], 100 * rates["data_wait"])  # fmt: skip
 
 
 def _duration(seconds: float) -> str:
