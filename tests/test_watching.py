@@ -8,8 +8,10 @@ from functools import partial
 import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
+from test_config import composed
 from test_training import TRAINER, make_data, make_module, norms, run_into
 
+from lama.config import build
 from lama.data.datamodule import TimedLoader, Waited
 from lama.evaluation import Evaluator
 from lama.training import Checkpoints, Limit, Overfit, Profile, callbacks, dry_run
@@ -199,3 +201,8 @@ def test_a_copy_of_an_evaluator_keeps_its_pictures_to_itself():
     assert isinstance(module.raw_evaluator, Evaluator)
     module.raw_evaluator.update(["a"], *[torch.rand(1, 3, 32, 32)] * 2, torch.ones(1, 1, 32, 32))
     assert module.evaluator.names == []
+
+
+@pytest.mark.parametrize("name", ["limit", "overfit", "profile"])
+def test_every_short_training_has_a_configuration(name):
+    assert build(composed("demo", f"debug={name}").debug, "debug").name == name

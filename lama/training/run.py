@@ -178,6 +178,7 @@ def quieten_lightning() -> None:
     """Keep its tips and notices off the screen; what a run needs to say, we say."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
 
 
