@@ -71,7 +71,7 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
             f"since torchrun or SLURM has started {started} process{'es' * (started > 1)}"
         )
     if isinstance(probe.strategy, SingleDeviceStrategy):
-        return trainer, Processes(1, 1, True)
+        return {key: value for key, value in trainer.items() if key != "strategy"}, Processes(1, 1, True)
     return trainer | {"strategy": AveragedGradients()}, Processes(number, probe.num_devices, probe.is_global_zero)
 
 
