@@ -86,7 +86,7 @@ class InpaintingModule(LightningModule):
             recompute(generator)
         self.use_memory_format(torch.channels_last)  # what convolutions compute in; a checkpoint's numbers are the same
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
-        self._before = Undo([generator, discriminator], generator if second_generator_forward else None)
+        self._before = Undo([generator, discriminator])
 
     def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
         optimizers = [
@@ -125,13 +125,19 @@ class InpaintingModule(LightningModule):
         backward: Callable[[Tensor], None] = torch.Tensor.backward,
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
         """``step``, and {}; or nothing to log, and why all was put back in ``fault``. Needs no Trainer."""
-        self._before.remember(generator_optimizer)
+
+        def before_update() -> None:
+            self._before.remember_update(self.generator, generator_optimizer)
+
+        self._before.remember()
         try:
-            return self.step(batch, generator_optimizer, discriminator_optimizer, backward), {}
+            logs = self.step(batch, generator_optimizer, discriminator_optimizer, backward, before_update)
         except NonFiniteError as error:
             self._before.undo(generator_optimizer)
             self.accumulated = 0  # what was gathered so far is dropped as well
             return {}, {"fault": str(error)}
+        self._before.forget()
+        return logs, {}
 
     def step(
         self,
@@ -139,6 +145,7 @@ class InpaintingModule(LightningModule):
         generator_optimizer: Any,
         discriminator_optimizer: Any,
         backward: Callable[[Tensor], None] = torch.Tensor.backward,
+        before_update: Callable[[], None] = lambda: None,  # called where the discriminator's part may still fail
     ) -> dict[str, Tensor]:
         """Train both networks on one batch; returns what there is to log. Needs no Trainer.
 
@@ -146,6 +153,7 @@ class InpaintingModule(LightningModule):
         """
         predicted, logs = self._generator_gradients(batch, generator_optimizer, backward)
         if self.second_generator_forward:
+            before_update()
             generator_optimizer.step()
             torch.clear_autocast_cache()  # of the weights before the update
             with torch.no_grad():
