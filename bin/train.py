@@ -21,6 +21,7 @@ def main(config: DictConfig) -> None:
     import torch
 
     from lama.checkpoints import open_checkpoint
+    from lama.inference.allocator import tune_for_training
     from lama.training import find_run, initialise, train
     from lama.training.run import command_line
 
@@ -28,6 +29,7 @@ def main(config: DictConfig) -> None:
         raise ValueError(f"init_parts={config.init_parts}: needs init_from=PATH, the weights to start from")
     if config.init_from is not None and config.resume not in (None, "auto"):
         raise ValueError("init_from= starts a new training, resume= continues one: give one of them")
+    tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)
     text, overwrite = to_yaml(config), flag(config, "overwrite")
     resume = find_run(config.run_dir, config.resume, overwrite, text)
     if resume is not None and resume.finished(config.trainer.max_epochs):

@@ -11,6 +11,7 @@ from test_training import TRAINER, a_batch, fit, make_module, run_into
 
 from lama.bench import bench_train
 from lama.bench.published import as_published
+from lama.inference import allocator
 from lama.interfaces import StepContext
 from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator, SegmentationEncoder
@@ -269,3 +270,15 @@ def test_the_benchmark_takes_turns_and_compares():
     )
     assert [line.split("  ")[0] for line in lines[1:]] == ["official", "equal semantics"]
     assert "times as fast as official" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "batch", "crop", "pixels"),
+    [("cpu", 2, 256, 2 * 256**2), ("auto", 3, [128, 64], 3 * 128 * 64), ("gpu", 2, 256, None)],
+)
+def test_the_allocator_is_tuned_for_small_batches_on_a_cpu(monkeypatch, accelerator, batch, crop, pixels):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(allocator, "tune_allocator", lambda n: bool(seen.append(n)) or True)
+    assert allocator.tune_for_training(accelerator, batch, crop) is (pixels is not None)
+    assert seen == ([] if pixels is None else [pixels])
