@@ -22,10 +22,12 @@ def main(config: DictConfig) -> None:
     import torch
 
     from lama.checkpoints import open_checkpoint
+    from lama.inference.allocator import tune_for_training
     from lama.training import check_start, dry_run, find_run, initialise, train
     from lama.training.run import command_line
 
     check_start(config.init_from, config.init_parts, config.resume)
+    tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)
     text, overwrite, run_dir, debug = to_yaml(config), flag(config, "overwrite"), config.run_dir, None
     if config.debug is not None:
         debug = build(config.debug, "debug")

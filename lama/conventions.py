@@ -27,6 +27,11 @@ def generator_input(image: Tensor, mask: Tensor) -> Tensor:
     return torch.cat([image * (1 - mask), mask], dim=1)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """bfloat16 -> float32; float32 and float64 stay as they are. Losses, logits and spectra are never below float32."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 def composite(predicted: Tensor, image: Tensor, mask: Tensor) -> Tensor:
     """Keep the known pixels of ``image`` and fill the hole with ``predicted``; all (B, C, H, W)."""
     return mask * predicted + (1 - mask) * image

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from lama.inference import fuse as fuse_module
 from lama.inference import fused_ffc, native, onednn, striped, winograd, winograd_matmul
 from lama.inference.allocator import tune_allocator
-from lama.inference.folding import Folded
 from lama.inference.fuse import fuse
 from lama.inference.winograd import WinogradConv
 from lama.inference.winograd_matmul import MatmulWinogradConv, winograd_conv
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
+from lama.models.folding import Folded
 
 NETWORKS = {
     "fourier": lambda: FFCResNetGenerator(ngf=4, n_blocks=2),

@@ -8,8 +8,10 @@ This changes the whole process, so it is for programs (``bin/``), never for a li
 """
 
 import ctypes
+import math
 import os
 import sys
+from collections.abc import Sequence
 
 MOST_PIXELS = 1024 * 1024  # up to here it is tuned
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
@@ -36,3 +38,12 @@ def tune_allocator(max_pixels: int) -> bool:
     mallopt(_M_TOP_PAD, 64 << 20)
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     return bool(kept)
+
+
+def tune_for_training(accelerator: str, batch_size: int, crop: int | Sequence[int]) -> bool:
+    """The same for a training on a CPU, where the crops of a batch are computed at once; True where it was done."""
+    import torch
+
+    if accelerator != "cpu" and (accelerator != "auto" or torch.cuda.is_available()):
+        return False
+    return tune_allocator(batch_size * (crop**2 if isinstance(crop, int) else math.prod(crop)))

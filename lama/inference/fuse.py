@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from lama.inference import winograd
-from lama.inference.folding import fold, fold_branches
+from lama.inference.folding import fold_branches
 from lama.inference.fused_ffc import FusedFFCResnetBlock
 from lama.inference.fused_layers import Conv, TransposedConv, channels_last
 from lama.inference.fused_resnet import FusedResNetBlock
 from lama.inference.striped import STRIPE_PIXELS, Decoder, Encoder, Head, PaddedConv, stripes
 from lama.models.dilated import MultidilatedBlock
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
+from lama.models.folding import fold
 from lama.models.resnet import ResNetBlock
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}

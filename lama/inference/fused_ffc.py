@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.inference.folding import Folded, fold, fold_to_local
+from lama.inference.folding import fold_to_local
 from lama.inference.fused_layers import Conv, channels_last, pixels_first, planes_first
 from lama.inference.winograd_matmul import winograd_conv
 from lama.models.ffc import FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
+from lama.models.folding import Folded, fold
 
 GROUP = 4_000_000  # numbers that are transformed at once, at most
 Branches = tuple[Tensor | None, Tensor | None]  # (local, global), channels-last; None where a branch has no channels

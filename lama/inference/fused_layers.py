@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.inference import onednn
-from lama.inference.folding import Folded
+from lama.models.folding import Folded
 
 CHANNELS_LAST = torch.channels_last
 

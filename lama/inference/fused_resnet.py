@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.inference.folding import Folded, fold, scale_and_shift
 from lama.inference.fused_layers import Conv, channels_last
 from lama.inference.winograd_matmul import winograd_conv
 from lama.models.dilated import MultidilatedConv
+from lama.models.folding import Folded, fold, scale_and_shift
 
 
 class FusedBranch(nn.Module):

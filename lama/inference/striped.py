@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.inference.folding import Folded
 from lama.inference.fused_layers import Conv, TransposedConv, channels_last
+from lama.models.folding import Folded
 
 STRIPE_PIXELS = 1 << 17  # of the picture, in a stripe: at 64 channels in float32 32 MB for each copy of it
 

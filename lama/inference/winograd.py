@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.inference import native
-from lama.inference.folding import Folded
 from lama.inference.fused_layers import CHANNELS_LAST
+from lama.models.folding import Folded
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lama.inference import winograd
-from lama.inference.folding import Folded
+from lama.models.folding import Folded
 
 TILES = 256  # at a time: 16 x 16 tiles of 1024 channels, in and out, are 40 MB
 _A, _B = 0.5**0.5, 2**0.5  # the points are 0, -+a, -+b, infinity, with ab = 1

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lama.conventions import at_least_float32
 from lama.interfaces import StepContext
 
 
@@ -22,7 +23,7 @@ class FeatureMatchingLoss(nn.Module):
     def forward(self, context: StepContext) -> Tensor:
         levels = []
         for fake, real in zip(context.fake_features, context.real_features, strict=True):
-            error = (fake - real).square()
+            error = (at_least_float32(fake) - at_least_float32(real)).square()
             if self.known_only:
                 mask = F.interpolate(context.mask, size=fake.shape[-2:], mode="bilinear", align_corners=False)
                 error = error * (1 - mask)

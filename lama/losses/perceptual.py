@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama import pretrained
+from lama.conventions import at_least_float32
 from lama.interfaces import StepContext
 from lama.losses.frozen import Frozen
 from lama.models import SegmentationEncoder, VGG19Features
@@ -58,6 +59,8 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
     ) -> None:
         if encoder is None:
             encoder = pretrained.load_into(SegmentationEncoder(dilated), self.FILES[trained_on, dilated], weights)
+        if isinstance(encoder, SegmentationEncoder) and not batch_statistics:
+            encoder = encoder.folded()
         super().__init__(encoder, weight)
         self.batch_statistics = batch_statistics
 
@@ -71,8 +74,10 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
         return super().train(mode)
 
     def forward(self, context: StepContext) -> Tensor:
-        predicted, target = self.encode(context.predicted), self.encode(context.image)
-        levels = [F.mse_loss(p, t) for p, t in zip(predicted, target, strict=True)]
+        predicted = self.encode(context.predicted)
+        with torch.no_grad():
+            target = self.encode(context.image)
+        levels = [F.mse_loss(at_least_float32(p), at_least_float32(t)) for p, t in zip(predicted, target, strict=True)]
         return self.weight * torch.stack(levels).sum()
 
 
@@ -105,7 +110,7 @@ class VGGPerceptualLoss(_FrozenEncoderLoss):
         """The un-weighted loss of each image, (B,); over the whole frame where ``mask`` is None."""
         total = predicted.new_zeros(predicted.shape[0])
         for p, t in zip(self.encode(predicted), self.encode(image), strict=True):
-            error = (p - t).square()
+            error = (at_least_float32(p) - at_least_float32(t)).square()
             if mask is not None:
                 error = error * (1 - F.interpolate(mask, size=p.shape[-2:], mode="bilinear", align_corners=False))
             total = total + error.flatten(1).mean(dim=1)

@@ -69,7 +69,7 @@ class MultidilatedBlock(nn.Module):
     def __init__(self, channels: int, n_dilations: int) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            MultidilatedConv(channels, channels, n_dilations), nn.BatchNorm2d(channels), nn.ReLU(),
+            MultidilatedConv(channels, channels, n_dilations), nn.BatchNorm2d(channels), nn.ReLU(inplace=True),
             MultidilatedConv(channels, channels, n_dilations), nn.BatchNorm2d(channels),
         )  # fmt: skip
 

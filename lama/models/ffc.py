@@ -7,7 +7,10 @@ Shapes: B batch, C channels, (H, W) space; the half spectrum of a real signal ha
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from lama.conventions import at_least_float32
 
 Branches = tuple[Tensor, Tensor | None]  # (local, global); global is None where the ratio is 0
 
@@ -24,23 +27,22 @@ class FourierUnit(nn.Module):
         super().__init__()
         self.conv_layer = nn.Conv2d(2 * in_channels, 2 * out_channels, kernel_size=1, bias=False)
         self.bn = nn.BatchNorm2d(2 * out_channels)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         # Never below float32: cuFFT in half precision knows powers of two only, and there is no bfloat16 FFT at all.
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.fft.rfftn(_at_least_float32(x), dim=(-2, -1), norm="ortho")  # (B, C, H, W//2+1) complex
-        planes = torch.view_as_real(spectrum).permute(0, 1, 4, 2, 3).flatten(1, 2)  # (B, 2C, H, W//2+1)
+            spectrum = torch.fft.rfftn(at_least_float32(x), dim=(-2, -1), norm="ortho")  # (B, C, H, W//2+1) complex
+            # With the channels last, a complex number is a pair of interleaved planes already, there and back.
+            spectrum = spectrum.permute(0, 2, 3, 1).contiguous()
+        planes = torch.view_as_real(spectrum).flatten(3).permute(0, 3, 1, 2)  # (B, 2C, H, W//2+1)
         planes = self.relu(self.bn(self.conv_layer(planes)))
         with torch.autocast(x.device.type, enabled=False):
-            planes = _at_least_float32(planes).unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2).contiguous()
-            out = torch.fft.irfftn(torch.view_as_complex(planes), s=(height, width), dim=(-2, -1), norm="ortho")
+            planes = at_least_float32(planes).permute(0, 2, 3, 1).contiguous().unflatten(3, (-1, 2))
+            spectrum = torch.view_as_complex(planes).permute(0, 3, 1, 2)
+            out = torch.fft.irfftn(spectrum, s=(height, width), dim=(-2, -1), norm="ortho")
         return out.to(x.dtype)
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 class SpectralTransform(nn.Module):
@@ -57,7 +59,7 @@ class SpectralTransform(nn.Module):
         if enable_lfu and hidden % 4:
             raise ValueError(f"generator.enable_lfu: {hidden} channels of the Fourier unit do not divide by 4")
         self.conv1 = nn.Sequential(
-            nn.Conv2d(in_channels, hidden, kernel_size=1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU()
+            nn.Conv2d(in_channels, hidden, kernel_size=1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU(inplace=True)
         )
         self.fu = FourierUnit(hidden, hidden)
         self.lfu = FourierUnit(hidden, hidden) if enable_lfu else None
@@ -123,10 +125,19 @@ class FFC(nn.Module):
 
     def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
         local, glob = x
-        return (
-            _add(_apply(self.convl2l, local), _apply(self.convg2l, glob)),
-            _add(_apply(self.convl2g, local), _apply(self.convg2g, glob)),
-        )
+        l2l, l2g = self._from_local(local)
+        return _add(l2l, _apply(self.convg2l, glob)), _add(l2g, _apply(self.convg2g, glob))
+
+    def _from_local(self, local: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """conv_ll(local) and conv_lg(local), as one convolution where there are both: the input is read once."""
+        if self.convl2l is None or self.convl2g is None or local is None:
+            return _apply(self.convl2l, local), _apply(self.convl2g, local)
+        padding = int(self.convl2l.padding[0])
+        padded = F.pad(local, [padding] * 4, mode="reflect")
+        weight = torch.cat([self.convl2l.weight, self.convl2g.weight])
+        both = F.conv2d(padded, weight, stride=self.convl2l.stride)
+        l2l, l2g = both.split([self.out_local, self.out_global], dim=1)
+        return l2l, l2g
 
 
 def _apply(layer: nn.Module | None, x: Tensor | None) -> Tensor | None:
@@ -155,7 +166,7 @@ class FFCBlock(nn.Module):
         self.ffc = FFC(in_channels, out_channels, kernel_size, ratio_in, ratio_out, stride, padding, enable_lfu)
         self.bn_l = nn.BatchNorm2d(self.ffc.out_local) if self.ffc.out_local else None
         self.bn_g = nn.BatchNorm2d(self.ffc.out_global) if self.ffc.out_global else None
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
         local, glob = self.ffc(x)

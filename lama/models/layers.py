@@ -2,7 +2,16 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
+
+from lama.conventions import at_least_float32
+
+
+class Sigmoid(nn.Sigmoid):
+    """In float32, whatever came before: bfloat16 knows 256 shades between 1/2 and 1 and this is a picture."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(at_least_float32(x))
 
 
 def check_sizes(ngf: int, n_downsampling: int, n_blocks: int) -> None:
@@ -25,6 +34,6 @@ def decoder(widths: Sequence[int], output_nc: int) -> list[nn.Module]:
         layers += [
             nn.ConvTranspose2d(widths[i + 1], widths[i], 3, stride=2, padding=1, output_padding=1),
             nn.BatchNorm2d(widths[i]),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         ]
-    return [*layers, nn.ReflectionPad2d(3), nn.Conv2d(widths[0], output_nc, 7), nn.Sigmoid()]
+    return [*layers, nn.ReflectionPad2d(3), nn.Conv2d(widths[0], output_nc, 7), Sigmoid()]

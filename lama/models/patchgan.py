@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lama.conventions import at_least_float32
+
 
 class PatchDiscriminator(nn.Module):
     """Image (B, 3, H, W) in [0, 1] -> logits (B, 1, h, w) and ``n_layers + 1`` activations, shallow to deep.
@@ -28,7 +30,7 @@ class PatchDiscriminator(nn.Module):
             layers: list[nn.Module] = [nn.Conv2d(widths[i], widths[i + 1], 4, stride, padding=2)]
             if i > 0:
                 layers.append(nn.BatchNorm2d(widths[i + 1]))
-            layers.append(nn.LeakyReLU(0.2))
+            layers.append(nn.LeakyReLU(0.2, inplace=True))
             self.add_module(f"model{i}", nn.Sequential(*layers))
         self.add_module(f"model{n_layers + 1}", nn.Sequential(nn.Conv2d(widths[-1], 1, 4, 1, padding=2)))
 
@@ -37,4 +39,5 @@ class PatchDiscriminator(nn.Module):
         for i in range(self.n_layers + 1):
             x = self.get_submodule(f"model{i}")(x)
             features.append(x)
-        return self.get_submodule(f"model{self.n_layers + 1}")(x), features
+        logits = self.get_submodule(f"model{self.n_layers + 1}")(x)
+        return at_least_float32(logits), features

@@ -46,7 +46,7 @@ class ResNetGenerator(nn.Module):
             layers += [
                 nn.Conv2d(widths[i], widths[i + 1], 3, stride=2, padding=1),
                 nn.BatchNorm2d(widths[i + 1]),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
             ]
         layers += [self.block(widths[-1]) for _ in range(n_blocks)]
         self.model = nn.Sequential(*layers, *decoder(widths, output_nc))
@@ -66,7 +66,7 @@ class ResNetBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(),
+            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(inplace=True),
             nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels),
         )  # fmt: skip
 

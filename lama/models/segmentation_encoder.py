@@ -6,7 +6,11 @@ features keep 1/8 of the resolution and see up to 431 pixels. 23,631,808 paramet
 (``encoder_epoch_20.pth``).
 """
 
+import copy
+
 from torch import Tensor, nn
+
+from lama.models.folding import fold
 
 
 class Bottleneck(nn.Module):
@@ -21,7 +25,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(planes)
         self.conv3 = nn.Conv2d(planes, out_channels, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(out_channels)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module | None = None
         if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
@@ -47,7 +51,7 @@ class SegmentationEncoder(nn.Module):
         self.conv1, self.bn1 = nn.Conv2d(3, 64, 3, 2, padding=1, bias=False), nn.BatchNorm2d(64)
         self.conv2, self.bn2 = nn.Conv2d(64, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64)
         self.conv3, self.bn3 = nn.Conv2d(64, 128, 3, padding=1, bias=False), nn.BatchNorm2d(128)
-        self.relu = nn.ReLU()
+        self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         self.layer1 = _stage(128, 64, blocks=3)
         self.layer2 = _stage(256, 128, blocks=4, stride=2)
@@ -63,6 +67,27 @@ class SegmentationEncoder(nn.Module):
             x = stage(x)
             features.append(x)
         return features
+
+    def folded(self) -> "SegmentationEncoder":
+        """A copy for eval mode only, with every BatchNorm multiplied into its convolution; the same features."""
+        network = copy.deepcopy(self).eval()
+        for layer in network.modules():
+            if isinstance(layer, SegmentationEncoder | Bottleneck):
+                for i in (1, 2, 3):
+                    _fold_(layer, f"conv{i}", f"bn{i}")
+            if isinstance(layer, Bottleneck) and layer.downsample is not None:
+                _fold_(layer.downsample, "0", "1")
+        return network
+
+
+def _fold_(layer: nn.Module, conv: str, norm: str) -> None:
+    """Put the convolution and the BatchNorm of these names into the convolution."""
+    convolution, normalisation = layer.get_submodule(conv), layer.get_submodule(norm)
+    if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
+        dtype, (weight, bias) = convolution.weight.dtype, fold(convolution, normalisation)
+        assert bias is not None
+        convolution.weight, convolution.bias = nn.Parameter(weight.to(dtype)), nn.Parameter(bias.to(dtype))
+        layer.add_module(norm, nn.Identity())
 
 
 def _stage(in_channels: int, planes: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:

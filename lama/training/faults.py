@@ -30,37 +30,48 @@ class Undo:
     """What a training step changes before it is known to be finite, as it was before.
 
     That is the statistics of BatchNorm of both networks, which a forward pass moves, and, where the discriminator's
-    part of the step comes after the generator's update, the generator's weights and its optimiser's state.
+    part of the step comes after the generator's update, the generator's weights and its optimiser's state. These are
+    copied just before the update, when activations are gone, and let go after the step: the peak stays what it was.
     """
 
-    def __init__(self, networks: Sequence[nn.Module], updated: nn.Module | None = None) -> None:
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
         self.networks = networks
-        self.updated = updated  # the network whose optimiser may step
         self.live: list[Tensor] = []
         self.kept: list[Tensor] = []
-        self.states: dict[Any, dict[str, Any]] = {}
+        self.states: dict[Any, dict[str, Any]] | None = None
+
+    def remember(self) -> None:
+        """Copy the statistics."""
+        self.forget()
+        self._copy([buffer for network in self.networks for buffer in network.buffers()])
+
+    def remember_update(self, network: nn.Module, optimizer: Any) -> None:
+        """Copy the weights of ``network`` and the state of its optimiser, which is about to step."""
+        self.states = {parameter: dict(state) for parameter, state in optimizer.state.items()}
+        tensors = [v for state in self.states.values() for v in state.values() if isinstance(v, Tensor)]
+        self._copy([*network.parameters(), *tensors])
 
     @torch.no_grad()
-    def remember(self, optimizer: Any) -> None:
-        """Copy what there is; ``optimizer`` is that of ``updated``."""
-        self.live = [buffer for network in self.networks for buffer in network.buffers()]
-        if self.updated is not None:
-            self.states = {parameter: dict(state) for parameter, state in optimizer.state.items()}
-            self.live += self.updated.parameters()
-            self.live += [v for state in self.states.values() for v in state.values() if isinstance(v, Tensor)]
-        if [t.shape for t in self.live] != [t.shape for t in self.kept]:
-            self.kept = [torch.empty_like(tensor) for tensor in self.live]
-        if self.live:
-            torch._foreach_copy_(self.kept, self.live)
+    def _copy(self, live: list[Tensor]) -> None:
+        kept = [torch.empty_like(tensor) for tensor in live]
+        if live:
+            torch._foreach_copy_(kept, live)
+        self.live += live
+        self.kept += kept
+
+    def forget(self) -> None:
+        """The step is good."""
+        self.live, self.kept, self.states = [], [], None
 
     @torch.no_grad()
     def undo(self, optimizer: Any) -> None:
-        """Put it back, bit for bit."""
+        """Put it back, bit for bit; ``optimizer`` is that of ``remember_update``."""
         if self.live:
             torch._foreach_copy_(self.live, self.kept)
-        if self.updated is not None:
+        if self.states is not None:
             optimizer.state.clear()
             optimizer.state.update(self.states)
+        self.forget()
 
 
 class Faults(Callback):

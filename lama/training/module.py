@@ -21,7 +21,9 @@ from lama.evaluation import Evaluator
 from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
+from lama.training.compiled import compile_networks
 from lama.training.faults import NonFiniteError, Undo, check_finite
+from lama.training.recompute import recompute_blocks as recompute
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -50,8 +52,21 @@ class InpaintingModule(LightningModule):
         ema_decay: float | None = None,  # average the generator's weights and validate with them; None = do not
         validate_raw: bool = False,  # where weights are averaged, validate those of the last step too
         sync_batchnorm: str | None = None,  # of "generator" or "both": BatchNorm sees the batch of all GPUs
+        accumulate: int = 1,  # batches whose gradients are averaged for one update of both networks; BatchNorm and R1
+        # see each batch by itself, so that it is not the same as one large batch
+        recompute_blocks: bool = False,  # keep no activations inside the generator's blocks: less memory, more time
+        compiled: bool = False,  # torch.compile for the generator; minutes at the start
     ) -> None:
         super().__init__()
+        if accumulate < 1:
+            raise ValueError(f"recipe.accumulate: expected at least 1, got {accumulate}")
+        if accumulate > 1 and second_generator_forward:
+            raise ValueError(
+                f"recipe.accumulate={accumulate}: the discriminator cannot wait for the updated generator; set "
+                "recipe.second_generator_forward=false"
+            )
+        if compiled and recompute_blocks:
+            raise ValueError("recipe.compiled=true: compiled blocks are not recomputed; set one of the two to false")
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -69,6 +84,9 @@ class InpaintingModule(LightningModule):
                 "recipe.sync_batchnorm=both: R1 differentiates the discriminator twice, which PyTorch's SyncBatchNorm "
                 "cannot do; use recipe.sync_batchnorm=generator, or losses.adversarial.gp_coef=0"
             )
+        self.accumulate = accumulate
+        self.accumulated = 0  # batches whose gradients wait for the update
+        self.compiled = compiled
         self.average: AveragedModel | None = None
         if ema_decay is not None:
             if not 0 < ema_decay < 1:
@@ -80,8 +98,11 @@ class InpaintingModule(LightningModule):
         if validate_raw and self.average is not None:
             self.raw_evaluator = copy.copy(evaluator)  # the same networks of metrics, other pictures
             self.raw_evaluator.reset()
+        if recompute_blocks:
+            recompute(generator)
+        self.use_memory_format(torch.channels_last)  # what convolutions compute in; a checkpoint's numbers are the same
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
-        self._before = Undo([generator, discriminator], generator if second_generator_forward else None)
+        self._before = Undo([generator, discriminator])
 
     def setup(self, stage: str) -> None:
         """Called when all processes have been started."""
@@ -101,17 +122,15 @@ class InpaintingModule(LightningModule):
             LambdaLR(optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * min(1, i / total)))) for optimizer in optimizers
         ]
 
+    def use_memory_format(self, memory_format: torch.memory_format) -> None:
+        """Lay out the weights of all networks, and the pictures of every step, in this order."""
+        self.memory_format = memory_format
+        for network in (self.generator, self.discriminator, self.objective):
+            network.to(memory_format=memory_format)  # type: ignore[call-overload]
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, str]:
         """Train on one batch, or skip it and say why in ``fault``: all but the counters is as it was, bit for bit."""
-        optimizers = self.optimizers()
-        self._before.remember(optimizers[0])  # type: ignore[index]
-        logs: dict[str, Tensor] = {}
-        fault = {}
-        try:
-            logs = self.step(batch, *optimizers, backward=self.manual_backward)  # type: ignore[misc]
-        except NonFiniteError as error:
-            self._before.undo(optimizers[0])  # type: ignore[index]
-            fault = {"fault": str(error)}
+        logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
         for scheduler in self.lr_schedulers() or []:  # type: ignore[union-attr]
             scheduler.step()  # type: ignore[union-attr, call-arg]
         self.iteration += 1
@@ -120,12 +139,35 @@ class InpaintingModule(LightningModule):
         self.log("step", self.iteration.float())
         return fault
 
+    def step_or_undo(
+        self,
+        batch: dict[str, Tensor],
+        generator_optimizer: Any,
+        discriminator_optimizer: Any,
+        backward: Callable[[Tensor], None] = torch.Tensor.backward,
+    ) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """``step``, and {}; or nothing to log, and why all was put back in ``fault``. Needs no Trainer."""
+
+        def before_update() -> None:
+            self._before.remember_update(self.generator, generator_optimizer)
+
+        self._before.remember()
+        try:
+            logs = self.step(batch, generator_optimizer, discriminator_optimizer, backward, before_update)
+        except NonFiniteError as error:
+            self._before.undo(generator_optimizer)
+            self.accumulated = 0  # what was gathered so far is dropped as well
+            return {}, {"fault": str(error)}
+        self._before.forget()
+        return logs, {}
+
     def step(
         self,
         batch: dict[str, Tensor],
         generator_optimizer: Any,
         discriminator_optimizer: Any,
         backward: Callable[[Tensor], None] = torch.Tensor.backward,
+        before_update: Callable[[], None] = lambda: None,  # called where the discriminator's part may still fail
     ) -> dict[str, Tensor]:
         """Train both networks on one batch; returns what there is to log. Needs no Trainer.
 
@@ -133,10 +175,15 @@ class InpaintingModule(LightningModule):
         """
         predicted, logs = self._generator_gradients(batch, generator_optimizer, backward)
         if self.second_generator_forward:
+            before_update()
             generator_optimizer.step()
+            torch.clear_autocast_cache()  # of the weights before the update
             with torch.no_grad():
-                predicted = self.generator(generator_input(batch["image"], batch["mask"]))
+                predicted = self._predict(batch)
         logs |= self._discriminator_gradients(batch, predicted.detach(), discriminator_optimizer, backward)
+        self.accumulated = (self.accumulated + 1) % self.accumulate
+        if self.accumulated:
+            return logs
         if not self.second_generator_forward:  # both are known to be finite now: nothing to undo
             generator_optimizer.step()
         if "discr_grad_norm" in logs:
@@ -149,38 +196,68 @@ class InpaintingModule(LightningModule):
     def _generator_gradients(
         self, batch: dict[str, Tensor], optimizer: Any, backward: Callable[[Tensor], None]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        image, mask = batch["image"], batch["mask"]
+        image, mask = batch["image"].contiguous(memory_format=self.memory_format), batch["mask"]
         self.discriminator.requires_grad_(False)
-        predicted = self.generator(generator_input(image, mask))
+        predicted = self._predict(batch)
         real_logits, real_features = self.discriminator(image)
         fake_logits, fake_features = self.discriminator(predicted)
         context = StepContext(image, mask, predicted, real_logits, fake_logits, real_features, fake_features)
         loss, logs = self.objective.generator_loss(context)
-        logs["gen_grad_norm"] = self._gradients(loss, optimizer, "generator", backward)
+        logs |= self._gradients(loss, optimizer, "generator", "gen_grad_norm", backward)
         self.discriminator.requires_grad_(True)
         return predicted, logs | {"gen_total": loss.detach()}
+
+    def _predict(self, batch: dict[str, Tensor]) -> Tensor:
+        x = generator_input(batch["image"], batch["mask"])
+        return self.generator(x.contiguous(memory_format=self.memory_format))
 
     def _discriminator_gradients(
         self, batch: dict[str, Tensor], fake: Tensor, optimizer: Any, backward: Callable[[Tensor], None]
     ) -> dict[str, Tensor]:
-        image = batch["image"].detach().requires_grad_()  # R1 differentiates with respect to the image
+        image = batch["image"].detach().contiguous(memory_format=self.memory_format)
+        image = image.detach().requires_grad_()  # R1 differentiates with respect to the image
         real_logits, real_features = self.discriminator(image)
         fake_logits, fake_features = self.discriminator(fake)
         context = StepContext(image, batch["mask"], fake, real_logits, fake_logits, real_features, fake_features)
         loss, logs = self.objective.discriminator_loss(context)
         if loss.requires_grad:  # an objective without an adversarial term trains no discriminator
-            logs["discr_grad_norm"] = self._gradients(loss, optimizer, "discriminator", backward)
+            logs |= self._gradients(loss, optimizer, "discriminator", "discr_grad_norm", backward)
         return logs
 
-    def _gradients(self, loss: Tensor, optimizer: Any, name: str, backward: Callable[[Tensor], None]) -> Tensor:
-        """Backward, the mean over all processes, and clip; returns the gradient norm before clipping."""
-        optimizer.zero_grad()
-        backward(loss)
-        parameters = list(getattr(self, name).parameters())
+    def _gradients(
+        self, loss: Tensor, optimizer: Any, network: str, log: str, backward: Callable[[Tensor], None]
+    ) -> dict[str, Tensor]:
+        """Backward; where an update follows, the mean over all processes, and clip: {log: gradient norm before it}."""
+        if self.accumulated == 0:
+            optimizer.zero_grad()
+        backward(loss / self.accumulate if self.accumulate > 1 else loss)
+        updates = self.accumulated + 1 == self.accumulate
+        parameters = list(getattr(self, network).parameters()) if updates else []
         loss = average_gradients(parameters, loss)
         norm = clip_grad_norm_(parameters, self.clip_norm)
-        check_finite(name, loss, norm)
-        return norm
+        check_finite(network, loss, norm)
+        return {log: norm} if updates else {}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Gradients that wait for the update are part of the state."""
+        if self.accumulated:
+            networks = {"generator": self.generator, "discriminator": self.discriminator}
+            checkpoint["accumulated"] = {
+                "batches": self.accumulated,
+                **{name: {k: p.grad for k, p in net.named_parameters()} for name, net in networks.items()},
+            }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        kept = checkpoint.get("accumulated", {"batches": 0})
+        self.accumulated = kept["batches"]
+        for name in ("generator", "discriminator") if self.accumulated else ():
+            for key, parameter in getattr(self, name).named_parameters():
+                gradient = kept[name][key]
+                parameter.grad = None if gradient is None else torch.empty_like(parameter).copy_(gradient)
+
+    def configure_model(self) -> None:
+        if self.compiled and self.generator._compiled_call_impl is None:
+            compile_networks(self.generator)
 
     @property
     def inference_generator(self) -> nn.Module:

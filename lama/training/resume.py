@@ -20,6 +20,7 @@ HARMLESS = (
     "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts",
     "weights", "evaluator.weights", "checkpoint", "faults", "data.num_workers", "data.cache_gb", "data.max_broken",
     "trainer.max_epochs", "trainer.log_every_n_steps", "trainer.enable_model_summary", "trainer.enable_progress_bar",
+    "recipe.recompute_blocks",
 )  # fmt: skip
 # What it may be continued with too, at the beginning of the interrupted epoch (``Progress.differences`` says so).
 AT_AN_EPOCH = ("data.batch_size", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.accelerator")

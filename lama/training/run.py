@@ -229,9 +229,11 @@ def describe(module: InpaintingModule, data: InpaintingDataModule, processes: in
     parameters = [sum(p.numel() for p in net.parameters()) / 1e6 for net in (module.generator, module.discriminator)]
     yield "generator {:.2f} M parameters, discriminator {:.2f} M".format(*parameters)
     yield f"data: {data.describe(processes)}"
-    batch = data.batch_size * processes
-    yield f"batch size: {batch}" + (f" ({data.batch_size} on each of {processes} processes)" if processes > 1 else "")
-    if batch < LEAST_BATCH:
+    batch = data.batch_size * processes * module.accumulate
+    parts = [f"{data.batch_size} on each of {processes} processes"] * (processes > 1)
+    parts += [f"{module.accumulate} batches for one update"] * (module.accumulate > 1)
+    yield f"batch size: {batch}" + (f" ({', '.join(parts)})" if parts else "")
+    if data.batch_size * processes < LEAST_BATCH:  # gathering gradients of several batches does not help BatchNorm
         yield f"warning: batch size under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few pictures)"
     yield f"losses: {', '.join(module.objective.terms)}"
 

@@ -1,0 +1,51 @@
+"""Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016) of residual blocks.
+
+A block keeps its input only and is computed again in the backward pass: less memory, one forward more.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from lama.models.dilated import MultidilatedBlock
+from lama.models.ffc import FFCResnetBlock
+from lama.models.resnet import ResNetBlock
+
+BLOCKS = (FFCResnetBlock, ResNetBlock, MultidilatedBlock)
+
+
+def recompute_blocks(generator: nn.Module) -> None:
+    """Let the residual blocks of ``generator`` be computed again in the backward pass; its state dict is the same."""
+    for block in generator.modules():
+        if isinstance(block, BLOCKS):
+            block.forward = MethodType(_recomputed(type(block).forward), block)  # type: ignore[method-assign]
+
+
+def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def forward_or_checkpoint(self: nn.Module, x: Any) -> Any:
+        if not torch.is_grad_enabled():
+            return forward(self, x)
+
+        def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+            return nullcontext(), _statistics_kept(self)
+
+        return checkpoint(forward, self, x, use_reentrant=False, context_fn=contexts)
+
+    return forward_or_checkpoint
+
+
+@contextmanager
+def _statistics_kept(block: nn.Module) -> Iterator[None]:
+    """BatchNorm moves its running statistics whenever it computes: the second time shall not count."""
+    live = list(block.buffers())
+    kept = [buffer.clone() for buffer in live]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(live, kept)

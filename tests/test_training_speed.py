@@ -1,0 +1,284 @@
+"""What makes training faster or smaller computes the same; and where it cannot, by how little it differs."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from formula import fill, formula_image
+from pytorch_lightning import Trainer
+from test_training import TRAINER, a_batch, fit, make_module, run_into
+
+from lama.bench import bench_train
+from lama.bench.published import as_published
+from lama.inference import allocator
+from lama.interfaces import StepContext
+from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss
+from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator, SegmentationEncoder
+from lama.training import compiled as compiled_module
+from lama.training.recompute import recompute_blocks
+
+
+def steps(module, batches, precision=torch.float32):
+    """Train without a Trainer; what the last step logs, and the state dict after it."""
+    optimizers = module.train().configure_optimizers()[0]
+    logs = {}
+    for batch in batches:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            logs, fault = module.step_or_undo(batch, *optimizers)
+        assert not fault
+    return logs, module.state_dict()
+
+
+def in_double(batch):
+    return {name: value.double() for name, value in batch.items()}
+
+
+@pytest.mark.parametrize("recipe", [{}, {"second_generator_forward": False}])
+def test_the_step_is_the_published_one(recipe):
+    """In double precision, where rounding cannot grow."""
+    ours, plain = (make_module(**recipe).double() for _ in range(2))
+    as_published(plain)
+    batches = [in_double(a_batch(i)) for i in range(3)]
+    (logs, state), (plain_logs, plain_state) = steps(ours, batches), steps(plain, batches)
+    assert {k: v.item() for k, v in logs.items()} == pytest.approx({k: v.item() for k, v in plain_logs.items()}, 1e-8)
+    for name, value in state.items():
+        torch.testing.assert_close(value, plain_state[name], rtol=1e-6, atol=1e-9, msg=name)
+
+
+def test_pictures_and_weights_are_channels_last_from_end_to_end():
+    module, seen = make_module(), []
+    for layer in (*module.generator.model, *module.discriminator.children()):
+        layer.register_forward_hook(lambda _, __, out: seen.append(out))
+    steps(module, [a_batch()])
+    tensors = [t for out in seen for t in (out if isinstance(out, tuple) else [out]) if t is not None]
+    assert len(tensors) > 20
+    assert all(t.is_contiguous(memory_format=torch.channels_last) for t in tensors)
+
+
+@pytest.mark.parametrize("dilated", [True, False])
+def test_a_folded_encoder_has_the_same_features_and_gradients(dilated):
+    encoder = fill(SegmentationEncoder(dilated)).eval().requires_grad_(False).double()
+    folded = encoder.folded()
+    assert not any(isinstance(layer, torch.nn.BatchNorm2d) for layer in folded.modules())
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in encoder.modules())
+    gradients = []
+    image = formula_image(0, 1, 3, 64, 64).double()
+    for network in (encoder, folded):
+        x = image.clone().requires_grad_()
+        features = network(x)
+        gradients.append(torch.autograd.grad(sum(f.square().mean() for f in features), x)[0])
+    torch.testing.assert_close(folded(image), encoder(image), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-9, atol=1e-9)
+
+
+def test_the_hrf_loss_folds_where_statistics_are_frozen_only():
+    def norms(batch_statistics):
+        term = HRFPerceptualLoss(encoder=fill(SegmentationEncoder()), batch_statistics=batch_statistics)
+        return sum(isinstance(layer, torch.nn.BatchNorm2d) for layer in term.encoder.network.modules())
+
+    assert norms(batch_statistics=False) == 0
+    assert norms(batch_statistics=True) > 50
+
+
+def test_the_target_of_the_hrf_loss_has_no_graph():
+    term = HRFPerceptualLoss(encoder=fill(SegmentationEncoder()))
+    image, predicted = (formula_image(i, 1, 3, 32, 32).requires_grad_() for i in range(2))
+    none = torch.zeros(1, 1, 2, 2)
+    term(StepContext(image, torch.zeros(1, 1, 32, 32), predicted, none, none)).backward()
+    assert predicted.grad is not None
+    assert image.grad is None
+
+
+@pytest.mark.parametrize("second", [True, False])
+def test_bf16_trains_close_to_fp32_and_keeps_losses_and_statistics_in_fp32(second):
+    recipe = {"second_generator_forward": second, "ema_decay": 0.9}
+    single, half = make_module(**recipe), make_module(**recipe)
+    logs, _ = steps(single, [a_batch()])
+    half_logs, state = steps(half, [a_batch()], torch.bfloat16)
+    assert all(value.dtype == torch.float32 for value in half_logs.values())
+    assert all(value.dtype in (torch.float32, torch.int64) for value in state.values())
+    for name, value in logs.items():
+        assert half_logs[name].item() == pytest.approx(value.item(), rel=0.1, abs=0.02), name
+    steps(half, [a_batch(i) for i in range(5)], torch.bfloat16)
+
+
+def test_bf16_of_the_trainer_trains_with_the_hrf_loss(tmp_path):
+    module = make_module(second_generator_forward=False)
+    module.objective.terms["resnet_pl"] = HRFPerceptualLoss(encoder=fill(SegmentationEncoder()))
+    run = run_into(tmp_path / "run", module, trainer={"precision": "bf16-mixed"})
+    assert int(module.iteration) == 2
+    assert "skipped" not in (run / "train.log").read_text()
+    assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in module.generator.parameters())
+
+
+def test_in_bf16_the_second_fake_is_of_the_updated_weights():
+    """Autocast keeps copies of weights in bfloat16, which are older than the update."""
+    module = make_module()
+    fakes = []
+    module.generator.register_forward_hook(lambda _, __, out: fakes.append(out.detach()))
+    steps(module, [a_batch()], torch.bfloat16)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        module._predict(a_batch())
+    assert torch.equal(fakes[1], fakes[2])
+    assert not torch.equal(fakes[0], fakes[1])
+
+
+def test_feature_matching_of_half_precision_features_is_computed_in_single():
+    fake, real = torch.full((1, 1, 4, 4), 1.0).bfloat16(), torch.full((1, 1, 4, 4), 0.01).bfloat16()
+    none = torch.zeros(1)
+    loss = FeatureMatchingLoss(1)(StepContext(none, none, none, none, none, [real], [fake]))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx((1 - real[0, 0, 0, 0].item()) ** 2, rel=1e-6)
+
+
+def accumulating(n=2, **recipe):
+    return make_module(second_generator_forward=False, accumulate=n, **recipe)
+
+
+def test_accumulated_gradients_are_the_mean_of_those_of_the_batches():
+    batches = [a_batch(0), a_batch(1)]
+    module, apart = accumulating(clip_norm=1e9), []
+    for batch in batches:  # each gradient alone; BatchNorm's running statistics take no part in training mode
+        single = make_module(second_generator_forward=False, clip_norm=1e9)
+        steps(single, [batch])
+        apart.append([p.grad for p in (*single.generator.parameters(), *single.discriminator.parameters())])
+    steps(module, batches)
+    together = [p.grad for p in (*module.generator.parameters(), *module.discriminator.parameters())]
+    for gradient, first, second in zip(together, *apart, strict=True):
+        torch.testing.assert_close(gradient, (first + second) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_both_optimisers_step_once_for_the_accumulated_batches():
+    module = accumulating(2, ema_decay=0.5)
+    updates = []
+    module.average.update_parameters = lambda _: updates.append(int(module.iteration))
+    fit(module, [a_batch(i) for i in range(5)])
+    assert int(module.iteration) == 5  # iterations are batches
+    assert [{int(s["step"]) for s in o.state.values()} for o in module.trainer.optimizers] == [{2}, {2}]
+    assert updates == [1, 3]
+    assert module.accumulated == 1
+
+
+def test_a_batch_that_is_not_finite_drops_what_was_accumulated():
+    module = accumulating(2)
+    optimizers = module.train().configure_optimizers()[0]
+    before = copy.deepcopy(module.state_dict())
+    bad = {**a_batch(), "image": torch.full((2, 3, 32, 32), float("nan"))}
+    faults = [module.step_or_undo(batch, *optimizers)[1] for batch in (a_batch(0), bad)]
+    assert [bool(fault) for fault in faults] == [False, True]
+    for name, p in module.named_parameters():
+        assert torch.equal(p, before[name]), name
+    for batch in (a_batch(1), a_batch(2)):
+        assert not module.step_or_undo(batch, *optimizers)[1]
+    assert {int(s["step"]) for s in optimizers[0].state.values()} == {1}
+    assert all(torch.isfinite(p).all() for p in module.parameters())
+
+
+def test_a_run_stopped_between_accumulated_batches_goes_on_to_the_bit(tmp_path):
+    whole = accumulating(3)
+    run_into(tmp_path / "whole", whole, trainer={"max_epochs": 2})  # 2 epochs of 2 batches: an update after the third
+    run_into(tmp_path / "parts", accumulating(3))
+    resumed = accumulating(3)
+    last = str(tmp_path / "parts/checkpoints/last.ckpt")
+    run_into(tmp_path / "parts", resumed, trainer={"max_epochs": 2}, resume=last)
+    for (key, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b), key
+    assert {int(s["step"]) for s in resumed.trainer.optimizers[0].state.values()} == {1}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"accumulate": 0}, "recipe.accumulate: expected at least 1, got 0"),
+        ({"accumulate": 2}, "recipe.accumulate=2: .* set recipe.second_generator_forward=false"),
+        ({"compiled": True, "recompute_blocks": True}, "recipe.compiled=true: .* set one of the two to false"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(recipe, message):
+    with pytest.raises(ValueError, match=message):
+        make_module(**recipe)
+
+
+@pytest.mark.parametrize("kind", [FFCResNetGenerator, ResNetGenerator, partial(DilatedResNetGenerator, n_dilations=2)])
+def test_recomputed_blocks_give_the_same_gradients_and_move_statistics_once(kind):
+    torch.manual_seed(0)
+    plain = kind(ngf=4, n_blocks=2).train()
+    again = copy.deepcopy(plain)
+    recompute_blocks(again)
+    x = torch.rand(2, 4, 32, 32)
+    for network in (plain, again):
+        network(x).square().sum().backward()
+    assert list(again.state_dict()) == list(plain.state_dict())
+    for (name, a), b in zip(plain.state_dict().items(), again.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    for (name, a), b in zip(plain.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad), name
+
+
+def test_recomputed_blocks_keep_less_for_the_backward_pass():
+    def saved(recompute):
+        sizes, network = [], FFCResNetGenerator(ngf=4, n_blocks=3).train()
+        if recompute:
+            recompute_blocks(network)
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            network(torch.rand(1, 4, 32, 32))
+        return sum(sizes)
+
+    assert saved(recompute=True) < 0.8 * saved(recompute=False)
+
+
+def test_recomputed_blocks_train_with_averages_to_the_same_weights():
+    recipe = {"second_generator_forward": False, "ema_decay": 0.5}
+    (_, state), (_, again) = (
+        steps(make_module(**recipe, recompute_blocks=flag), [a_batch(i) for i in range(2)]) for flag in (False, True)
+    )
+    for name, value in state.items():
+        assert torch.equal(again[name], value), name
+
+
+def test_a_machine_that_cannot_compile_says_so_in_one_line(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler found\nand a long story")
+
+    monkeypatch.setattr(compiled_module.torch, "compile", broken)
+    module = make_module(compiled=True)
+    with pytest.raises(
+        ValueError, match=r"recipe\.compiled=true: .*\(no compiler found\); .* recipe\.compiled=false"
+    ) as e:
+        Trainer(**TRAINER, logger=False, enable_checkpointing=False).fit(
+            module, torch.utils.data.DataLoader([a_batch()], batch_size=None)
+        )
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.slow
+def test_a_compiled_generator_trains_to_the_same_numbers():
+    plain, compiled = make_module(), make_module(compiled=True)
+    keys = list(compiled.state_dict())
+    compiled.configure_model()
+    assert list(compiled.state_dict()) == keys
+    (logs, _), (compiled_logs, _) = steps(plain, [a_batch()]), steps(compiled, [a_batch()])
+    for name, value in logs.items():
+        assert compiled_logs[name].item() == pytest.approx(value.item(), rel=1e-3), name
+
+
+def test_the_benchmark_takes_turns_and_compares():
+    lines = bench_train(
+        *("--rounds", "1", "--size", "64", "--batch", "1", "--ngf", "4", "--n-blocks", "1"),
+        *("--variants", "official", "equal semantics"),
+    )
+    assert [line.split("  ")[0] for line in lines[1:]] == ["official", "equal semantics"]
+    assert "times as fast as official" in lines[2]
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "batch", "crop", "pixels"),
+    [("cpu", 2, 256, 2 * 256**2), ("auto", 3, [128, 64], 3 * 128 * 64), ("gpu", 2, 256, None)],
+)
+def test_the_allocator_is_tuned_for_small_batches_on_a_cpu(monkeypatch, accelerator, batch, crop, pixels):
+    seen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(allocator, "tune_allocator", lambda n: bool(seen.append(n)) or True)
+    assert allocator.tune_for_training(accelerator, batch, crop) is (pixels is not None)
+    assert seen == ([] if pixels is None else [pixels])
