@@ -183,6 +183,7 @@ class InpaintingModule(LightningModule):
         logs |= self._discriminator_gradients(batch, predicted.detach(), discriminator_optimizer, backward)
         self.accumulated = (self.accumulated + 1) % self.accumulate
         if self.accumulated:
+            average(list(logs.values()))
             return logs
         if not self.second_generator_forward:  # both are known to be finite now: nothing to undo
             generator_optimizer.step()
@@ -231,12 +232,14 @@ class InpaintingModule(LightningModule):
         if self.accumulated == 0:
             optimizer.zero_grad()
         backward(loss / self.accumulate if self.accumulate > 1 else loss)
-        updates = self.accumulated + 1 == self.accumulate
-        parameters = list(getattr(self, network).parameters()) if updates else []
-        loss = average_gradients(parameters, loss)
+        parameters = list(getattr(self, network).parameters())
+        loss = average_gradients(parameters, loss)  # of every batch: a checkpoint may come before the update
+        if self.accumulated + 1 < self.accumulate:
+            check_finite(network, loss, torch.zeros_like(loss))
+            return {}
         norm = clip_grad_norm_(parameters, self.clip_norm)
         check_finite(network, loss, norm)
-        return {log: norm} if updates else {}
+        return {log: norm}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Gradients that wait for the update are part of the state."""
