@@ -1,7 +1,6 @@
 """Speed, as ratios of alternated runs.
 
 python bin/bench.py step                             # a training step: recipe=official beside recipe=modern
-python bin/bench.py step generator.ngf=64 generator.n_blocks=9 data.batch_size=2
 python bin/bench.py masks                            # masks per second, beside a straightforward version
 python bin/bench.py data PICTURES                    # pictures per second, with and without the cache
 python bin/bench.py fid                              # the Fréchet distance, beside scipy's matrix root
