@@ -1,13 +1,11 @@
 """Speed, as ratios of alternated runs.
 
 python bin/bench.py step                             # a training step: recipe=official beside recipe=modern
-python bin/bench.py step generator.ngf=64 generator.n_blocks=9 data.batch_size=2
 python bin/bench.py masks                            # masks per second, beside a straightforward version
 python bin/bench.py data PICTURES                    # pictures per second, with and without the cache
 python bin/bench.py fid                              # the Fréchet distance, beside scipy's matrix root
 python bin/bench.py predict                          # the trained module beside its fused equivalent, an hour
 python bin/bench.py train                            # official as published, ours, and each option's share, 15 minutes
-python bin/bench.py train --rounds 5 --variants official "equal semantics" "modern fp32" "modern bf16"
 python bin/bench.py predict --sizes 512 --rounds 5 --variants "fp32 compiled"
 """
 
@@ -46,22 +44,17 @@ def masks() -> list[str]:
 
 
 def other(what: str, *rest: str) -> None:
+    verbs = {"masks": masks} | {name: getattr(bench, f"bench_{name}") for name in ("fid", "data", "predict", "train")}
+    if what not in verbs:
+        raise ValueError(f"{what}: no such benchmark; known: step, {', '.join(verbs)}")
     if what not in ("predict", "train") and (what == "data") != (len(rest) == 1):
         raise ValueError("expected python bin/bench.py step|masks|fid|predict|train, or data PICTURES, a folder")
-    verbs = {
-        "masks": masks,
-        "fid": bench.bench_fid,
-        "data": bench.bench_data,
-        "predict": bench.bench_predict,
-        "train": bench.bench_train,
-    }
     print("\n".join(verbs[what](*rest)))
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1] if len(sys.argv) > 1 else "step"
-    if chosen not in ("step", "masks", "data", "fid", "predict", "train"):
-        sys.exit(f"error: {chosen}: no such benchmark; known: step, masks, data, fid, predict, train")
-    if chosen == "step":
+    if sys.argv[1:2] in ([], ["step"]):
         del sys.argv[1:2]
-    run(step, "training", "demo") if chosen == "step" else one_liner(lambda: other(*sys.argv[1:]))
+        run(step, "training", "demo")
+    else:
+        one_liner(lambda: other(*sys.argv[1:]))
