@@ -8,6 +8,7 @@ import pytest
 import torch
 from formula import fill, formula_image, formula_mask
 
+from lama.bench.published import as_published
 from lama.conventions import generator_input
 from lama.evaluation import Evaluator
 from lama.interfaces import StepContext
@@ -195,15 +196,17 @@ def test_state_dict_keys_and_shapes(shared, file, network):
 ROUNDING_ONLY = {f"model.{i}.bias" for i in (8, 11, 14)} | {f"model.{i}.running_mean" for i in (9, 12, 15)}
 
 
+@pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("variant", ["no_perceptual", "hrf_eval_bn"])
-def test_four_training_steps_of_the_official_recipe(parity, variant):
-    """The first step to 1e-4; then Adam turns the sign of a rounding error into a step of full size.
+def test_four_training_steps_of_the_official_recipe(parity, variant, plain):
+    """The first step to 1e-4, the others to 1e-2 and norms to 1e-3, by the plain computation, as published.
 
-    With the HRF loss, the plain computation in double precision ends 2 % (losses) and 0.4 % (norms) from the stored
-    numbers, so nothing tighter means anything there. ``test_the_step_is_the_published_one`` compares in double.
+    What we train with rounds otherwise, and Adam turns the sign of a rounding error into a step of full size: with the
+    HRF loss the plain computation in double precision is itself 2 % (losses) and 0.4 % (norms) from the stored numbers
+    after four steps. ``test_the_step_is_the_published_one`` compares the two in double.
     """
     expected = json.loads((parity / "training_steps.json").read_text())[variant]
-    later, norms = (1e-2, 2e-3) if variant == "no_perceptual" else (3e-2, 1e-2)
+    later, norms = (1e-2, 1e-3) if plain else (1e-2, 2e-3) if variant == "no_perceptual" else (3e-2, 1e-2)
     names = {"l1": MaskedL1Loss(10, 0), "adv": NonSaturatingAdversarialLoss(), "fm": FeatureMatchingLoss()}
     if variant == "hrf_eval_bn":
         names["resnet_pl"] = HRFPerceptualLoss(30, encoder=fill(SegmentationEncoder()))
@@ -214,6 +217,8 @@ def test_four_training_steps_of_the_official_recipe(parity, variant):
         Evaluator(["l1"]),
         {"generator": partial(torch.optim.Adam, lr=1e-3), "discriminator": partial(torch.optim.Adam, lr=1e-4)},
     ).train()
+    if plain:
+        as_published(module)
     optimizers, _ = module.configure_optimizers()
     for i, step_losses in enumerate(expected["steps"]):
         batch = {"image": formula_image(20 + i, 3, 3, 64, 64), "mask": formula_mask(20 + i, 3, 64, 64)}
@@ -224,5 +229,5 @@ def test_four_training_steps_of_the_official_recipe(parity, variant):
     for network, key in ((module.generator, "gen_param_norms"), (module.discriminator, "disc_param_norms")):
         state = network.state_dict()
         for name, norm in expected[key].items():
-            tolerance = 3e-2 if name in ROUNDING_ONLY else norms
+            tolerance = 10 * norms if name in ROUNDING_ONLY else norms
             assert state[name].double().norm().item() == pytest.approx(norm, rel=tolerance), name
