@@ -5,7 +5,7 @@ python bin/bench.py masks                            # masks per second, beside 
 python bin/bench.py data PICTURES                    # pictures per second, with and without the cache
 python bin/bench.py fid                              # the Fréchet distance, beside scipy's matrix root
 python bin/bench.py predict                          # the trained module beside its fused equivalent, an hour
-python bin/bench.py train                            # official as published, ours, and each option's share, 15 minutes
+python bin/bench.py train                            # official as published, ours, and each option's share, long
 python bin/bench.py predict --sizes 512 --rounds 5 --variants "fp32 compiled"
 """
 

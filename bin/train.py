@@ -28,11 +28,10 @@ def main(config: DictConfig) -> None:
 
     check_start(config.init_from, config.init_parts, config.resume)
     tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)
-    text, overwrite, run_dir, debug = to_yaml(config), flag(config, "overwrite"), config.run_dir, None
-    if config.debug is not None:
-        debug = build(config.debug, "debug")
-        run_dir, overwrite = debug.folder(run_dir), True
-    dry = flag(config, "dry_run")
+    text, dry = to_yaml(config), flag(config, "dry_run")
+    debug = None if config.debug is None else build(config.debug, "debug")
+    run_dir = config.run_dir if debug is None else debug.folder(config.run_dir)
+    overwrite = flag(config, "overwrite") or debug is not None
     resume = None if dry or debug else find_run(run_dir, config.resume, overwrite, text)
     if resume is not None and resume.finished(config.trainer.max_epochs):
         print(resume.all_done(), file=sys.stderr)
@@ -47,8 +46,7 @@ def main(config: DictConfig) -> None:
     train(
         module, data, trainer, run_dir,
         config=text,
-        command=command_line(sys.argv),
-        monitor=config.monitor,
+        command=command_line(sys.argv), monitor=config.monitor,
         resume=resume,
         overwrite=overwrite,
         origin=[] if start is None else initialise(module, start, config.init_parts),
