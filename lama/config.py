@@ -340,6 +340,8 @@ def one_line(error: BaseException, directory: str, name: str | None, argv: list[
     if isinstance(error, MissingConfigException):
         return _no_such_config(text, directory)
     if isinstance(error, OverrideParseException):
+        if not re.match(r"[+~]{0,2}[\w./@]+=", str(error.override)):
+            return f"{error.override}: expected KEY=VALUE, without dashes or spaces around ="
         return f"{error.override}: cannot be read ({text.splitlines()[0]}); quote odd values twice: \"KEY='VALUE'\""
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror.lower()}"

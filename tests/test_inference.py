@@ -487,3 +487,11 @@ def test_loading_a_model_and_using_it_is_light(model):
     loaded = imported_by(code)
     assert "torch" in loaded
     assert not loaded & (HEAVY | {"lpips", "torchvision"})
+
+
+def test_a_picture_that_lies_on_its_side_says_so(inpainter, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (28, 20)).save(tmp_path / "a.jpg", exif=exif)
+    with pytest.raises(ValueError, match=r"lies on its side, .* turn it by PIL.ImageOps.exif_transpose"):
+        inpainter(Image.open(tmp_path / "a.jpg"), np.ones((28, 20), bool))

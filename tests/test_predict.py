@@ -775,7 +775,7 @@ def test_ctrl_c_ends_with_one_line(root, tmp_path, model):
         ({"indir": "ffhq_256_freeform/images", "maskdir": "ffhq_256_freeform/masks"}, {"invert": True}, 18, 0),
         ({"indir": "places2_256_freeform/images", "maskdir": "places2_256_freeform/masks"}, {"invert": True}, 16, 0),
         ({"indir": "iopaint"}, {"threshold": 127}, 3, 1),  # anytext_mask.jpg has no anytext
-        ({"indir": "iopaint", "mask": "iopaint/mask.png"}, {"resize": True}, 12, 0),  # EXIF data, profiles, words
+        ({"indir": "iopaint", "mask": "iopaint/mask.png"}, {"resize": True}, 10, 0),  # EXIF data, profiles, words
         ({"indir": "simple_lama"}, {}, 1, 0),
         ({"indir": "aotgan_logos/image", "maskdir": "aotgan_logos/mask"}, {}, 0, 4),  # masks of another size
         ({"indir": "aotgan_logos/image", "maskdir": "aotgan_logos/mask"}, {"resize": True}, 4, 0),
@@ -802,3 +802,51 @@ def test_real_pairs(shared, tmp_path, tiny_generator, places, options, done, fai
         assert dict(after.metadata.exif or {}) == dict(before.metadata.exif or {})
     if failed == 4:
         assert all("mask is 512 x 512" in line and "mask.resize=true" in line for line in outcome.failures)
+
+
+def test_a_picture_that_is_its_own_mask_is_opaque_where_it_was_filled(tmp_path, caplog):
+    rgba = np.full((10, 12, 4), 200, np.uint8)
+    rgba[2:5, 3:9, 3] = 0
+    Image.fromarray(rgba).save(tmp_path / "cut.png")
+    put_mask(tmp_path / "m.png")
+    cut_out = MaskReader(channel="alpha", invert=True, threshold=127)
+    predict(tmp_path, masks=cut_out, image="cut.png", mask="cut.png", out="own.png")
+    assert (np.asarray(Image.open(tmp_path / "own.png"))[2:5, 3:9, 3] == 255).all()
+    assert (np.asarray(Image.open(tmp_path / "own.png"))[0, :, 3] == 200).all()
+    assert "stays transparent" not in caplog.text
+    predict(tmp_path, image="cut.png", mask="m.png", out="with_mask.png")
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "with_mask.png"))[..., 3], rgba[..., 3])
+    assert "what is filled in stays transparent" in caplog.text
+
+
+def test_one_mask_for_all_leaves_masks_alone_and_names_what_is_not_read(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    for name in ("p.jpg", "a_masked.jpg"):
+        put(tmp_path / "in" / name)
+    put_mask(tmp_path / "in" / "p_mask.png")
+    put_mask(tmp_path / "m.png")
+    (tmp_path / "in" / "phone.HEIC").write_bytes(b"")
+    found = find(in_folder(tmp_path, indir="in", mask="m.png", outdir="out"))
+    assert sorted(t.image.name for t in found.triples) == ["a_masked.jpg", "p.jpg"]
+    PredictionPlan(found, MaskReader())
+    assert "of formats that are not read, passed over (1): phone.HEIC; convert them" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ({"indir": "in", "mask": "in", "outdir": "out"}, "is a folder; masks in a folder are given as maskdir="),
+        ({"image": "m.png", "mask": "in", "out": "b.png"}, "is a folder, .* given as maskdir="),
+        ({"image": "m.png", "mask": "m.png"}, "out= is missing; expected one of"),
+    ],
+)
+def test_a_place_of_another_kind_says_how_it_is_given(tmp_path, places, message):
+    put(tmp_path / "in" / "a.png")
+    put(tmp_path / "m.png")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        find(in_folder(tmp_path, **places))
+
+
+def test_going_on_and_replacing_exclude_each_other(folder):
+    with pytest.raises(ValueError, match="skip_existing=true and overwrite=true: give one of them"):
+        PredictionPlan(find(in_folder(folder, indir="in", outdir="out")), MaskReader(), 95, True, True)

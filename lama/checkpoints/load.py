@@ -127,6 +127,8 @@ def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
     beside it describes another network.
     """
     file = find_weights(path, key)
+    if file.suffix.lower() in (".onnx", ".pt2"):
+        raise ValueError(f"{file}: exported for another runtime, not to be read back; give the model it was made from")
     if file.suffix.lower() == ".safetensors" or not _is_archive(file):
         tensors, descriptions = read_safetensors(file)
         checkpoint = Checkpoint(file, tensors, descriptions)
@@ -202,6 +204,11 @@ def find_weights(path: str | Path, key: str = "") -> Path:
         p.relative_to(path).as_posix() for ext in ("safetensors", "ckpt", "pt") for p in path.rglob(f"*.{ext}")
     )
     hint = f"; there is {there[0]}: give {path / there[0]}" if there else ""
+    for run in (path.parent, *sorted(path.glob("*/"))):
+        if path.is_dir() and any((run / place).is_file() for place in _IN_A_FOLDER):
+            hint = f"; do you mean {run}?"
+    if not path.exists():
+        hint = f" (no such file or folder; working directory: {Path.cwd()})"
     raise FileNotFoundError(
         f"{f'{key}=' if key else ''}{path}: no model there; expected a .safetensors, .ckpt or TorchScript .pt file, or "
         f"a folder with models/best.safetensors or models/best.ckpt{hint}"

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from lama.data.encode import is_lossy, losses, write_picture
+from lama.data.encode import KEEPS_ALPHA, is_lossy, losses, write_picture
 from lama.data.mask_options import MaskReader
-from lama.data.pictures import Pixels, read_picture
+from lama.data.pictures import Picture, Pixels, read_picture
 from lama.data.prediction_set import PredictionSet, Triple
 from lama.interfaces import MaskArray
 
@@ -66,7 +67,20 @@ class PredictionJob:
             self.notices.add(remark, self.name)
         if hole.any():
             picture = replace(picture, pixels=self._filled(fill, picture.pixels, hole))
+            picture = self._seen(picture, hole)
         write_picture(self.triple.out, picture, self.quality)
+
+    def _seen(self, picture: Picture, hole: MaskArray) -> Picture:
+        """A picture that is its own mask has its hole cut out of alpha: filled, it is opaque there."""
+        alpha = picture.alpha
+        if alpha is None or self.triple.out.suffix.lower() not in KEEPS_ALPHA:
+            return picture
+        if self.triple.image == self.triple.mask:
+            return replace(picture, alpha=np.where(hole, np.iinfo(alpha.dtype).max, alpha).astype(alpha.dtype))
+        if not alpha[hole].any():
+            self.notices.add("what is filled in stays transparent, as the picture is there; out_ext=.jpg drops alpha",
+                             self.name)  # fmt: skip
+        return picture
 
     def _filled(self, fill: Fill, pixels: Pixels, hole: MaskArray) -> Pixels:
         try:
@@ -91,6 +105,8 @@ class PredictionPlan:
     ) -> None:
         if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
             raise ValueError(f"quality={quality}: expected a whole number from 1 to 100")
+        if skip_existing and overwrite:
+            raise ValueError("skip_existing=true and overwrite=true: give one of them")
         self.found = found
         self.notices = Notices()
         left = found.without_existing() if skip_existing else found
@@ -106,6 +122,9 @@ class PredictionPlan:
         if found.unmasked:
             some = ", ".join(str(path) for path in found.unmasked[:3]) + (", ..." if len(found.unmasked) > 3 else "")
             logger.info("pictures without a mask, left out (%d): %s", len(found.unmasked), some)
+        if found.others:
+            some = ", ".join(str(path) for path in found.others[:3]) + (", ..." if len(found.others) > 3 else "")
+            logger.warning("of formats that are not read, passed over (%d): %s; convert them", len(found.others), some)
         if lossy:
             logger.info(
                 "%s is lossy: known pixels come close (quality=%d), not byte for byte", ", ".join(lossy), quality

@@ -3,14 +3,16 @@
 import csv
 import difflib
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lama.data.evaluation_set import match_masks
 from lama.data.images import SUFFIXES, list_images
 
+NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd")
 SAME = "same"  # out_ext: the suffix of the picture
 FORMS = (
     ("indir", "outdir"),
@@ -39,10 +41,11 @@ class PredictionSet:
     triples: Sequence[Triple]
     where: str  # the results go, for messages
     unmasked: Sequence[Path] = ()  # pictures that no mask belongs to, below the folder they were looked for in
+    others: Sequence[Path] = ()  # pictures of formats that are not read, below the same
 
     def without_existing(self) -> "PredictionSet":
         """What is still to be done after an interrupted run: results appear whole, so one that is there is done."""
-        return PredictionSet([t for t in self.triples if not t.out.exists()], self.where, self.unmasked)
+        return replace(self, triples=[t for t in self.triples if not t.out.exists()])
 
 
 def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
@@ -55,7 +58,9 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
     if not any(set(given) == set(form) for form in FORMS):
         forms = "; ".join(" ".join(f"{name}=" for name in form) for form in FORMS[:-1])
         got = " ".join(f"{name}=" for name in places if name in given)
-        raise ValueError(f"expected one of: {forms} (outdir= may be missing there); got {got or 'none'}")
+        lacking = [sorted(set(form) - set(given)) for form in FORMS if given and set(given) < set(form)]
+        missing = f"{min(lacking, key=len)[0]}= is missing; " if lacking else ""
+        raise ValueError(f"{missing}expected one of: {forms} (outdir= may be missing there); got {got or 'none'}")
     if out_ext in (suffix[1:] for suffix in SUFFIXES):
         out_ext = f".{out_ext}"
     if out_ext != SAME and out_ext not in SUFFIXES:
@@ -66,15 +71,15 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
         found = _listed(given["pairs"], given.get("outdir"), out_ext)
     else:
         found = _in_folders(given["indir"], given.get("maskdir"), given.get("mask"), given["outdir"], out_ext)
-    _check_outputs(found.triples, "rename one, or say where in a column out" if "pairs" in given else "rename one")
+    _check_outputs(found.triples, "give each a name of its own in the column out" if "pairs" in given else "")
     return found
 
 
 def _single(image: Path, mask: Path, out: Path) -> PredictionSet:
-    for path in (image, mask):
+    for path, folder in ((image, "indir"), (mask, "maskdir")):
         if not path.is_file():
-            what = "is a folder, expected a picture; a folder is given as indir=" if path.is_dir() else "no such file"
-            raise FileNotFoundError(f"{path}: {what}{'' if path.is_dir() else _nearest(path)}")
+            what = f"is a folder, expected a picture; a folder is given as {folder}="
+            raise FileNotFoundError(f"{path}: {what if path.is_dir() else f'no such file{_nearest(path)}'}")
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"out={out}: expected a name that ends in one of {' '.join(SUFFIXES)}")
     return PredictionSet([Triple(image, mask, out)], str(out))
@@ -89,8 +94,11 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
     files = _images_outside(indir, outdir)
     if mask is not None:
         if not mask.is_file():
-            raise FileNotFoundError(f"mask={mask}: no such file{_nearest(mask)}")
-        pictures = [path for path in files if path.resolve() != mask.resolve()]
+            what = "is a folder; masks in a folder are given as maskdir=" if mask.is_dir() else "no such file"
+            raise FileNotFoundError(f"mask={mask}: {what}{'' if mask.is_dir() else _nearest(mask)}")
+        matched = match_masks([path for path in files if _is_mask(path)], indir, files, indir)
+        own = {path.resolve() for image, path in matched if image is not None} | {mask.resolve()}
+        pictures = [path for path in files if path.resolve() not in own]
         pairs: list[tuple[Path | None, Path]] = [(path, mask) for path in pictures]
         names = [path.relative_to(indir) for path in pictures]
     elif maskdir is not None:
@@ -113,12 +121,14 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
         Triple(image, mask, outdir / name.with_suffix(_suffix(out_ext, image)), missing.get(mask, ""))
         for (image, mask), name in zip(pairs, names, strict=True)
     ]
-    return PredictionSet(triples, str(outdir), [path.relative_to(indir) for path in files if path not in inputs])
+    unmasked = [path.relative_to(indir) for path in files if path not in inputs]
+    not_read = [path.relative_to(indir) for path in sorted(indir.rglob("*")) if path.suffix.lower() in NOT_READ]
+    return PredictionSet(triples, str(outdir), unmasked, not_read)
 
 
 def _is_mask(path: Path) -> bool:
-    """``name_mask001`` and ``mask_1`` are masks; ``unmasked`` and ``gas mask`` are pictures."""
-    return "_mask" in path.stem or path.stem.startswith("mask")
+    """``name_mask001`` and ``mask_1`` are masks; ``unmasked``, ``a_masked`` and ``gas mask`` are pictures."""
+    return re.search(r"_mask(?!ed)|^mask", path.stem) is not None
 
 
 def _images_outside(folder: Path, outdir: Path) -> list[Path]:
@@ -221,7 +231,8 @@ def _check_outputs(triples: Sequence[Triple], advice: str) -> None:
             first = seen[out]
             both = (first.mask, triple.mask) if first.mask != triple.mask else (first.image, triple.image)
             raise ValueError(
-                f"{both[0]} and {both[1]} would both be written to {triple.out}; {advice}{_or_same(first, triple)}"
+                f"{both[0]} and {both[1]} would both be written to {triple.out}; "
+                + (advice or f"rename one{_or_same(first, triple)}")
             )
         seen[out] = triple
     for folder in {triple.out.parent for triple in triples}:

@@ -73,6 +73,10 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenPicture:
             image = image.convert("LA" if grey else "RGBA")
             alpha = image.getchannel("A")
         array = np.asarray(image.convert("L" if grey else "RGB"))
+    size = mask.size if isinstance(mask, Image.Image) else np.shape(mask)[1::-1]
+    if size == image.size[::-1] != image.size and image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
+        raise ValueError("image: lies on its side, as its EXIF orientation says, and the mask does not; turn it by "
+                         "PIL.ImageOps.exif_transpose(image) first")  # fmt: skip
     opened = open_picture(array, mask)
 
     def restore(filled: Array) -> Image.Image:
