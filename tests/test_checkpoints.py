@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from lama.checkpoints import find_weights, load_generator, open_checkpoint, save_generator
+from lama.checkpoints import find_weights, load_generator, save_generator
 from lama.checkpoints import format as checkpoint_format
 from lama.models import FFCResNetGenerator
 
@@ -160,10 +160,3 @@ def test_what_is_near_a_model_is_named(tmp_path):
             find_weights(path)
     with pytest.raises(FileNotFoundError, match="no such file or folder; working directory"):
         find_weights(tmp_path / "nothing")
-
-
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_an_exported_file_is_not_read_back(tmp_path, suffix):
-    (tmp_path / f"lama{suffix}").write_bytes(b"x")
-    with pytest.raises(ValueError, match="exported for another runtime, not to be read back"):
-        open_checkpoint(tmp_path / f"lama{suffix}")
