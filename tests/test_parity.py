@@ -201,12 +201,12 @@ ROUNDING_ONLY = {f"model.{i}.bias" for i in (8, 11, 14)} | {f"model.{i}.running_
 def test_four_training_steps_of_the_official_recipe(parity, variant, plain):
     """The first step to 1e-4, the others to 1e-2 and norms to 1e-3, by the plain computation, as published.
 
-    What we train with rounds otherwise, and Adam turns the sign of a rounding error into a step of full size: with the
-    HRF loss the plain computation in double precision is itself 2 % (losses) and 0.4 % (norms) from the stored numbers
-    after four steps. ``test_the_step_is_the_published_one`` compares the two in double.
+    So does what we train with, but for norms with the HRF loss: it rounds otherwise, and Adam turns the sign of a
+    rounding error into a step of full size. There the plain computation on two threads in place of one, or in double
+    precision, is itself 0.35 % from the stored norms. ``test_the_step_is_the_published_one`` compares the two in double.
     """
     expected = json.loads((parity / "training_steps.json").read_text())[variant]
-    later, norms = (1e-2, 1e-3) if plain else (1e-2, 2e-3) if variant == "no_perceptual" else (3e-2, 1e-2)
+    norms, rounding = (1e-3, 1e-2) if plain or variant == "no_perceptual" else (5e-3, 2e-2)
     names = {"l1": MaskedL1Loss(10, 0), "adv": NonSaturatingAdversarialLoss(), "fm": FeatureMatchingLoss()}
     if variant == "hrf_eval_bn":
         names["resnet_pl"] = HRFPerceptualLoss(30, encoder=fill(SegmentationEncoder()))
@@ -225,9 +225,9 @@ def test_four_training_steps_of_the_official_recipe(parity, variant, plain):
         logs = module.step(batch, *optimizers)
         for name, value in step_losses.items():
             ours = name.removeprefix("train_").replace("adv_discr", "discr").replace("discr_adv", "discr_total")
-            assert logs[ours].item() == pytest.approx(value, rel=1e-4 if i == 0 else later), (i, name)
+            assert logs[ours].item() == pytest.approx(value, rel=1e-4 if i == 0 else 1e-2), (i, name)
     for network, key in ((module.generator, "gen_param_norms"), (module.discriminator, "disc_param_norms")):
         state = network.state_dict()
         for name, norm in expected[key].items():
-            tolerance = 10 * norms if name in ROUNDING_ONLY else norms
+            tolerance = rounding if name in ROUNDING_ONLY else norms
             assert state[name].double().norm().item() == pytest.approx(norm, rel=tolerance), name
