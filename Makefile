@@ -36,7 +36,7 @@ types: $(VENV)/.installed ## mypy on the package
 	@$(BIN)/mypy lama
 
 bench: $(VENV)/.installed ## speed, as ratios measured in one run
-	@$(BIN)/python bin/bench.py step
+	@$(BIN)/python bin/bench.py train --variants official "equal semantics" "modern fp32" "modern bf16"
 	@$(BIN)/python bin/bench.py masks
 	@$(BIN)/python bin/bench.py predict --sizes 512
 

@@ -1,10 +1,20 @@
-"""Third-party networks with random weights, for tests that have no files of weights."""
+"""Small generators of every kind, and third-party networks with random weights."""
 
 import pytest
 import torch
 
 import lama.torchvision_ops  # noqa: F401  isort: skip  (before pytorch_fid)
 from pytorch_fid import inception
+
+from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
+
+GENERATORS = {
+    "ffc": lambda: FFCResNetGenerator(ngf=4, n_blocks=2),
+    "all channels global": lambda: FFCResNetGenerator(ngf=4, n_blocks=1, ratio=1),
+    "lfu": lambda: FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True),
+    "regular": lambda: ResNetGenerator(ngf=4, n_blocks=1),
+    "dilated": lambda: DilatedResNetGenerator(ngf=4, n_blocks=1),
+}
 
 
 def random_inception(make=inception.fid_inception_v3):

@@ -38,8 +38,8 @@ LAWS = {
         {"checkpoints", "models", "conventions", "files"},
         {"torch", "onnx", "onnxruntime"},
     ),
-    "bench": ({"masks", "data", "evaluation", "interfaces", "models", "checkpoints", "inference", "losses", "training"},
-              {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
+    "bench": ({"masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints", "inference",
+               "losses", "training"}, {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
     "training": (
         {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",
          "torchvision_ops", "pages"},

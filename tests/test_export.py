@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from formula import fill, formula_image, formula_mask
+from networks import GENERATORS
 from PIL import Image
 from test_commands import command, last_line
 
@@ -21,17 +22,10 @@ from lama.export import check, export_model
 from lama.export.check import completed
 from lama.export.fourier import MatmulFourierUnit
 from lama.inference import Inpainter
-from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
+from lama.models import FFCResNetGenerator
 from lama.models.ffc import FourierUnit
 
 SUFFIX = {"torchscript": ".pt", "onnx": ".onnx", "pt2": ".pt2"}
-GENERATORS = {
-    "ffc": lambda: FFCResNetGenerator(ngf=4, n_blocks=1),
-    "all channels global": lambda: FFCResNetGenerator(ngf=4, n_blocks=1, ratio=1),
-    "lfu": lambda: FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True),
-    "regular": lambda: ResNetGenerator(ngf=4, n_blocks=1),
-    "dilated": lambda: DilatedResNetGenerator(ngf=4, n_blocks=1),
-}
 
 
 @pytest.fixture(scope="session")
@@ -325,7 +319,7 @@ def test_bad_requests_are_refused_and_leave_nothing(folder, tmp_path, options, e
 
 def test_without_the_extra_the_error_names_the_command(monkeypatch, folder, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"^format=onnx needs onnxruntime: pip install 'lama\[export\]'$"):
+    with pytest.raises(ValueError, match=r"^format=onnx needs onnxruntime: pip install -e '.\[export\]'$"):
         export_model(str(folder / "ffc.safetensors"), "onnx", str(tmp_path / "a.onnx"))
 
 

@@ -203,7 +203,7 @@ def test_four_training_steps_of_the_official_recipe(parity, variant, plain):
 
     So does what we train with, but for norms with the HRF loss: it rounds otherwise, and Adam turns the sign of a
     rounding error into a step of full size. There the plain computation on two threads in place of one, or in double
-    precision, is itself 0.35 % from the stored norms. ``test_the_step_is_the_published_one`` compares the two in double.
+    precision, is itself 0.35 % from the stored norms; ``test_the_step_is_the_published_one`` compares in double.
     """
     expected = json.loads((parity / "training_steps.json").read_text())[variant]
     norms, rounding = (1e-3, 1e-2) if plain or variant == "no_perceptual" else (5e-3, 2e-2)

@@ -9,21 +9,14 @@ import numpy as np
 import pytest
 import torch
 from formula import fill, formula_image, formula_mask
+from networks import GENERATORS
 from torch import nn
 
 from lama.conventions import composite, generator_input, pad_to_multiple
 from lama.data.images import image_to_tensor, mask_to_tensor
 from lama.inference import Inpainter
 from lama.inference.refine import Refiner, within_budget
-from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
-
-GENERATORS = {
-    "ffc": lambda: FFCResNetGenerator(ngf=4, n_blocks=2),
-    "ffc, all channels global": lambda: FFCResNetGenerator(ngf=4, n_blocks=1, ratio=1),
-    "ffc with lfu": lambda: FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True),
-    "regular": lambda: ResNetGenerator(ngf=4, n_blocks=1),
-    "dilated": lambda: DilatedResNetGenerator(ngf=4, n_blocks=1),
-}
+from lama.models import FFCResNetGenerator
 
 
 def picture(height, width, hole=slice(None), batch=1):

@@ -20,8 +20,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lama.bench.predict_worker import VARIANTS, picture
+from lama.bench.noise import noise
+from lama.bench.predict_worker import VARIANTS
 from lama.checkpoints import save_generator
+from lama.conventions import generator_input
 from lama.inference.allocator import MOST_PIXELS
 from lama.models import FFCResNetGenerator
 
@@ -60,7 +62,7 @@ def calibrated(ngf: int, n_blocks: int) -> nn.Module:
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = None  # the mean over all that were seen, which is one
     with torch.no_grad():
-        generator.train()(picture(256))
+        generator.train()(generator_input(*noise(1, 256)))
     return generator.eval()
 
 

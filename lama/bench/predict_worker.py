@@ -4,7 +4,6 @@ Run as a file, so that the other benchmarks and what they import are no part of 
 """
 
 import json
-import resource
 import statistics
 import sys
 import time
@@ -14,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lama.bench.noise import noise
 from lama.checkpoints import load_generator
+from lama.conventions import generator_input
 from lama.inference.allocator import tune_allocator
 from lama.inference.fuse import fuse
+from lama.inference.memory import peak_memory
 
 VARIANTS = {  # name: (precision, compiled); the first is the trained module in a default process
     "trained": None,
@@ -39,7 +41,7 @@ def main(model: str, variant: str, size: int, striped: bool, out: str) -> dict[s
         fused = fuse(generator, *options)
         run = fused.forward_striped if striped else fused
         del generator
-    x = picture(size)
+    x = generator_input(*noise(1, size))
     seconds = []
     for i in range(1 + max(1, min(5, 1024 // size))):
         started = time.perf_counter()
@@ -47,21 +49,8 @@ def main(model: str, variant: str, size: int, striped: bool, out: str) -> dict[s
         if i:
             seconds.append(time.perf_counter() - started)
     np.save(Path(out), result.numpy())
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    peak = peak_memory(torch.device("cpu")) / 2**20
     return {"seconds": statistics.median(seconds), "peak": peak}
-
-
-def picture(size: int) -> torch.Tensor:
-    """Masked noise of all scales and its mask, (1, 4, size, size)."""
-    generator = torch.Generator().manual_seed(0)
-    image = torch.zeros(1, 3, size, size)
-    for side in (4, 16, 64, size):
-        coarse = torch.rand(1, 3, side, side, generator=generator)
-        image += torch.nn.functional.interpolate(coarse, (size, size), mode="bilinear") / 4
-    mask = torch.zeros(1, 1, size, size)
-    mask[..., size // 4 : size // 2, size // 4 : size // 2] = 1
-    return torch.cat([image * (1 - mask), mask], dim=1)
 
 
 if __name__ == "__main__":

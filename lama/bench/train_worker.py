@@ -4,7 +4,6 @@ Run as a file, so that no other way of training is part of its memory.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -12,12 +11,13 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lama.bench.noise import noise
 from lama.bench.published import as_published, compute_plainly
 from lama.evaluation import Evaluator
 from lama.inference.allocator import tune_allocator
+from lama.inference.memory import peak_memory
 from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
 from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder
 from lama.training import InpaintingModule
@@ -75,18 +75,6 @@ def build(ngf: int, n_blocks: int, options: dict[str, Any]) -> InpaintingModule:
     return module.train()
 
 
-def pictures(batch: int, size: int) -> dict[str, Tensor]:
-    """Noise of all scales, and a hole in the middle."""
-    generator = torch.Generator().manual_seed(0)
-    image = torch.zeros(batch, 3, size, size)
-    for side in (4, 16, 64, size):
-        coarse = torch.rand(batch, 3, side, side, generator=generator)
-        image += F.interpolate(coarse, (size, size), mode="bilinear") / 4
-    mask = torch.zeros(batch, 1, size, size)
-    mask[..., size // 4 : size * 3 // 4, size // 4 : size // 2] = 1
-    return {"image": image, "mask": mask}
-
-
 def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Callable[[], dict[str, Tensor]]:
     """A function that trains on one batch."""
     options = dict(VARIANTS[variant])
@@ -96,7 +84,7 @@ def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Cal
     module = build(ngf, n_blocks, options)
     generator_optimizer, discriminator_optimizer = module.configure_optimizers()[0]
     module.configure_model()
-    data = pictures(batch, size)
+    data = dict(zip(("image", "mask"), noise(batch, size), strict=True))
 
     def step() -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -113,13 +101,12 @@ def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Cal
 def main(variant: str, *sizes: str) -> None:
     """The first answer is that of a step to warm up."""
     step = stepper(variant, *map(int, sizes))
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     line: str | None = "first"
     while line:
         started = time.perf_counter()
         logs = step()
         seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+        peak = peak_memory(torch.device("cpu")) / 2**20
         losses = {name: value.item() for name, value in logs.items()}
         print(json.dumps({"seconds": seconds, "peak": peak, "losses": losses}), flush=True)
         line = sys.stdin.readline()

@@ -200,16 +200,18 @@ def find_weights(path: str | Path, key: str = "") -> Path:
     found = next((path / place for place in _IN_A_FOLDER if (path / place).is_file()), None)
     if found is not None:
         return found
-    there = sorted(
-        p.relative_to(path).as_posix() for ext in ("safetensors", "ckpt", "pt") for p in path.rglob(f"*.{ext}")
-    )
-    hint = f"; there is {there[0]}: give {path / there[0]}" if there else ""
-    for run in (path.parent, *sorted(path.glob("*/"))):
-        if path.is_dir() and any((run / place).is_file() for place in _IN_A_FOLDER):
-            hint = f"; do you mean {run}?"
-    if not path.exists():
-        hint = f" (no such file or folder; working directory: {Path.cwd()})"
     raise FileNotFoundError(
         f"{f'{key}=' if key else ''}{path}: no model there; expected a .safetensors, .ckpt or TorchScript .pt file, or "
-        f"a folder with models/best.safetensors or models/best.ckpt{hint}"
+        f"a folder with models/best.safetensors or models/best.ckpt{_what_is_there(path)}"
     )
+
+
+def _what_is_there(path: Path) -> str:
+    """In place of a model: one nearby, or any file of weights below."""
+    if not path.exists():
+        return f" (no such file or folder; working directory: {Path.cwd()})"
+    for folder in (*sorted(path.glob("*/")), path.parent):
+        if any((folder / place).is_file() for place in _IN_A_FOLDER):
+            return f"; do you mean {folder}?"
+    there = sorted(file for suffix in ("safetensors", "ckpt", "pt") for file in path.rglob(f"*.{suffix}"))
+    return f"; there is {there[0].relative_to(path)}: give {there[0]}" if there else ""

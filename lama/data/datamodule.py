@@ -91,6 +91,7 @@ class InpaintingDataModule(LightningDataModule):
         self.waited = Waited()
 
     def train_dataloader(self) -> DataLoader[Any]:
+        atexit.register(_end_workers)
         return TimedLoader(
             self.waited,
             self.train_set,
@@ -168,7 +169,6 @@ def _leave_signals_alone(worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-@atexit.register
 def _end_workers() -> None:
     """Before multiprocessing asks them by SIGTERM, which they do not hear, and waits for them for ever."""
     for process in multiprocessing.active_children():

@@ -12,7 +12,7 @@ from PIL import Image
 from lama.data.encode import KEEPS_ALPHA, is_lossy, losses, write_picture
 from lama.data.mask_options import MaskReader
 from lama.data.pictures import Picture, Pixels, read_picture
-from lama.data.prediction_set import PredictionSet, Triple
+from lama.data.prediction_set import PredictionSet, Triple, some
 from lama.interfaces import MaskArray
 
 logger = logging.getLogger(__name__)
@@ -120,11 +120,10 @@ class PredictionPlan:
         self.skipped = len(found.triples) - len(self.jobs)
         lossy = sorted({t.out.suffix for t in left.triples if is_lossy(t.out.suffix, quality)})
         if found.unmasked:
-            some = ", ".join(str(path) for path in found.unmasked[:3]) + (", ..." if len(found.unmasked) > 3 else "")
-            logger.info("pictures without a mask, left out (%d): %s", len(found.unmasked), some)
+            logger.info("pictures without a mask, left out (%d): %s", len(found.unmasked), some(found.unmasked, 3))
         if found.others:
-            some = ", ".join(str(path) for path in found.others[:3]) + (", ..." if len(found.others) > 3 else "")
-            logger.warning("of formats that are not read, passed over (%d): %s; convert them", len(found.others), some)
+            logger.warning("of formats that are not read, passed over (%d): %s; convert them",
+                           len(found.others), some(found.others, 3))  # fmt: skip
         if lossy:
             logger.info(
                 "%s is lossy: known pixels come close (quality=%d), not byte for byte", ", ".join(lossy), quality

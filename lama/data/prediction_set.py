@@ -259,7 +259,7 @@ def _check_writable(folder: Path) -> None:
 def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
     if not files:
         return f"{indir}: expected pictures that are no results of an earlier run, found none"
-    names = ", ".join(str(path.relative_to(indir)) for path in files[:5]) + (", ..." if len(files) > 5 else "")
+    names = some([path.relative_to(indir) for path in files], 5)
     hint = "; one mask for all is given as mask=FILE, masks in a folder of their own as maskdir=FOLDER"
     folders = sorted({path.relative_to(indir).parts[0] for path in files if len(path.relative_to(indir).parts) > 1})
     masks = [name for name in folders if "mask" in name.lower()]
@@ -269,6 +269,11 @@ def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
     return (
         f"{indir}: expected masks, NAME_mask001.png beside NAME.png; found {len(files)} other pictures ({names}){hint}"
     )
+
+
+def some(paths: Sequence[Path], most: int) -> str:
+    """The first of them, for a message."""
+    return ", ".join(map(str, paths[:most])) + (", ..." if len(paths) > most else "")
 
 
 def _nearest(path: Path) -> str:

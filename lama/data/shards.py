@@ -77,7 +77,7 @@ def _expand(path: str) -> Sequence[Path]:
     try:
         from webdataset.shardlists import expand_urls
     except ImportError:
-        raise ValueError(f"{path}: braces in shard names need webdataset: pip install 'lama[shards]'") from None
+        raise ValueError(f"{path}: braces in shard names need webdataset: pip install -e '.[shards]'") from None
     shards = [Path(name) for name in expand_urls(str(root))]
     missing = [shard for shard in shards if not shard.is_file()]
     if missing:

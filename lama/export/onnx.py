@@ -22,7 +22,7 @@ def check_installed() -> None:
     """Raise ValueError, before anything is computed, where the extra is missing."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install 'lama[export]'")
+        raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install -e '.[export]'")
 
 
 def dump(
@@ -55,6 +55,7 @@ def dump(
 
 
 def read(path: Path) -> Callable[..., Tensor]:
+    """What runs the file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -42,4 +42,5 @@ def dump(
 
 
 def read(path: Path) -> nn.Module:
+    """What runs the file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
     return torch.export.load(path).module()

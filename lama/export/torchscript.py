@@ -44,4 +44,5 @@ def _trace(generator: nn.Module, x: Tensor) -> Any:
 
 
 def read(path: Path) -> nn.Module:
+    """What runs the file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
     return torch.jit.load(path, map_location="cpu")

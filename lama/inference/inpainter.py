@@ -18,7 +18,7 @@ from lama.checkpoints import load_generator
 from lama.conventions import generator_input, pad_to_multiple
 from lama.inference.device import pick_device
 from lama.inference.feather import feather as soften
-from lama.inference.fuse import fuse
+from lama.inference.fuse import PRECISIONS, fuse
 from lama.inference.memory import Memory, available, estimate
 from lama.inference.picture import Array, OpenPicture, network_input, open_picture, to_kind
 from lama.inference.refine import Refiner
@@ -61,8 +61,8 @@ class Inpainter:
         compiled: bool = True,  # let the fast equivalent use compiled code where there is a compiler
         refiner: Refiner | None = None,  # refine every picture, whole, in fp32: slow, for large holes in large pictures
     ) -> None:
-        if precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision={precision}: expected fp32 or bf16")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision={precision}: expected {' or '.join(PRECISIONS)}")
         if precision == "bf16" and not fast:
             raise ValueError("precision=bf16 needs fast=true: the plain network computes in fp32")
         if refiner is not None and (strategy not in ("auto", "full") or precision != "fp32"):

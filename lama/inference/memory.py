@@ -1,6 +1,7 @@
-"""How much memory a prediction takes, and how much there is."""
+"""How much memory a prediction takes, how much there is, and how much a process has had."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,18 @@ def available(device: torch.device) -> int:
     if device.type == "mps":
         free = min(free, torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     return int(_SHARE * free)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: the most that was allocated on a GPU, or the most that this process has held where there is none."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _free_in_system(meminfo: Path = Path("/proc/meminfo")) -> int:

@@ -4,14 +4,7 @@ Outside the bottleneck there are only convolutions of kernel 7, 3 and 2 x 3, so 
 stripe of the input that is a few rows taller. At the borders of the picture a stripe is padded as the whole would be,
 elsewhere it is not padded: the numbers are those of the whole.
 
-Peak memory of LaMa-Fourier at full width, default allocator, one picture of P pixels. A first fit to single runs of one
-call each at 1536 x 1536 and 2048 x 2048 on a busy machine; to be repeated with ``python bin/bench.py predict --sizes
-1536 2048 --frame striped`` (or ``whole``), which makes two calls. 615 MB (program and weights) and per pixel
-
-    striped  125 bytes in fp32 (145 without the compiled kernel), 110 in bf16
-    whole    475 bytes in fp32, 360 in bf16
-
-and 280 MB for the kernel's transformed weights, which are kept once a picture of up to 1280 x 1280 was computed.
+What that takes of memory, and when it is done, is in ``memory``.
 """
 
 from collections.abc import Sequence

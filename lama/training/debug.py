@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ class Limit(Debug):
         samples = self.batches * data.batch_size * processes
         data.sampler = EpochSampler(data.sampler.length, samples, data.sampler.seed)
         data.val_pairs = [data.val_pairs[i] for i in range(min(self.batches * processes, len(data.val_pairs)))]
-        return {key: value for key, value in trainer.items() if key not in OWN} | {"max_epochs": 1}
+        return _short(trainer, epochs=1)
 
 
 class Overfit(Debug):
@@ -67,7 +68,7 @@ class Overfit(Debug):
         epochs = min(4, self.batches)
         data.sampler = FixedSamples(count, self.batches // epochs * data.batch_size * processes, data.sampler.seed)
         data.val_pairs = [_as_pair(data, index) for index in range(count)]
-        return {key: value for key, value in trainer.items() if key not in OWN} | {"max_epochs": epochs}
+        return _short(trainer, epochs)
 
     def callbacks(self, run_dir: Path) -> list[Callback]:
         return [Falling(self.batches)]
@@ -110,7 +111,7 @@ class Falling(Callback):
                 self.losses.setdefault(name.removeprefix("train_"), []).append(float(value))
 
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
-        means = {name: (mean(values[: self.few]), mean(values[-self.few :])) for name, values in self.losses.items()}
+        means = {name: (fmean(values[: self.few]), fmean(values[-self.few :])) for name, values in self.losses.items()}
         for name, (first, last) in means.items():
             logger.info("overfit: %s %.4g at the start, %.4g at the end", name, first, last)
         first, last = means.get("gen_total", (0.0, 0.0))
@@ -158,8 +159,9 @@ class Profiler(Callback):
             logger.info("  %4.1f %%  %s", 100 * getattr(event, time) / total, event.key[:80])
 
 
-def mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def _short(trainer: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """The same trainer for so many epochs, of all that the data has been cut down to."""
+    return {key: value for key, value in trainer.items() if key not in OWN} | {"max_epochs": epochs}
 
 
 def _as_pair(data: InpaintingDataModule, index: int) -> EvaluationPair:

@@ -8,10 +8,10 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lama.data.datamodule import InpaintingDataModule
+from lama.inference.memory import peak_memory
 from lama.training.module import InpaintingModule
 from lama.training.processes import choose_processes
-from lama.training.run import check_trainer, describe, quieten_lightning
-from lama.training.speed import peak_memory
+from lama.training.run import check_trainer, describe, duration, quieten_lightning
 
 STEPS = 4  # of which the first is not counted
 
@@ -59,12 +59,5 @@ def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[
     print(f"measured: {len(watch.steps)} steps of {data.batch_size} pictures on {device}: {seconds:.3g} s a step, "
           f"{data.batch_size / seconds:.3g} images a second, at most {memory:.2f} GB of memory")  # fmt: skip
     several = " and the exchange between processes" if processes.number > 1 else ""
-    print(f"estimated: {iterations} iterations in {_duration(iterations * seconds)}, without validation, waiting for "
+    print(f"estimated: {iterations} iterations in {duration(iterations * seconds)}, without validation, waiting for "
           f"pictures{several}")  # fmt: skip
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

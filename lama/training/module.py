@@ -21,7 +21,7 @@ from lama.evaluation import Evaluator
 from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
-from lama.training.compiled import compile_networks
+from lama.training.compiled import compile_generator
 from lama.training.faults import NonFiniteError, Undo, check_finite
 from lama.training.recompute import recompute_blocks as recompute
 
@@ -260,7 +260,7 @@ class InpaintingModule(LightningModule):
 
     def configure_model(self) -> None:
         if self.compiled and self.generator._compiled_call_impl is None:
-            compile_networks(self.generator)
+            compile_generator(self.generator)
 
     @property
     def inference_generator(self) -> nn.Module:

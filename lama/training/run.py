@@ -251,7 +251,7 @@ def _summarise(
     summary = {
         "iterations": int(module.iteration),
         "seconds": round(seconds),
-        "duration": _duration(seconds),
+        "duration": duration(seconds),
         "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else _gpu(device),
         "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
         "pictures": data.sampler.length,
@@ -270,10 +270,12 @@ def _summarise(
                     rates["images_per_second"], 100 * rates["data_wait"])  # fmt: skip
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+def duration(seconds: float) -> str:
+    """In words, in the unit that suits it."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.{int(size > 60)}f} {unit}"
+    return f"{seconds:.0f} seconds"
 
 
 def _gpu(device: str) -> str:

@@ -1,15 +1,14 @@
 """How fast a training goes, what it waits for, what it needs; never the same twice, and so not in ``metrics.csv``."""
 
 import csv
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lama.data.datamodule import InpaintingDataModule
+from lama.inference.memory import peak_memory
 from lama.training.averaging import highest
 from lama.training.disk import survives_a_full_disk
 
@@ -85,15 +84,3 @@ class Speed(Callback):
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
         kept = [line for line in lines[1:] if line.count(",") == 2 and int(line.partition(",")[0]) <= iteration]
         self.path.write_text("\n".join(["iteration,name,value", *kept, ""]))
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that was allocated on a GPU, or the most that this process has held where there is none."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return 0
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
