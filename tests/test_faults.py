@@ -20,6 +20,7 @@ from test_training import BOXES, TRAINER, a_batch, fit, make_data, make_module, 
 from lama.data import Distortions, ImageFolder, InpaintingDataModule
 from lama.training import Checkpoints, Faults, InpaintingModule, callbacks, train
 from lama.training.checkpointing import read_checkpoint
+from lama.training.dead_workers import explain
 
 
 def state_of(module):
@@ -221,6 +222,21 @@ def test_damaged_pictures_and_a_killed_worker(tmp_path, monkeypatch):
     assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 20
     assert "2 of 40 pictures cannot be used and were replaced" in (run / "train.log").read_text()  # by both processes
     assert len((run / "broken_pictures.txt").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_dead_worker_is_explained_whomever_its_signal_interrupts(wrapped):
+    error: Exception = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+    if wrapped:
+        error, error.__cause__ = ValueError("you tried to log 3.07 which is currently not supported"), error
+    message = r"data: a worker is killed by signal: Killed after iteration 0, .* was none"
+    with pytest.raises(ValueError, match=message), explain(make_data(), make_module()):
+        raise error
+
+
+def test_other_errors_are_not_taken_for_a_dead_worker():
+    with pytest.raises(ZeroDivisionError), explain(make_data(), make_module()):
+        raise ZeroDivisionError("x") from RuntimeError("y")
 
 
 def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on(tmp_path, monkeypatch, caplog):

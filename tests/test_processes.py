@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from processes import forked
+from pytorch_lightning.utilities import rank_zero_only
 from test_resume import assert_equal, everything
 from test_training import BOXES, make_data, make_module, run_into
 
@@ -308,6 +309,7 @@ def test_every_launcher_is_understood_before_it_starts_anything(monkeypatch, env
     arguments, processes = choose_processes({"accelerator": "cpu", "devices": 4, "num_nodes": 2})
     assert processes == Processes(number=8, here=4, first=first)
     assert isinstance(arguments["strategy"], AveragedGradients)
+    assert rank_zero_only.rank == 0  # not that of what it tried: the curves of a later training here would be missing
 
 
 def test_one_device_needs_no_strategy():

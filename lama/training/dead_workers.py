@@ -12,11 +12,14 @@ PATTERN = r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (exited unexpectedly|i
 
 @contextmanager
 def explain(data: InpaintingDataModule, module: InpaintingModule) -> Iterator[None]:
-    """Turn PyTorch's error about dead workers into a ValueError of one line that says what they were at."""
+    """Turn PyTorch's error about dead workers into a ValueError of one line that says what they were at.
+
+    PyTorch raises it from a handler of signals, anywhere: who is interrupted may have raised another because of it.
+    """
     try:
         yield
-    except RuntimeError as error:
-        killed = re.search(PATTERN, str(error))
+    except Exception as error:
+        killed = next(filter(None, (re.search(PATTERN, str(reason)) for reason in _reasons(error))), None)
         if killed is None:
             raise
         dead = {int(pid) for pid in killed[1].split(",")}
@@ -26,3 +29,10 @@ def explain(data: InpaintingDataModule, module: InpaintingModule) -> Iterator[No
             f"{', '.join(names) or 'none'}; often memory was short (data.num_workers=1 data.cache_gb=0 need less); the "
             "same command goes on from the last checkpoint"
         ) from error
+
+
+def _reasons(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, that because of which it was raised, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
@@ -57,12 +58,15 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
                          "through it; use recipe.sync_batchnorm=generator")  # fmt: skip
     wanted: dict[str, Any] = {key: trainer[key] for key in ("accelerator", "devices", "num_nodes") if key in trainer}
     wanted |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    rank = rank_zero_only.rank  # type: ignore[attr-defined]
     try:
         probe = Trainer(**wanted, enable_model_summary=False)  # chooses as the real one will
     except (MisconfigurationException, RuntimeError) as error:  # the latter of settings of SLURM
         text = " ".join(str(error).split())
         raise ValueError(f"trainer.accelerator={wanted.get('accelerator', 'auto')} trainer.devices="
                          f"{wanted.get('devices', 'auto')}: {text}") from error  # fmt: skip
+    finally:  # the probe has set it for the whole of Lightning; any later training here would write no curves
+        rank_zero_only.rank = rank  # type: ignore[attr-defined]
     number = probe.num_devices * probe.num_nodes
     started = _started(probe.world_size)
     if started != number:
