@@ -37,7 +37,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
 _MODULE_OPTIONS = (  # of a recipe, for the module
     "second_generator_forward", "clip_norm", "cosine_lr", "ema_decay", "validate_raw", "sync_batchnorm", "accumulate",
-    "recompute_blocks", "compiled",
+    "recompute_blocks", "compiled", "winograd",
 )  # fmt: skip
 USER_ERRORS = (  # OSError as far as paths go: a full disk or a broken pipe is not a mistake in a command
     ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,

@@ -1,6 +1,7 @@
 """Fixtures that several files share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import lama.torchvision_ops  # noqa: F401  (before any test imports lightning)
 
 os.environ["LAMA_WEIGHTS"] = "/nonexistent/lama-weights"  # a developer's cache must not change what a test sees
 os.environ["LAMA_CACHE"] = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "lama")  # kernels, built once
+signal.signal(
+    signal.SIGINT, signal.default_int_handler
+)  # a job in a shell's background ignores it, as would its children
 torch.set_num_threads(1)  # the tests run in parallel processes
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,6 +15,7 @@ from lama.losses import (
     VGGPerceptualLoss,
 )
 from lama.losses.adversarial import r1_penalty
+from lama.losses.mean_square import MeanSquare
 from lama.models import PatchDiscriminator
 
 
@@ -160,3 +161,17 @@ def test_hrf_batchnorm_uses_batch_statistics_in_training_only_when_asked(batch_s
     term = HRFPerceptualLoss(30, encoder=Encoder(), batch_statistics=batch_statistics)
     assert term.train().encoder.network.bn.training == batch_statistics
     assert not term.eval().encoder.network.bn.training
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6), (torch.bfloat16, 4e-3)]
+)
+def test_the_mean_square_of_features_and_its_gradient(dtype, tolerance):
+    torch.manual_seed(0)
+    x, target = (torch.randn(2, 300, 9, 9).to(dtype).requires_grad_() for _ in range(2))
+    loss = MeanSquare.apply(x, target)
+    expected = F.mse_loss(x.double(), target.double())
+    assert loss.dtype == torch.promote_types(dtype, torch.float32)
+    assert loss.item() == pytest.approx(expected.item(), rel=min(tolerance, 1e-4))
+    got, right = (torch.autograd.grad(value, x)[0] for value in (3 * loss, 3 * expected))
+    torch.testing.assert_close(got, right, rtol=4 * tolerance, atol=1e-9)  # rounded up to three times

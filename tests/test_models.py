@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import lama.models
 from lama.models import (
@@ -14,6 +15,7 @@ from lama.models import (
     VGG19Features,
 )
 from lama.models.ffc import FFC, FourierUnit
+from lama.models.layers import ReflectedConv2d, ReflectionPad2d
 
 TINY = {name: {"ngf": 4, "n_blocks": 1} for name in lama.models.GENERATORS}
 
@@ -208,3 +210,15 @@ def test_smooth_init_keeps_a_constant_constant():
     up = next(layer for layer in network.model if isinstance(layer, torch.nn.ConvTranspose2d))
     inside = up(torch.ones(1, up.in_channels, 8, 8))[..., 1:-1, 1:-1]
     torch.testing.assert_close(inside, inside[..., :1, :1].expand_as(inside))
+
+
+@pytest.mark.parametrize("settings", [{"padding": 1}, {"padding": 4, "dilation": 4}, {"padding": 1, "stride": 2}])
+def test_a_reflected_convolution_is_torchs_and_pads_in_the_dtype_of_its_input(settings):
+    torch.manual_seed(0)
+    ours, x = ReflectedConv2d(3, 5, 3, **settings), torch.randn(2, 3, 9, 12)
+    torchs = nn.Conv2d(3, 5, 3, padding_mode="reflect", **settings)
+    torchs.load_state_dict(ours.state_dict())
+    assert torch.equal(ours(x), torchs(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert ours(x).dtype == torch.bfloat16
+        assert ReflectionPad2d(3)(x.bfloat16()).dtype == torch.bfloat16  # torch's own answers in float32

@@ -22,11 +22,12 @@ BOXES = Boxes(margin=2, min_size=8, max_size=16, min_times=1, max_times=2)
 EMPTY = Boxes(margin=2, min_size=8, max_size=16, max_times=0)
 
 
-def make_module(**recipe):
+def make_module(more_losses=None, **recipe):
     torch.manual_seed(0)
     objective = Objective(
-        l1=MaskedL1Loss(), adversarial=NonSaturatingAdversarialLoss(), feature_matching=FeatureMatchingLoss()
-    )
+        l1=MaskedL1Loss(), adversarial=NonSaturatingAdversarialLoss(), feature_matching=FeatureMatchingLoss(),
+        **(more_losses or {}),
+    )  # fmt: skip
     optimizers = {"generator": partial(torch.optim.Adam, lr=1e-3), "discriminator": partial(torch.optim.Adam, lr=1e-4)}
     evaluator = Evaluator(["psnr_hole", "ssim"])
     generator, discriminator = FFCResNetGenerator(ngf=4, n_blocks=1), PatchDiscriminator(ndf=4, n_layers=2)

@@ -23,7 +23,7 @@ Measured = dict[str, Any]
 MAIN = ("official", "equal semantics", "modern fp32", "modern bf16")
 SHARES = (
     "fake used twice", "frozen statistics", "averaged weights", "bf16", "accumulate=2", "recompute_blocks", "compiled",
-    "without allocator", "without channels-last", "without merged FFC", "without fused Adam",
+    "without winograd", "without allocator", "without channels-last", "without merged FFC", "without fused Adam",
 )  # fmt: skip
 AT_ONCE = 3  # processes beside the one they are compared with; each holds up to 3 GB
 

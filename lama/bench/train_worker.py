@@ -23,10 +23,10 @@ from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEnco
 from lama.training import InpaintingModule
 from lama.training.module import MakeOptimizer
 
-OFFICIAL = {"second_generator_forward": True, "hrf_batch_statistics": True}
-MODERN = {"second_generator_forward": False, "hrf_batch_statistics": False, "ema_decay": 0.999}
+OFFICIAL = {"second_generator_forward": True, "hrf_batch_statistics": True, "winograd": True}
+MODERN = {"second_generator_forward": False, "hrf_batch_statistics": False, "ema_decay": 0.999, "winograd": True}
 VARIANTS: dict[str, dict[str, Any]] = {  # options of the recipe, and: published, tuned, bf16, without
-    "official": {**OFFICIAL, "published": True, "tuned": False},
+    "official": {**OFFICIAL, "published": True, "tuned": False, "winograd": False},
     "equal semantics": OFFICIAL,
     "modern fp32": MODERN,
     "modern bf16": {**MODERN, "bf16": True},
@@ -37,6 +37,7 @@ VARIANTS: dict[str, dict[str, Any]] = {  # options of the recipe, and: published
     "accumulate=2": {**OFFICIAL, "second_generator_forward": False, "accumulate": 2},
     "recompute_blocks": {**OFFICIAL, "recompute_blocks": True},
     "compiled": {**OFFICIAL, "compiled": True},
+    "without winograd": {**OFFICIAL, "winograd": False},
     "without allocator": {**OFFICIAL, "tuned": False},
     "without channels-last": {**OFFICIAL, "without": "channels_last"},
     "without merged FFC": {**OFFICIAL, "without": "merged_ffc"},

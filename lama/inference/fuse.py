@@ -6,18 +6,18 @@ ReLU and sums happen inside the convolutions; and the frame can be computed in s
 
 import itertools
 from collections.abc import Sequence
-from ctypes import CDLL
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from lama.inference import winograd
+from lama.inference import winograd_kernel
 from lama.inference.folding import fold_branches
 from lama.inference.fused_ffc import FusedFFCResnetBlock
 from lama.inference.fused_layers import Conv, TransposedConv, channels_last
 from lama.inference.fused_resnet import FusedResNetBlock
 from lama.inference.striped import STRIPE_PIXELS, Decoder, Encoder, Head, PaddedConv, stripes
+from lama.inference.winograd_kernel import Kernel
 from lama.models.dilated import MultidilatedBlock
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
 from lama.models.folding import fold
@@ -44,7 +44,7 @@ def fuse(generator: nn.Module, precision: str = "fp32", compiled: bool = True) -
     if generator.training:
         raise ValueError("fuse: expected a generator in eval mode; call .eval() first")
     with torch.no_grad():
-        kernel = winograd.library() if compiled and next(generator.parameters()).device.type == "cpu" else None
+        kernel = winograd_kernel.kernel() if compiled and next(generator.parameters()).device.type == "cpu" else None
         return FusedGenerator(generator, layers, PRECISIONS[precision], kernel)
 
 
@@ -54,7 +54,7 @@ class FusedGenerator(nn.Module):
     H and W are as for the trained generator. No gradients.
     """
 
-    def __init__(self, generator: Any, layers: nn.Sequential, dtype: torch.dtype, kernel: CDLL | None) -> None:
+    def __init__(self, generator: Any, layers: nn.Sequential, dtype: torch.dtype, kernel: Kernel | None) -> None:
         super().__init__()
         self.pad_multiple: int = generator.pad_multiple
         self.min_size: int = generator.min_size
@@ -160,7 +160,7 @@ def _decoder(layers: Sequence[nn.Module], dtype: torch.dtype) -> Decoder:
     return Decoder(ups, Head(fold(cast(nn.Conv2d, layers[-1])), dtype))
 
 
-def _block(block: nn.Module, dtype: torch.dtype, kernel: CDLL | None) -> nn.Module:
+def _block(block: nn.Module, dtype: torch.dtype, kernel: Kernel | None) -> nn.Module:
     if isinstance(block, FFCResnetBlock):
         return FusedFFCResnetBlock(block, dtype, kernel)
     return FusedResNetBlock(cast(nn.Sequential, block.conv_block), dtype, kernel)

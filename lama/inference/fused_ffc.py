@@ -1,13 +1,12 @@
 """The FFC of a fused network: two merged convolutions in place of three, and planes that are never permuted."""
 
-import ctypes
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.inference.folding import fold_to_local
 from lama.inference.fused_layers import Conv, channels_last, pixels_first, planes_first
+from lama.inference.winograd_kernel import Kernel
 from lama.inference.winograd_matmul import winograd_conv
 from lama.models.ffc import FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
 from lama.models.folding import Folded, fold
@@ -90,7 +89,7 @@ class FusedFFC(nn.Module):
     local'  = ReLU(conv(cat(local, global))),   global' = ReLU(conv(local) + SpectralTransform(global))
     """
 
-    def __init__(self, block: FFCBlock, dtype: torch.dtype, kernel: ctypes.CDLL | None) -> None:
+    def __init__(self, block: FFCBlock, dtype: torch.dtype, kernel: Kernel | None) -> None:
         super().__init__()
         to_local, l2g = fold_to_local(block), block.ffc.convl2g
         has_spectral = block.ffc.convg2g is not None
@@ -136,7 +135,7 @@ class FusedFFC(nn.Module):
 class FusedFFCResnetBlock(nn.Module):
     """x + FFC(FFC(x)) on both branches; the branches that come in are overwritten with what comes out."""
 
-    def __init__(self, block: FFCResnetBlock, dtype: torch.dtype, kernel: ctypes.CDLL | None) -> None:
+    def __init__(self, block: FFCResnetBlock, dtype: torch.dtype, kernel: Kernel | None) -> None:
         super().__init__()
         self.conv1, self.conv2 = FusedFFC(block.conv1, dtype, kernel), FusedFFC(block.conv2, dtype, kernel)
 

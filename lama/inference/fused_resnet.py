@@ -1,12 +1,11 @@
 """The residual blocks of LaMa-Regular and LaMa-Dilated in a fused network."""
 
-import ctypes
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.inference.fused_layers import Conv, channels_last
+from lama.inference.winograd_kernel import Kernel
 from lama.inference.winograd_matmul import winograd_conv
 from lama.models.dilated import MultidilatedConv
 from lama.models.folding import Folded, fold, scale_and_shift
@@ -47,7 +46,7 @@ class FusedBranch(nn.Module):
 class FusedResNetBlock(nn.Module):
     """x + f(x); x is overwritten. The layers of ``block`` are paddings, convolutions, BatchNorm and ReLU."""
 
-    def __init__(self, block: nn.Sequential, dtype: torch.dtype, kernel: ctypes.CDLL | None) -> None:
+    def __init__(self, block: nn.Sequential, dtype: torch.dtype, kernel: Kernel | None) -> None:
         super().__init__()
         convs = [layer for layer in block if isinstance(layer, (nn.Conv2d, MultidilatedConv))]
         norms = [layer for layer in block if isinstance(layer, nn.BatchNorm2d)]

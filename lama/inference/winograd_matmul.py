@@ -5,13 +5,13 @@ Convolutional Neural Networks", CVPR 2016), 36 products for 144. Both transforms
 Kronecker products of B^T and A^T, and the 36 points are one batched product over the channels.
 """
 
-import ctypes
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from lama.inference import winograd
+from lama.inference.winograd import PointWeights, WinogradConv
+from lama.inference.winograd_kernel import Kernel
 from lama.models.folding import Folded
 
 TILES = 256  # at a time: 16 x 16 tiles of 1024 channels, in and out, are 40 MB
@@ -23,6 +23,14 @@ _BT = [
     [0, -_B / 2, -0.5, _B, 1, 0],
     [0, _B / 2, -0.5, -_B, 1, 0],
     [0, 1, 0, -2.5, 0, 1],
+]
+_G: list[list[float]] = [
+    [1, 0, 0],
+    [-2 / 3, -_B / 3, -1 / 3],
+    [-2 / 3, _B / 3, -1 / 3],
+    [1 / 6, _B / 6, 1 / 3],
+    [1 / 6, -_B / 6, 1 / 3],
+    [0, 0, 1],
 ]
 _AT = [[float(i == 0), _A**i, (-_A) ** i, _B**i, (-_B) ** i, float(i == 3)] for i in range(4)]
 
@@ -42,7 +50,7 @@ class MatmulWinogradConv(nn.Module):
     def __init__(self, convs: Sequence[Folded], relu: bool) -> None:
         super().__init__()
         self.relu = relu
-        self.weights = winograd.PointWeights(convs, _transform)
+        self.weights = PointWeights(convs, _transform)
         self.biases = [None if conv.bias is None else conv.bias.float() for conv in convs]
         self.to_points, self.from_points = (_both_sides(m).float() for m in (_BT, _AT))
 
@@ -96,7 +104,7 @@ class MatmulWinogradConv(nn.Module):
 def _transform(weight: Tensor) -> Tensor:
     """(C_out, C_in, 3, 3) -> (36, C_in, C_out) float32."""
     c_out, c_in = weight.shape[:2]
-    points = _both_sides(winograd.G) @ weight.double().permute(2, 3, 1, 0).reshape(9, -1)
+    points = _both_sides(_G) @ weight.double().permute(2, 3, 1, 0).reshape(9, -1)
     return points.view(36, c_in, c_out).float()
 
 
@@ -116,8 +124,8 @@ def _rows(parts: Sequence[Tensor], picture: int, rows: slice) -> Tensor:
 
 
 def winograd_conv(
-    convs: Sequence[Folded], dtype: torch.dtype, kernel: ctypes.CDLL | None, relu: bool
-) -> winograd.WinogradConv | MatmulWinogradConv | None:
+    convs: Sequence[Folded], dtype: torch.dtype, kernel: Kernel | None, relu: bool
+) -> WinogradConv | MatmulWinogradConv | None:
     """The better of the two for these convolutions; None where plain ones are: off the CPU, and in bfloat16.
 
     The compiled ``kernel`` is faster than a plain convolution in bfloat16 as well.
@@ -125,5 +133,5 @@ def winograd_conv(
     if not convs or convs[0].weight.device.type != "cpu":
         return None
     if kernel is not None:
-        return winograd.WinogradConv(kernel, convs, relu)
+        return WinogradConv(kernel, convs, relu)
     return MatmulWinogradConv(convs, relu) if dtype == torch.float32 else None

@@ -13,6 +13,7 @@ from lama import pretrained
 from lama.conventions import at_least_float32
 from lama.interfaces import StepContext
 from lama.losses.frozen import Frozen
+from lama.losses.mean_square import MeanSquare
 from lama.models import SegmentationEncoder, VGG19Features
 
 
@@ -77,7 +78,7 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
         predicted = self.encode(context.predicted)
         with torch.no_grad():
             target = self.encode(context.image)
-        levels = [F.mse_loss(at_least_float32(p), at_least_float32(t)) for p, t in zip(predicted, target, strict=True)]
+        levels = [MeanSquare.apply(p, t) for p, t in zip(predicted, target, strict=True)]
         return self.weight * torch.stack(levels).sum()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from lama.models.layers import ReflectedConv2d
 from lama.models.resnet import ResNetGenerator
 
 
@@ -51,8 +52,7 @@ class MultidilatedConv(nn.Module):
             raise ValueError(f"generator.n_dilations: {in_channels} channels do not divide by {n_dilations}")
         share = in_channels // n_dilations
         self.convs = nn.ModuleList(
-            nn.Conv2d(share, out_channels, 3, padding=2**i, dilation=2**i, padding_mode="reflect")
-            for i in range(n_dilations)
+            ReflectedConv2d(share, out_channels, 3, padding=2**i, dilation=2**i) for i in range(n_dilations)
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.conventions import at_least_float32
+from lama.models.layers import ReflectedConv2d, reflect
 
 Branches = tuple[Tensor, Tensor | None]  # (local, global); global is None where the ratio is 0
 
@@ -115,7 +116,7 @@ class FFC(nn.Module):
         def conv(n_in: int, n_out: int) -> nn.Conv2d | None:
             if n_in == 0 or n_out == 0:
                 return None
-            return nn.Conv2d(n_in, n_out, kernel_size, stride, padding, bias=False, padding_mode="reflect")
+            return ReflectedConv2d(n_in, n_out, kernel_size, stride=stride, padding=padding, bias=False)
 
         self.convl2l = conv(in_local, out_local)
         self.convl2g = conv(in_local, out_global)
@@ -124,16 +125,20 @@ class FFC(nn.Module):
         self.out_local, self.out_global = out_local, out_global
 
     def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
-        local, glob = x
+        to_local, to_glob = self.convolutions(*x)
+        return to_local, _add(to_glob, _apply(self.convg2g, x[1]))
+
+    def convolutions(self, local: Tensor | None, glob: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+        """conv_ll(local) + conv_gl(global), and conv_lg(local): what needs no spectrum."""
         l2l, l2g = self._from_local(local)
-        return _add(l2l, _apply(self.convg2l, glob)), _add(l2g, _apply(self.convg2g, glob))
+        return _add(l2l, _apply(self.convg2l, glob)), l2g
 
     def _from_local(self, local: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
         """conv_ll(local) and conv_lg(local), as one convolution where there are both: the input is read once."""
         if self.convl2l is None or self.convl2g is None or local is None:
             return _apply(self.convl2l, local), _apply(self.convl2g, local)
         padding = int(self.convl2l.padding[0])
-        padded = F.pad(local, [padding] * 4, mode="reflect")
+        padded = reflect(local, [padding] * 4)
         weight = torch.cat([self.convl2l.weight, self.convl2g.weight])
         both = F.conv2d(padded, weight, stride=self.convl2l.stride)
         l2l, l2g = both.split([self.out_local, self.out_global], dim=1)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
-from lama.models.layers import check_sizes, decoder, level_widths
+from lama.models.layers import ReflectionPad2d, check_sizes, decoder, level_widths
 
 
 class FFCResNetGenerator(nn.Module):
@@ -53,7 +53,7 @@ class FFCResNetGenerator(nn.Module):
         self.min_size = 2 * self.pad_multiple  # the blocks reflect one pixel, so they, and quadrants, need two
         widths = level_widths(ngf, n_downsampling, max_features)
 
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), FFCBlock(input_nc, widths[0], 7, 0, 0)]
+        layers: list[nn.Module] = [ReflectionPad2d(3), FFCBlock(input_nc, widths[0], 7, 0, 0)]
         for i in range(n_downsampling):
             last = i == n_downsampling - 1  # the last one opens the global branch
             layers.append(FFCBlock(widths[i], widths[i + 1], 3, 0, ratio if last else 0, stride=2, padding=1))

@@ -1,10 +1,36 @@
-"""What the generators of the paper have in common: the way back up to the picture."""
+"""What the generators of the paper have in common: reflected borders, and the way back up to the picture."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lama.conventions import at_least_float32
+
+
+def reflect(x: Tensor, padding: Sequence[int]) -> Tensor:
+    """Mirror (left, right, top, bottom) pixels, without the edge itself. Autocast on a CPU would do it in float32."""
+    with torch.autocast(x.device.type, enabled=False):
+        return F.pad(x, list(padding), mode="reflect")
+
+
+class ReflectionPad2d(nn.ReflectionPad2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return reflect(x, self.padding)
+
+
+class ReflectedConv2d(nn.Conv2d):
+    """A convolution whose border is mirrored."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **settings: Any) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding_mode="reflect", **settings)
+
+    def forward(self, x: Tensor) -> Tensor:
+        down, across = (int(n) for n in self.padding)
+        padded = reflect(x, (across, across, down, down))
+        return F.conv2d(padded, self.weight, self.bias, self.stride, dilation=self.dilation)
 
 
 class Sigmoid(nn.Sigmoid):
@@ -36,4 +62,4 @@ def decoder(widths: Sequence[int], output_nc: int) -> list[nn.Module]:
             nn.BatchNorm2d(widths[i]),
             nn.ReLU(inplace=True),
         ]
-    return [*layers, nn.ReflectionPad2d(3), nn.Conv2d(widths[0], output_nc, 7), Sigmoid()]
+    return [*layers, ReflectionPad2d(3), nn.Conv2d(widths[0], output_nc, 7), Sigmoid()]

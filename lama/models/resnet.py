@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lama.models.layers import check_sizes, decoder, level_widths
+from lama.models.layers import ReflectionPad2d, check_sizes, decoder, level_widths
 
 
 class ResNetGenerator(nn.Module):
@@ -41,7 +41,7 @@ class ResNetGenerator(nn.Module):
         self.pad_multiple = 2**n_downsampling
         self.min_size = 2 * self.pad_multiple  # the blocks reflect one pixel, so they need two
         widths = level_widths(ngf, n_downsampling, max_features)
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(input_nc, ngf, 7), nn.BatchNorm2d(ngf), nn.ReLU()]
+        layers: list[nn.Module] = [ReflectionPad2d(3), nn.Conv2d(input_nc, ngf, 7), nn.BatchNorm2d(ngf), nn.ReLU()]
         for i in range(n_downsampling):
             layers += [
                 nn.Conv2d(widths[i], widths[i + 1], 3, stride=2, padding=1),
@@ -66,8 +66,8 @@ class ResNetBlock(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(inplace=True),
-            nn.ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels),
+            ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels), nn.ReLU(inplace=True),
+            ReflectionPad2d(1), nn.Conv2d(channels, channels, 3), nn.BatchNorm2d(channels),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:

@@ -20,10 +20,12 @@ from lama.conventions import composite, generator_input, pad_to_multiple
 from lama.evaluation import Evaluator
 from lama.interfaces import StepContext
 from lama.losses import Objective
+from lama.losses.frozen import Frozen
 from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
 from lama.training.compiled import compile_generator
 from lama.training.faults import NonFiniteError, Undo, check_finite
 from lama.training.recompute import recompute_blocks as recompute
+from lama.training.winograd import use_winograd
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -56,6 +58,7 @@ class InpaintingModule(LightningModule):
         # see each batch by itself, so that it is not the same as one large batch
         recompute_blocks: bool = False,  # keep no activations inside the generator's blocks: less memory, more time
         compiled: bool = False,  # torch.compile for the generator; minutes at the start
+        winograd: bool = False,  # on a CPU, in float32: compiled code of ours for 3 x 3 convolutions
     ) -> None:
         super().__init__()
         if accumulate < 1:
@@ -100,6 +103,8 @@ class InpaintingModule(LightningModule):
             self.raw_evaluator.reset()
         if recompute_blocks:
             recompute(generator)
+        if winograd and not compiled:  # torch.compile does not see through it
+            use_winograd(generator, *(loss.network for loss in objective.modules() if isinstance(loss, Frozen)))
         self.use_memory_format(torch.channels_last)  # what convolutions compute in; a checkpoint's numbers are the same
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self._before = Undo([generator, discriminator])
