@@ -46,6 +46,40 @@ def test_the_step_is_the_published_one(recipe):
         torch.testing.assert_close(value, plain_state[name], rtol=1e-6, atol=1e-9, msg=name)
 
 
+def gradients(module):
+    return {name: p.grad.clone() for name, p in module.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_discriminator_is_asked_once_and_the_gradients_are_those_of_asking_twice(accumulate, monkeypatch):
+    recipe = {"second_generator_forward": False, "clip_norm": 1e9}
+    module, plain = make_module(accumulate=accumulate, **recipe).double(), make_module(**recipe).double()
+    batch, calls = in_double(a_batch()), []
+    forward = module.discriminator.forward
+    monkeypatch.setattr(module.discriminator, "forward", lambda x: calls.append(x) or forward(x))
+    for network in (module, plain):
+        network.make_optimizers = {name: partial(torch.optim.SGD, lr=0.0) for name in network.make_optimizers}
+    for _ in range(accumulate):
+        steps(module, [batch])
+    assert len(calls) == 2 * accumulate  # the picture, and the fake
+
+    fake = plain.train()._predict(batch)
+    image = batch["image"].clone().requires_grad_()
+    for loss_of, predicted, network in (
+        (plain.objective.generator_loss, fake, plain.generator),
+        (plain.objective.discriminator_loss, fake.detach(), plain.discriminator),
+    ):
+        loss, _ = loss_of(plain._judge(image, batch["mask"], predicted))
+        for p, gradient in zip(
+            network.parameters(), torch.autograd.grad(loss, list(network.parameters())), strict=True
+        ):
+            p.grad = gradient
+    expected = gradients(plain)
+    assert list(gradients(module)) == list(expected)
+    for name, gradient in gradients(module).items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-7, atol=1e-10, msg=name)
+
+
 def test_pictures_and_weights_are_channels_last_from_end_to_end():
     module, seen = make_module(), []
     for layer in (*module.generator.model, *module.discriminator.children()):

@@ -6,6 +6,7 @@ Paper, section 2.3; the order of operations is that of the official code under L
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from lama.losses.frozen import Frozen
 from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
 from lama.training.compiled import compile_generator
 from lama.training.faults import NonFiniteError, Undo, check_finite
+from lama.training.judged import Judged
 from lama.training.recompute import recompute_blocks as recompute
 from lama.training.winograd import use_winograd
 
@@ -149,7 +151,7 @@ class InpaintingModule(LightningModule):
         batch: dict[str, Tensor],
         generator_optimizer: Any,
         discriminator_optimizer: Any,
-        backward: Callable[[Tensor], None] = torch.Tensor.backward,
+        backward: Callable[..., None] = torch.Tensor.backward,
     ) -> tuple[dict[str, Tensor], dict[str, str]]:
         """``step``, and {}; or nothing to log, and why all was put back in ``fault``. Needs no Trainer."""
 
@@ -171,21 +173,23 @@ class InpaintingModule(LightningModule):
         batch: dict[str, Tensor],
         generator_optimizer: Any,
         discriminator_optimizer: Any,
-        backward: Callable[[Tensor], None] = torch.Tensor.backward,
+        backward: Callable[..., None] = torch.Tensor.backward,
         before_update: Callable[[], None] = lambda: None,  # called where the discriminator's part may still fail
     ) -> dict[str, Tensor]:
         """Train both networks on one batch; returns what there is to log. Needs no Trainer.
 
         Raises NonFiniteError before the update that a loss or a gradient norm is not fit for.
         """
-        predicted, logs = self._generator_gradients(batch, generator_optimizer, backward)
-        if self.second_generator_forward:
+        judged, logs = self._generator_gradients(batch, generator_optimizer, backward)
+        if judged is None:
             before_update()
             generator_optimizer.step()
             torch.clear_autocast_cache()  # of the weights before the update
             with torch.no_grad():
                 predicted = self._predict(batch)
-        logs |= self._discriminator_gradients(batch, predicted.detach(), discriminator_optimizer, backward)
+            image = self._image(batch).requires_grad_()  # R1 differentiates with respect to it
+            judged = self._judge(image, batch["mask"], predicted)
+        logs |= self._discriminator_gradients(judged, discriminator_optimizer, backward)
         self.accumulated = (self.accumulated + 1) % self.accumulate
         if self.accumulated:
             average(list(logs.values()))
@@ -200,38 +204,44 @@ class InpaintingModule(LightningModule):
         return logs
 
     def _generator_gradients(
-        self, batch: dict[str, Tensor], optimizer: Any, backward: Callable[[Tensor], None]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        image, mask = batch["image"].contiguous(memory_format=self.memory_format), batch["mask"]
-        self.discriminator.requires_grad_(False)
+        self, batch: dict[str, Tensor], optimizer: Any, backward: Callable[..., None]
+    ) -> tuple[StepContext | None, dict[str, Tensor]]:
+        """Also what the discriminator said, where its own update may use it."""
         predicted = self._predict(batch)
-        real_logits, real_features = self.discriminator(image)
-        fake_logits, fake_features = self.discriminator(predicted)
-        context = StepContext(image, mask, predicted, real_logits, fake_logits, real_features, fake_features)
-        loss, logs = self.objective.generator_loss(context)
+        if not self.second_generator_forward:
+            judged = Judged(self.discriminator, self._image(batch), batch["mask"], predicted)
+            loss, logs = self.objective.generator_loss(judged.for_generator)
+            through = partial(judged.backward, backward=backward)
+            logs |= self._gradients(loss, optimizer, "generator", "gen_grad_norm", through)
+            return judged.context, logs | {"gen_total": loss.detach()}
+        self.discriminator.requires_grad_(False)
+        loss, logs = self.objective.generator_loss(self._judge(self._image(batch), batch["mask"], predicted))
         logs |= self._gradients(loss, optimizer, "generator", "gen_grad_norm", backward)
         self.discriminator.requires_grad_(True)
-        return predicted, logs | {"gen_total": loss.detach()}
+        return None, logs | {"gen_total": loss.detach()}
 
     def _predict(self, batch: dict[str, Tensor]) -> Tensor:
         x = generator_input(batch["image"], batch["mask"])
         return self.generator(x.contiguous(memory_format=self.memory_format))
 
+    def _image(self, batch: dict[str, Tensor]) -> Tensor:
+        return batch["image"].detach().contiguous(memory_format=self.memory_format)
+
+    def _judge(self, image: Tensor, mask: Tensor, fake: Tensor) -> StepContext:
+        (real_logits, real_features), (fake_logits, fake_features) = self.discriminator(image), self.discriminator(fake)
+        return StepContext(image, mask, fake, real_logits, fake_logits, real_features, fake_features)
+
     def _discriminator_gradients(
-        self, batch: dict[str, Tensor], fake: Tensor, optimizer: Any, backward: Callable[[Tensor], None]
+        self, judged: StepContext, optimizer: Any, backward: Callable[..., None]
     ) -> dict[str, Tensor]:
-        image = batch["image"].detach().contiguous(memory_format=self.memory_format)
-        image = image.detach().requires_grad_()  # R1 differentiates with respect to the image
-        real_logits, real_features = self.discriminator(image)
-        fake_logits, fake_features = self.discriminator(fake)
-        context = StepContext(image, batch["mask"], fake, real_logits, fake_logits, real_features, fake_features)
-        loss, logs = self.objective.discriminator_loss(context)
+        loss, logs = self.objective.discriminator_loss(judged)
         if loss.requires_grad:  # an objective without an adversarial term trains no discriminator
-            logs |= self._gradients(loss, optimizer, "discriminator", "discr_grad_norm", backward)
+            into = partial(backward, inputs=list(self.discriminator.parameters()))
+            logs |= self._gradients(loss, optimizer, "discriminator", "discr_grad_norm", into)
         return logs
 
     def _gradients(
-        self, loss: Tensor, optimizer: Any, network: str, log: str, backward: Callable[[Tensor], None]
+        self, loss: Tensor, optimizer: Any, network: str, log: str, backward: Callable[..., None]
     ) -> dict[str, Tensor]:
         """Backward; where an update follows, the mean over all processes, and clip: {log: gradient norm before it}."""
         if self.accumulated == 0:
