@@ -194,9 +194,7 @@ def _run(job: _Job, paths: list[Path], jobs: int) -> Iterator[dict[str, Any]]:
         yield from map(job, paths)
         return
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(
-        1
-    )  # here, where OpenCV can end its threads: a forked process has none of them, and waits for ever
+    cv2.setNumThreads(1)  # here, where OpenCV can end its threads: a forked process has none, and waits for ever
     try:
         # Ctrl-C is for this process; it stops the others.
         with multiprocessing.Pool(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
