@@ -227,6 +227,8 @@ def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
         ({"resume": __file__}, ValueError, r"test_training\.py: damaged, File is not a zip file"),
         ({"trainer": {"max_epochs": "abc"}}, ValueError, r"trainer\.max_epochs: expected a whole number .* got 'abc'"),
         ({"trainer": {"precision": "16-mixed"}}, ValueError, r"trainer\.precision=16-mixed: overflows"),
+        ({"trainer": {"precision": "64-true"}}, ValueError, r"trainer\.precision=64-true: expected bf16-mixed or 32"),
+        ({"trainer": {"devices": 1.5}}, ValueError, r"trainer\.devices=1.5: .devices. selected with"),
         ({"trainer": {"max_epochs": -1}}, ValueError, r"trainer\.max_epochs: expected .* at least 1, got -1"),
         (
             {"monitor": "val_fid"},

@@ -146,6 +146,23 @@ def test_bf16_of_the_trainer_trains_with_the_hrf_loss(tmp_path):
     assert all(torch.isfinite(p).all() and p.dtype == torch.float32 for p in module.generator.parameters())
 
 
+def test_validation_in_bf16_measures_in_float32(tmp_path):
+    module, seen = make_module(), []
+    update = module.evaluator.update
+    module.evaluator.update = lambda names, completed, *rest: (
+        seen.append((completed.dtype, torch.is_autocast_enabled("cpu"))) or update(names, completed, *rest)
+    )
+    run_into(tmp_path / "run", module, trainer={"precision": "bf16-mixed"})
+    assert set(seen) == {(torch.float32, False)}
+
+
+def test_more_batches_for_an_update_than_the_training_has_are_refused(tmp_path):
+    module = make_module(second_generator_forward=False, accumulate=3)
+    with pytest.raises(ValueError, match=r"recipe\.accumulate=3: this training has 2 batches in all, .* fewer"):
+        run_into(tmp_path / "run", module)
+    assert not (tmp_path / "run").exists()
+
+
 def test_in_bf16_the_second_fake_is_of_the_updated_weights():
     """Autocast keeps copies of weights in bfloat16, which are older than the update."""
     module = make_module()
@@ -211,14 +228,14 @@ def test_a_batch_that_is_not_finite_drops_what_was_accumulated():
 
 def test_a_run_stopped_between_accumulated_batches_goes_on_to_the_bit(tmp_path):
     whole = accumulating(3)
-    run_into(tmp_path / "whole", whole, trainer={"max_epochs": 2})  # 2 epochs of 2 batches: an update after the third
-    run_into(tmp_path / "parts", accumulating(3))
+    run_into(tmp_path / "whole", whole, trainer={"max_epochs": 4})  # 4 epochs of 2 batches: updates after 3 and 6
+    run_into(tmp_path / "parts", accumulating(3), trainer={"max_epochs": 2})
     resumed = accumulating(3)
     last = str(tmp_path / "parts/checkpoints/last.ckpt")
-    run_into(tmp_path / "parts", resumed, trainer={"max_epochs": 2}, resume=last)
+    run_into(tmp_path / "parts", resumed, trainer={"max_epochs": 4}, resume=last)
     for (key, a), b in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), key
-    assert {int(s["step"]) for s in resumed.trainer.optimizers[0].state.values()} == {1}
+    assert {int(s["step"]) for s in resumed.trainer.optimizers[0].state.values()} == {2}
 
 
 @pytest.mark.parametrize(

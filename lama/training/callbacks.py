@@ -142,7 +142,8 @@ class InferenceWeights(Callback):
         save_generator(self.folder / "last.safetensors", module.inference_generator, info)
         if module.average is not None:
             save_generator(self.folder / "last_raw.safetensors", module.generator, info)
-        if self.best is None or self.sign * value > self.sign * self.best:
+        better = self.best is None or (math.isfinite(value) and self.sign * value > self.sign * self.best)
+        if better or not math.isfinite(self.best or 0.0):  # kept until there is another
             self.best = value
             save_generator(self.folder / "best.safetensors", module.inference_generator, info)
 

@@ -4,6 +4,7 @@ A file is written under another name, synced, and renamed; the one before it is 
 are those that torch writes into it, one for each tensor: ``python -m zipfile -t last.ckpt`` looks at them too.
 """
 
+import math
 import os
 import shutil
 import time
@@ -94,7 +95,7 @@ class Checkpoints(lightning.Checkpoint):
         if self.keep_best and trainer.is_global_zero:
             value = self.sign * float(trainer.callback_metrics[self.monitor])
             candidates = [*self.best, (value, int(module.iteration))]  # type: ignore[arg-type]
-            usable = [candidate for candidate in candidates if candidate[0] == candidate[0]]  # not nan
+            usable = [candidate for candidate in candidates if math.isfinite(candidate[0])]
             self.best = sorted(usable, key=lambda one: (-one[0], one[1]))[: self.keep_best]
         self._at_boundary(trainer, module, due=True, validated=True)
 
@@ -220,7 +221,11 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | 
             problems.append(f"going on from the one before it, {path}, iteration {iteration}")
         return path, content, problems
     if problems:
-        raise ValueError(f"{'; '.join(problems)}; start anew with overwrite=true, or from weights with init_from=")
+        kept = sorted(folder.glob("iteration_*.ckpt"))
+        best = f"go on from one of the best with resume={kept[-1]}, " if kept else ""
+        raise ValueError(
+            f"{'; '.join(problems)}; {best}start anew with overwrite=true, or from weights with init_from="
+        )
     return None
 
 

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lama.conventions import composite, generator_input, pad_to_multiple
+from lama.conventions import at_least_float32, composite, generator_input, pad_to_multiple
 from lama.evaluation import Evaluator
 from lama.interfaces import StepContext
 from lama.losses import Objective
@@ -296,7 +296,8 @@ class InpaintingModule(LightningModule):
         for evaluator, network in networks:
             if evaluator is not None:
                 _, completed = self.complete(batch["image"], batch["mask"], network)
-                evaluator.update(list(batch["name"]), completed, batch["image"], batch["mask"])
+                with torch.autocast(completed.device.type, enabled=False):  # an SSIM of bfloat16 is wrong
+                    evaluator.update(list(batch["name"]), at_least_float32(completed), batch["image"], batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
         self.evaluator.gather()  # every process has seen its share of the pictures, and logs the same numbers

@@ -61,7 +61,7 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
     try:
         probe = Trainer(**wanted, enable_model_summary=False)  # chooses as the real one will
-    except (MisconfigurationException, RuntimeError) as error:  # the latter of settings of SLURM
+    except (MisconfigurationException, RuntimeError, TypeError) as error:  # of SLURM's settings, and of odd devices
         text = " ".join(str(error).split())
         raise ValueError(f"trainer.accelerator={wanted.get('accelerator', 'auto')} trainer.devices="
                          f"{wanted.get('devices', 'auto')}: {text}") from error  # fmt: skip

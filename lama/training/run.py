@@ -34,6 +34,7 @@ from lama.training.speed import Speed
 
 logger = logging.getLogger(__name__)
 
+PRECISIONS = (None, 32, "32", "32-true", "bf16", "bf16-mixed")
 LEAST_BATCH = 20  # pictures a step, over all processes: issue 43 of advimman/lama
 
 
@@ -65,7 +66,7 @@ def train(
         trainer = debug.prepare(trainer, data, processes.number)
     epochs = check_trainer(trainer)
     monitor, mode = choose_monitor(monitor, module.evaluator, len(data.val_pairs))
-    _check(module, data, run_dir, resume is not None or overwrite, processes.number)
+    _check(module, data, run_dir, resume is not None or overwrite, processes.number, epochs)
     data.share_machine(processes.here)
     keeper = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
     with _folder(run_dir, module, processes.first):
@@ -124,9 +125,9 @@ def check_trainer(trainer: dict[str, Any]) -> int:
     epochs = trainer.get("max_epochs")
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
-    if str(trainer.get("precision")) in ("16", "16-mixed", "16-true"):
-        raise ValueError(f"trainer.precision={trainer['precision']}: overflows in this training; expected bf16-mixed "
-                         "or 32-true")  # fmt: skip
+    if trainer.get("precision") not in PRECISIONS:
+        overflows = "overflows in this training; " if str(trainer["precision"]).startswith("16") else ""
+        raise ValueError(f"trainer.precision={trainer['precision']}: {overflows}expected bf16-mixed or 32-true")
     return epochs
 
 
@@ -183,10 +184,12 @@ def quieten_lightning() -> None:
 
 
 def _check(
-    module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, may_exist: bool, processes: int
+    module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, may_exist: bool, processes: int, epochs: int
 ) -> None:
     """Refuse what would only fail later; ``may_exist`` is whether a run may lie in ``run_dir`` already."""
-    data.batches(processes)
+    if module.accumulate > data.batches(processes) * epochs:
+        raise ValueError(f"recipe.accumulate={module.accumulate}: this training has {data.batches(processes) * epochs} "
+                         "batches in all, and would update nothing; expected fewer")  # fmt: skip
     crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
     if min(crop) < least:
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
