@@ -14,7 +14,7 @@ from lama.losses import HRFPerceptualLoss
 from lama.models import FFCResNetGenerator, SegmentationEncoder
 from lama.models.ffc import FFC
 from lama.training import winograd
-from lama.training.winograd import Exchange, FrozenConv, use_winograd
+from lama.training.winograd import FFCConvolutions, FrozenConv, use_winograd
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def assert_near(got, expected):
         assert (mine - right).abs().max() <= 1e-5 * right.abs().max()
 
 
-def exchange(local, glob, ll, gl, lg):
+def ffc_convolutions(local, glob, ll, gl, lg):
     local, glob = (F.pad(x, (1, 1, 1, 1), mode="reflect") for x in (local, glob))
     return F.conv2d(local, ll) + F.conv2d(glob, gl), F.conv2d(local, lg)
 
@@ -57,10 +57,10 @@ def test_the_convolutions_of_an_ffc(kernel, channels, shape, layout):
     (batch, height, width), (local, glob) = shape, channels
     inputs = [numbers(batch, n, height, width, layout=layout) for n in channels]
     inputs += [numbers(o, i, 3, 3, layout=layout) for o, i in ((local, local), (local, glob), (glob, local))]
-    outputs = Exchange.apply(kernel, *inputs)
+    outputs = FFCConvolutions.apply(kernel, *inputs)
     gradients = [torch.randn_like(y).contiguous(memory_format=layout) for y in outputs]
     doubles = in_double(inputs)
-    expected = exchange(*doubles)
+    expected = ffc_convolutions(*doubles)
     assert_near(outputs, expected)
     got = torch.autograd.grad(outputs, inputs, gradients)
     assert_near(got, torch.autograd.grad(expected, doubles, [g.double() for g in gradients]))
@@ -92,7 +92,7 @@ def test_few_tiles_at_a_time_and_several_threads_change_nothing(kernel, monkeypa
     inputs += [numbers(o, i, 3, 3) for o, i in ((18, 18), (18, 40), (40, 18))]
 
     def everything():
-        outputs = Exchange.apply(kernel, *inputs)
+        outputs = FFCConvolutions.apply(kernel, *inputs)
         return [*outputs, *torch.autograd.grad(outputs, inputs, [torch.ones_like(y) for y in outputs])]
 
     expected = [value.detach().clone() for value in everything()]

@@ -18,10 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lama.inference import native
+from lama.inference.fused_layers import CHANNELS_LAST, channels_last
 
 logger = logging.getLogger(__name__)
 
-CHANNELS_LAST = torch.channels_last
 SCRATCH = 5_000_000  # floats: what the last cache level of a desktop holds
 
 
@@ -126,7 +126,10 @@ class Kernel:
 
     def weight_gradients(self, parts: Sequence[Tensor], gradients: Sequence[Tensor], inputs: Sequence[int],
                          *, dilation: int = 1, reflected: bool = True) -> list[Tensor]:  # fmt: skip
-        """Of convolutions that read so many ``inputs`` of ``parts``, from the gradients of their outputs."""
+        """(O, inputs, 3, 3), channels-last, of convolutions that read so many ``inputs`` of ``parts``.
+
+        ``gradients``, (B, O, H, W) each, are those of their outputs.
+        """
         parts, gradients = [floats(part) for part in parts], [floats(gradient) for gradient in gradients]
         results, outputs = [], (_Gradient * len(gradients))()
         for i, (gradient, n) in enumerate(zip(gradients, inputs, strict=True)):
@@ -185,7 +188,7 @@ def _error(kernel: Kernel) -> float:
 
 def floats(x: Tensor) -> Tensor:
     """``x`` in float32, channels-last; itself, where it is that already."""
-    return x.float().contiguous(memory_format=CHANNELS_LAST)
+    return channels_last(x.float())
 
 
 def _input(parts: Sequence[Tensor], dilation: int, reflected: bool, wider: bool = False) -> Any:

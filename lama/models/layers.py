@@ -17,12 +17,14 @@ def reflect(x: Tensor, padding: Sequence[int]) -> Tensor:
 
 
 class ReflectionPad2d(nn.ReflectionPad2d):
+    """(B, C, H, W) -> (B, C, H + 2 p, W + 2 p), in the dtype of the input under autocast too."""
+
     def forward(self, x: Tensor) -> Tensor:
         return reflect(x, self.padding)
 
 
 class ReflectedConv2d(nn.Conv2d):
-    """A convolution whose border is mirrored."""
+    """A convolution whose border is mirrored: (B, C, H, W) -> (B, O, H', W'); padding is less than H and W."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **settings: Any) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding_mode="reflect", **settings)

@@ -16,7 +16,10 @@ from lama.interfaces import StepContext
 
 
 class Judged:
-    """``context`` is for the discriminator's loss, ``for_generator`` for the generator's."""
+    """``context`` is for the discriminator's loss, ``for_generator`` for the generator's.
+
+    ``image`` (B, 3, H, W) in [0, 1], ``mask`` (B, 1, H, W), ``predicted`` (B, 3, H, W) with the generator's graph.
+    """
 
     def __init__(self, discriminator: nn.Module, image: Tensor, mask: Tensor, predicted: Tensor) -> None:
         self.predicted = predicted

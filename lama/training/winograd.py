@@ -17,10 +17,11 @@ from lama.models.ffc import FFC
 FEWEST = 32  # channels from which on it is faster than torch's own
 
 
-class Exchange(torch.autograd.Function):
-    """The three convolutions of an FFC with reflected borders, and the two sums that need no spectrum.
+class FFCConvolutions(torch.autograd.Function):
+    """``FFC.convolutions``, borders reflected, float32.
 
-    (local, global) -> (conv_ll(local) + conv_gl(global), conv_lg(local)).
+    local (B, L, H, W), global (B, G, H, W) and weights (L, L, 3, 3), (L, G, 3, 3), (G, L, 3, 3) ->
+    conv_ll(local) + conv_gl(global) (B, L, H, W) and conv_lg(local) (B, G, H, W). H and W are at least 2.
     """
 
     @staticmethod
@@ -49,7 +50,7 @@ class Exchange(torch.autograd.Function):
 
 
 class FrozenConv(torch.autograd.Function):
-    """A 3 x 3 convolution with zeros around, dilated or not, whose weights are not trained."""
+    """A 3 x 3 convolution with zeros around, whose weights are not trained: (B, C, H, W) -> (B, O, H, W), float32."""
 
     @staticmethod
     def forward(ctx: Any, kernel: Kernel, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
@@ -73,13 +74,13 @@ class FrozenConv(torch.autograd.Function):
 def use_winograd(*networks: nn.Module) -> None:
     """Let the FFCs, and the frozen convolutions, of ``networks`` compute so where they can; same state dicts."""
     for layer in (layer for network in networks for layer in network.modules()):
-        if isinstance(layer, FFC) and _is_exchange(layer):
+        if isinstance(layer, FFC) and _has_all_three(layer):
             layer.convolutions = MethodType(_convolutions, layer)  # type: ignore[method-assign]
         elif type(layer) is nn.Conv2d and _is_frozen(layer):
             layer.forward = MethodType(_conv, layer)  # type: ignore[method-assign]
 
 
-def _is_exchange(layer: FFC) -> bool:
+def _has_all_three(layer: FFC) -> bool:
     convs = (layer.convl2l, layer.convg2l, layer.convl2g)
     return all(c is not None and _is_plain(c) and c.padding == (1, 1) for c in convs)
 
@@ -98,7 +99,7 @@ def _convolutions(self: FFC, local: Tensor, glob: Tensor) -> tuple[Tensor | None
     found = _usable(local, *weights)
     if found is None:
         return FFC.convolutions(self, local, glob)
-    to_local, to_glob = Exchange.apply(found, local, glob, *weights)
+    to_local, to_glob = FFCConvolutions.apply(found, local, glob, *weights)
     return to_local, to_glob
 
 
