@@ -207,8 +207,7 @@ def test_four_training_steps_of_the_official_recipe(parity, monkeypatch, variant
     """
     monkeypatch.setattr(winograd, "FEWEST", 1)  # these networks are narrow
     expected = json.loads((parity / "training_steps.json").read_text())[variant]
-    norms = 1e-3 if plain or variant == "no_perceptual" else 5e-3
-    rounding = 1e-2 if variant == "no_perceptual" else 2e-2
+    norms, rounding = (1e-3, 1e-2) if plain or variant == "no_perceptual" else (5e-3, 2e-2)
     names = {"l1": MaskedL1Loss(10, 0), "adv": NonSaturatingAdversarialLoss(), "fm": FeatureMatchingLoss()}
     if variant == "hrf_eval_bn":
         names["resnet_pl"] = HRFPerceptualLoss(30, encoder=fill(SegmentationEncoder()))

@@ -1,16 +1,18 @@
 """The training step computed the plain way, as the published code did it: for the first column of ``bench.train``.
 
 Three convolutions for an FFC, each with its own padding; the spectrum taken apart into planes and back; pictures and
-weights as planes (NCHW); BatchNorm of the HRF encoder computed; Adam one tensor after the other. The values are
-those of the classes this replaces methods of, to rounding.
+weights as planes (NCHW); BatchNorm of the HRF encoder computed; ``mse_loss`` of its features; Adam one tensor after the
+other. The values are those of the classes this replaces methods of, to rounding.
 """
 
 from functools import partial
 from types import MethodType
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lama.losses import HRFPerceptualLoss
 from lama.models.ffc import FFC, Branches, FourierUnit
 from lama.training import InpaintingModule
 
@@ -19,6 +21,9 @@ def as_published(module: InpaintingModule) -> None:
     """Let ``module`` compute as published; what it computes, and its state dict, stay the same."""
     compute_plainly(module.generator)
     module.use_memory_format(torch.contiguous_format)
+    for loss in module.objective.modules():
+        if isinstance(loss, HRFPerceptualLoss):
+            loss.mean_square = F.mse_loss  # type: ignore[method-assign, assignment]
     module.make_optimizers = {
         "generator": partial(torch.optim.Adam, lr=1e-3, foreach=False),
         "discriminator": partial(torch.optim.Adam, lr=1e-4, foreach=False),

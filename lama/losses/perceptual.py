@@ -70,6 +70,10 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
         """Raise FileNotFoundError where the encoder's file is not on this machine and cannot be had."""
         pretrained.require(cls.FILES[trained_on, dilated], weights)
 
+    def mean_square(self, predicted: Tensor, target: Tensor) -> Tensor:
+        """Of the features of one stage, (B, C, h, w) each: a scalar."""
+        return MeanSquare.apply(predicted, target)
+
     def train(self, mode: bool = True) -> "HRFPerceptualLoss":
         self.encoder.network.train(mode and self.batch_statistics)
         return super().train(mode)
@@ -78,7 +82,7 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
         predicted = self.encode(context.predicted)
         with torch.no_grad():
             target = self.encode(context.image)
-        levels = [MeanSquare.apply(p, t) for p, t in zip(predicted, target, strict=True)]
+        levels = [self.mean_square(p, t) for p, t in zip(predicted, target, strict=True)]
         return self.weight * torch.stack(levels).sum()
 
 
