@@ -25,6 +25,9 @@ def masks() -> list[str]:
 
 
 def main(what: str = "", *rest: str) -> None:
+    if {what, *rest} & {"--help", "-h"}:
+        print(__doc__)
+        return
     verbs = {"masks": masks} | {name: getattr(bench, f"bench_{name}") for name in ("fid", "data", "predict", "train")}
     if what not in verbs:
         raise ValueError(f"expected what to measure, one of {', '.join(verbs)}; got {what or 'nothing'}")

@@ -24,7 +24,7 @@ def main(config: DictConfig) -> None:
     from lama.checkpoints import open_checkpoint
     from lama.inference.allocator import tune_for_training
     from lama.training import check_start, dry_run, find_run, initialise, train
-    from lama.training.run import command_line
+    from lama.training.run import check_trainer, command_line
 
     check_start(config.init_from, config.init_parts, config.resume)
     tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)
@@ -33,27 +33,27 @@ def main(config: DictConfig) -> None:
     run_dir = config.run_dir if debug is None else debug.folder(config.run_dir)
     overwrite = flag(config, "overwrite") or debug is not None
     resume = None if dry or debug else find_run(run_dir, config.resume, overwrite, text)
-    if resume is not None and resume.finished(config.trainer.max_epochs):
-        print(resume.all_done(), file=sys.stderr)
-        return
-    new = resume is None and config.init_from is not None
-    start = open_checkpoint(str(config.init_from), "init_from") if new else None
+    weights = config.init_from if resume is None else None
+    start = None if weights is None else open_checkpoint(str(weights), "init_from")
+    data, trainer = build(config.data, "data"), build(config.trainer, "trainer")
     torch.manual_seed(config.seed)  # the networks' initial weights; data has generators of its own
-    data, module, trainer = build(config.data, "data"), build_module(config), build(config.trainer, "trainer")
+    module = build_module(config)
     if dry:
         dry_run(module, data, trainer, text)
-        return
-    train(
-        module, data, trainer, run_dir,
-        config=text,
-        command=command_line(sys.argv), monitor=config.monitor,
-        resume=resume,
-        overwrite=overwrite,
-        origin=[] if start is None else initialise(module, start, config.init_parts),
-        checkpoints=build(config.checkpoint, "checkpoint"),
-        faults=build(config.faults, "faults"),
-        debug=debug,
-    )  # fmt: skip
+    elif resume is not None and resume.finished(check_trainer(trainer)):
+        print(resume.all_done(), file=sys.stderr)
+    else:
+        train(
+            module, data, trainer, run_dir,
+            config=text,
+            command=command_line(sys.argv), monitor=config.monitor,
+            resume=resume,
+            overwrite=overwrite,
+            origin=[] if start is None else initialise(module, start, config.init_parts),
+            checkpoints=build(config.checkpoint, "checkpoint"),
+            faults=build(config.faults, "faults"),
+            debug=debug,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -100,7 +100,7 @@ def run(
         raise caught[0]
     if caught:
         print(f"error: {printable(one_line(caught[0], directory, name, sys.argv[1:]))}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(getattr(caught[0], "exit_code", 2))
 
 
 def _help(directory: str, name: str | None) -> str:
@@ -239,9 +239,7 @@ def load_yaml(path: str | Path) -> DictConfig:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected the config.yaml of a training run")
-    config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
-    return config
+    return typing.cast(DictConfig, OmegaConf.load(path))
 
 
 def _plain(node: Any) -> Any:
@@ -301,7 +299,9 @@ def _check_arguments(key: str, target: Any, arguments: dict[str, Any]) -> None:
 def _in_words(hint: Any) -> str:
     """A type as a user of a YAML knows it."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return " or ".join(_in_words(option) for option in typing.get_args(hint))
+        return " or ".join(
+            _in_words(option) for option in typing.get_args(hint) if getattr(option, "__module__", "") != "torch"
+        )
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(_as_typed, typing.get_args(hint)))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
@@ -325,7 +325,9 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint) if hint in (str, bool, types.NoneType) else True
+    return (
+        isinstance(value, hint) if hint in (str, bool, types.NoneType) else getattr(hint, "__module__", "") != "torch"
+    )
 
 
 def one_line(error: BaseException, directory: str, name: str | None, argv: list[str]) -> str:

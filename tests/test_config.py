@@ -81,7 +81,7 @@ def takes_a_step(config):
     batch["mask"][..., :20, :] = 0  # wide masks cover all of such a small crop, and BatchNorm explodes on constants
     before = [p.detach().clone() for p in (*module.generator.parameters(), *module.discriminator.parameters())]
     module.cosine_lr = False  # its length is the Trainer's to know
-    logs = module.step(batch, *module.configure_optimizers()[0])
+    logs = module.step(batch, *module.configure_optimizers())
     assert all(value.isfinite() for value in logs.values()), logs
     after = (*module.generator.parameters(), *module.discriminator.parameters())
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True) if a.ndim > 1)

@@ -93,7 +93,7 @@ def step_values():
         Evaluator(["l1"]),
         {"generator": partial(torch.optim.Adam, lr=1e-3), "discriminator": partial(torch.optim.Adam, lr=1e-4)},
     ).train()
-    optimizers, _ = module.configure_optimizers()
+    optimizers = module.configure_optimizers()
     logs = {}
     for i in range(2):
         batch = {"image": formula_image(20 + i, 3, 3, 64, 64), "mask": formula_mask(20 + i, 3, 64, 64)}

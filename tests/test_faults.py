@@ -225,17 +225,18 @@ def test_damaged_pictures_and_a_killed_worker(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_a_dead_worker_is_explained_whomever_its_signal_interrupts(wrapped):
+def test_a_dead_worker_is_explained_whomever_its_signal_interrupts(tmp_path, wrapped):
     error: Exception = RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
     if wrapped:
         error, error.__cause__ = ValueError("you tried to log 3.07 which is currently not supported"), error
     message = r"data: a worker is killed by signal: Killed after iteration 0, .* was none"
-    with pytest.raises(ValueError, match=message), explain(make_data(), make_module()):
+    keeper = Checkpoints(tmp_path, "val_x", "max")
+    with pytest.raises(ValueError, match=message), explain(make_data(), make_module(), keeper):
         raise error
 
 
-def test_other_errors_are_not_taken_for_a_dead_worker():
-    with pytest.raises(ZeroDivisionError), explain(make_data(), make_module()):
+def test_other_errors_are_not_taken_for_a_dead_worker(tmp_path):
+    with pytest.raises(ZeroDivisionError), explain(make_data(), make_module(), Checkpoints(tmp_path, "val_x", "max")):
         raise ZeroDivisionError("x") from RuntimeError("y")
 
 
@@ -252,11 +253,31 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on(tmp_pa
     monkeypatch.setattr(callbacks, "save_generator", lambda path, *_: Path("/dev/full").write_text("x" * 9999))
     module = make_module()
     data = make_data(epoch_size=12)
-    run = run_into(tmp_path / "run", module, data=data, checkpoints=partial(Checkpoints, every_batches=2))
+    run, keep = tmp_path / "run", partial(Checkpoints, every_batches=2)
+    said = r"not written: models, checkpoints/last.ckpt, no space .*the state on the disk is of iteration 2; make room"
+    with pytest.raises(OSError, match=said.replace("the state", "the latest state")):
+        run_into(run, module, data=data, checkpoints=keep)
     assert int(module.iteration) == 6
     assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 2
     assert caplog.text.count("not written, no space left on device; training goes on") >= 3
     assert not list((run / "checkpoints").glob("iteration_*"))
+    assert not (run / "summary.json").exists()
+    monkeypatch.undo()  # room has been made
+    run_into(run, data=make_data(epoch_size=12), checkpoints=keep, resume="auto")
+    assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 6
+    assert (run / "models/last.safetensors").is_file()
+    assert (run / "summary.json").is_file()
+
+
+def test_weights_that_a_full_disk_has_cost_are_written_when_the_run_is_continued(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    with monkeypatch.context() as full:
+        full.setattr(callbacks, "save_generator", lambda path, *_: Path("/dev/full").write_text("x" * 9999))
+        with pytest.raises(OSError, match=r"trained to the end, but not written: models"):
+            run_into(run)
+    assert not (run / "models").exists()
+    run_into(run, resume="auto")
+    assert (run / "models/best.safetensors").is_file()
 
 
 def test_other_errors_of_a_checkpoint_are_raised(tmp_path, monkeypatch):

@@ -125,7 +125,7 @@ def test_an_unknown_part_is_an_error(alone):
 def test_twenty_steps_to_the_official_layout_and_back(tmp_path, ema):
     """The converted network gives the same output, bit for bit, and so does its discriminator."""
     module = make_module(ema_decay=ema).train()
-    optimizers, _ = module.configure_optimizers()
+    optimizers = module.configure_optimizers()
     for i in range(20):
         module.step(a_batch(i), *optimizers)
     torch.save({"state_dict": module.state_dict()}, tmp_path / "last.ckpt")

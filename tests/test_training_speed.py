@@ -21,7 +21,7 @@ from lama.training.recompute import recompute_blocks
 
 def steps(module, batches, precision=torch.float32):
     """Train without a Trainer; what the last step logs, and the state dict after it."""
-    optimizers = module.train().configure_optimizers()[0]
+    optimizers = module.train().configure_optimizers()
     logs = {}
     for batch in batches:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
@@ -213,7 +213,7 @@ def test_both_optimisers_step_once_for_the_accumulated_batches():
 
 def test_a_batch_that_is_not_finite_drops_what_was_accumulated():
     module = accumulating(2)
-    optimizers = module.train().configure_optimizers()[0]
+    optimizers = module.train().configure_optimizers()
     before = copy.deepcopy(module.state_dict())
     bad = {**a_batch(), "image": torch.full((2, 3, 32, 32), float("nan"))}
     faults = [module.step_or_undo(batch, *optimizers)[1] for batch in (a_batch(0), bad)]

@@ -83,7 +83,7 @@ def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Cal
     if options.pop("tuned", True):
         tune_allocator(size * size)
     module = build(ngf, n_blocks, options)
-    generator_optimizer, discriminator_optimizer = module.configure_optimizers()[0]
+    generator_optimizer, discriminator_optimizer = module.configure_optimizers()
     module.configure_model()
     data = dict(zip(("image", "mask"), noise(batch, size), strict=True))
 

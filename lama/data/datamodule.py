@@ -55,7 +55,7 @@ class InpaintingDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        least = {"batch_size": 1, "num_workers": 0, "val_size": 16, "val_per_image": 1, "max_val_pairs": 1}
+        least = {"batch_size": 1, "num_workers": 0, "val_size": 16, "val_per_image": 1, "max_val_pairs": 1, "seed": 0}
         given = {name: value for name, value in locals().items() if name in least}
         for name, value in given.items():
             if value < least[name]:

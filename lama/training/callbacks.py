@@ -79,12 +79,12 @@ class MetricsTable(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.length = state_dict["length"]
 
-    @survives_a_full_disk
+    @survives_a_full_disk("curves.png")
     def _draw(self) -> None:
         draw_curves([self.path, self.path.with_name("speed.csv")], self.path.with_name("curves.png"))
         self.drawn = time.monotonic()
 
-    @survives_a_full_disk
+    @survives_a_full_disk("metrics.csv")
     def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
         if not trainer.is_global_zero:
             return
@@ -102,7 +102,7 @@ class SampleGrids(Callback):
         self.pairs = [pairs[int(i)] for i in chosen]
 
     @torch.no_grad()
-    @survives_a_full_disk
+    @survives_a_full_disk("samples")
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
@@ -131,26 +131,36 @@ class InferenceWeights(Callback):
         self.monitor = monitor
         self.sign = 1.0 if mode == "max" else -1.0
         self.best: float | None = None
+        self.pending: float | None = None  # value of the latest validation, where its weights are not on the disk
 
-    @survives_a_full_disk
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
+        if not trainer.sanity_checking and trainer.is_global_zero:
+            self._write(module, float(trainer.callback_metrics[self.monitor]))
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write what a full disk has cost, now or before this run was continued: no validation follows."""
+        if trainer.is_global_zero and self.pending is not None:
+            self._write(module, self.pending)
+
+    @survives_a_full_disk("models")
+    def _write(self, module: LightningModule, value: float) -> None:
         assert isinstance(module, InpaintingModule)
-        value = float(trainer.callback_metrics[self.monitor])
+        self.pending = value
         info = {"iteration": int(module.iteration), self.monitor: value}
         save_generator(self.folder / "last.safetensors", module.inference_generator, info)
         if module.average is not None:
             save_generator(self.folder / "last_raw.safetensors", module.generator, info)
         better = self.best is None or (math.isfinite(value) and self.sign * value > self.sign * self.best)
         if better or not math.isfinite(self.best or 0.0):  # kept until there is another
-            self.best = value
             save_generator(self.folder / "best.safetensors", module.inference_generator, info)
+            self.best = value
+        self.pending = None
 
     def state_dict(self) -> dict[str, Any]:
-        return {"best": self.best, "monitor": self.monitor}
+        return {"best": self.best, "monitor": self.monitor, "pending": self.pending}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.pending = state_dict["pending"]
         if state_dict["monitor"] == self.monitor:
             self.best = state_dict["best"]
         else:
@@ -210,8 +220,10 @@ def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def draw_curves(tables: Sequence[Path], out: Path) -> None:
-    """One small plot per logged name; of the validation the means over all pictures."""
+    """One small plot per logged name, of the validation the means over all pictures; dashes where a run went on."""
     every = {name: values for table in tables if table.is_file() for name, values in read_metrics(table).items()}
+    resumed, _ = every.pop("resumed", ([], []))
+    every = dict(sorted(every.items(), key=lambda item: not item[0].startswith("val_")))  # what is looked at first
     series = {n: values for n, values in every.items() if not n.startswith("val_") or n.endswith("_total_mean")}
     if not series:
         return
@@ -220,6 +232,8 @@ def draw_curves(tables: Sequence[Path], out: Path) -> None:
     figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.3 * rows), squeeze=False, layout="constrained")
     for axis, (name, (iterations, values)) in zip(axes.flat, series.items(), strict=False):
         axis.plot(iterations, values, color=COLOURS[name.partition("_")[0]], linewidth=1.2)
+        for iteration in resumed:
+            axis.axvline(iteration, color="#9ca3af", linestyle="--", linewidth=0.8)
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=7)
         axis.grid(alpha=0.25)

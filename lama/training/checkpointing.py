@@ -22,7 +22,7 @@ from lama.files import synced, whole
 from lama.training.averaging import highest
 from lama.training.disk import survives_a_full_disk
 from lama.training.progress import Progress, progress_of
-from lama.training.signals import StopRequest
+from lama.training.signals import StopRequest, TryAgainError
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
@@ -60,6 +60,7 @@ class Checkpoints(lightning.Checkpoint):
         self.files = CheckpointFiles()
         self.resumed: tuple[Path, int] | None = None  # and the iteration it is of
         self.seconds = 0.0  # of training, over all the times it was begun
+        self.on_disk: int | None = None  # the iteration that this command has written last
         self.skipping = False
         self.started = self.written = time.monotonic()
 
@@ -120,11 +121,20 @@ class Checkpoints(lightning.Checkpoint):
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.written = time.monotonic()
         if trainer.is_global_zero and self.files.written:
+            self.on_disk = iteration
             self._keep_best(iteration)
         if stop and progress.epoch < int(trainer.max_epochs or 0):  # else it is about to end well
             raise self.stop.stopped(stop, iteration, trainer.is_global_zero)
 
-    @survives_a_full_disk
+    def interrupted(self, what: str) -> ValueError:
+        """The error for ``what``, for which nobody's command is to blame.
+
+        The exit code asks for another try only where that gets further: this one has written a checkpoint.
+        """
+        kind = ValueError if self.on_disk is None else TryAgainError
+        return kind(f"{what}; the same command goes on from the last checkpoint")
+
+    @survives_a_full_disk("the states of the best iterations")
     def _keep_best(self, newest: int) -> None:
         """Keep the states of the best iterations; ``last.ckpt`` is that of iteration ``newest``."""
         wanted = {self.folder / f"iteration_{iteration:07d}.ckpt": iteration for _, iteration in self.best}
@@ -159,7 +169,7 @@ class CheckpointFiles(CheckpointIO):
         self.written = False
         self._write(checkpoint, Path(path))
 
-    @survives_a_full_disk
+    @survives_a_full_disk("checkpoints/last.ckpt")
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
         write_checkpoint(checkpoint, path)
         self.written = True

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lama.data.datamodule import InpaintingDataModule
+from lama.training.checkpointing import Checkpoints
 from lama.training.module import InpaintingModule
 
 PATTERN = r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (exited unexpectedly|is killed by signal: \w+)"
 
 
 @contextmanager
-def explain(data: InpaintingDataModule, module: InpaintingModule) -> Iterator[None]:
-    """Turn PyTorch's error about dead workers into a ValueError of one line that says what they were at.
+def explain(data: InpaintingDataModule, module: InpaintingModule, keeper: Checkpoints) -> Iterator[None]:
+    """Turn PyTorch's error about dead workers into an error of one line that says what they were at.
 
     PyTorch raises it from a handler of signals, anywhere: who is interrupted may have raised another because of it.
     """
@@ -24,10 +25,9 @@ def explain(data: InpaintingDataModule, module: InpaintingModule) -> Iterator[No
             raise
         dead = {int(pid) for pid in killed[1].split(",")}
         names = [data.train_set.name(picture - 1) for pid, picture in data.train_set.at_work.tolist() if pid in dead]
-        raise ValueError(
+        raise keeper.interrupted(
             f"data: a worker {killed[2]} after iteration {int(module.iteration)}, its latest picture was "
-            f"{', '.join(names) or 'none'}; often memory was short (data.num_workers=1 data.cache_gb=0 need less); the "
-            "same command goes on from the last checkpoint"
+            f"{', '.join(names) or 'none'}; often memory was short (data.num_workers=1 data.cache_gb=0 need less)"
         ) from error
 
 

@@ -21,10 +21,14 @@ logger = logging.getLogger(__name__)
 OWN = ("limit_train_batches", "limit_val_batches", "val_check_interval", "check_val_every_n_epoch")
 
 
+OVERHEAD = ("ProfilerStep", "USDT", "Profiler")  # rows of the profiler about itself
+
+
 class Debug:
     """A training of a few batches, in a folder of its own beside the one that is debugged."""
 
     name: str
+    verdict = ""  # what to say at a good end
 
     def folder(self, run_dir: str) -> str:
         """Where it writes, replacing what it wrote before."""
@@ -43,6 +47,7 @@ class Limit(Debug):
     """Everything once: a few batches, a validation, a checkpoint, weights, curves, sample grids."""
 
     name = "limit"
+    verdict = "everything runs; the same command without debug= trains"
 
     def __init__(self, batches: int = 2) -> None:
         self.batches = _at_least_one("debug.batches", batches)
@@ -115,7 +120,9 @@ class Falling(Callback):
         for name, (first, last) in means.items():
             logger.info("overfit: %s %.4g at the start, %.4g at the end", name, first, last)
         first, last = means.get("gen_total", (0.0, 0.0))
-        if not last < first:
+        if last < first:
+            logger.info("overfit: it learns: the losses have fallen to %.0f %% of what they were", 100 * last / first)
+        else:
             logger.warning("overfit: the generator's losses do not fall on the same samples again and again; look at "
                            "the learning rates, the weights of the losses, and samples/")  # fmt: skip
 
@@ -153,7 +160,8 @@ class Profiler(Callback):
         logger.info("profile: %s (open it in https://ui.perfetto.dev), %s; most of the time went into:",
                     self.run_dir / "profile.json", self.run_dir / "profile.txt")  # fmt: skip
         time = f"{order.removesuffix('_total').replace('cuda', 'device')}_total"
-        events = sorted(finished.key_averages(), key=lambda event: -getattr(event, time))
+        rows = [event for event in finished.key_averages() if not event.key.startswith(OVERHEAD)]
+        events = sorted(rows, key=lambda event: -getattr(event, time))
         total = sum(getattr(event, time) for event in events) or 1
         for event in events[:8]:
             logger.info("  %4.1f %%  %s", 100 * getattr(event, time) / total, event.key[:80])

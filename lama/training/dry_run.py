@@ -10,8 +10,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from lama.data.datamodule import InpaintingDataModule
 from lama.inference.memory import peak_memory
 from lama.training.module import InpaintingModule
+from lama.training.plain_progress import duration
 from lama.training.processes import choose_processes
-from lama.training.run import check_trainer, describe, duration, quieten_lightning
+from lama.training.run import check_trainer, describe, quieten_lightning
 
 STEPS = 4  # of which the first is not counted
 

@@ -4,7 +4,7 @@ Paper, section 2.3; the order of operations is that of the official code under L
 """
 
 import copy
-import math
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -14,8 +14,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from lama.conventions import at_least_float32, composite, generator_input, pad_to_multiple
 from lama.evaluation import Evaluator
@@ -26,8 +25,12 @@ from lama.training.averaging import NETWORKS, average, average_gradients, statis
 from lama.training.compiled import compile_generator
 from lama.training.faults import NonFiniteError, Undo, check_finite
 from lama.training.judged import Judged
+from lama.training.learning_rates import NAMES, LearningRates
+from lama.training.moving_average import moving_average
 from lama.training.recompute import recompute_blocks as recompute
 from lama.training.winograd import use_winograd
+
+logger = logging.getLogger(__name__)
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -63,6 +66,8 @@ class InpaintingModule(LightningModule):
         winograd: bool = False,  # on a CPU, in float32: compiled code of ours for 3 x 3 convolutions
     ) -> None:
         super().__init__()
+        if clip_norm <= 0:
+            raise ValueError(f"recipe.clip_norm: expected more than 0, inf for no clipping, got {clip_norm}")
         if accumulate < 1:
             raise ValueError(f"recipe.accumulate: expected at least 1, got {accumulate}")
         if accumulate > 1 and second_generator_forward:
@@ -94,11 +99,7 @@ class InpaintingModule(LightningModule):
         self.compiled = compiled
         self.average: AveragedModel | None = None
         if ema_decay is not None:
-            if not 0 < ema_decay < 1:
-                raise ValueError(f"recipe.ema_decay: expected a number between 0 and 1, or null, got {ema_decay}")
-            self.average = AveragedModel(
-                generator, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True
-            ).requires_grad_(False)
+            self.average = moving_average(generator, ema_decay)
         self.raw_evaluator: Evaluator | None = None
         if validate_raw and self.average is not None:
             self.raw_evaluator = copy.copy(evaluator)  # the same networks of metrics, other pictures
@@ -117,17 +118,28 @@ class InpaintingModule(LightningModule):
             networks = [self.generator] + [self.discriminator] * (self.sync_batchnorm == "both")
             synchronise_batchnorm(networks, self.trainer.strategy.root_device)
 
-    def configure_optimizers(self) -> tuple[list[Optimizer], list[LRScheduler]]:
-        optimizers = [
-            self.make_optimizers["generator"](self.generator.parameters()),
-            self.make_optimizers["discriminator"](self.discriminator.parameters()),
-        ]
-        if not self.cosine_lr:
-            return optimizers, []
-        total = int(self.trainer.estimated_stepping_batches)
-        return optimizers, [
-            LambdaLR(optimizer, lambda i: 0.5 * (1 + math.cos(math.pi * min(1, i / total)))) for optimizer in optimizers
-        ]
+    def configure_optimizers(self) -> list[Optimizer]:
+        optimizers = []
+        for name in NAMES:
+            try:
+                optimizers.append(self.make_optimizers[name](getattr(self, name).parameters()))
+            except ValueError as error:  # of torch, without a key
+                raise ValueError(f"optimizers.{name}: {error}") from error
+        self.rates = LearningRates(optimizers, self.cosine_lr)
+        return optimizers
+
+    def on_train_start(self) -> None:
+        """The state of the optimisers has been read by now, where a run is continued."""
+        batch = int(self.trainer.fit_loop.batch_idx) + 1
+        done, then = self._done(batch), self._done(batch + 1)
+        jump = self.rates.go_on(done, step=then - done)
+        if jump is not None:
+            logger.warning(jump)
+
+    def _done(self, batch: int) -> float:
+        """The share of the training that lies before this batch of the epoch."""
+        batches, epochs = int(self.trainer.num_training_batches), int(self.trainer.max_epochs or 1)
+        return (self.trainer.current_epoch * batches + batch) / (epochs * batches)
 
     def use_memory_format(self, memory_format: torch.memory_format) -> None:
         """Lay out the weights of all networks, and the pictures of every step, in this order."""
@@ -137,9 +149,8 @@ class InpaintingModule(LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, str]:
         """Train on one batch, or skip it and say why in ``fault``: all but the counters is as it was, bit for bit."""
+        self.rates.follow(self._done(batch_idx))
         logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
-        for scheduler in self.lr_schedulers() or []:  # type: ignore[union-attr]
-            scheduler.step()  # type: ignore[union-attr, call-arg]
         self.iteration += 1
         self.log_dict({f"train_{name}": value for name, value in logs.items()})
         # "step" is what Lightning's loggers take for the x-axis.

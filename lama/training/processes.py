@@ -3,9 +3,12 @@
 Lightning starts them (``trainer.devices=4``) or finds them started by torchrun or SLURM, and gives each its device.
 """
 
+import logging
 import os
 import re
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +22,10 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 from lama.data.sampler import rank_and_world
-from lama.training.signals import Stopped
+from lama.training.checkpointing import Checkpoints
+from lama.training.signals import TRY_AGAIN, Stopped
+
+logger = logging.getLogger(__name__)
 
 LOST = r"Connection (closed|reset)|Broken pipe|remote process|NCCL|ncclRemoteError"  # a partner of an exchange
 STRATEGIES = (None, "auto", "ddp")
@@ -87,27 +93,82 @@ def _started(expected: int) -> int:
 
 
 @contextmanager
-def ended_together(trainer: Trainer) -> Iterator[None]:
+def ended_together(trainer: Trainer, keeper: Checkpoints) -> Iterator[None]:
     """Whatever ends this process ends those that Lightning has started for it; one that is lost elsewhere is said.
 
     Raises ValueError where an exchange failed because another process has ended.
     """
+    watch = Watch(trainer)
+    watch.start()
     try:
         yield
     except BaseException as error:
-        _end_children(trainer, wait=30 if isinstance(error, Stopped) else 0)
-        if isinstance(error, RuntimeError) and rank_and_world()[1] > 1 and re.search(LOST, str(error)):
-            raise ValueError("training: another of its processes has ended, and has said why; the same command goes on "
-                             "from the last checkpoint") from error  # fmt: skip
+        lost = isinstance(error, RuntimeError) and rank_and_world()[1] > 1 and re.search(LOST, str(error))
+        if lost:
+            watch.found.wait(2 * Watch.EVERY)
+        dead = watch.dead
+        watch.end(wait=30 if isinstance(error, Stopped) else 0)
+        if dead is not None and dead.killed:
+            raise keeper.interrupted(f"training: {dead}") from error
+        if lost:
+            raise ValueError("training: another of its processes has ended; it says why above, unless it was killed; "
+                             "the same command goes on from the last checkpoint") from error  # fmt: skip
         raise
+    finally:
+        watch.over.set()
 
 
-def _end_children(trainer: Trainer, wait: float) -> None:
-    """Give children so many seconds to end by themselves; one that waits for an exchange never would."""
-    children = getattr(trainer.strategy.launcher, "procs", [])
-    mine, children[:] = list(children), []  # Lightning watches the list, and would kill us for what they end with
-    for child in mine:
-        try:
-            child.wait(wait)
-        except subprocess.TimeoutExpired:
-            child.kill()
+@dataclass(frozen=True)
+class Dead:
+    """A process that has ended before the others."""
+
+    rank: int
+    code: int  # as Popen has it: negative for a signal
+
+    @property
+    def killed(self) -> bool:
+        return self.code < 0
+
+    def __str__(self) -> str:
+        how = f"was killed by {signal.Signals(-self.code).name}" if self.killed else f"has ended with {self.code}"
+        return f"process {self.rank} {how}"
+
+
+class Watch(threading.Thread):
+    """Looks after the processes that Lightning has started: where one dies, all end, with a line that says it.
+
+    Lightning would kill everything, this process included, without a word.
+    """
+
+    EVERY = 0.5  # seconds
+    PATIENCE = 10  # seconds in which this process may notice by itself
+
+    def __init__(self, trainer: Trainer) -> None:
+        super().__init__(daemon=True)
+        self.launcher: Any = trainer.strategy.launcher
+        self.dead: Dead | None = None
+        self.found, self.over = threading.Event(), threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(self.EVERY):
+            codes = {rank: child.poll() for rank, child in enumerate(self._children(), start=1)}
+            self.dead = next((Dead(rank, code) for rank, code in codes.items() if code), None)
+            if self.dead is not None:
+                self.found.set()
+                self.end(wait=0)
+                if not self.over.wait(self.PATIENCE):  # waits for an exchange that never comes
+                    logger.error("error: training: %s; the same command goes on from the last checkpoint", self.dead)
+                    os._exit(TRY_AGAIN if self.dead.killed else 2)
+                return
+
+    def end(self, wait: float) -> None:
+        """Give the others so many seconds to end by themselves; one that waits for an exchange never would."""
+        mine, self._children()[:] = list(self._children()), []  # Lightning watches the list too
+        for child in mine:
+            try:
+                child.wait(wait)
+            except subprocess.TimeoutExpired:
+                child.kill()
+
+    def _children(self) -> list[subprocess.Popen[bytes]]:
+        return getattr(self.launcher, "procs", [])

@@ -26,9 +26,9 @@ class Progress:
     processes: int
     pictures: int  # in the training set
 
-    def begin_epoch_again(self) -> "Progress":
-        """At the beginning of the epoch that was interrupted; what it has taught so far is kept."""
-        return Progress(**asdict(self) | {"batch": 0, "validation": "none"})
+    def begin_epoch_again(self, batches: int) -> "Progress":
+        """At the beginning of the epoch that was interrupted, now of so many; what it has taught so far is kept."""
+        return Progress(**asdict(self) | {"batch": 0, "batches": batches, "validation": "none"})
 
     def differences(self, trainer: Trainer, data: InpaintingDataModule) -> list[str]:
         """What the order of samples depends on and is otherwise now, as "batch size 4 instead of 8"."""

@@ -1,10 +1,13 @@
 """A training run from start to end, and the folder it leaves."""
 
+import errno
 import json
 import logging
 import os
+import re
 import shlex
 import shutil
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -23,13 +26,15 @@ from lama.training.callbacks import BrokenPictures, InferenceWeights, MetricsTab
 from lama.training.checkpointing import LAST, PREVIOUS, Checkpoints
 from lama.training.dead_workers import explain
 from lama.training.debug import Debug
+from lama.training.disk import still_lost
 from lama.training.faults import Faults
 from lama.training.lock import only_one
 from lama.training.module import InpaintingModule
 from lama.training.monitor import PREFERRED, choose_monitor
+from lama.training.plain_progress import PlainProgress, duration
 from lama.training.processes import choose_processes, ended_together
 from lama.training.progress import go_on_from
-from lama.training.resume import Resumption
+from lama.training.resume import Resumption, fits
 from lama.training.speed import Speed
 
 logger = logging.getLogger(__name__)
@@ -69,13 +74,13 @@ def train(
     _check(module, data, run_dir, resume is not None or overwrite, processes.number, epochs)
     data.share_machine(processes.here)
     keeper = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
-    with _folder(run_dir, module, processes.first):
+    with _folder(run_dir, module, processes.first, 0 if resume is None else resume.progress.iteration):
         if processes.first:
             if overwrite and resume is None:
                 _remove_previous(run_dir)
             (run_dir / "summary.json").unlink(missing_ok=True)  # written at the end
             (run_dir / "config.yaml").write_text(config)
-            (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs))
+            (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs, debug is not None))
         with _log(run_dir / "train.log", processes.first):
             for line in origin:
                 logger.info(line)
@@ -83,17 +88,29 @@ def train(
             speed = Speed(run_dir, data)
             watching = [speed, faults or Faults(), *([] if debug is None else debug.callbacks(run_dir))]
             fit = _make_trainer(trainer, run_dir, data, keeper, watching, resume)
-            with ended_together(fit), explain(data, module):
+            with ended_together(fit, keeper), explain(data, module, keeper), fits(resume):
                 fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
             if processes.first:
+                _check_written(fit, keeper, run_dir)
                 rates = speed.summary(processes.number)
                 _summarise(module, data, keeper.state_dict()["seconds"], run_dir, processes.number, rates)
+            if debug is not None and debug.verdict:
+                logger.info("%s: %s", debug.name, debug.verdict)
             logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
     return run_dir
 
 
+def _check_written(fit: Trainer, keeper: Checkpoints, run_dir: Path) -> None:
+    """Raise OSError where a disk that was full to the end has not taken the result."""
+    lost = still_lost([*fit.callbacks, keeper.files])  # type: ignore[attr-defined]
+    if lost:
+        latest = "" if keeper.on_disk is None else f"; the latest state on the disk is of iteration {keeper.on_disk}"
+        why = f"trained to the end, but not written: {', '.join(lost)}, {next(iter(lost.values()))}{latest}"
+        raise OSError(errno.ENOSPC, f"{why}; make room, and run the same command again", str(run_dir))
+
+
 @contextmanager
-def _folder(run_dir: Path, module: InpaintingModule, first: bool) -> Iterator[None]:
+def _folder(run_dir: Path, module: InpaintingModule, first: bool, start: int) -> Iterator[None]:
     """Make the folder and hold it against other trainings; remove it where a new run has come to nothing."""
     fresh = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -101,7 +118,7 @@ def _folder(run_dir: Path, module: InpaintingModule, first: bool) -> Iterator[No
         try:
             yield
         except (ValueError, OSError):
-            if first and fresh and int(module.iteration) == 0:  # a picture that cannot be read, say
+            if first and fresh and int(module.iteration) in (0, start):  # a picture that cannot be read, say
                 shutil.rmtree(run_dir)
             raise
 
@@ -125,6 +142,9 @@ def check_trainer(trainer: dict[str, Any]) -> int:
     epochs = trainer.get("max_epochs")
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
+    every = trainer.get("log_every_n_steps", 1)
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"trainer.log_every_n_steps: expected a whole number of at least 1, got {every!r}")
     if trainer.get("precision") not in PRECISIONS:
         overflows = "overflows in this training; " if str(trainer["precision"]).startswith("16") else ""
         raise ValueError(f"trainer.precision={trainer['precision']}: {overflows}expected bf16-mixed or 32-true")
@@ -140,8 +160,11 @@ def _make_trainer(
     resume: Resumption | None,
 ) -> Trainer:
     """Lightning's Trainer with everything that writes into the run folder, at the place where the run goes on."""
+    bar = trainer.get("enable_progress_bar")
+    bar = sys.stdout.isatty() if bar is None else bar
     callbacks = [
         *watching,
+        *([] if bar else [PlainProgress()]),
         MetricsTable(run_dir),
         SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, keeper.monitor, "max" if keeper.sign > 0 else "min"),
@@ -149,7 +172,7 @@ def _make_trainer(
         keeper,  # last: what the others keep in a checkpoint is what they have written
     ]
     fit = Trainer(
-        **trainer,
+        **(trainer | {"enable_progress_bar": bar}),
         callbacks=callbacks,
         plugins=[keeper.files],
         logger=TensorBoardLogger(
@@ -236,6 +259,8 @@ def describe(module: InpaintingModule, data: InpaintingDataModule, processes: in
     parts = [f"{data.batch_size} on each of {processes} processes"] * (processes > 1)
     parts += [f"{module.accumulate} batches for one update"] * (module.accumulate > 1)
     yield f"batch size: {batch}" + (f" ({', '.join(parts)})" if parts else "")
+    if data.sampler.share(processes) < data.batch_size:
+        yield f"warning: an epoch has {data.sampler.share(processes)} samples on each process, fewer than a batch"
     if data.batch_size * processes < LEAST_BATCH:  # gathering gradients of several batches does not help BatchNorm
         yield f"warning: batch size under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few pictures)"
     yield f"losses: {', '.join(module.objective.terms)}"
@@ -273,26 +298,22 @@ def _summarise(
                     rates["images_per_second"], 100 * rates["data_wait"])  # fmt: skip
 
 
-def duration(seconds: float) -> str:
-    """In words, in the unit that suits it."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.{int(size > 60)}f} {unit}"
-    return f"{seconds:.0f} seconds"
-
-
 def _gpu(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else device
 
 
-def next_steps(run_dir: Path, command: str, epochs: int) -> str:
-    """The exact commands to go on from this run."""
+def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) -> str:
+    """The exact commands to go on from this run; a ``debug`` one is nothing to go on from."""
+    plain = _with(command, without=("resume", "debug"))
+    own = _with(plain, "data=folder", "data.path=PICTURES", "run_dir=runs/mine")
+    again = ["# tried by", command, "# train it", plain] if debug else [
+        "# trained by; where it was stopped, the same goes on", command,
+        "# train twice as long", _with(plain, f"trainer.max_epochs={2 * epochs}"),
+    ]  # fmt: skip
     return "\n".join(
         [
-            "# trained by; where it was stopped, the same goes on", command,
-            "# train twice as long", _with(command, f"trainer.max_epochs={2 * epochs}"),
-            "# train on your own pictures, any folder of them",
-            _with(command, "data=folder", "data.path=PICTURES", "run_dir=runs/mine", without=("resume",)),
+            *again,
+            "# train on your own pictures, any folder of them", own,
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
             "# a page with pictures, curves and a table", f"python bin/report.py run={run_dir}",
             "# evaluate on a folder of name.png + name_mask000.png",
@@ -305,10 +326,13 @@ def next_steps(run_dir: Path, command: str, epochs: int) -> str:
 
 
 def _with(command: str, *overrides: str, without: tuple[str, ...] = ()) -> str:
-    """``command`` with these overrides in place of its own of the same keys, and ``without`` some."""
-    keys = {override.partition("=")[0] for override in overrides} | set(without)
-    kept = [argument for argument in shlex.split(command) if argument.partition("=")[0] not in keys]
-    return f"{shlex.join(kept)} {' '.join(overrides)}"
+    """``command`` with these overrides in place of its own of the same keys, and ``without`` some and their options."""
+    keys = {override.partition("=")[0] for override in overrides}
+    kept = [
+        argument for argument in shlex.split(command)
+        if argument.partition("=")[0] not in keys and re.split(r"[.=]", argument)[0] not in without
+    ]  # fmt: skip
+    return " ".join([shlex.join(kept), *overrides])
 
 
 def command_line(argv: list[str]) -> str:

@@ -19,6 +19,12 @@ class Stopped(SystemExit):
     """Ends the process; ``code`` says why."""
 
 
+class TryAgainError(ValueError):
+    """What went wrong was no mistake in the command: it goes on when it is given again."""
+
+    exit_code = TRY_AGAIN
+
+
 class StopRequest:
     """Notes that one of the signals has come."""
 

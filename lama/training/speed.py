@@ -12,6 +12,7 @@ from lama.inference.memory import peak_memory
 from lama.training.averaging import highest
 from lama.training.disk import survives_a_full_disk
 
+RESUMED = "resumed"  # a row for every time that a run was continued, for the curves
 NAMES = ("speed_images_per_second", "speed_data_wait", "speed_memory_gb")
 
 
@@ -43,14 +44,14 @@ class Speed(Callback):
         self._wait_began += waited
         self.waited += waited
         self.seconds += waited
-        optimizers = zip(("gen", "discr"), trainer.optimizers, strict=True)
-        module.log_dict({f"train_{name}_lr": optimizer.param_groups[0]["lr"] for name, optimizer in optimizers})
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
         self.seconds += time.perf_counter() - self._began  # a step waits for its GPU: it looks at its losses
         self.pictures += len(batch["image"])
+        optimizers = zip(("gen", "discr"), trainer.optimizers, strict=True)
+        module.log_dict({f"train_{name}_lr": optimizer.param_groups[0]["lr"] for name, optimizer in optimizers})
         iteration = int(module.iteration)  # type: ignore[arg-type]
         if iteration % self.every:
             return
@@ -73,14 +74,15 @@ class Speed(Callback):
             "data_wait": round(self.waited / self.seconds, 3),
         }
 
-    @survives_a_full_disk
+    @survives_a_full_disk("speed.csv")
     def _append(self, iteration: int, values: tuple[float, ...]) -> None:
         with self.path.open("a", newline="") as file:
             csv.writer(file).writerows((iteration, n, f"{v:.4g}") for n, v in zip(NAMES, values, strict=True))
 
-    @survives_a_full_disk
+    @survives_a_full_disk("speed.csv")
     def _keep_until(self, iteration: int) -> None:
         """Drop what a run that was killed has written behind its last checkpoint."""
         lines = self.path.read_text().splitlines() if self.path.is_file() else []
         kept = [line for line in lines[1:] if line.count(",") == 2 and int(line.partition(",")[0]) <= iteration]
-        self.path.write_text("\n".join(["iteration,name,value", *kept, ""]))
+        went_on = [f"{iteration},{RESUMED},1"] if iteration else []
+        self.path.write_text("\n".join(["iteration,name,value", *kept, *went_on, ""]))

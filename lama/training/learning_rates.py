@@ -1,0 +1,49 @@
+"""Learning rates follow from where a training is, not from what a checkpoint remembers.
+
+So they are right where it goes on with another batch size, number of epochs or rate: what the configuration says now
+is what is used, and a change is said.
+"""
+
+import math
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+
+NAMES = ("generator", "discriminator")
+
+
+class LearningRates:
+    """Those of both optimisers: constant, or half a cosine from the configured rate to 0 over the whole training."""
+
+    def __init__(self, optimizers: Sequence[Optimizer], cosine: bool) -> None:
+        self.optimizers = optimizers
+        self.cosine = cosine
+        self.configured = [[_settings(group) for group in one.param_groups] for one in optimizers]
+
+    def follow(self, done: float) -> None:
+        """Set what belongs to this place of the training, of which a share of ``done``, in [0, 1], lies behind."""
+        factor = 0.5 * (1 + math.cos(math.pi * min(1.0, done))) if self.cosine else 1.0
+        for optimizer, configured in zip(self.optimizers, self.configured, strict=True):
+            for group, settings in zip(optimizer.param_groups, configured, strict=True):
+                group["lr"] = settings["lr"] * factor
+
+    def go_on(self, done: float, step: float) -> str | None:
+        """After a checkpoint was read: the configuration's settings again; what to say where rates have jumped.
+
+        A ``step`` is the share of the training that a batch is: along the cosine rates move by less than 1.6 of it.
+        """
+        before = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+        for optimizer, configured in zip(self.optimizers, self.configured, strict=True):
+            for group, settings in zip(optimizer.param_groups, configured, strict=True):
+                group |= settings
+        self.follow(done)
+        now = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+        most = [configured[0]["lr"] for configured in self.configured]
+        if all(abs(a - b) <= (0.01 + 1.6 * step) * c for a, b, c in zip(before, now, most, strict=True)):
+            return None
+        jumps = [f"{name} {b:.3g} instead of {a:.3g}" for name, a, b in zip(NAMES, before, now, strict=True)]
+        return f"learning rates: {', '.join(jumps)} at the checkpoint"
+
+
+def _settings(group: dict[str, object]) -> dict[str, float]:
+    return {name: value for name, value in group.items() if name != "params"}  # type: ignore[misc]
