@@ -22,6 +22,7 @@ from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
 from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
+from lama.training.columns import use_columns
 from lama.training.compiled import compile_generator
 from lama.training.faults import NonFiniteError, Undo, check_finite
 from lama.training.judged import Judged
@@ -63,7 +64,7 @@ class InpaintingModule(LightningModule):
         # see each batch by itself, so that it is not the same as one large batch
         recompute_blocks: bool = False,  # keep no activations inside the generator's blocks: less memory, more time
         compiled: bool = False,  # torch.compile for the generator; minutes at the start
-        winograd: bool = False,  # on a CPU, in float32: compiled code of ours for 3 x 3 convolutions
+        winograd: bool = False,  # on a CPU: 3 x 3 convolutions by compiled code of ours (float32), the 7 x 7 by columns
     ) -> None:
         super().__init__()
         if clip_norm <= 0:
@@ -107,6 +108,7 @@ class InpaintingModule(LightningModule):
         if recompute_blocks:
             recompute(generator)
         if winograd and not compiled:  # torch.compile does not see through it
+            use_columns(generator)
             use_winograd(generator, *(loss.network for loss in objective.modules() if isinstance(loss, Frozen)))
         self.use_memory_format(torch.channels_last)  # what convolutions compute in; a checkpoint's numbers are the same
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
