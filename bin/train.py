@@ -1,11 +1,11 @@
 """Train LaMa.
 
-python bin/train.py -cn demo                                             # minutes on a CPU, no download
-python bin/train.py -cn demo data=folder data.path=PICTURES run_title=mine
+python bin/train.py -cn demo [data=folder data.path=PICTURES]            # minutes on a CPU, no download
 python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
 python bin/train.py -cn big-lama init_from=BIG_LAMA location=my_dataset      # fine-tune a released or own model
 python bin/train.py -cn demo debug=limit                                 # or overfit, profile: a short one, beside it
 python bin/train.py -cn demo dry_run=true                                # configuration, memory and time; nothing else
+python bin/train.py -m sweep=table2_generators launcher=slurm            # the rows of a table (docs/cluster.md)
 
 Where it was stopped or killed, the same command goes on (docs/training.md).
 """
@@ -14,7 +14,7 @@ import sys
 
 from omegaconf import DictConfig
 
-from lama.config import build, build_module, flag, preflight, run, to_yaml
+from lama.config import build, build_module, flag, one_liner, preflight, run, to_yaml
 
 
 def main(config: DictConfig) -> None:
@@ -45,16 +45,15 @@ def main(config: DictConfig) -> None:
     else:
         train(
             module, data, trainer, run_dir,
-            config=text,
-            command=command_line(sys.argv), monitor=config.monitor,
-            resume=resume,
-            overwrite=overwrite,
+            config=text, command=command_line(sys.argv), monitor=config.monitor, resume=resume, overwrite=overwrite,
             origin=[] if start is None else initialise(module, start, config.init_parts),
             checkpoints=build(config.checkpoint, "checkpoint"),
-            faults=build(config.faults, "faults"),
-            debug=debug,
+            faults=build(config.faults, "faults"), debug=debug,
         )  # fmt: skip
 
 
 if __name__ == "__main__":
-    run(main, "training", None)
+    if {"-m", "--multirun"} & set(sys.argv):  # the rows of a table, each a training
+        one_liner(lambda: __import__("lama.sweeps", fromlist=["start"]).start(sys.argv[1:]))
+    else:
+        run(main, "training", None)

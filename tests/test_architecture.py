@@ -40,6 +40,8 @@ LAWS = {
     ),
     "bench": ({"masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints", "inference",
                "losses", "training"}, {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
+    "sweeps": ({"config", "files", "training", "evaluation", "data", "models"},
+               {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "hydra_plugins", "submitit"}),
     "training": (
         {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",
          "torchvision_ops", "pages"},

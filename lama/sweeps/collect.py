@@ -1,0 +1,52 @@
+"""Evaluations of what has finished, and the paper's tables from them."""
+
+import logging
+import time
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from lama.evaluation.paper_tables import make_tables
+from lama.sweeps.plan import Sweep, Work
+from lama.sweeps.start import begin
+from lama.sweeps.state import DONE, FAILED, LOST, MISSING, QUEUED, RUNNING, states
+
+logger = logging.getLogger(__name__)
+
+
+def collect(sweep: Sweep, seconds: float = 5) -> None:
+    """Evaluate every finished training on every set, as jobs, wait for them, and write tables/. What is there stays.
+
+    Raises ValueError where no training has finished or an evaluation has failed.
+    """
+    trained = states(sweep, sweep.trainings())
+    finished = [one.work for one in trained if one.state == DONE]
+    if not finished:
+        raise ValueError(f"{sweep.dir}: no training has finished yet; python bin/sweep.py status {sweep.dir}")
+    if len(finished) < len(trained):
+        missing = ", ".join(f"{one.work.title} ({one.state})" for one in trained if one.state != DONE)
+        logger.warning("not in the tables: %s", missing)
+    names = [path.name for path in sweep.sets()]
+    works = [Work("evaluate", one.row, one.seed, name) for one in finished for name in names]
+    begin(sweep, works, also=(MISSING, LOST, FAILED))
+    _wait(sweep, works, seconds)
+    failed = [one for one in states(sweep, works) if one.state != DONE]
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(works)} evaluations failed, first {failed[0].work.title}: "
+                         f"{failed[0].note}; collect again tries them again")  # fmt: skip
+    evaluation, out = sweep.evaluation, sweep.folder / "tables"
+    _, unplaced = make_tables(sweep.folder / "evaluations", out, evaluation["metrics"], evaluation["size"])
+    for name in unplaced:
+        logger.info("fits no cell: %s", name)
+    logger.info("tables of %d trainings: %s", len(finished), out / "tables.html")
+
+
+def _wait(sweep: Sweep, works: Sequence[Work], seconds: float) -> None:
+    """Until no evaluation is on its way; they go on where this is interrupted."""
+    with tqdm(total=len(works), desc="evaluations", unit="job", delay=seconds) as progress:
+        while True:
+            on_its_way = sum(one.state in (QUEUED, RUNNING) for one in states(sweep, works))
+            progress.update(len(works) - on_its_way - progress.n)
+            if not on_its_way:
+                return
+            time.sleep(seconds)

@@ -1,0 +1,166 @@
+"""What a sweep is: rows, seeds, and the command of every training and evaluation. Kept as sweep.yaml in its folder."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lama.files import whole
+
+BIN = Path(__file__).resolve().parents[2] / "bin"
+OURS = {  # keys of training that a sweep sets itself, and who does
+    "seed": "seeds=[0,1,2]", "run_dir": "dir=FOLDER", "run_title": "dir=FOLDER",
+    "trainer.devices": "launcher.devices=N", "trainer.num_nodes": "launcher.nodes=N",
+    "resume": "the same command, which goes on", "overwrite": "another dir=", "debug": "bin/train.py without -m",
+    "dry_run": "bin/train.py without -m",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The rows of a table, each trained once for every seed. Raises ValueError for one that cannot be."""
+
+    name: str
+    dir: str
+    rows: list[str]  # configurations of training
+    seeds: list[int]
+    overrides: list[str]  # of every training
+    own: dict[str, list[str]]  # of some rows
+    retries: int
+    launcher: dict[str, Any]
+    evaluation: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for key, what in (("rows", self.rows), ("seeds", self.seeds)):
+            if not what or len(set(what)) < len(what):
+                raise ValueError(f"{key}={what}: expected one or more, each once")
+        if not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
+            raise ValueError(f"seeds={self.seeds}: expected whole numbers of at least 0")
+        if not isinstance(self.retries, int) or self.retries < 0:
+            raise ValueError(f"retries={self.retries}: expected a whole number of at least 0")
+        for name in ("devices", "nodes"):
+            value = self.launcher[name]
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"launcher.{name}={value}: expected a whole number of at least 1")
+        for override in (*self.overrides, *(one for some in self.own.values() for one in some)):
+            key = override.lstrip("+~").partition("=")[0]
+            if key in OURS:
+                raise ValueError(f"{override}: a sweep sets {key} itself; use {OURS[key]}")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.dir)
+
+    def trainings(self) -> list["Work"]:
+        return [Work("train", row, seed) for row in self.rows for seed in self.seeds]
+
+    def sets(self) -> list[Path]:
+        """Frozen evaluation sets. Raises ValueError or FileNotFoundError where nobody has said which."""
+        where = self.evaluation["sets"]
+        if where is None:
+            raise ValueError("evaluation.sets: which frozen sets? expected a folder that holds random_thick_512, "
+                             "random_thin_512, segm_512 or others of bin/gen_mask_dataset.py")  # fmt: skip
+        found = sorted(path.parent for path in Path(where).glob("*/manifest.json"))
+        if not found:
+            raise FileNotFoundError(f"evaluation.sets={where}: no NAME/manifest.json in it; bin/gen_mask_dataset.py "
+                                    "makes such sets")  # fmt: skip
+        return found
+
+    def run_dir(self, work: "Work") -> Path:
+        return self.folder / "runs" / work.row / f"seed{work.seed}"
+
+    def evaluation_dir(self, work: "Work") -> Path:
+        return self.folder / "evaluations" / work.row / f"seed{work.seed}" / str(work.set_name)
+
+    def training_overrides(self, work: "Work") -> list[str]:
+        return [
+            *self.overrides, *self.own.get(work.row, []),
+            f"trainer.devices={self.launcher['devices']}", f"trainer.num_nodes={self.launcher['nodes']}",
+            f"seed={work.seed}", f"run_dir='{self.run_dir(work)}'",
+        ]  # fmt: skip
+
+    def command(self, work: "Work") -> list[str]:
+        """What a person would type."""
+        if work.kind == "train":
+            return [sys.executable, str(BIN / "train.py"), "-cn", work.row, *self.training_overrides(work)]
+        metrics = ",".join(self.evaluation["metrics"])
+        return [
+            sys.executable, str(BIN / "evaluate.py"), f"indir={self.evaluation['sets']}/{work.set_name}",
+            f"model.path={self.run_dir(work)}", f"outdir={self.evaluation_dir(work)}", f"metrics=[{metrics}]",
+            "overwrite=true", *self.evaluation["overrides"],
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Work:
+    """One job of a sweep."""
+
+    kind: str  # train or evaluate
+    row: str
+    seed: int
+    set_name: str | None = None
+
+    def __str__(self) -> str:
+        """As ``of`` reads it."""
+        return "/".join([self.kind, self.row, f"seed{self.seed}", *([self.set_name] if self.set_name else [])])
+
+    @classmethod
+    def of(cls, text: str) -> "Work":
+        kind, row, seed, *set_name = text.split("/")
+        return cls(kind, row, int(seed.removeprefix("seed")), *set_name)
+
+    @property
+    def title(self) -> str:
+        """A name for files and people."""
+        return str(self).partition("/")[2]
+
+
+def save(sweep: Sweep) -> None:
+    """Keep the sweep in its folder."""
+    with whole(sweep.folder / "sweep.yaml") as partial:
+        partial.write_text(yaml.safe_dump(asdict(sweep), sort_keys=False))
+
+
+def load(folder: str | Path) -> Sweep:
+    """The sweep that was begun in ``folder``. Raises FileNotFoundError or ValueError where there is none."""
+    file = Path(folder) / "sweep.yaml"
+    if not file.is_file():
+        raise FileNotFoundError(f"{folder}: no sweep.yaml in it; expected the folder of a sweep, "
+                                "python bin/train.py -m sweep=NAME makes one")  # fmt: skip
+    try:
+        return Sweep(**(yaml.safe_load(file.read_text()) | {"dir": str(folder)}))
+    except (TypeError, yaml.YAMLError) as error:
+        raise ValueError(f"{file}: not the sweep.yaml of this version ({error})") from error
+
+
+def check_same(before: Sweep, now: Sweep) -> None:
+    """Raise ValueError where ``now`` would train something else in the folder of ``before``."""
+    if before.name != now.name:
+        raise ValueError(f"dir={now.dir}: holds the sweep {before.name}; choose another dir= for {now.name}")
+    differing = [*_differences("", _trained(before), _trained(now))]
+    if differing:
+        raise ValueError(f"dir={now.dir}: the sweep there was begun with {'; '.join(differing)}; give it so again, or "
+                         "choose another dir=")  # fmt: skip
+
+
+def _trained(sweep: Sweep) -> dict[str, Any]:
+    """What decides the numbers; more seeds and rows may come, and how jobs run may change."""
+    kept = ("overrides", "own")
+    processes = {name: sweep.launcher[name] for name in ("devices", "nodes")}
+    return {name: getattr(sweep, name) for name in kept} | {"launcher": processes}
+
+
+def _differences(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(before.keys() | now.keys()):
+        a, b = before.get(name), now.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _differences(f"{key}{name}.", a, b)
+        elif a != b:
+            yield f"{key}{name}={_short(a)} (now: {_short(b)})"
+
+
+def _short(value: Any) -> str:
+    return " ".join(value) if isinstance(value, list) else str(value)

@@ -1,0 +1,112 @@
+"""From the command line to a sweep that is checked and begun: ``python bin/train.py -m sweep=NAME``."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from lama.config import CONFIGS, one_line, preflight
+from lama.sweeps import slurm
+from lama.sweeps.launch import launch
+from lama.sweeps.plan import Sweep, Work, check_same, load, save
+from lama.sweeps.state import DONE, FAILED, LOST, MISSING, State, states, table
+from lama.training.lock import only_one
+
+logger = logging.getLogger(__name__)
+
+OURS = ("sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material")
+GROUP = str(CONFIGS / "sweep")
+
+
+def start(arguments: Sequence[str]) -> None:
+    """Begin a sweep, or go on with it: what is done or on its way is left alone.
+
+    Raises ValueError or FileNotFoundError, before anything is started or written, for what could not work.
+    """
+    arguments = [argument for argument in arguments if argument not in ("-m", "--multirun")]
+    ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in OURS]
+    if not any(one.startswith("sweep=") for one in ours):
+        known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
+        raise ValueError(f"-m: expected sweep=NAME, one of {known}")
+    sweep = compose(ours, [one for one in arguments if one not in ours])
+    for row in sweep.rows:
+        check_row(sweep, row)
+    if sweep.launcher["name"] == "slurm":
+        slurm.check(sweep.launcher)
+    if (sweep.folder / "sweep.yaml").is_file():
+        before = load(sweep.folder)
+        check_same(before, sweep)
+    elif sweep.folder.is_dir() and any(sweep.folder.glob("runs/*")):
+        raise ValueError(f"dir={sweep.dir}: holds runs but no sweep.yaml; choose another dir=")
+    check_writable(sweep.folder)
+    with only_one(sweep.folder):
+        save(sweep)
+        begin(sweep, sweep.trainings(), also=(MISSING, LOST))
+
+
+def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
+    """A sweep from its configuration, the command line's changes to it, and those to every training."""
+    with hydra.initialize_config_dir(GROUP, version_base="1.3"):
+        try:
+            config = OmegaConf.to_container(hydra.compose("default", list(ours)), resolve=True, throw_on_missing=True)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(one_line(error, GROUP, "default", list(ours))) from error
+    assert isinstance(config, dict)
+    values = {str(name): value for name, value in config.items()}
+    values["overrides"] = [*values["overrides"], *overrides]
+    return Sweep(**{name: values[name] for name in Sweep.__dataclass_fields__})
+
+
+def check_row(sweep: Sweep, row: str) -> None:
+    """Compose the training of a row, and let it say what it lacks, without building anything."""
+    directory, overrides = str(CONFIGS / "training"), sweep.training_overrides(Work("train", row, sweep.seeds[0]))
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(directory, version_base="1.3"):
+        try:
+            preflight(hydra.compose(row, overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ValueError(f"{row}: {one_line(error, directory, row, overrides)}") from error
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder, and raise PermissionError, in words, where nothing can be written to it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermissionError(f"dir={folder}: cannot be made, {str(error.strerror).lower()}") from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"dir={folder}: nothing can be written there")
+
+
+def begin(sweep: Sweep, works: Sequence[Work], also: Sequence[str]) -> None:
+    """Start those whose state is one of ``also``; say what becomes of the others, and in the end how it went."""
+    found = states(sweep, works)
+    chosen = [one.work for one in found if one.state in also]
+    for state in sorted({one.state for one in found if one.work not in chosen}):
+        logger.info("%s: %s", state, ", ".join(one.work.title for one in found if one.state == state))
+    _point_at_failed(sweep, [one for one in found if one.work not in chosen])
+    if not chosen:
+        logger.info("nothing to start in %s", sweep.folder)
+        return
+    logger.info("%d to start: %s", len(chosen), ", ".join(work.title for work in chosen))
+    launch(sweep, chosen)
+    follow = f"python bin/sweep.py status {sweep.dir}"
+    if sweep.launcher["name"] == "slurm":
+        logger.info("submitted; they go on without this terminal: %s", follow)
+        return
+    after = states(sweep, works)
+    print(table(after))
+    if all(one.state == DONE for one in after) and chosen[0].kind == "train":
+        logger.info("python bin/sweep.py collect %s evaluates them and makes the tables", sweep.dir)
+    _point_at_failed(sweep, after)
+
+
+def _point_at_failed(sweep: Sweep, found: Sequence[State]) -> None:
+    if any(one.state == FAILED for one in found):
+        logger.info("python bin/sweep.py resubmit %s starts what has failed once more", sweep.dir)

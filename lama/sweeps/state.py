@@ -1,0 +1,125 @@
+"""How far each job of a sweep is, from what the jobs have left in the sweep's folder and what the cluster says."""
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lama.files import whole
+from lama.sweeps.plan import Sweep, Work
+from lama.sweeps.slurm import queue
+
+DONE, RUNNING, QUEUED, FAILED, LOST, MISSING = "done", "running", "queued", "failed", "lost", "not started"
+
+
+@dataclass(frozen=True)
+class State:
+    """Of one job."""
+
+    work: Work
+    state: str  # one of the above
+    note: str = ""  # the last line of its error, or how far it is
+
+
+def record(sweep: Sweep, work: Work, **values: Any) -> None:
+    """What a job says of itself; ``state`` is one of done, running, failed and stopped."""
+    path = _file(sweep, work, ".json")
+    with whole(path) as partial:
+        partial.write_text(json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n")
+
+
+def submitted(sweep: Sweep, work: Work, job: str) -> None:
+    """Remember the cluster's name of a job."""
+    with whole(_file(sweep, work, ".job")) as partial:
+        partial.write_text(f"{job}\n")
+
+
+def forget(sweep: Sweep, work: Work) -> None:
+    """Before a job is started again."""
+    for suffix in (".json", ".job"):
+        _file(sweep, work, suffix).unlink(missing_ok=True)
+
+
+def log_file(sweep: Sweep, work: Work) -> Path:
+    """Everything that the job's commands have printed."""
+    return _file(sweep, work, ".log")
+
+
+def states(sweep: Sweep, works: Iterable[Work]) -> list[State]:
+    """Of these jobs."""
+    jobs = queue() if sweep.launcher["name"] == "slurm" else {}
+    return [_state(sweep, work, jobs) for work in works]
+
+
+def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
+    said: dict[str, Any] = _read(_file(sweep, work, ".json"))
+    name = _file(sweep, work, ".job")
+    job = name.read_text().strip() if name.is_file() else None
+    if said.get("state") == DONE:
+        return State(work, DONE)
+    if said.get("state") == FAILED:
+        return State(work, FAILED, said["error"])
+    if job in jobs:
+        running = jobs[job] in ("RUNNING", "COMPLETING")
+        return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}")
+    if said.get("state") == RUNNING and job is None and _is_alive(said):
+        return State(work, RUNNING, _progress(sweep, work))
+    if said.get("state") == "stopped":
+        return State(work, LOST, "stopped; goes on from its last checkpoint")
+    if said or job is not None:
+        what = f"job {job}" if job else f"process {said['pid']} of {said['host']}"
+        return State(
+            work, LOST, f"{what} is gone without a word (out of memory? cancelled?); see {log_file(sweep, work)}"
+        )
+    return State(work, MISSING)
+
+
+def _progress(sweep: Sweep, work: Work) -> str:
+    """The latest word of a training's log on where it is."""
+    log = log_file(sweep, work)
+    if not log.is_file():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4000))
+        found = re.findall(r"epoch (\d+ of \d+)", file.read().decode(errors="replace"))
+    return f"epoch {found[-1]}" if found else ""
+
+
+def _is_alive(said: dict[str, Any]) -> bool:
+    """Whether the process that wrote it still runs, as far as this machine can tell."""
+    if said["host"] != os.uname().nodename:
+        return True
+    try:
+        os.kill(said["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _file(sweep: Sweep, work: Work, suffix: str) -> Path:
+    return sweep.folder / "jobs" / f"{str(work).replace('/', '-')}{suffix}"
+
+
+def table(found: list[State]) -> str:
+    """For people: a line for every job, and how many there are of each kind."""
+    width = max(len(one.work.title) for one in found)
+    kind = max(len(one.state) for one in found)
+    lines = [f"{one.work.title:{width}}  {one.state:{kind}}  {one.note}".rstrip() for one in found]
+    counts = {
+        state: sum(one.state == state for one in found) for state in (DONE, RUNNING, QUEUED, FAILED, LOST, MISSING)
+    }
+    return "\n".join([*lines, f"{len(found)} in all: " + ", ".join(f"{n} {state}" for state, n in counts.items() if n)])
