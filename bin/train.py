@@ -3,8 +3,7 @@
 python bin/train.py -cn demo [data=folder data.path=PICTURES]            # minutes on a CPU, no download
 python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
 python bin/train.py -cn big-lama init_from=BIG_LAMA location=my_dataset      # fine-tune a released or own model
-python bin/train.py -cn demo debug=limit                                 # or overfit, profile: a short one, beside it
-python bin/train.py -cn demo dry_run=true                                # configuration, memory and time; nothing else
+python bin/train.py -cn demo debug=limit|overfit|profile, or dry_run=true    # a short one; or none: what it would be
 python bin/train.py -m sweep=table2_generators launcher=slurm            # the rows of a table (docs/cluster.md)
 
 Where it was stopped or killed, the same command goes on (docs/training.md).
@@ -54,6 +53,8 @@ def main(config: DictConfig) -> None:
 
 if __name__ == "__main__":
     if {"-m", "--multirun"} & set(sys.argv):  # the rows of a table, each a training
-        one_liner(lambda: __import__("lama.sweeps", fromlist=["start"]).start(sys.argv[1:]))
+        from lama.sweeps import start
+
+        one_liner(lambda: start(sys.argv[1:]))
     else:
         run(main, "training", None)
