@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types bench clean
+.PHONY: help demo sweep-toy test test-all lint types bench clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -21,6 +21,13 @@ demo: $(VENV)/.installed ## train a small LaMa on built-in photographs and show 
 	@echo "      result: runs/demo/report.html, a page to open in a browser"
 	@$(BIN)/python bin/train.py -cn demo overwrite=true
 	@$(BIN)/python bin/report.py run=runs/demo
+
+sweep-toy: $(VENV)/.installed ## rehearse the paper's tables 2 to 4, small, on this machine (runs/toy/tables/tables.html)
+	@echo "sweep-toy: ten small trainings one after the other, their evaluations, the tables: under 25 minutes on 2 cores."
+	@echo "           result: runs/toy/tables/tables.html; stopped, the same command goes on"
+	@$(BIN)/python bin/sweep.py toy runs/toy/material
+	@$(BIN)/python bin/train.py -m sweep=toy
+	@$(BIN)/python bin/sweep.py collect runs/toy
 
 test: $(VENV)/.installed ## the tests, offline, in minutes
 	@$(BIN)/python -m pytest -q -n 2

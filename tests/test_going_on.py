@@ -230,3 +230,9 @@ def test_a_process_that_dies_ends_the_others(command, killed, said):
     watch.over.set()
     watch.join(5)
     assert not watch.is_alive()
+
+
+def test_the_table_has_a_row_for_every_so_many_batches(tmp_path):
+    run = run_into(tmp_path / "run", data=make_data(epoch_size=12, batch_size=2), trainer={"log_every_n_steps": 3})
+    assert read_metrics(run / "metrics.csv")["train_gen_total"][0] == [3, 6]
+    assert read_metrics(run / "speed.csv")["speed_data_wait"][0] == [3, 6]

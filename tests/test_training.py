@@ -39,7 +39,7 @@ def make_data(**settings):
     return InpaintingDataModule(BuiltinPhotos, "train", BOXES, Distortions(32), BOXES, **settings)
 
 
-TRAINER = {"accelerator": "cpu", "max_epochs": 1, "num_sanity_val_steps": 0, "log_every_n_steps": 1,
+TRAINER = {"accelerator": "cpu", "max_epochs": 1, "num_sanity_val_steps": 0, "log_every_n_steps": 10,
            "enable_progress_bar": False, "enable_model_summary": False}  # fmt: skip
 
 

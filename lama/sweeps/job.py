@@ -68,7 +68,8 @@ class Job:
         log = log_file(self.sweep, self.work) if self.first else Path(os.devnull)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
-            self.child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+            environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
+            self.child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
             if self.asked is not None:  # before there was somebody to pass it on to
                 self.child.send_signal(signal.SIGTERM)
             code = self.child.wait()

@@ -52,11 +52,12 @@ def start(arguments: Sequence[str]) -> None:
 
 def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
     """A sweep from its configuration, the command line's changes to it, and those to every training."""
+    ours = [f"++{one}" if "={" in one and one[0] != "+" else one for one in ours]  # new keys are what these are for
     with hydra.initialize_config_dir(GROUP, version_base="1.3"):
         try:
-            config = OmegaConf.to_container(hydra.compose("default", list(ours)), resolve=True, throw_on_missing=True)
+            config = OmegaConf.to_container(hydra.compose("default", ours), resolve=True, throw_on_missing=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(one_line(error, GROUP, "default", list(ours))) from error
+            raise ValueError(one_line(error, GROUP, "default", ours)) from error
     assert isinstance(config, dict)
     values = {str(name): value for name, value in config.items()}
     values["overrides"] = [*values["overrides"], *overrides]

@@ -231,7 +231,8 @@ def draw_curves(tables: Sequence[Path], out: Path) -> None:
     rows = -(-len(series) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.3 * rows), squeeze=False, layout="constrained")
     for axis, (name, (iterations, values)) in zip(axes.flat, series.items(), strict=False):
-        axis.plot(iterations, values, color=COLOURS[name.partition("_")[0]], linewidth=1.2)
+        few = "." if len(values) < 20 else None  # a line of one point is nothing to see
+        axis.plot(iterations, values, color=COLOURS[name.partition("_")[0]], linewidth=1.2, marker=few)
         for iteration in resumed:
             axis.axvline(iteration, color="#9ca3af", linestyle="--", linewidth=0.8)
         axis.set_title(name, fontsize=9)

@@ -168,8 +168,11 @@ class Profiler(Callback):
 
 
 def _short(trainer: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """The same trainer for so many epochs, of all that the data has been cut down to."""
-    return {key: value for key, value in trainer.items() if key not in OWN} | {"max_epochs": epochs}
+    """The same trainer for so many epochs, of all that the data has been cut down to; every batch is logged."""
+    return {key: value for key, value in trainer.items() if key not in OWN} | {
+        "max_epochs": epochs,
+        "log_every_n_steps": 1,
+    }
 
 
 def _as_pair(data: InpaintingDataModule, index: int) -> EvaluationPair:

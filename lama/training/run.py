@@ -85,7 +85,7 @@ def train(
             for line in origin:
                 logger.info(line)
             _announce(module, data, epochs, run_dir, monitor, processes.number)
-            speed = Speed(run_dir, data)
+            speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps") or 10)
             watching = [speed, faults or Faults(), *([] if debug is None else debug.callbacks(run_dir))]
             fit = _make_trainer(trainer, run_dir, data, keeper, watching, resume)
             with ended_together(fit, keeper), explain(data, module, keeper), fits(resume):
@@ -165,7 +165,7 @@ def _make_trainer(
     callbacks = [
         *watching,
         *([] if bar else [PlainProgress()]),
-        MetricsTable(run_dir),
+        MetricsTable(run_dir, every=trainer.get("log_every_n_steps") or 10),
         SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, keeper.monitor, "max" if keeper.sign > 0 else "min"),
         BrokenPictures(run_dir, data.train_set),
@@ -190,7 +190,8 @@ def _make_trainer(
             logger.warning(note)
         place = resume.place(fit, data)
         go_on_from(place, fit, data)
-        where = f"epoch {place.epoch + 1}, batch {place.batch + 1} of {place.batches}"
+        over = place.batch == place.batches
+        where = f"epoch {place.epoch + 1}, {'its end' if over else f'batch {place.batch + 1} of {place.batches}'}"
         logger.info("resumed from %s: iteration %d, %s", resume.path, place.iteration, where)
         keeper.resumed = resume.path, resume.progress.iteration
         if fit.is_global_zero and resume.path == keeper.folder / PREVIOUS:  # damaged; not to be kept as the one before
@@ -203,7 +204,8 @@ def quieten_lightning() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"pytorch_lightning\..*")
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
+    warnings.filterwarnings("ignore", message=r"The `srun` command is available")  # nobody has asked for SLURM
 
 
 def _check(
@@ -292,7 +294,8 @@ def _summarise(
     }
     with whole(run_dir / "summary.json") as partial:
         partial.write_text(json.dumps(summary, indent=2) + "\n")
-    logger.info("trained %s iterations in %s", summary["iterations"], summary["duration"])
+    logger.info("trained %s iterations in %s, all starts of this run together", summary["iterations"],
+                summary["duration"])  # fmt: skip
     if rates:
         logger.info("speed: %s images a second, %.1f %% of the time waiting for pictures",
                     rates["images_per_second"], 100 * rates["data_wait"])  # fmt: skip

@@ -1,0 +1,161 @@
+"""Sweeps on a real SLURM of one machine: preempted, out of time, crashed, resubmitted, collected; two tasks a job."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from slurm import Slurm, missing
+
+from lama.training.checkpointing import read_checkpoint
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(
+        bool(missing()), reason=f"not on this machine: {', '.join(missing())} (Debian: slurm-wlm, munge)"
+    ),
+]
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    "losses=no_perceptual", "recipe=modern", "trainer.accelerator=cpu", "data=builtin", "data.batch_size=2",
+    "data.epoch_size=40", "data.max_val_pairs=2", "data.val_size=64", "data.num_workers=0", "augment=crop_flip",
+    "augment.size=72", "masks=train_wide_128", "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4",
+    "evaluator.intervals=false",
+]  # fmt: skip
+LAUNCHER = ["launcher=slurm", "launcher.gpus=false", "launcher.cpus_per_task=1", "launcher.timeout_min=2",
+            "launcher.signal_delay_s=30"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    folder = Path(tempfile.mkdtemp(prefix="lama-slurm"))
+    folder.chmod(0o755)
+    with Slurm(folder) as running:
+        yield running
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def call(slurm, *arguments, code=0, timeout=600):
+    environment = slurm.environment | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True,
+                          timeout=timeout)  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def status(slurm, folder):
+    """{title: (state, note)}"""
+    lines = call(slurm, "bin/sweep.py", "status", str(folder)).splitlines()
+    return {line.split()[0]: line.split(maxsplit=1)[1] for line in lines if "/seed" in line}
+
+
+def until(slurm, folder, condition, seconds=900):
+    end = time.monotonic() + seconds
+    while not condition(found := status(slurm, folder)):
+        logs = "\n".join(f"{p.name}: {p.read_text()[-500:]}" for p in folder.glob("jobs/*.log"))
+        assert time.monotonic() < end, f"{found}\n{slurm.ask('squeue', '-a')}\n{logs}"
+        time.sleep(2)
+    return found
+
+
+def over(found):
+    return all(state.startswith(("done", "failed", "lost")) for state in found.values())
+
+
+def state_of(run):
+    content = read_checkpoint(run / "checkpoints/last.ckpt")
+    return content["state_dict"], content["optimizer_states"], (run / "metrics.csv").read_bytes()
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a.equal(b) if hasattr(a, "equal") else a == b
+
+
+def test_a_sweep_survives_what_a_cluster_does_to_it(slurm, tmp_path):
+    pictures, folder = tmp_path / "pictures", tmp_path / "sweep"
+    own = {
+        "lama-fourier": ["trainer.max_epochs=40"],  # requeued in the middle
+        "lama-regular": ["trainer.max_epochs=120"],  # longer than its two minutes
+        "lama-dilated": ["trainer.max_epochs=2", "data=folder", f"data.path={pictures}"],  # which is not there
+        "lama-fourier-shallow": ["trainer.max_epochs=2"],
+    }
+    given = ",".join(f"{row}:[{','.join(map(repr, overrides))}]" for row, overrides in own.items())
+    table = ["bin/train.py", "-m", "sweep=table2_generators", f"own={{{given}}}"]
+    begin = [*table, f"rows=[{','.join(own)}]", f"dir={folder}", *LAUNCHER, *SMALL]
+    assert "4 to start" in call(slurm, *begin)
+    assert "nothing to start" in call(slurm, *begin)  # twice the same starts nothing twice
+    assert slurm.ask("squeue", "-h", "-r").count("\n") <= 4
+
+    fourier = folder / "runs/lama-fourier/seed0"
+    until(slurm, folder, lambda _: (fourier / "checkpoints/last.ckpt").exists() or over(_))
+    job = (folder / "jobs/train-lama-fourier-seed0.job").read_text().strip()
+    assert "running" in status(slurm, folder)["lama-fourier/seed0"]
+    assert slurm.ask("scontrol", "requeue", job) == ""
+
+    found = until(slurm, folder, over)
+    states = {title: state.split()[0] for title, state in found.items()}
+    assert states == {"lama-fourier/seed0": "done", "lama-regular/seed0": "done", "lama-dilated/seed0": "failed",
+                      "lama-fourier-shallow/seed0": "done"}  # fmt: skip
+    assert "error: data.path, the pictures to train on" in found["lama-dilated/seed0"]
+    assert "resumed from" in (fourier / "train.log").read_text()
+    regular = (folder / "runs/lama-regular/seed0/train.log").read_text()
+    assert "stops after this batch, with a checkpoint" in regular  # its time was up
+    assert "resumed from" in regular
+    assert "resubmit" in call(slurm, *begin)  # what has failed waits for that word
+
+    call(slurm, "-c", f"from lama.sweeps.toy import make_material; make_material({str(tmp_path / 'toy')!r})")
+    shutil.copytree(tmp_path / "toy/pictures", pictures)
+    said = call(slurm, "bin/sweep.py", "resubmit", str(folder))
+    assert "1 to start: lama-dilated/seed0" in said
+    until(slurm, folder, lambda found: all(state.startswith("done") for state in found.values()))
+
+    # preempted or not: to the bit
+    alone = tmp_path / "alone"
+    call(slurm, *table, "rows=[lama-fourier]", f"dir={alone}", *SMALL)
+    assert all(map(same, state_of(fourier), state_of(alone / "runs/lama-fourier/seed0")))
+
+    settings = yaml.safe_load((folder / "sweep.yaml").read_text())
+    settings["evaluation"] |= {"metrics": ["psnr_hole"], "size": 256}
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(settings))
+    for _ in range(2):  # the second time there is nothing left to do
+        said = call(slurm, "bin/sweep.py", "collect", str(folder), str(tmp_path / "toy/sets"))
+    assert "nothing to start" in said
+    tables = json.loads((folder / "tables/tables.json").read_text())
+    assert "lama-dilated" in json.dumps(tables)
+    assert len(list((folder / "evaluations").glob("*/seed0/*/metrics.json"))) == 4 * 3
+
+
+def test_a_job_of_two_tasks_trains_with_two_processes(slurm, tmp_path):
+    folder = tmp_path / "sweep"
+    call(slurm, "bin/train.py", "-m", "sweep=seeds", "row=lama-fourier", "seeds=[3]", f"dir={folder}", *LAUNCHER,
+         "launcher.devices=2", *SMALL, "trainer.max_epochs=2")  # fmt: skip
+    found = until(slurm, folder, over)
+    run = folder / "runs/lama-fourier/seed3"
+    assert found == {"lama-fourier/seed3": "done"}
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["processes"], summary["iterations"]) == (2, 20)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["launcher.partition=fast"], "launcher.partition=fast: this cluster has debug"),
+        (["trainer.devices=2"], "trainer.devices=2: a sweep sets trainer.devices itself; use launcher.devices=N"),
+    ],
+)
+def test_what_could_not_run_is_refused_before_anything_is_submitted(slurm, tmp_path, overrides, message):
+    said = call(
+        slurm, "bin/train.py", "-m", "sweep=seeds", f"dir={tmp_path}/sweep", *LAUNCHER, *SMALL, *overrides, code=2
+    )
+    assert message in said
+    assert not (tmp_path / "sweep").exists()
+    assert slurm.ask("squeue", "-h") == ""

@@ -1,0 +1,278 @@
+"""Sweeps: what is started, what is left alone, what is said; local jobs with commands of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from lama.config import CONFIGS
+from lama.sweeps import slurm, start, state
+from lama.sweeps.collect import collect
+from lama.sweeps.job import Job, last_line
+from lama.sweeps.launch import _slurm
+from lama.sweeps.plan import Sweep, Work, check_same, load, save
+from lama.sweeps.start import begin, compose
+from lama.sweeps.state import DONE, FAILED, LOST, MISSING, RUNNING, record, states, submitted, table
+
+LOCAL = {"name": "local", "devices": 1, "nodes": 1}
+TRAINING = Work("train", "lama-regular", 0)
+
+
+def a_sweep(folder, **settings):
+    base = {"name": "toy", "dir": str(folder), "rows": ["lama-fourier", "lama-regular"], "seeds": [0, 1],
+            "overrides": [], "own": {}, "retries": 1, "launcher": LOCAL,
+            "evaluation": {"sets": None, "metrics": ["psnr"], "size": None, "overrides": []}}  # fmt: skip
+    return Sweep(**(base | settings))
+
+
+class Scripted(Sweep):
+    """A sweep whose jobs are lines of shell; they find their title in $1."""
+
+    script = ""
+
+    def command(self, work):
+        return ["sh", "-c", self.script, "sh", work.title]
+
+
+def scripted(folder, script, **settings):
+    sweep = Scripted(**vars(a_sweep(folder, **settings)))
+    object.__setattr__(sweep, "script", script)
+    return sweep
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
+def test_every_sweep_composes_and_its_rows_exist(name):
+    sweep = compose([f"sweep={name}"], ["data.batch_size=3"])
+    assert all((CONFIGS / "training" / f"{row}.yaml").is_file() for row in sweep.rows)
+    assert sweep.overrides[-1] == "data.batch_size=3"
+    assert sweep.launcher == LOCAL
+
+
+def test_the_rows_of_the_tables_are_those_of_the_paper():
+    from lama.evaluation.published import read_paper
+
+    ours = {number: compose([f"sweep=table{number}_{name}"], []).rows
+            for number, name in ((2, "generators"), (3, "perceptual"), (4, "masks"))}  # fmt: skip
+    known = {path.stem for path in (CONFIGS / "training").glob("*.yaml")}
+    for paper in read_paper().tables:
+        if paper.number in ours:
+            assert {row.run for row in paper.rows} & known == set(ours[paper.number])
+
+
+def test_the_command_of_a_training_is_what_one_would_type(tmp_path):
+    sweep = a_sweep(
+        tmp_path, overrides=["a=1"], own={"lama-regular": ["b=2"]}, launcher=LOCAL | {"devices": 4, "nodes": 2}
+    )
+    command = sweep.command(Work("train", "lama-regular", 1))
+    assert command[1].endswith("bin/train.py")
+    assert command[2:] == ["-cn", "lama-regular", "a=1", "b=2", "trainer.devices=4", "trainer.num_nodes=2", "seed=1",
+                           f"run_dir='{tmp_path}/runs/lama-regular/seed1'"]  # fmt: skip
+    assert "b=2" not in sweep.command(Work("train", "lama-fourier", 1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": [0, 0]}, r"seeds=\[0, 0\]: expected one or more, each once"),
+        ({"rows": []}, r"rows=\[\]: expected one or more"),
+        ({"overrides": ["seed=3"]}, r"seed=3: a sweep sets seed itself; use seeds="),
+        ({"own": {"lama-regular": ["++trainer.devices=3"]}}, r"trainer\.devices itself; use launcher\.devices=N"),
+        ({"launcher": LOCAL | {"devices": 0}}, r"launcher\.devices=0: expected"),
+        ({"retries": -1}, r"retries=-1: expected"),
+    ],
+)
+def test_what_cannot_be_is_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        a_sweep(tmp_path, **settings)
+
+
+def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
+    sweep = a_sweep(tmp_path, overrides=["a=1"])
+    save(sweep)
+    assert load(tmp_path) == sweep
+    check_same(load(tmp_path), replace(sweep, seeds=[0, 1, 2], retries=3))  # more of the same
+    with pytest.raises(ValueError, match=r"holds the sweep toy; choose another dir= for other"):
+        check_same(load(tmp_path), replace(sweep, name="other"))
+    with pytest.raises(ValueError, match=r"begun with overrides=a=1 \(now: a=2\)"):
+        check_same(load(tmp_path), replace(sweep, overrides=["a=2"]))
+    with pytest.raises(FileNotFoundError, match=r"no sweep\.yaml in it; expected the folder of a sweep"):
+        load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-m"], r"-m: expected sweep=NAME, one of seeds, table1_lama"),
+        (["-m", "sweep=tabel2"], r"sweep=tabel2: no such configuration"),
+        (["-m", "sweep=table4_masks", "losses=no_perceptual", "data.batchsize=3"],
+         r"lama_small_train_masks: data\.batchsize: unknown config key; did you mean data\.batch_size"),
+        (["-m", "sweep=table4_masks", "launcher.device=3"], r"launcher\.device: unknown config key"),
+        (["-m", "sweep=table2_generators"], r"weights\.ade20k_encoder: .* is missing"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line_before_anything_is_written(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path / "none"))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        start([*arguments, f"dir={tmp_path}/sweep"])
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_without_a_slurm_there_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ValueError, match=r"launcher=slurm: no sbatch on this machine"):
+        start(["-m", "sweep=table4_masks", "losses=no_perceptual", "launcher=slurm", f"dir={tmp_path}/sweep"])
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_resources_become_those_of_hydras_launcher():
+    launcher = compose(["sweep=table1_lama", "launcher=slurm", "launcher.devices=4", "launcher.nodes=2",
+                        "launcher.additional_parameters={account: me}"], []).launcher  # fmt: skip
+    got = _slurm(launcher, evaluating=False)
+    expected = {"tasks_per_node=4", "gpus_per_node=4", "nodes=2", "additional_parameters={account:'me'}"}
+    assert {"hydra/launcher=submitit_slurm", *(f"++hydra.launcher.{one}" for one in expected)} <= set(got)
+    assert "++hydra.launcher.tasks_per_node=1" in _slurm(launcher, evaluating=True)
+    assert not any("partition" in one or "mem_gb" in one for one in got)
+
+
+def test_a_job_says_that_it_is_done_and_keeps_what_was_printed(tmp_path):
+    sweep = scripted(tmp_path, "echo trained $1")
+    Job(sweep, TRAINING).run()
+    assert states(sweep, [TRAINING])[0].state == DONE
+    assert state.log_file(sweep, TRAINING).read_text() == "trained lama-regular/seed0\n"
+
+
+def test_a_crash_is_tried_again_and_then_failed_with_its_last_line(tmp_path):
+    sweep = scripted(tmp_path, "echo start; echo 'error: no such thing' >&2; exit 2")
+    Job(sweep, TRAINING).run()
+    assert states(sweep, [TRAINING])[0] == state.State(TRAINING, FAILED, "error: no such thing")
+    assert state.log_file(sweep, TRAINING).read_text().count("start") == 2
+    sweep = scripted(tmp_path, "kill -9 $$", retries=0)
+    Job(sweep, TRAINING).run()
+    assert states(sweep, [TRAINING])[0].note.startswith("killed by SIGKILL")
+
+
+def test_a_training_that_asks_for_another_try_gets_it(tmp_path):
+    sweep = scripted(
+        tmp_path, f"echo x >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) -ge 4 ] || exit 75", retries=0
+    )
+    Job(sweep, TRAINING).run()
+    assert states(sweep, [TRAINING])[0].state == DONE
+    assert (tmp_path / "tries").read_text().count("x") == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
+def test_a_signal_reaches_the_training_and_the_job_asks_to_be_queued_again(tmp_path, number):
+    """SIGUSR2 is submitit's: its handler is called when the checkpoint is written, not before."""
+    sweep = scripted(tmp_path, "trap 'echo saved; exit 75' TERM; echo ready; while :; do sleep 0.05; done")
+    called = []
+    before = {one: signal.signal(one, lambda n, _: called.append((n, state.log_file(sweep, TRAINING).read_text())))
+              for one in (signal.SIGUSR2, signal.SIGTERM)}  # fmt: skip
+
+    def send():
+        while "ready" not in (log.read_text() if (log := state.log_file(sweep, TRAINING)).is_file() else ""):
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=send).start()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            Job(sweep, TRAINING).run()
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    assert ended.value.code == 75
+    assert called == ([(signal.SIGUSR2, "ready\nsaved\n")] if number == signal.SIGUSR2 else [])
+    assert states(sweep, [TRAINING])[0].state == LOST
+
+
+def test_states_are_told_from_what_jobs_have_left_and_what_the_cluster_has(tmp_path, monkeypatch):
+    sweep = a_sweep(tmp_path, seeds=[0, 1, 2, 3, 4], rows=["lama-regular"], launcher=LOCAL | {"name": "slurm"})
+    works = sweep.trainings()
+    for work, job in zip(works[:4], ("7_0", "7_1", "7_2", "7_3"), strict=True):
+        submitted(sweep, work, job)
+    record(sweep, works[0], state=RUNNING, pid=1, host="x")
+    record(sweep, works[1], state=DONE, pid=1, host="x")
+    record(sweep, works[3], state=RUNNING, pid=1, host="x")
+    monkeypatch.setattr(state, "queue", lambda: {"7_0": "RUNNING", "7_2": "PENDING"})
+    state.log_file(sweep, works[0]).write_text("epoch 3 of 40, batch 1 of 2: ...\n")
+    found = states(sweep, works)
+    assert [one.state for one in found] == [RUNNING, DONE, "queued", LOST, MISSING]
+    assert found[0].note == "epoch 3 of 40"
+    assert "job 7_3 is gone without a word" in found[3].note
+    assert table(found).splitlines()[-1] == "5 in all: 1 done, 1 running, 1 queued, 1 lost, 1 not started"
+
+
+def test_only_what_is_missing_is_started(tmp_path, monkeypatch, caplog):
+    sweep = a_sweep(tmp_path)
+    works = sweep.trainings()
+    record(sweep, works[0], state=DONE, pid=1, host="x")
+    record(sweep, works[1], state=FAILED, pid=1, host="x", error="boom")
+    record(sweep, works[2], state="stopped", pid=1, host="x")
+    launched = []
+    module = sys.modules[begin.__module__]
+    monkeypatch.setattr(module, "launch", lambda sweep, works: launched.append(list(works)))
+    with caplog.at_level("INFO"):
+        begin(sweep, works, also=(MISSING, LOST))
+    assert launched == [works[2:]]
+    assert "resubmit" in caplog.text
+    begin(sweep, works, also=(FAILED,))
+    assert launched[1] == [works[1]]
+
+
+def test_a_running_local_job_is_known_by_its_process(tmp_path):
+    sweep = a_sweep(tmp_path)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    for pid, expected in ((os.getpid(), RUNNING), (dead.pid, LOST)):
+        record(sweep, TRAINING, state=RUNNING, pid=pid, host=os.uname().nodename)
+        assert states(sweep, [TRAINING])[0].state == expected
+
+
+def test_collect_wants_finished_trainings_and_sets(tmp_path):
+    sweep = a_sweep(tmp_path)
+    with pytest.raises(ValueError, match=r"no training has finished yet"):
+        collect(sweep)
+    record(sweep, TRAINING, state=DONE, pid=1, host="x")
+    with pytest.raises(ValueError, match=r"evaluation\.sets: which frozen sets\?"):
+        collect(sweep)
+    with pytest.raises(FileNotFoundError, match=r"no NAME/manifest\.json in it"):
+        collect(replace(sweep, evaluation=sweep.evaluation | {"sets": str(tmp_path)}))
+
+
+def test_slurm_is_asked_in_its_own_words(tmp_path, monkeypatch):
+    for name, text in (("squeue", "echo '12_0 RUNNING'; echo '12_1 PENDING'"), ("sinfo", "echo 'debug*'"),
+                       ("sbatch", "true")):  # fmt: skip
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert slurm.queue() == {"12_0": "RUNNING", "12_1": "PENDING"}
+    slurm.check({"partition": "debug"})
+    with pytest.raises(ValueError, match=r"launcher\.partition=fast: this cluster has debug"):
+        slurm.check({"partition": "fast"})
+    (tmp_path / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: down' >&2; exit 1\n")
+    with pytest.raises(ValueError, match=r"SLURM: squeue failed: slurm_load_jobs error: down"):
+        slurm.queue()
+
+
+def test_the_last_line_of_a_log_is_that_of_its_progress_bar_too(tmp_path):
+    (tmp_path / "log").write_text("a\n10%\r20%\r\n\n")
+    assert last_line(tmp_path / "log") == "20%"
+    assert last_line(tmp_path / "none") == ""
+
+
+def test_work_is_written_and_read_alike():
+    for work in (TRAINING, Work("evaluate", "lama_small_train_masks", 3, "random_thick_256")):
+        assert Work.of(str(work)) == work
+
+
+def test_records_appear_whole(tmp_path):
+    sweep = a_sweep(tmp_path)
+    record(sweep, TRAINING, state=DONE, pid=1, host="x")
+    (only,) = (tmp_path / "jobs").iterdir()
+    assert json.loads(only.read_text())["state"] == DONE
