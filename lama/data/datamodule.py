@@ -164,7 +164,7 @@ def _leave_signals_alone(worker: int) -> None:
 
     They end with it, however it ends: by ``_end_workers``, or since they notice that it is gone.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

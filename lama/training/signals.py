@@ -1,6 +1,6 @@
 """Signals ask a training to stop: after the batch in flight, with a checkpoint, so that the same command goes on.
 
-SIGTERM and SIGUSR1 come from schedulers (SLURM's --signal=USR1@120, Kubernetes, spot machines); the exit code is 75,
+SIGTERM, SIGUSR1 and SIGUSR2 come from schedulers (SLURM's --signal, submitit, Kubernetes, spot machines); the exit code is 75,
 EX_TEMPFAIL of sysexits.h: a failure for which trying again helps. Ctrl-C exits with 130, a second one at once.
 """
 
@@ -59,5 +59,5 @@ class StopRequest:
 
 
 def stop_signals() -> list[int]:
-    """Those that this system has: Windows lacks SIGUSR1."""
-    return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+    """Those that this system has: Windows lacks SIGUSR1 and SIGUSR2."""
+    return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
