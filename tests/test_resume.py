@@ -182,7 +182,9 @@ def signalled(method, iteration, number):
     return install
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 75), (signal.SIGINT, 130)])  # SIGTERM: see below
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGUSR1, 75), (signal.SIGUSR2, 75), (signal.SIGINT, 130)]
+)  # SIGTERM: see below
 def test_a_signal_stops_after_the_batch_with_a_checkpoint(tmp_path, never_stopped, number, code):
     process = in_a_process(tmp_path / "run", 1, signalled("step", 6, number), checkpoints=Checkpoints)
     process.join()

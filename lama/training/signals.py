@@ -1,7 +1,7 @@
 """Signals ask a training to stop: after the batch in flight, with a checkpoint, so that the same command goes on.
 
-SIGTERM, SIGUSR1 and SIGUSR2 come from schedulers (SLURM's --signal, submitit, Kubernetes, spot machines); the exit code is 75,
-EX_TEMPFAIL of sysexits.h: a failure for which trying again helps. Ctrl-C exits with 130, a second one at once.
+SIGTERM, SIGUSR1 and SIGUSR2 come from schedulers (SLURM's --signal, submitit, Kubernetes, spot machines); the exit code
+is 75, EX_TEMPFAIL of sysexits.h: a failure for which trying again helps. Ctrl-C exits with 130, a second one at once.
 """
 
 import logging
