@@ -18,8 +18,8 @@ def main(verb: str = "--help", folder: str = "", *rest: str) -> None:
         return
     from lama.sweeps.collect import collect
     from lama.sweeps.plan import load, save
-    from lama.sweeps.start import begin, only_one
-    from lama.sweeps.state import FAILED, LOST, MISSING, states, table
+    from lama.sweeps.start import begin, only_one, say_next
+    from lama.sweeps.state import FAILED, UNFINISHED, states, table
     from lama.sweeps.toy import make_material
 
     verbs = ("status", "resubmit", "collect", "toy")
@@ -30,14 +30,16 @@ def main(verb: str = "--help", folder: str = "", *rest: str) -> None:
         return
     sweep = load(folder)
     if verb == "status":
-        print(table(states(sweep, sweep.trainings())))
+        print(table(found := states(sweep, sweep.trainings())))
+        say_next(sweep, found)
         return
-    with only_one(sweep.folder):
+    with only_one(sweep.folder, "dir", "command"):
         if verb == "resubmit":
-            begin(sweep, sweep.trainings(), also=(FAILED, LOST, MISSING))
+            begin(sweep, sweep.trainings(), also=(FAILED, *UNFINISHED))
             return
         if rest:
             sweep = replace(sweep, evaluation=sweep.evaluation | {"sets": rest[0]})
+            sweep.sets()  # that they are there, before it is kept
             save(sweep)
         collect(sweep)
 

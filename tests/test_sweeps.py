@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,19 @@ from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import _slurm
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
 from lama.sweeps.start import begin, compose
-from lama.sweeps.state import DONE, FAILED, LOST, MISSING, RUNNING, record, states, submitted, table
+from lama.sweeps.state import (
+    DONE,
+    FAILED,
+    LOST,
+    MISSING,
+    RUNNING,
+    STOPPED,
+    UNFINISHED,
+    record,
+    states,
+    submitted,
+    table,
+)
 
 LOCAL = {"name": "local", "devices": 1, "nodes": 1}
 TRAINING = Work("train", "lama-regular", 0)
@@ -93,14 +106,14 @@ def test_what_cannot_be_is_refused(tmp_path, settings, message):
 
 
 def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
-    sweep = a_sweep(tmp_path, overrides=["a=1"])
+    sweep = a_sweep(tmp_path, overrides=["same=1", "a=1"])
     save(sweep)
     assert load(tmp_path) == sweep
     check_same(load(tmp_path), replace(sweep, seeds=[0, 1, 2], retries=3))  # more of the same
     with pytest.raises(ValueError, match=r"holds the sweep toy; choose another dir= for other"):
         check_same(load(tmp_path), replace(sweep, name="other"))
-    with pytest.raises(ValueError, match=r"begun with overrides=a=1 \(now: a=2\)"):
-        check_same(load(tmp_path), replace(sweep, overrides=["a=2"]))
+    with pytest.raises(ValueError, match=r"begun with overrides: a=1 \(now: a=2\)"):
+        check_same(load(tmp_path), replace(sweep, overrides=["same=1", "a=2"]))
     with pytest.raises(FileNotFoundError, match=r"no sweep\.yaml in it; expected the folder of a sweep"):
         load(tmp_path / "nothing")
 
@@ -112,6 +125,7 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
         (["-m", "sweep=tabel2"], r"sweep=tabel2: no such configuration"),
         (["-m", "sweep=table4_masks", "losses=no_perceptual", "data.batchsize=3"],
          r"lama_small_train_masks: data\.batchsize: unknown config key; did you mean data\.batch_size"),
+        (["-m", "sweep=table4_masks", "evaluation.metrics=[psnr_hle]"], r"evaluation\.metrics: unknown 'psnr_hle'"),
         (["-m", "sweep=table4_masks", "launcher.device=3"], r"launcher\.device: unknown config key"),
         (["-m", "sweep=table2_generators"], r"weights\.ade20k_encoder: .* is missing"),
     ],
@@ -188,7 +202,27 @@ def test_a_signal_reaches_the_training_and_the_job_asks_to_be_queued_again(tmp_p
             signal.signal(one, handler)
     assert ended.value.code == 75
     assert called == ([(signal.SIGUSR2, "ready\nsaved\n")] if number == signal.SIGUSR2 else [])
-    assert states(sweep, [TRAINING])[0].state == LOST
+    assert states(sweep, [TRAINING])[0].state == STOPPED
+
+
+def test_a_training_whose_job_is_killed_ends_too(tmp_path):
+    code = f"""if True:
+        import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_sweeps import Job, TRAINING, scripted
+        script = "trap 'echo saved; exit 75' TERM; echo ready; while :; do sleep 0.05; done"
+        Job(scripted({str(tmp_path)!r}, script), TRAINING).run()
+    """
+    job = subprocess.Popen([sys.executable, "-c", code])
+    log = state.log_file(a_sweep(tmp_path), TRAINING)
+    while not log.is_file() or not log.read_text():
+        time.sleep(0.05)
+        assert job.poll() is None
+    job.kill()
+    job.wait()
+    end = time.monotonic() + 10
+    while "saved" not in log.read_text():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_states_are_told_from_what_jobs_have_left_and_what_the_cluster_has(tmp_path, monkeypatch):
@@ -218,7 +252,7 @@ def test_only_what_is_missing_is_started(tmp_path, monkeypatch, caplog):
     module = sys.modules[begin.__module__]
     monkeypatch.setattr(module, "launch", lambda sweep, works: launched.append(list(works)))
     with caplog.at_level("INFO"):
-        begin(sweep, works, also=(MISSING, LOST))
+        begin(sweep, works, also=UNFINISHED)
     assert launched == [works[2:]]
     assert "resubmit" in caplog.text
     begin(sweep, works, also=(FAILED,))

@@ -9,7 +9,7 @@ from tqdm import tqdm
 from lama.evaluation.paper_tables import make_tables
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.start import begin
-from lama.sweeps.state import DONE, FAILED, LOST, MISSING, QUEUED, RUNNING, states
+from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, states
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def collect(sweep: Sweep, seconds: float = 5) -> None:
         logger.warning("not in the tables: %s", missing)
     names = [path.name for path in sweep.sets()]
     works = [Work("evaluate", one.row, one.seed, name) for one in finished for name in names]
-    begin(sweep, works, also=(MISSING, LOST, FAILED))
+    begin(sweep, works, also=(*UNFINISHED, FAILED))
     _wait(sweep, works, seconds)
     failed = [one for one in states(sweep, works) if one.state != DONE]
     if failed:

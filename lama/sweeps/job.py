@@ -5,6 +5,8 @@ by submitit), submitit's handler then puts the job into the queue again; where S
 is nothing more to do. With several tasks each runs the same command, and Lightning joins them.
 """
 
+import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -15,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from lama.sweeps.plan import Sweep, Work
-from lama.sweeps.state import DONE, FAILED, RUNNING, log_file, record
+from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, log_file, record
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +47,12 @@ class Job:
         if code == 0:
             self._say(DONE)
         elif self.asked is not None or code in (TRY_AGAIN, INTERRUPTED):
-            self._say("stopped")
+            self._say(STOPPED)
             if self.asked == signal.SIGUSR2:
                 os.kill(os.getpid(), signal.SIGUSR2)  # submitit's handler puts the job into the queue again
-            sys.exit(TRY_AGAIN)
+            if self.first:
+                logger.warning("%s: stopped; the same command goes on from its last checkpoint", self.work.title)
+            sys.exit(INTERRUPTED if self.asked == signal.SIGINT else TRY_AGAIN)
         else:
             self._say(FAILED, error=error)
 
@@ -69,7 +73,8 @@ class Job:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-            self.child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment)
+            self.child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment,
+                                          preexec_fn=_end_with_parent)  # fmt: skip
             if self.asked is not None:  # before there was somebody to pass it on to
                 self.child.send_signal(signal.SIGTERM)
             code = self.child.wait()
@@ -83,6 +88,12 @@ class Job:
     def _say(self, state: str, **values: Any) -> None:
         if self.first:
             record(self.sweep, self.work, state=state, pid=os.getpid(), host=os.uname().nodename, **values)
+
+
+def _end_with_parent() -> None:
+    """Have Linux ask the command to stop where the job is killed: nobody would know of it any more."""
+    with contextlib.suppress(OSError, AttributeError):  # other systems
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def last_line(log: Path) -> str:

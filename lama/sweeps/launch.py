@@ -1,5 +1,6 @@
 """From a sweep to running jobs, by Hydra: its basic launcher here, its submitit launcher on SLURM."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -67,6 +68,8 @@ def _hydra(arguments: list[str]) -> None:
     sys.argv = [before[0], "--multirun", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are for whoever called, not for Hydra to print
     GlobalHydra.instance().clear()
+    for name in ("hydra", "hydra_plugins"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # what it would say of each job, we say
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS / "sweep"), config_name="job")(work)()
     finally:

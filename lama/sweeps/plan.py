@@ -158,9 +158,9 @@ def _differences(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) ->
         a, b = before.get(name), now.get(name)
         if isinstance(a, dict) and isinstance(b, dict):
             yield from _differences(f"{key}{name}.", a, b)
+        elif isinstance(a, list) and isinstance(b, list):
+            gone, new = ([one for one in x if one not in y] for x, y in ((a, b), (b, a)))
+            if gone or new:
+                yield f"{key}{name}: {' '.join(gone) or 'nothing'} (now: {' '.join(new) or 'nothing'})"
         elif a != b:
-            yield f"{key}{name}={_short(a)} (now: {_short(b)})"
-
-
-def _short(value: Any) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
+            yield f"{key}{name}={a} (now: {b})"

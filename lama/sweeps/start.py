@@ -12,10 +12,11 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lama.config import CONFIGS, one_line, preflight
+from lama.evaluation.evaluator import METRICS
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.state import DONE, FAILED, LOST, MISSING, State, states, table
+from lama.sweeps.state import DONE, FAILED, UNFINISHED, State, states, table
 from lama.training.lock import only_one
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ def start(arguments: Sequence[str]) -> None:
         known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
         raise ValueError(f"-m: expected sweep=NAME, one of {known}")
     sweep = compose(ours, [one for one in arguments if one not in ours])
+    strange = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
+    if strange:
+        raise ValueError(f"evaluation.metrics: unknown {strange[0]!r}; known are {', '.join(METRICS)}")
     for row in sweep.rows:
         check_row(sweep, row)
     if sweep.launcher["name"] == "slurm":
@@ -45,9 +49,9 @@ def start(arguments: Sequence[str]) -> None:
     elif sweep.folder.is_dir() and any(sweep.folder.glob("runs/*")):
         raise ValueError(f"dir={sweep.dir}: holds runs but no sweep.yaml; choose another dir=")
     check_writable(sweep.folder)
-    with only_one(sweep.folder):
+    with only_one(sweep.folder, "dir", "command"):
         save(sweep)
-        begin(sweep, sweep.trainings(), also=(MISSING, LOST))
+        begin(sweep, sweep.trainings(), also=UNFINISHED)
 
 
 def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
@@ -57,7 +61,7 @@ def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
         try:
             config = OmegaConf.to_container(hydra.compose("default", ours), resolve=True, throw_on_missing=True)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(one_line(error, GROUP, "default", ours)) from error
+            raise ValueError(one_line(error, GROUP, "default", ours).replace("++", "")) from error
     assert isinstance(config, dict)
     values = {str(name): value for name, value in config.items()}
     values["overrides"] = [*values["overrides"], *overrides]
@@ -103,9 +107,19 @@ def begin(sweep: Sweep, works: Sequence[Work], also: Sequence[str]) -> None:
         return
     after = states(sweep, works)
     print(table(after))
-    if all(one.state == DONE for one in after) and chosen[0].kind == "train":
+    failed = sum(one.state == FAILED for one in after if one.work in chosen)
+    if failed:
+        again = f"python bin/sweep.py resubmit {sweep.dir} starts what has failed once more"
+        raise ValueError(f"{failed} of {len(chosen)} failed; {again}")
+    if chosen[0].kind == "train":
+        say_next(sweep, after)
+
+
+def say_next(sweep: Sweep, found: Sequence[State]) -> None:
+    """What to do with a sweep that is here."""
+    if all(one.state == DONE for one in found):
         logger.info("python bin/sweep.py collect %s evaluates them and makes the tables", sweep.dir)
-    _point_at_failed(sweep, after)
+    _point_at_failed(sweep, found)
 
 
 def _point_at_failed(sweep: Sweep, found: Sequence[State]) -> None:

@@ -13,7 +13,9 @@ from lama.files import whole
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.slurm import queue
 
-DONE, RUNNING, QUEUED, FAILED, LOST, MISSING = "done", "running", "queued", "failed", "lost", "not started"
+DONE, RUNNING, QUEUED, FAILED = "done", "running", "queued", "failed"
+STOPPED, LOST, MISSING = "stopped", "lost", "not started"  # what the same command starts
+UNFINISHED = (STOPPED, LOST, MISSING)
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
         return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}")
     if said.get("state") == RUNNING and job is None and _is_alive(said):
         return State(work, RUNNING, _progress(sweep, work))
-    if said.get("state") == "stopped":
-        return State(work, LOST, "stopped; goes on from its last checkpoint")
+    if said.get("state") == STOPPED:
+        return State(work, STOPPED, "goes on from its last checkpoint")
     if said or job is not None:
         what = f"job {job}" if job else f"process {said['pid']} of {said['host']}"
         return State(
@@ -119,7 +121,5 @@ def table(found: list[State]) -> str:
     width = max(len(one.work.title) for one in found)
     kind = max(len(one.state) for one in found)
     lines = [f"{one.work.title:{width}}  {one.state:{kind}}  {one.note}".rstrip() for one in found]
-    counts = {
-        state: sum(one.state == state for one in found) for state in (DONE, RUNNING, QUEUED, FAILED, LOST, MISSING)
-    }
+    counts = {state: sum(one.state == state for one in found) for state in (DONE, RUNNING, QUEUED, FAILED, *UNFINISHED)}
     return "\n".join([*lines, f"{len(found)} in all: " + ", ".join(f"{n} {state}" for state, n in counts.items() if n)])

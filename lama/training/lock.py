@@ -1,4 +1,4 @@
-"""One training at a time in a run folder."""
+"""One training at a time in a run folder, one command at a time in that of a sweep."""
 
 import logging
 import os
@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def only_one(run_dir: Path) -> Iterator[None]:
-    """Hold ``run_dir``/.lock. Raises ValueError where another training holds it.
+def only_one(run_dir: Path, key: str = "run_dir", what: str = "training") -> Iterator[None]:
+    """Hold ``run_dir``/.lock, the folder that the user's ``key`` names. Raises ValueError where another holds it.
 
     The lock is the system's, of this process and not of workers forked from it: it goes with the process, however that
     ends, so that a killed run can be continued at once. The file stays, since removing it could not be made safe.
@@ -31,8 +31,8 @@ def only_one(run_dir: Path) -> Iterator[None]:
         except (BlockingIOError, PermissionError) as error:
             file.seek(0)
             who = file.read().strip() or "of which nothing more is known"
-            raise ValueError(f"run_dir={run_dir}: another training is going on there ({who}); wait for it, stop it, or "
-                             "choose another run_dir=") from error  # fmt: skip
+            raise ValueError(f"{key}={run_dir}: another {what} is going on there ({who}); wait for it, stop it, or "
+                             f"choose another {key}=") from error  # fmt: skip
         except OSError as error:  # a network file system without locks
             logger.warning("%s cannot be locked (%s): see to it that one training at a time writes there",
                            run_dir, error.strerror)  # fmt: skip
