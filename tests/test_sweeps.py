@@ -255,7 +255,8 @@ def test_only_what_is_missing_is_started(tmp_path, monkeypatch, caplog):
         begin(sweep, works, also=UNFINISHED)
     assert launched == [works[2:]]
     assert "resubmit" in caplog.text
-    begin(sweep, works, also=(FAILED,))
+    with pytest.raises(ValueError, match=r"1 of 1 failed; python bin/sweep\.py resubmit"):  # the exit code is 2
+        begin(sweep, works, also=(FAILED,))
     assert launched[1] == [works[1]]
 
 
