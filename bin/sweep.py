@@ -18,7 +18,7 @@ def main(verb: str = "--help", folder: str = "", *rest: str) -> None:
         return
     from lama.sweeps.collect import collect
     from lama.sweeps.plan import load, save
-    from lama.sweeps.start import begin, only_one, say_next
+    from lama.sweeps.start import only_one, say_next, train_those
     from lama.sweeps.state import FAILED, UNFINISHED, states, table
     from lama.sweeps.toy import make_material
 
@@ -35,7 +35,7 @@ def main(verb: str = "--help", folder: str = "", *rest: str) -> None:
         return
     with only_one(sweep.folder, "dir", "command"):
         if verb == "resubmit":
-            begin(sweep, sweep.trainings(), also=(FAILED, *UNFINISHED))
+            train_those(sweep, (FAILED, *UNFINISHED))
             return
         if rest:
             sweep = replace(sweep, evaluation=sweep.evaluation | {"sets": rest[0]})

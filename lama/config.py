@@ -64,7 +64,7 @@ def run(
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra shall raise, not print and exit
     directory = str(CONFIGS / group)
-    sys.argv[1:] = [_literal(argument, paths, short) for argument in sys.argv[1:]]
+    sys.argv[1:] = [literal(argument, paths, short) for argument in sys.argv[1:]]
     caught: list[Exception] = []
 
     def task(config: DictConfig) -> None:
@@ -115,7 +115,7 @@ def _help(directory: str, name: str | None) -> str:
     return f"{usage}\n\nKEY=VALUE changes what stands here ({directory}/{name}.yaml):\n\n{text}"
 
 
-def _literal(argument: str, paths: Sequence[str], short: Mapping[str, str]) -> str:
+def literal(argument: str, paths: Sequence[str], short: Mapping[str, str] = types.MappingProxyType({})) -> str:
     """An override with its key in full and, where it names a path, the value in quotes, as Hydra wants odd ones."""
     key, equals, value = argument.partition("=")
     key = short.get(key, key) if equals else key
@@ -299,9 +299,7 @@ def _check_arguments(key: str, target: Any, arguments: dict[str, Any]) -> None:
 def _in_words(hint: Any) -> str:
     """A type as a user of a YAML knows it."""
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        return " or ".join(
-            _in_words(option) for option in typing.get_args(hint) if getattr(option, "__module__", "") != "torch"
-        )
+        return " or ".join(_in_words(option) for option in typing.get_args(hint) if not _is_tensor(option))
     if typing.get_origin(hint) is typing.Literal:
         return " or ".join(map(_as_typed, typing.get_args(hint)))
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
@@ -325,9 +323,11 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return (
-        isinstance(value, hint) if hint in (str, bool, types.NoneType) else getattr(hint, "__module__", "") != "torch"
-    )
+    return isinstance(value, hint) if hint in (str, bool, types.NoneType) else not _is_tensor(hint)
+
+
+def _is_tensor(hint: Any) -> bool:  # a learning rate may be one, but not in a YAML
+    return getattr(hint, "__module__", "") == "torch"
 
 
 def one_line(error: BaseException, directory: str, name: str | None, argv: list[str]) -> str:

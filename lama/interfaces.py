@@ -13,6 +13,7 @@ from torch import Tensor
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 MaskArray = NDArray[np.bool_]  # (H, W), True = hole
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # ask a training to stop; its data workers leave them to it
 
 
 class Generator(Protocol):

@@ -712,19 +712,19 @@ def command(root, *arguments, cwd):
 def test_a_path_is_taken_as_it_is(value):
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    from lama.config import _literal
+    from lama.config import literal
 
     (override,) = OverridesParser.create().parse_overrides(
-        [_literal(f"mask={value}", ["mask.path"], {"mask": "mask.path"})]
+        [literal(f"mask={value}", ["mask.path"], {"mask": "mask.path"})]
     )
     assert (override.key_or_group, override.value()) == ("mask.path", value)
 
 
 @pytest.mark.parametrize("argument", ["indir='my photos'", "indir=null", "mask.invert=true", "--cfg", "indir", "x=a b"])
 def test_other_arguments_are_left_alone(argument):
-    from lama.config import _literal
+    from lama.config import literal
 
-    assert _literal(argument, ["indir"], {"mask": "mask.path"}) == argument
+    assert literal(argument, ["indir"], {"mask": "mask.path"}) == argument
 
 
 def test_odd_names_need_no_quotes_and_options_of_the_mask_stand_beside_its_path(root, tmp_path, model):

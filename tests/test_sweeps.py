@@ -18,7 +18,7 @@ from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import _slurm
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import begin, compose
+from lama.sweeps.start import compose, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,
@@ -112,7 +112,7 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
     check_same(load(tmp_path), replace(sweep, seeds=[0, 1, 2], retries=3))  # more of the same
     with pytest.raises(ValueError, match=r"holds the sweep toy; choose another dir= for other"):
         check_same(load(tmp_path), replace(sweep, name="other"))
-    with pytest.raises(ValueError, match=r"begun with overrides: a=1 \(now: a=2\)"):
+    with pytest.raises(ValueError, match=r"begun with a=1 \(now: a=2\)"):
         check_same(load(tmp_path), replace(sweep, overrides=["same=1", "a=2"]))
     with pytest.raises(FileNotFoundError, match=r"no sweep\.yaml in it; expected the folder of a sweep"):
         load(tmp_path / "nothing")
@@ -178,6 +178,15 @@ def test_a_training_that_asks_for_another_try_gets_it(tmp_path):
     Job(sweep, TRAINING).run()
     assert states(sweep, [TRAINING])[0].state == DONE
     assert (tmp_path / "tries").read_text().count("x") == 4
+
+
+def test_a_signal_before_the_first_command_starts_none(tmp_path):
+    job = Job(scripted(tmp_path, "echo started"), TRAINING)
+    job.asked = signal.SIGTERM
+    with pytest.raises(SystemExit):
+        job.run()
+    assert not state.log_file(job.sweep, TRAINING).exists()
+    assert states(job.sweep, [TRAINING])[0].state == STOPPED
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2])
@@ -247,17 +256,37 @@ def test_only_what_is_missing_is_started(tmp_path, monkeypatch, caplog):
     works = sweep.trainings()
     record(sweep, works[0], state=DONE, pid=1, host="x")
     record(sweep, works[1], state=FAILED, pid=1, host="x", error="boom")
-    record(sweep, works[2], state="stopped", pid=1, host="x")
+    record(sweep, works[2], state=STOPPED, pid=1, host="x")
     launched = []
-    module = sys.modules[begin.__module__]
+    module = sys.modules[train_those.__module__]
     monkeypatch.setattr(module, "launch", lambda sweep, works: launched.append(list(works)))
     with caplog.at_level("INFO"):
-        begin(sweep, works, also=UNFINISHED)
+        train_those(sweep, UNFINISHED)
     assert launched == [works[2:]]
     assert "resubmit" in caplog.text
-    with pytest.raises(ValueError, match=r"1 of 1 failed; python bin/sweep\.py resubmit"):  # the exit code is 2
-        begin(sweep, works, also=(FAILED,))
+    with pytest.raises(ValueError, match=r"1 of 1 trainings failed"):  # the exit code is 2
+        train_those(sweep, (FAILED,))
     assert launched[1] == [works[1]]
+
+
+def test_an_evaluation_that_fails_is_not_for_resubmit(tmp_path, caplog):
+    (tmp_path / "sets/one").mkdir(parents=True)
+    (tmp_path / "sets/one/manifest.json").write_text("{}")
+    evaluation = {"sets": str(tmp_path / "sets"), "metrics": ["psnr"], "size": None, "overrides": []}
+    sweep = a_sweep(tmp_path / "sweep", rows=["lama-regular"], seeds=[0], retries=0, evaluation=evaluation)
+    save(sweep)
+    record(sweep, TRAINING, state=DONE, pid=1, host="x")
+    message = r"1 of 1 evaluations failed, first lama-regular/seed0/one: error: .*; collect again tries them again"
+    with caplog.at_level("INFO"), pytest.raises(ValueError, match=message):
+        collect(sweep)
+    assert "resubmit" not in caplog.text
+
+
+@pytest.mark.parametrize("folder", ["file/sweep", "/proc/sweep"])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(PermissionError, match=r"dir=.*sweep: cannot be made"):
+        start(["-m", "sweep=table4_masks", "losses=no_perceptual", f"dir={tmp_path / folder}"])
 
 
 def test_a_running_local_job_is_known_by_its_process(tmp_path):

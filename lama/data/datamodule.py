@@ -20,7 +20,7 @@ from lama.data.datasets import EvaluationDataset, TrainingDataset
 from lama.data.evaluation_set import FrozenPairs, PairFolder
 from lama.data.sampler import EpochSampler, rank_and_world
 from lama.data.sources import Subset
-from lama.interfaces import Augmentation, EvaluationSet, ImageSource, MaskSampler
+from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def _leave_signals_alone(worker: int) -> None:
 
     They end with it, however it ends: by ``_end_workers``, or since they notice that it is gone.
     """
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+    for name in STOP_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 

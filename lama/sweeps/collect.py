@@ -26,9 +26,8 @@ def collect(sweep: Sweep, seconds: float = 5) -> None:
     if len(finished) < len(trained):
         missing = ", ".join(f"{one.work.title} ({one.state})" for one in trained if one.state != DONE)
         logger.warning("not in the tables: %s", missing)
-    names = [path.name for path in sweep.sets()]
-    works = [Work("evaluate", one.row, one.seed, name) for one in finished for name in names]
-    begin(sweep, works, also=(*UNFINISHED, FAILED))
+    works = [Work("evaluate", one.row, one.seed, name) for one in finished for name in sweep.sets()]
+    begin(sweep, works, (*UNFINISHED, FAILED))
     _wait(sweep, works, seconds)
     failed = [one for one in states(sweep, works) if one.state != DONE]
     if failed:

@@ -18,11 +18,9 @@ from typing import Any
 
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, log_file, record
+from lama.training.signals import INTERRUPTED, TRY_AGAIN, stop_signals
 
 logger = logging.getLogger(__name__)
-
-TRY_AGAIN, INTERRUPTED = 75, 130  # exit codes of bin/train.py
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Job:
@@ -38,7 +36,7 @@ class Job:
         """Run it to its end. Raises SystemExit where a signal has stopped it, with the exit code of bin/train.py."""
         if self.first:
             logger.info("%s: output in %s", self.work.title, log_file(self.sweep, self.work))
-        before = {number: signal.signal(number, self._pass_on) for number in STOPS}
+        before = {number: signal.signal(number, self._pass_on) for number in stop_signals()}
         try:
             code, error = self._attempts()
         finally:
@@ -58,6 +56,7 @@ class Job:
 
     def _attempts(self) -> tuple[int, str]:
         """The exit code of the last one, and the last line that it has said."""
+        code, error = TRY_AGAIN, ""
         for attempt in range(1 + self.sweep.retries):
             self._say(RUNNING, attempt=attempt + 1)
             code = TRY_AGAIN

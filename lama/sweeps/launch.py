@@ -12,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig
 
-from lama.config import CONFIGS
+from lama.config import CONFIGS, literal
 from lama.sweeps.job import Job
 from lama.sweeps.plan import Sweep, Work, load
 from lama.sweeps.state import forget, submitted
@@ -33,7 +33,7 @@ def launch(sweep: Sweep, works: Sequence[Work]) -> None:
     """Run them here, one after the other; or hand them to SLURM, and do not wait."""
     for one in works:
         forget(sweep, one)
-    arguments = [f"dir='{sweep.folder.resolve()}'", f"work={','.join(map(str, works))}"]
+    arguments = [literal(f"dir={sweep.folder.resolve()}", ["dir"]), f"work={','.join(map(str, works))}"]
     if sweep.launcher["name"] == "slurm":
         arguments += _slurm(sweep.launcher, evaluating=works[0].kind == "evaluate")
         with _submitted_only() as jobs:

@@ -1,13 +1,13 @@
 """What a sweep is: rows, seeds, and the command of every training and evaluation. Kept as sweep.yaml in its folder."""
 
 import sys
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lama.config import literal
 from lama.files import whole
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
@@ -24,14 +24,14 @@ class Sweep:
     """The rows of a table, each trained once for every seed. Raises ValueError for one that cannot be."""
 
     name: str
-    dir: str
+    dir: str  # where all of it lies
     rows: list[str]  # configurations of training
     seeds: list[int]
     overrides: list[str]  # of every training
     own: dict[str, list[str]]  # of some rows
-    retries: int
-    launcher: dict[str, Any]
-    evaluation: dict[str, Any]
+    retries: int  # starts after a crash
+    launcher: dict[str, Any]  # configs/sweep/launcher
+    evaluation: dict[str, Any]  # "sets" (a folder), "metrics", "size" (pixels), "overrides" of bin/evaluate.py
 
     def __post_init__(self) -> None:
         for key, what in (("rows", self.rows), ("seeds", self.seeds)):
@@ -55,31 +55,35 @@ class Sweep:
         return Path(self.dir)
 
     def trainings(self) -> list["Work"]:
+        """One for every row and seed."""
         return [Work("train", row, seed) for row in self.rows for seed in self.seeds]
 
-    def sets(self) -> list[Path]:
-        """Frozen evaluation sets. Raises ValueError or FileNotFoundError where nobody has said which."""
+    def sets(self) -> list[str]:
+        """Names of the frozen sets. Raises ValueError where nobody has said which, FileNotFoundError where none is."""
         where = self.evaluation["sets"]
         if where is None:
             raise ValueError("evaluation.sets: which frozen sets? expected a folder that holds random_thick_512, "
                              "random_thin_512, segm_512 or others of bin/gen_mask_dataset.py")  # fmt: skip
-        found = sorted(path.parent for path in Path(where).glob("*/manifest.json"))
+        found = sorted(path.parent.name for path in Path(where).glob("*/manifest.json"))
         if not found:
             raise FileNotFoundError(f"evaluation.sets={where}: no NAME/manifest.json in it; bin/gen_mask_dataset.py "
                                     "makes such sets")  # fmt: skip
         return found
 
     def run_dir(self, work: "Work") -> Path:
+        """Where a training writes, and where evaluations find it."""
         return self.folder / "runs" / work.row / f"seed{work.seed}"
 
     def evaluation_dir(self, work: "Work") -> Path:
+        """Where ``make_tables`` looks for it."""
         return self.folder / "evaluations" / work.row / f"seed{work.seed}" / str(work.set_name)
 
     def training_overrides(self, work: "Work") -> list[str]:
+        """What its command says besides the configuration's name; later ones win."""
         return [
             *self.overrides, *self.own.get(work.row, []),
             f"trainer.devices={self.launcher['devices']}", f"trainer.num_nodes={self.launcher['nodes']}",
-            f"seed={work.seed}", f"run_dir='{self.run_dir(work)}'",
+            f"seed={work.seed}", literal(f"run_dir={self.run_dir(work)}", ["run_dir"]),
         ]  # fmt: skip
 
     def command(self, work: "Work") -> list[str]:
@@ -140,27 +144,14 @@ def check_same(before: Sweep, now: Sweep) -> None:
     """Raise ValueError where ``now`` would train something else in the folder of ``before``."""
     if before.name != now.name:
         raise ValueError(f"dir={now.dir}: holds the sweep {before.name}; choose another dir= for {now.name}")
-    differing = [*_differences("", _trained(before), _trained(now))]
-    if differing:
-        raise ValueError(f"dir={now.dir}: the sweep there was begun with {'; '.join(differing)}; give it so again, or "
-                         "choose another dir=")  # fmt: skip
+    old, new = _what_decides(before), _what_decides(now)
+    gone, come = ([one for one in these if one not in those] for these, those in ((old, new), (new, old)))
+    if gone or come:
+        changes = f"{' '.join(gone) or 'nothing'} (now: {' '.join(come) or 'nothing'})"
+        raise ValueError(f"dir={now.dir}: the sweep there was begun with {changes}; say so again, or another dir=")
 
 
-def _trained(sweep: Sweep) -> dict[str, Any]:
-    """What decides the numbers; more seeds and rows may come, and how jobs run may change."""
-    kept = ("overrides", "own")
-    processes = {name: sweep.launcher[name] for name in ("devices", "nodes")}
-    return {name: getattr(sweep, name) for name in kept} | {"launcher": processes}
-
-
-def _differences(key: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted(before.keys() | now.keys()):
-        a, b = before.get(name), now.get(name)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from _differences(f"{key}{name}.", a, b)
-        elif isinstance(a, list) and isinstance(b, list):
-            gone, new = ([one for one in x if one not in y] for x, y in ((a, b), (b, a)))
-            if gone or new:
-                yield f"{key}{name}: {' '.join(gone) or 'nothing'} (now: {' '.join(new) or 'nothing'})"
-        elif a != b:
-            yield f"{key}{name}={a} (now: {b})"
+def _what_decides(sweep: Sweep) -> list[str]:
+    """What numbers depend on, as overrides; rows, seeds and how jobs run may change."""
+    own = [f"{row}: {override}" for row, overrides in sweep.own.items() for override in overrides]
+    return [*sweep.overrides, *own, *(f"launcher.{name}={sweep.launcher[name]}" for name in ("devices", "nodes"))]

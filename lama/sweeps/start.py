@@ -51,7 +51,7 @@ def start(arguments: Sequence[str]) -> None:
     check_writable(sweep.folder)
     with only_one(sweep.folder, "dir", "command"):
         save(sweep)
-        begin(sweep, sweep.trainings(), also=UNFINISHED)
+        train_those(sweep, UNFINISHED)
 
 
 def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
@@ -89,39 +89,41 @@ def check_writable(folder: Path) -> None:
         raise PermissionError(f"dir={folder}: nothing can be written there")
 
 
-def begin(sweep: Sweep, works: Sequence[Work], also: Sequence[str]) -> None:
-    """Start those whose state is one of ``also``; say what becomes of the others, and in the end how it went."""
+def train_those(sweep: Sweep, which: Sequence[str]) -> None:
+    """Start the trainings whose state is one of ``which``, and say what to do next.
+
+    Raises ValueError where some of them, run here, have failed.
+    """
+    chosen = begin(sweep, sweep.trainings(), which)
+    found = states(sweep, sweep.trainings())
+    if chosen and sweep.launcher["name"] == "slurm":
+        logger.info("submitted; they go on without this terminal: python bin/sweep.py status %s", sweep.dir)
+        return
+    if chosen:
+        print(table(found))
+    say_next(sweep, found)
+    failed = sum(one.state == FAILED for one in found if one.work in chosen)
+    if failed:
+        raise ValueError(f"{sweep.dir}: {failed} of {len(chosen)} trainings failed")
+
+
+def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Work]:
+    """Start those whose state is one of ``which``, say what becomes of the others; returns what was started."""
     found = states(sweep, works)
-    chosen = [one.work for one in found if one.state in also]
-    for state in sorted({one.state for one in found if one.work not in chosen}):
+    chosen = [one.work for one in found if one.state in which]
+    for state in sorted({one.state for one in found} - set(which)):
         logger.info("%s: %s", state, ", ".join(one.work.title for one in found if one.state == state))
-    _point_at_failed(sweep, [one for one in found if one.work not in chosen])
     if not chosen:
         logger.info("nothing to start in %s", sweep.folder)
-        return
+        return []
     logger.info("%d to start: %s", len(chosen), ", ".join(work.title for work in chosen))
     launch(sweep, chosen)
-    follow = f"python bin/sweep.py status {sweep.dir}"
-    if sweep.launcher["name"] == "slurm":
-        logger.info("submitted; they go on without this terminal: %s", follow)
-        return
-    after = states(sweep, works)
-    print(table(after))
-    failed = sum(one.state == FAILED for one in after if one.work in chosen)
-    if failed:
-        again = f"python bin/sweep.py resubmit {sweep.dir} starts what has failed once more"
-        raise ValueError(f"{failed} of {len(chosen)} failed; {again}")
-    if chosen[0].kind == "train":
-        say_next(sweep, after)
+    return chosen
 
 
 def say_next(sweep: Sweep, found: Sequence[State]) -> None:
-    """What to do with a sweep that is here."""
+    """What to do with a sweep whose trainings are as ``found``."""
     if all(one.state == DONE for one in found):
         logger.info("python bin/sweep.py collect %s evaluates them and makes the tables", sweep.dir)
-    _point_at_failed(sweep, found)
-
-
-def _point_at_failed(sweep: Sweep, found: Sequence[State]) -> None:
     if any(one.state == FAILED for one in found):
         logger.info("python bin/sweep.py resubmit %s starts what has failed once more", sweep.dir)

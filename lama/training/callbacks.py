@@ -28,6 +28,7 @@ from lama.interfaces import EvaluationSet
 from lama.training.averaging import any_of
 from lama.training.disk import survives_a_full_disk
 from lama.training.module import InpaintingModule
+from lama.training.speed import RESUMED
 
 logger = logging.getLogger(__name__)
 
@@ -222,7 +223,7 @@ def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 def draw_curves(tables: Sequence[Path], out: Path) -> None:
     """One small plot per logged name, of the validation the means over all pictures; dashes where a run went on."""
     every = {name: values for table in tables if table.is_file() for name, values in read_metrics(table).items()}
-    resumed, _ = every.pop("resumed", ([], []))
+    resumed, _ = every.pop(RESUMED, ([], []))
     every = dict(sorted(every.items(), key=lambda item: not item[0].startswith("val_")))  # what is looked at first
     series = {n: values for n, values in every.items() if not n.startswith("val_") or n.endswith("_total_mean")}
     if not series:

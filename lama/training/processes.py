@@ -99,7 +99,8 @@ def ended_together(trainer: Trainer, keeper: Checkpoints) -> Iterator[None]:
     Raises ValueError where an exchange failed because another process has ended.
     """
     watch = Watch(trainer)
-    watch.start()
+    if trainer.world_size > 1:
+        watch.start()
     try:
         yield
     except BaseException as error:

@@ -85,7 +85,7 @@ def train(
             for line in origin:
                 logger.info(line)
             _announce(module, data, epochs, run_dir, monitor, processes.number)
-            speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps") or 10)
+            speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
             watching = [speed, faults or Faults(), *([] if debug is None else debug.callbacks(run_dir))]
             fit = _make_trainer(trainer, run_dir, data, keeper, watching, resume)
             with ended_together(fit, keeper), explain(data, module, keeper), fits(resume):
@@ -165,7 +165,7 @@ def _make_trainer(
     callbacks = [
         *watching,
         *([] if bar else [PlainProgress()]),
-        MetricsTable(run_dir, every=trainer.get("log_every_n_steps") or 10),
+        MetricsTable(run_dir, every=trainer.get("log_every_n_steps", 10)),
         SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, keeper.monitor, "max" if keeper.sign > 0 else "min"),
         BrokenPictures(run_dir, data.train_set),

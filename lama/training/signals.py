@@ -9,6 +9,8 @@ import signal
 import threading
 from types import FrameType
 
+from lama.interfaces import STOP_SIGNALS
+
 logger = logging.getLogger(__name__)
 
 TRY_AGAIN = 75
@@ -60,4 +62,4 @@ class StopRequest:
 
 def stop_signals() -> list[int]:
     """Those that this system has: Windows lacks SIGUSR1 and SIGUSR2."""
-    return [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
+    return [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]

@@ -1,5 +1,6 @@
 """A SLURM of one machine, on 127.0.0.1, in a folder of its own: munged, slurmctld, slurmd."""
 
+import getpass
 import os
 import shutil
 import socket
@@ -53,10 +54,11 @@ class Slurm:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.user = getpass.getuser()
         self.daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Slurm":
-        folder, user = self.folder, subprocess.check_output(["id", "-un"], text=True).strip()
+        folder = self.folder
         for name in ("state", "spool"):
             (folder / name).mkdir(parents=True)
         ports = []
@@ -65,20 +67,12 @@ class Slurm:
                 probe.bind(("127.0.0.1", 0))
                 ports.append(probe.getsockname()[1])
         host = socket.gethostname().partition(".")[0]
-        (folder / "slurm.conf").write_text(CONFIG.format(folder=folder, user=user, ports=ports, host=host))
+        (folder / "slurm.conf").write_text(CONFIG.format(folder=folder, user=self.user, ports=ports, host=host))
         (folder / "munge.key").write_bytes(os.urandom(1024))
         (folder / "munge.key").chmod(0o400)
         try:
-            self._daemon(
-                "munged",
-                "--foreground",
-                "--force",
-                f"--socket={folder}/munge.socket",
-                f"--key-file={folder}/munge.key",
-                f"--pid-file={folder}/munge.pid",
-                f"--seed-file={folder}/munge.seed",
-                f"--log-file={folder}/munge.log",
-            )
+            files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
+            self._daemon("munged", "--foreground", "--force", *(f"--{k}={folder}/munge.{v}" for k, v in files.items()))
             self._until(lambda: (folder / "munge.socket").exists(), "munged")
             self._daemon("slurmctld", "-D", "-f", f"{folder}/slurm.conf")
             self._daemon("slurmd", "-D", "-f", f"{folder}/slurm.conf", "-N", host)
@@ -90,13 +84,8 @@ class Slurm:
 
     def __exit__(self, *_: object) -> None:
         if len(self.daemons) > 1:
-            self.ask(
-                "scancel",
-                f"--user={subprocess.check_output(['id', '-un'], text=True).strip()}",
-                "--signal=KILL",
-                "--full",
-            )
-            self.ask("scancel", f"--user={subprocess.check_output(['id', '-un'], text=True).strip()}")
+            self.ask("scancel", f"--user={self.user}", "--signal=KILL", "--full")
+            self.ask("scancel", f"--user={self.user}")
             time.sleep(1)
         for daemon in reversed(self.daemons):
             daemon.terminate()
