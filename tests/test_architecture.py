@@ -19,15 +19,16 @@ LAWS = {
     "config": ({"training"}, {"hydra", "omegaconf"}),
     "masks": ({"interfaces", "conventions"}, {"numpy", "cv2"}),
     "models": ({"conventions"}, {"torch"}),
-    "losses": ({"models", "conventions", "interfaces", "pretrained"}, {"torch"}),
+    "lpips_network": ({"pretrained", "torchvision_ops"}, {"torch", "lpips"}),
+    "losses": ({"models", "conventions", "interfaces", "pretrained", "lpips_network"}, {"torch"}),
     "data": (
         {"masks", "conventions", "interfaces", "files", "torchvision_ops"},
         {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tifffile", "tqdm", "webdataset"},
     ),
     "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "evaluation": (
-        {"conventions", "interfaces", "pretrained", "files", "torchvision_ops", "pages"},
-        {"torch", "numpy", "cv2", "PIL", "lpips", "pytorch_fid", "skimage", "sklearn", "matplotlib", "tqdm", "yaml"},
+        {"conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages"},
+        {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "matplotlib", "tqdm", "yaml"},
     ),
     "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
     "inference": (

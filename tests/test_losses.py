@@ -9,6 +9,7 @@ from lama.interfaces import StepContext
 from lama.losses import (
     FeatureMatchingLoss,
     HRFPerceptualLoss,
+    LPIPSLoss,
     MaskedL1Loss,
     NonSaturatingAdversarialLoss,
     Objective,
@@ -175,3 +176,60 @@ def test_the_mean_square_of_features_and_its_gradient(dtype, tolerance):
     assert loss.item() == pytest.approx(expected.item(), rel=min(tolerance, 1e-4))
     got, right = (torch.autograd.grad(value, x)[0] for value in (3 * loss, 3 * expected))
     torch.testing.assert_close(got, right, rtol=4 * tolerance, atol=1e-9)  # rounded up to three times
+
+
+@pytest.fixture(scope="module")
+def squeeze(tmp_path_factory):
+    """The lpips package's network with a random SqueezeNet, and the file of the same."""
+    import lpips
+
+    torch.manual_seed(0)
+    network = lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).eval()
+    file = tmp_path_factory.mktemp("weights") / "squeeze.pth"
+    torch.save(network.state_dict(), file)
+    return network, str(file)
+
+
+def hole_of_64(seed=0):
+    torch.manual_seed(seed)
+    image, predicted, mask = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64), torch.zeros(2, 1, 64, 64)
+    mask[:, :, 10:40, 20:] = 1
+    empty = torch.zeros(2, 1, 4, 4)
+    return StepContext(image, mask, predicted.requires_grad_(), empty, empty)
+
+
+def test_the_lpips_loss_is_the_packages_distance_of_the_composite(squeeze):
+    network, file = squeeze
+    c = hole_of_64()
+    completed = c.mask * c.predicted + (1 - c.mask) * c.image
+    expected = 5 * network(completed, c.image, normalize=True).mean()
+    torch.testing.assert_close(LPIPSLoss(5, "squeeze", file)(c), expected, rtol=1e-5, atol=0)
+
+
+def test_the_lpips_loss_pulls_at_the_hole_only_and_at_nothing_frozen(squeeze):
+    c, loss = hole_of_64(), LPIPSLoss(5, "squeeze", squeeze[1])
+    loss(c).backward()
+    assert c.predicted.grad.isfinite().all()
+    assert (c.predicted.grad * c.mask).abs().sum() > 0
+    assert (c.predicted.grad * (1 - c.mask)).abs().sum() == 0
+    assert not list(loss.parameters())
+    assert not loss.state_dict()
+
+
+def test_the_lpips_loss_is_zero_where_prediction_is_target_with_a_finite_gradient(squeeze):
+    c = hole_of_64()
+    c.predicted = torch.zeros_like(c.image).requires_grad_()  # black: features may be zero, whose length has no slope
+    c.image = c.predicted.detach().clone()
+    loss = LPIPSLoss(5, "squeeze", squeeze[1])(c)
+    loss.backward()
+    assert loss == 0
+    assert c.predicted.grad.isfinite().all()
+
+
+def test_the_lpips_loss_in_bfloat16_is_nearly_the_same(squeeze):
+    c, loss = hole_of_64(), LPIPSLoss(5, "squeeze", squeeze[1])
+    exact = loss(c)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = loss(c)
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0.02, atol=0)

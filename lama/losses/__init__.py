@@ -2,6 +2,7 @@
 
 from lama.losses.adversarial import NonSaturatingAdversarialLoss
 from lama.losses.feature_matching import FeatureMatchingLoss
+from lama.losses.lpips import LPIPSLoss
 from lama.losses.objective import Objective
 from lama.losses.perceptual import HRFPerceptualLoss, VGGPerceptualLoss
 from lama.losses.reconstruction import MaskedL1Loss
@@ -9,6 +10,7 @@ from lama.losses.reconstruction import MaskedL1Loss
 __all__ = [
     "FeatureMatchingLoss",
     "HRFPerceptualLoss",
+    "LPIPSLoss",
     "MaskedL1Loss",
     "NonSaturatingAdversarialLoss",
     "Objective",
