@@ -35,6 +35,10 @@ LAWS = {
         {"models", "checkpoints", "conventions", "interfaces", "files"},
         {"torch", "numpy", "cv2", "PIL", "tqdm"},
     ),
+    "demo": (
+        {"inference", "checkpoints", "data", "interfaces"},
+        {"torch", "numpy", "PIL", "jinja2", "starlette", "uvicorn"},
+    ),
     "export": (
         {"checkpoints", "models", "conventions", "files"},
         {"torch", "onnx", "onnxruntime"},

@@ -115,6 +115,24 @@ def test_a_convolution_reads_the_rows_it_needs():
 
 @pytest.mark.parametrize("compiled", [True, False])
 @torch.no_grad()
+def test_bf16_reads_no_memory_that_nobody_has_written(pair, compiled):
+    """oneDNN does, in convolutions of stride 2 to a single column: what lay there came out, at random."""
+    network = pair[0]
+    fused = fuse(network, "bf16", compiled)
+    for _ in range(5):
+        x = torch.rand(1, 4, 80, 96)
+        expected, exact = network(x), fuse(network, "fp32", compiled).encode(x, 80)
+        for length in (100, 1000, 10_000, 100_000, 1_000_000):  # freed at once: what the next tensors find
+            torch.full((length,), torch.nan, dtype=torch.bfloat16)
+        features = fused.encode(x, 80)
+        for got, wanted in zip(*([f] if torch.is_tensor(f) else f for f in (features, exact)), strict=True):
+            if got is not None:
+                torch.testing.assert_close(got, wanted, atol=0.05 * float(wanted.abs().max()), rtol=0)
+        assert (fused(x) - expected).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@torch.no_grad()
 def test_bf16_is_close(pair, compiled):
     network = pair[0]
     x = torch.rand(1, 4, 80, 96)
@@ -236,8 +254,8 @@ def test_few_tiles_at_a_time_change_nothing_without_the_kernel(monkeypatch):
     conv = MatmulWinogradConv([Folded(torch.randn(9, 6, 3, 3).double(), None)], relu=False)
     x = torch.randn(2, 6, 30, 26)
     expected = conv([x])[0]
-    monkeypatch.setattr(winograd_matmul, "TILES", 1)
-    torch.testing.assert_close(conv([x])[0], expected)
+    monkeypatch.setattr(winograd_matmul, "TILES", 1)  # matrices of another shape are summed in another order
+    torch.testing.assert_close(conv([x])[0], expected, rtol=0, atol=3e-6 * float(expected.abs().max()))
 
 
 @pytest.mark.parametrize("trouble", ["no compiler", "broken compiler", "unwritable cache", "wrong kernel"])

@@ -41,12 +41,15 @@ class MaskReader:
         self.resize = resize
         self.channel = channel
 
-    def read(self, path: Path, picture: Picture, name: str) -> tuple[MaskArray, list[str]]:
+    def read(
+        self, path: Path, picture: Picture, name: str, content: bytes | None = None
+    ) -> tuple[MaskArray, list[str]]:
         """The hole of ``picture``, called ``name`` in errors, and remarks on what it probably should not be.
 
-        Raises FileNotFoundError, or ValueError where the mask cannot be read or has another size.
+        Where ``content``, the bytes of a file, is given, ``path`` is but what errors call the mask. Raises
+        FileNotFoundError, or ValueError where the mask cannot be read or has another size.
         """
-        levels = self.levels(path)
+        levels = self.levels(path, content)
         top = np.iinfo(levels.dtype).max
         if self.invert:
             levels = top - levels
@@ -73,9 +76,9 @@ class MaskReader:
             remarks.append("its mask removes nothing, and the picture is written as it is")
         return remarks
 
-    def levels(self, path: Path) -> Pixels:
+    def levels(self, path: Path, content: bytes | None = None) -> Pixels:
         """Brightness (H, W), uint8 or uint16, black to white."""
-        mask = read_picture(path)
+        mask = read_picture(path, content)
         colour = mask.pixels if mask.pixels.ndim == 2 else mask.pixels.max(axis=2)
         alpha = mask.alpha
         if self.channel == "alpha" and alpha is None:

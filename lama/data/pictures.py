@@ -36,24 +36,26 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read_picture(path: str | Path) -> Picture:
+def read_picture(path: str | Path, content: bytes | None = None) -> Picture:
     """Read a picture: grey stays grey, 16 bits of PNG and TIFF stay, palettes become RGB, CMYK becomes sRGB.
 
-    1-bit pictures become 8-bit grey; of several frames the first is read. Raises FileNotFoundError, or ValueError where
-    it cannot be read or has 32 bits per channel.
+    1-bit pictures become 8-bit grey; of several frames the first is read. Where ``content``, the bytes of a file, is
+    given, ``path`` is but what errors call it. Raises FileNotFoundError, or ValueError where it cannot be read or has
+    32 bits per channel.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
+    if content is None and not path.is_file():
         raise FileNotFoundError(f"{path}: {'is a folder, expected a picture' if path.is_dir() else 'no such file'}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large camera's; a real bomb is an error
-        opened, upright, orientation = decode(path)
+        opened, upright, orientation = decode(path, content)
     metadata = Metadata.of(opened, upright, had_orientation=orientation is not None)
     orientation = orientation if isinstance(orientation, int) else 1
     frames = 1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))  # a phone's: a photograph, previews
     notes: tuple[str, ...] = (f"only the first of {frames} frames is filled",) if frames > 1 else ()
-    if _has_16_bits(path, opened):
-        pixels, alpha = _decode_16_bits(path, opened.format == "PNG", orientation)
+    if _has_16_bits(path, content, opened):
+        content = path.read_bytes() if content is None else content
+        pixels, alpha = _decode_16_bits(path, content, opened.format == "PNG", orientation)
     else:
         pixels, alpha = _split_alpha(np.asarray(_to_plain_mode(path, upright)))
         if upright.mode == "CMYK":
@@ -100,28 +102,31 @@ def _split_alpha(array: Pixels) -> tuple[Pixels, Pixels | None]:
     return np.ascontiguousarray(colours), np.ascontiguousarray(array[..., -1]) if has_alpha else None
 
 
-def _has_16_bits(path: Path, image: Image.Image) -> bool:
+def _has_16_bits(path: Path, content: bytes | None, image: Image.Image) -> bool:
     """Pillow shows 16-bit colour as if it had 8, so the header is asked."""
     if image.format == "PNG":
-        return _png_header(path)[0] == 16
+        return _png_header(_head(path) if content is None else content)[0] == 16
     bits = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample of a TIFF
     return set(bits) == {16} and image.mode in ("I;16", "I;16B", "RGB", "RGBA", "RGBX")
 
 
-def _png_header(path: Path) -> tuple[int, int]:
-    """(bit depth, colour type)."""
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        header = file.read(26)
-    return header[24], header[25]
+        return file.read(26)
 
 
-def _decode_16_bits(path: Path, is_png: bool, orientation: int) -> tuple[Pixels, Pixels | None]:
-    array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+def _png_header(content: bytes) -> tuple[int, int]:
+    """(bit depth, colour type)."""
+    return content[24], content[25]
+
+
+def _decode_16_bits(path: Path, content: bytes, is_png: bool, orientation: int) -> tuple[Pixels, Pixels | None]:
+    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
         raise ValueError(f"{path}: 16-bit picture of a kind that cannot be read; save it as a plain 16-bit PNG")
     if is_png:  # in a TIFF, OpenCV has seen to it
         array = _turn(array, orientation)
-    if is_png and _png_header(path)[1] == 4:  # grey with alpha, which OpenCV makes blue, green, red, alpha
+    if is_png and _png_header(content)[1] == 4:  # grey with alpha, which OpenCV makes blue, green, red, alpha
         array = array[..., [0, 3]]
     elif array.ndim == 3:
         array = array[..., [2, 1, 0, 3][: array.shape[2]]]

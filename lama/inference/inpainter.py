@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from lama.checkpoints import load_generator
 from lama.conventions import generator_input, pad_to_multiple
@@ -21,6 +20,7 @@ from lama.inference.feather import feather as soften
 from lama.inference.fuse import PRECISIONS, fuse
 from lama.inference.memory import Memory, available, estimate
 from lama.inference.picture import Array, OpenPicture, network_input, open_picture, to_kind
+from lama.inference.progress import bar
 from lama.inference.refine import Refiner
 from lama.inference.strategies import Plan, Strategy, fill_tiles
 from lama.inference.windows import Piece
@@ -78,6 +78,10 @@ class Inpainter:
             raise ValueError(f"feather={feather}: expected pixels, 0 or more")
         if max_memory is not None and not max_memory > 0:
             raise ValueError(f"max_memory={max_memory}: expected GB, more than 0, or null")
+        self._options: dict[str, Any] = {
+            "precision": precision, "strategy": strategy, "feather": feather, "fast": fast, "max_memory": max_memory,
+            "margin": margin, "tile": tile, "compiled": compiled, "refiner": refiner,
+        }  # fmt: skip
         self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
@@ -87,6 +91,16 @@ class Inpainter:
     def __call__(self, image: Picture, mask: Array | Image.Image) -> Picture:
         """Raises ValueError where the picture or the mask is of another kind, sizes differ, or memory is short."""
         return self.many([image], [mask])[0]
+
+    def variant(self, **options: Any) -> "Inpainter":
+        """The same model with other options, ``variant(strategy="crop", feather=4)``; it shares what has been built.
+
+        Raises ValueError, TypeError as the constructor does.
+        """
+        other = Inpainter(self.generator, str(self.device), **self._options | options)
+        if all(self._options[key] == other._options[key] for key in ("precision", "fast", "compiled")):
+            other.__dict__["_network"] = self._network
+        return other
 
     def many(
         self, images: Sequence[Picture], masks: Sequence[Array | Image.Image], batch_size: int = 8
@@ -167,7 +181,7 @@ class Inpainter:
 
     def _fill_pieces(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> None:
         """Compute pieces that do not depend on each other and write what they take, in place."""
-        with tqdm(total=len(jobs), desc="pieces", leave=False, delay=2, disable=len(jobs) < 2) as progress:
+        with bar(len(jobs), "pieces", delay=2, disable=len(jobs) < 2) as progress:
             for group in self._batches(jobs, memory, batch_size):
                 inputs, striped = [], False
                 for picture, _, piece in group:

@@ -19,9 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from tqdm import tqdm
 
 from lama.conventions import check_image_and_mask, composite, generator_input
+from lama.inference.progress import bar
 from lama.models.dilated import MultidilatedBlock
 from lama.models.ffc import FFCResnetBlock
 from lama.models.resnet import ResNetBlock
@@ -91,9 +91,9 @@ class Refiner:
             logger.info("%d x %d pixels: one scale (refiner.min_side=%d, max_scales=%d), so there is nothing to refine",
                         width, height, self.min_side, self.max_scales)  # fmt: skip
         reference = None
-        with tqdm(total=1 + (len(levels) - 1) * self.n_iters, desc="refining", unit="pass", leave=False) as bar:
+        with bar(1 + (len(levels) - 1) * self.n_iters, "refining", unit="pass") as progress:
             for image, mask in levels:
-                predicted = self._refine_level(network, image, mask, reference, bar)
+                predicted = self._refine_level(network, image, mask, reference, progress)
                 reference = composite(predicted, image, mask)
         return predicted
 
@@ -107,7 +107,7 @@ class Refiner:
         return levels[::-1]
 
     def _refine_level(
-        self, network: "_Halves", image: Tensor, mask: Tensor, reference: Tensor | None, bar: Any
+        self, network: "_Halves", image: Tensor, mask: Tensor, reference: Tensor | None, progress: bar
     ) -> Tensor:
         """Predicted (1, 3, H, W); without a reference, from a level below, the network's own."""
         height, width = image.shape[-2:]
@@ -115,13 +115,13 @@ class Refiner:
         with torch.no_grad():
             features = network.front(generator_input(image, mask))
         if reference is not None:
-            self._optimise(network, features, _Target(image, mask, (height, width), reference), bar)
+            self._optimise(network, features, _Target(image, mask, (height, width), reference), progress)
         with torch.no_grad():
             predicted = network.rear(features)
-        bar.update()
+        progress.update()
         return predicted[..., :height, :width]
 
-    def _optimise(self, network: "_Halves", features: Features, target: "_Target", bar: Any) -> None:
+    def _optimise(self, network: "_Halves", features: Features, target: "_Target", progress: bar) -> None:
         """Move ``features`` in place, ``n_iters - 1`` times."""
         if target.is_empty:
             return
@@ -131,7 +131,7 @@ class Refiner:
             optimizer.zero_grad()
             target.loss(network.rear(features)).backward()
             optimizer.step()
-            bar.update()
+            progress.update()
 
 
 class _Target:

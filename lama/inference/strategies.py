@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from lama.inference.memory import Memory
 from lama.inference.picture import Array, to_kind
+from lama.inference.progress import bar
 from lama.inference.windows import Piece, Window, bounding_box, context, crops, ramp, tiles
 
 logger = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ def fill_tiles(filled: Array, hole: NDArray[np.bool_], plan: Plan, predict: Pred
     total = np.zeros((region.height, region.width, 3), np.float32)
     weight = np.zeros((region.height, region.width), np.float32)
     unknown, waiting = hole.copy(), list(plan.tiles)
-    with tqdm(total=len(waiting), desc="tiles", leave=False, delay=2) as progress:
+    with bar(len(waiting), "tiles", delay=2) as progress:
         while waiting:
             window = min(waiting, key=lambda w: unknown[w.slices].mean())
             waiting.remove(window)

@@ -61,7 +61,9 @@ class PaddedConv(nn.Module):
             return self._padded(x, columns, rows)
         out = self.conv(channels_last(x), (rows.before, columns.before))
         if self.mode == "reflect":
-            out[..., :1] = self._padded(x[..., :2], columns, rows)
+            # two columns, of which one is needed: oneDNN's bf16 convolutions of stride 2 to a single one read memory
+            # that nobody has written (torch 2.13, AMX)
+            out[..., :1] = self._padded(x[..., :4], columns, rows)[..., :1]
             if rows.before:
                 out[:, :, :1] = self._padded(x[:, :, :2], columns, rows)
         return out

@@ -1,0 +1,270 @@
+"""The addresses of the page and of the endpoint behind it, on Starlette."""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+import lama
+from lama.data.mask_options import MaskReader
+from lama.data.pictures import Picture
+from lama.demo import exchange, fields
+from lama.demo.body import Body
+from lama.demo.models import Models, Options
+from lama.demo.pages import Pages
+from lama.demo.refused import RefusedError
+from lama.demo.work import CancelledJobError, Job, Worker
+
+logger = logging.getLogger(__name__)
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+POLL_SECONDS = 0.1  # how often a waiting request is asked whether its sender is still there
+CLIENT_GONE = 499  # nginx's code for it; nobody reads the answer
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is taken in at most. Raises ValueError where nothing would be."""
+
+    max_mb: float = 100  # of a request; base64 makes files a third larger
+    max_megapixels: float = 50
+
+    def __post_init__(self) -> None:
+        if min(self.max_mb, self.max_megapixels) <= 0:
+            raise ValueError(f"max_mb={self.max_mb}, max_megapixels={self.max_megapixels}: expected more than 0")
+
+
+class Service:
+    """Answers requests: the endpoints as methods."""
+
+    def __init__(self, models: Models, worker: Worker, limits: Limits, token: str | None) -> None:
+        self.models, self.worker, self.limits, self.token = models, worker, limits, token
+
+    async def health(self, request: Request) -> Response:
+        """GET /health: what runs here, and how busy it is; needs no token."""
+        jobs = self.worker.jobs
+        return JSONResponse(
+            {
+                "status": "ok",
+                "version": lama.__version__,
+                "models": self.models.names,
+                "jobs": len(jobs),
+                "computing": sum(job.state == "computing" for job in jobs),
+                "most_jobs": self.worker.most,
+                "max_mb": self.limits.max_mb,
+                "max_megapixels": self.limits.max_megapixels,
+                "token": self.token is not None,
+            }
+        )
+
+    async def job(self, request: Request) -> Response:
+        """GET /api/jobs/NAME: how far the request of that name is."""
+        self._authorise(request)
+        job = self.worker.find(request.path_params["name"])
+        if job is None:
+            return JSONResponse({"state": "unknown"})
+        seconds = round(time.monotonic() - job.since, 1)
+        before = self.worker.position(job) if job.state == "waiting" else 0
+        return JSONResponse({"state": job.state, "seconds": seconds, "before": before, "what": job.what,
+                             "done": job.done, "of": job.of})  # fmt: skip
+
+    async def inpaint(self, request: Request) -> Response:
+        """POST /api/inpaint: image and mask in, image out."""
+        return await self._answer(request, self._inpaint)
+
+    async def open(self, request: Request) -> Response:
+        """POST /api/open: what a picture is, and a preview that any browser shows."""
+        return await self._answer(request, self._open)
+
+    async def convert(self, request: Request) -> Response:
+        """POST /api/convert: a picture in the format, and with the metadata, of another file."""
+        return await self._answer(request, self._convert)
+
+    async def _answer(self, request: Request, work: Callable[[bytes, Job], Awaitable[dict[str, Any]]]) -> Response:
+        """Take ``request`` in, and give it up when its sender has gone."""
+        job, body = Job(), Body(request, self.limits.max_mb)
+        try:
+            self._authorise(request)
+            with self.worker.admitted(job):
+                task = asyncio.ensure_future(work(await body.read(), job))
+                while not task.done():
+                    await asyncio.wait({task}, timeout=POLL_SECONDS)
+                    if not task.done() and await request.is_disconnected():
+                        job.cancel()
+                        await asyncio.wait({task})
+                return JSONResponse(task.result())
+        except (CancelledJobError, ClientDisconnect):
+            logger.info("cancelled: its sender has gone")
+            return Response(status_code=CLIENT_GONE)
+        except RefusedError:
+            await body.drop()
+            raise
+
+    def _authorise(self, request: Request) -> None:
+        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
+        if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
+            raise RefusedError(401, "expected the header 'Authorization: Bearer TOKEN' with the token that the server "
+                                    "printed when it was started", {"WWW-Authenticate": "Bearer"})  # fmt: skip
+
+    async def _inpaint(self, body: bytes, job: Job) -> dict[str, Any]:
+        started = time.monotonic()
+        read = await self.worker.picture_work(self._read, body, job)
+        values, upload, hole, notes = read
+        options = Options(**{key: values[key] for key in fields.OPTION_FIELDS})
+
+        def compute() -> Picture:
+            try:
+                filled = self.models.inpainter(values["model"], options)(upload.picture.pixels, hole)
+            except ValueError as error:
+                raise RefusedError(422, str(error)) from None
+            return replace(upload.picture, pixels=filled)
+
+        result = await self.worker.compute(job, compute)
+        job.enter("writing")
+        answer = await self.worker.picture_work(self._written, result, upload, values)
+        width, height = result.size
+        seconds = time.monotonic() - started
+        logger.info("%d x %d pixels, %s: %.1f s", width, height, values["model"] or self.models.names[0], seconds)
+        return answer | {"seconds": round(seconds, 2), "notes": exchange.unique([*notes, *answer["notes"]])}
+
+    def _read(self, body: bytes, job: Job) -> tuple[dict[str, Any], exchange.Upload, Any, list[str]]:
+        values = fields.parse(body, fields.INPAINT)
+        job.name = values["job"]
+        try:
+            reader = MaskReader(**{key: values[key] for key in fields.MASK_FIELDS})
+        except ValueError as error:
+            raise RefusedError(422, str(error)) from None
+        upload = self._upload(values, "image")
+        exchange.suffix_of(values["format"], upload)  # before anything is computed
+        _check_quality(values)
+        mask = exchange.from_base64(values.pop("mask"), "mask")
+        hole, remarks = exchange.open_mask(mask, upload.picture, reader, self.limits.max_megapixels)
+        if values["model"] not in (None, *self.models.names):
+            raise RefusedError(422, f"model: expected {' or '.join(self.models.names)}, got {values['model']!r}")
+        return values, upload, hole, [*upload.picture.notes, *remarks]
+
+    def _written(self, picture: Picture, upload: exchange.Upload, values: dict[str, Any]) -> dict[str, Any]:
+        suffix = exchange.suffix_of(values["format"], upload)
+        content, notes = exchange.written(picture, suffix, values["quality"])
+        width, height = picture.size
+        answer: dict[str, Any] = {"image": exchange.text(content), "format": suffix[1:], "width": width,
+                                  "height": height, "notes": notes}  # fmt: skip
+        if values.get("preview"):
+            answer["preview"] = exchange.text(exchange.preview(picture, values["preview"]))
+        return answer
+
+    async def _open(self, body: bytes, job: Job) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            values = fields.parse(body, fields.OPEN)
+            upload = self._upload(values, "image")
+            picture, (width, height) = upload.picture, upload.picture.size
+            return {
+                "format": upload.suffix[1:], "width": width, "height": height,
+                "bits": 8 * picture.pixels.dtype.itemsize, "alpha": picture.alpha is not None,
+                "notes": list(picture.notes),
+                "preview": exchange.text(exchange.preview(picture, max(1, values["preview"]))),
+            }  # fmt: skip
+
+        return await self.worker.picture_work(work)
+
+    async def _convert(self, body: bytes, job: Job) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            values = fields.parse(body, fields.CONVERT)
+            _check_quality(values)
+            picture, original = self._upload(values, "image"), self._upload(values, "like")
+            return self._written(exchange.like(picture.picture, original.picture), original, values)
+
+        return await self.worker.picture_work(work)
+
+    def _upload(self, values: dict[str, Any], key: str) -> exchange.Upload:
+        content = exchange.from_base64(values.pop(key), key)
+        return exchange.open_upload(content, key, self.limits.max_megapixels)
+
+
+def _check_quality(values: dict[str, Any]) -> None:
+    if not 1 <= values["quality"] <= 100:
+        raise RefusedError(422, f"quality: expected 1 to 100, got {values['quality']}")
+
+
+def create_app(
+    models: Models,
+    worker: Worker,
+    limits: Limits = Limits(),
+    token: str | None = None,  # what requests to /api/... must carry; None = nothing
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),  # names it may be called by; elsewhere a token guards it
+) -> Starlette:
+    """The page at /, its documentation at /api, the endpoints below."""
+    service, pages = Service(models, worker, limits, token), Pages()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        worker.close()
+
+    routes = [
+        Route("/", pages.index),
+        Route("/api", pages.api),
+        Route("/static/{name}", pages.static),
+        Route("/examples", pages.examples),
+        Route("/examples/{name}", pages.example),
+        Route("/health", service.health),
+        Route("/api/inpaint", service.inpaint, methods=["POST"]),
+        Route("/api/open", service.open, methods=["POST"]),
+        Route("/api/convert", service.convert, methods=["POST"]),
+        Route("/api/jobs/{name}", service.job),
+    ]
+    handlers: dict[Any, Any] = {RefusedError: _refused, HTTPException: _http_error, Exception: _failed}
+    middleware = [
+        Middleware(partial(_Headers)),
+        Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+    ]
+    return Starlette(routes=routes, exception_handlers=handlers, middleware=middleware, lifespan=lifespan)
+
+
+class _Headers:
+    """Adds ``HEADERS`` to every answer."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [
+                    *message["headers"],
+                    *((k.lower().encode(), v.encode()) for k, v in HEADERS.items()),
+                ]
+            await send(message)
+
+        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+async def _refused(request: Request, error: RefusedError) -> Response:
+    return JSONResponse({"error": error.message}, error.status, error.headers)
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    what = f"{request.method} {request.url.path[:80]}: {str(error.detail).lower()}; see /api"
+    return JSONResponse({"error": what}, error.status_code, error.headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": "a mistake of this program; its terminal shows what happened"}, 500)

@@ -1,0 +1,72 @@
+"""Start the page: where it listens, who may use it, how it ends."""
+
+import ipaddress
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+
+from lama.demo.models import Models
+
+logger = logging.getLogger(__name__)
+
+
+def serve(
+    models: Callable[[], Models],  # loaded once it is known that the address is free
+    host: str = "127.0.0.1",  # or 0.0.0.0: every machine that reaches this one
+    port: int = 7860,  # 0: any that is free
+    token: str | int | None = None,  # None: none here, one made up where others can reach it
+    queue: int = 8,  # requests that are worked on or wait; more are refused
+    max_mb: float = 100,  # of a request
+    max_megapixels: float = 50,  # of a picture
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve until Ctrl-C. Raises ValueError, in one line, for an address that cannot be had or a missing extra."""
+    try:
+        import uvicorn
+
+        from lama.demo.app import Limits, create_app
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise ValueError("bin/demo.py needs Starlette and uvicorn: pip install -e '.[demo]'") from None
+    from lama.demo.work import Worker
+
+    limits, worker, local = Limits(max_mb, max_megapixels), Worker(queue), is_local(host)
+    token = None if token is None else str(token)
+    if token is not None and not (token.isascii() and token.isprintable() and token):
+        raise ValueError("token: expected printable ASCII characters")
+    if token is None:
+        token = None if local else secrets.token_urlsafe(16)
+    listening = _listen(host, port)
+    port = listening.getsockname()[1]
+    hosts = ("127.0.0.1", "localhost", host) if local else ("*",)
+    app = create_app(models(), worker, limits, token, hosts)
+    if not local:
+        say(f"warning: {host} is open to every machine that reaches this one: whoever has the token can have pictures "
+            "computed here, and what is sent is not encrypted; host=127.0.0.1 serves this machine alone")  # fmt: skip
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    shown = f"[{shown}]" if ":" in shown else shown
+    say(f"open http://{shown}:{port}/{f'#token={token}' if token else ''} in a browser (documentation of the endpoint: "
+        f"/api); Ctrl-C stops")  # fmt: skip
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1,
+                            server_header=False, h11_max_incomplete_event_size=64 << 10)  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach it. Raises ValueError where it is no address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        raise ValueError(f"host={host}: expected 127.0.0.1, 0.0.0.0 or an address of this machine") from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64)
+    except (OSError, OverflowError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ValueError(f"host={host} port={port}: {why.lower()}; choose another with port=") from None

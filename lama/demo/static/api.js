@@ -1,0 +1,52 @@
+// Requests to the machine that serves this page, and to no other.
+
+const token = new URLSearchParams(location.hash.slice(1)).get("token");
+
+export class Wrong extends Error {}
+
+async function answer(response) {
+  let content = {};
+  try { content = await response.json(); } catch { /* not ours: the status says enough */ }
+  if (response.ok) return content;
+  if (response.status === 401) throw new Wrong("This page needs a token: open the address that the server printed.");
+  throw new Wrong(content.error ?? `The server answered ${response.status} ${response.statusText}`);
+}
+
+async function ask(path, options = {}) {
+  const headers = { ...(options.body && { "Content-Type": "application/json" }), ...(token && { Authorization: `Bearer ${token}` }) };
+  try {
+    return await answer(await fetch(path, { ...options, headers }));
+  } catch (error) {
+    if (error instanceof Wrong || error.name === "AbortError") throw error;
+    throw new Wrong("The server does not answer: has it been stopped?");
+  }
+}
+
+export const get = (path) => ask(path);
+export const post = (path, body, signal) => ask(path, { method: "POST", body: JSON.stringify(body), signal });
+
+export const png = (base64) => `data:image/png;base64,${base64}`;
+
+// A file as a data: address.
+export function dataUrl(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(new Wrong(`${file.name}: cannot be read`));
+    reader.readAsDataURL(file);
+  });
+}
+
+export async function bitmap(url) {
+  const image = new Image();
+  image.src = url;
+  await image.decode();
+  return image;
+}
+
+export function save(url, name) {
+  const link = document.createElement("a");
+  link.href = url;
+  link.download = name;
+  link.click();
+}

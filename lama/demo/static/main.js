@@ -1,0 +1,372 @@
+// The walk: open a picture, paint, remove, compare, go on, keep.
+
+import { Wrong, bitmap, dataUrl, get, png, post, save } from "./api.js";
+import { Mask } from "./mask.js";
+import { Stage } from "./stage.js";
+
+const $ = (id) => document.getElementById(id);
+const PREVIEW = 2048; // pixels of the longer side that is shown; what is computed has them all
+const THRESHOLD = 127; // a pixel that the brush covers by half goes
+const KINDS = { jpg: "JPEG", png: "PNG", webp: "WebP", tif: "TIFF", bmp: "BMP" };
+
+const stage = new Stage(refresh);
+let health = null;
+let picture = null; // {name, file, format, width, height}: as it was opened
+let steps = []; // {work, image, results}: the picture after each removal; the first is as opened
+let running = null; // {abort, stop}
+
+const step = () => steps.at(-1);
+const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+
+function say(text, wrong = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("wrong", wrong);
+  if (wrong && !picture) toast(text);
+}
+
+function toast(text) {
+  $("toast").textContent = text;
+  $("toast").hidden = false;
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => { $("toast").hidden = true; }, 8000);
+}
+
+// Do what may go wrong; a reason is shown in words.
+async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error.name === "AbortError") say("Cancelled.");
+    else {
+      say(error instanceof Wrong ? error.message : `A mistake of this page: ${error.message}`, true);
+      if (!(error instanceof Wrong)) console.error(error);
+    }
+    return null;
+  }
+}
+
+// Open and paint
+
+async function open(file, name) {
+  if (running) return;
+  say("Opening…");
+  await attempt(async () => {
+    const content = await dataUrl(file);
+    const info = await post("/api/open", { image: content, preview: PREVIEW });
+    const image = await bitmap(png(info.preview));
+    picture = { name: name.replace(/\.[^.]*$/, "") || "picture", file: content, ...info };
+    steps = [{ work: content, image, results: [] }];
+    $("start").hidden = true;
+    $("work").hidden = false;
+    $("new").hidden = false;
+    setCompare(false);
+    stage.show(image);
+    fillFormats();
+    const what = `${picture.width} × ${picture.height}, ${KINDS[info.format]}, ${info.bits} bits${info.alpha ? ", transparent" : ""}`;
+    $("about").textContent = `${picture.name}: ${what}`;
+    say([...info.notes, "Paint over what should go."].join(" "));
+    stage.root.focus({ preventScroll: true });
+  });
+}
+
+function fillFormats() {
+  const same = `${KINDS[picture.format]}, as it came`;
+  const others = Object.entries(KINDS).filter(([format]) => format !== picture.format);
+  $("format").replaceChildren(new Option(same, "same"), ...others.map(([format, kind]) => new Option(kind, format)));
+}
+
+function setTool(tool) {
+  stage.setTool(tool);
+  for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-checked", button.dataset.tool === tool);
+  if (stage.comparing && tool !== "hand") setCompare(false);
+}
+
+function setSize(size) {
+  size = Math.min(Math.max(Math.round(size), 2), 200);
+  $("size").value = size;
+  $("size-value").textContent = size;
+  stage.resizeBrush(size);
+}
+
+async function loadMask(file) {
+  await attempt(async () => {
+    const info = await post("/api/open", { image: await dataUrl(file), preview: PREVIEW });
+    const { width, height } = stage.after;
+    stage.mask.add({ kind: "image", image: Mask.read(await bitmap(png(info.preview)), width, height) });
+    const other = info.width !== picture.width || info.height !== picture.height;
+    say(other ? `The mask is ${info.width} × ${info.height}: stretched to the picture.` : "Mask loaded: white goes.");
+    refresh();
+  });
+}
+
+// Undo what was painted; then the last removal.
+function undo() {
+  if (!stage.mask.undo()) back();
+  refresh();
+}
+
+// Remove
+
+async function run() {
+  if (running || !picture) return;
+  if (stage.comparing) setCompare(false);
+  if (stage.mask.isEmpty) return say("Paint over what should go first.", true);
+  running = { abort: new AbortController() };
+  refresh();
+  await attempt(async () => {
+    const mask = await dataUrl(await stage.mask.export());
+    const results = [];
+    for (const model of chosenModels()) {
+      results.push({ model, ...(await compute(model, mask, running.abort.signal)) });
+    }
+    keep(results);
+  });
+  clearInterval(running.stop);
+  running = null;
+  refresh();
+}
+
+async function compute(model, mask, signal) {
+  const job = Array.from(crypto.getRandomValues(new Uint32Array(3)), (n) => n.toString(36)).join("");
+  watch(job, model);
+  const answer = await post("/api/inpaint", {
+    image: step().work, mask, model, job, resize: true, threshold: THRESHOLD, dilate: +$("dilate").value,
+    feather: +$("feather").value, strategy: $("strategy").value, precision: $("precision").value,
+    refine: $("refine").checked, format: "png", preview: PREVIEW,
+  }, signal);
+  return { work: png(answer.image), image: await bitmap(png(answer.preview)), seconds: answer.seconds, notes: answer.notes };
+}
+
+function watch(job, model) {
+  const started = performance.now();
+  const whose = chosenModels().length > 1 ? `${model}: ` : "";
+  const tell = (text, share = null) => {
+    $("progress-text").textContent = `${whose}${text} (${Math.round((performance.now() - started) / 1000)} s)`;
+    if (share === null) $("bar").removeAttribute("value");
+    else $("bar").value = share;
+  };
+  clearInterval(running.stop);
+  tell("starting");
+  running.stop = setInterval(async () => {
+    let now;
+    try { now = await get(`/api/jobs/${job}`); } catch { return; }
+    if (now.state === "waiting" && now.before) tell(`waiting, ${plural(now.before, "request")} before this one`);
+    else if (now.of > 1) tell(`${now.what} ${now.done} of ${now.of}`, now.done / now.of);
+    else tell(now.state);
+  }, 400);
+}
+
+function keep(results) {
+  steps.push({ ...results[0], results, chosen: 0 });
+  stage.show(step().image);
+  const seconds = results.map((r) => `${results.length > 1 ? `${r.model} ` : ""}${r.seconds} s`).join(", ");
+  const notes = [...new Set(results.flatMap((r) => r.notes))];
+  say([`Done: ${seconds}. Compare, paint on, or download.`, ...notes].join(" "));
+  if (matchMedia("(max-width: 820px)").matches) stage.root.scrollIntoView({ block: "start", behavior: "smooth" });
+}
+
+function back() {
+  if (steps.length < 2 || running) return;
+  steps.pop();
+  setCompare(false);
+  stage.show(step().image);
+  say("Back to the picture before.");
+}
+
+function choose(index) {
+  const last = step();
+  steps[steps.length - 1] = { ...last, ...last.results[index], results: last.results, chosen: index };
+  const painted = stage.mask.done;
+  stage.show(step().image);
+  painted.forEach((operation) => stage.mask.add(operation));
+  refresh();
+  if (stage.comparing) setCompare(true);
+}
+
+// Compare and keep
+
+function setCompare(on) {
+  on = on && steps.length > 1;
+  $("compare").setAttribute("aria-pressed", on);
+  if (!on) return stage.compare(false);
+  const { results, chosen } = step();
+  const against = results.find((result) => result.model === $("against").value);
+  stage.showBefore(against ? against.image : steps[0].image);
+  stage.compare(true, against ? against.model : "before", results.length > 1 ? results[chosen].model : "after");
+}
+
+async function download() {
+  say("Writing…");
+  await attempt(async () => {
+    const format = $("format").value;
+    if (steps.length === 1 && format === "same") {
+      save(picture.file, `${picture.name}.${picture.format}`);
+      return say("Nothing was removed: this is the picture as it came.");
+    }
+    const answer = await post("/api/convert", { image: step().work, like: picture.file, format });
+    const bytes = await (await fetch(`data:application/octet-stream;base64,${answer.image}`)).blob();
+    const url = URL.createObjectURL(bytes);
+    save(url, `${picture.name}_lama.${answer.format}`);
+    setTimeout(() => URL.revokeObjectURL(url), 60000);
+    say(["Downloaded.", ...answer.notes].join(" "));
+  });
+}
+
+async function saveMask() {
+  const blob = await stage.mask.export(picture.width, picture.height);
+  save(await dataUrl(blob), `${picture.name}_mask.png`);
+}
+
+// What can be pressed
+
+function refresh() {
+  const { mask } = stage;
+  $("undo").disabled = !!running || (!mask.done.length && steps.length < 2);
+  $("redo").disabled = !!running || !mask.undone.length;
+  $("clear").disabled = $("save-mask").disabled = !mask.done.length;
+  $("back").disabled = $("compare").disabled = !!running || steps.length < 2;
+  $("download").disabled = $("new").disabled = !!running;
+  $("run").hidden = !!running;
+  $("cancel").hidden = $("progress").hidden = !running;
+  const results = step()?.results ?? [];
+  $("results").hidden = results.length < 2;
+  $("result-list").replaceChildren(...(results.length < 2 ? [] : results.map(resultButton)));
+  const known = $("against").value;
+  const others = results.filter((_, index) => index !== step().chosen).map(({ model }) => new Option(model));
+  $("against").replaceChildren(new Option("before", ""), ...others);
+  $("against").value = others.some((option) => option.value === known) ? known : "";
+}
+
+function resultButton(result, index) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.setAttribute("aria-pressed", index === step().chosen);
+  const image = document.createElement("img");
+  image.src = result.image.src;
+  image.alt = "";
+  button.append(image, `${result.model}, ${result.seconds} s`);
+  button.addEventListener("click", () => choose(index));
+  return button;
+}
+
+function chosenModels() {
+  const boxes = [...document.querySelectorAll("#models input:checked")].map((box) => box.value);
+  return boxes.length ? boxes : health.models.slice(0, 1);
+}
+
+function fillModels() {
+  $("models").hidden = health.models.length < 2;
+  const labels = health.models.map((name) => {
+    const label = document.createElement("label");
+    const box = document.createElement("input");
+    Object.assign(box, { type: "checkbox", value: name, checked: true });
+    label.append(box, ` ${name}`);
+    return label;
+  });
+  $("models").append(...labels);
+}
+
+async function fillExamples() {
+  const names = await get("/examples");
+  $("examples").replaceChildren(...names.map((name) => {
+    const button = document.createElement("button");
+    const image = document.createElement("img");
+    Object.assign(button, { type: "button", title: name.replaceAll("_", " ") });
+    Object.assign(image, { src: `/examples/${name}`, alt: name.replaceAll("_", " ") });
+    button.append(image);
+    button.addEventListener("click", () => attempt(async () => open(await (await fetch(image.src)).blob(), `${name}.png`)));
+    return button;
+  }));
+}
+
+function startAgain() {
+  if (running) return;
+  picture = null;
+  steps = [];
+  setCompare(false);
+  $("work").hidden = true;
+  $("new").hidden = true;
+  $("start").hidden = false;
+  $("choose").focus();
+}
+
+function themed(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+}
+
+function otherTheme() {
+  const dark = document.documentElement.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  const theme = dark === "dark" ? "light" : "dark";
+  localStorage.setItem("theme", theme);
+  themed(theme);
+}
+
+// Everything that listens
+
+const onClick = {
+  choose: () => $("file").click(), new: startAgain, theme: otherTheme, run, back, undo, download,
+  cancel: () => running?.abort.abort(), compare: () => setCompare(!stage.comparing),
+  redo: () => { stage.mask.redo(); refresh(); }, clear: () => { stage.mask.add({ kind: "clear" }); refresh(); },
+  "zoom-in": () => stage.zoom(1.3), "zoom-out": () => stage.zoom(1 / 1.3), fit: () => stage.fit(),
+  "load-mask": () => $("mask-file").click(), "save-mask": () => attempt(saveMask),
+};
+for (const [id, act] of Object.entries(onClick)) $(id).addEventListener("click", act);
+for (const button of document.querySelectorAll("[data-tool]")) button.addEventListener("click", () => setTool(button.dataset.tool));
+
+$("against").addEventListener("change", () => setCompare(true));
+$("size").addEventListener("input", (event) => setSize(+event.target.value));
+for (const id of ["dilate", "feather"]) {
+  $(id).addEventListener("input", () => { $(`${id}-value`).textContent = `${$(id).value} px`; });
+}
+for (const [id, use] of [["file", (file) => open(file, file.name)], ["mask-file", loadMask]]) {
+  $(id).addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    event.target.value = "";
+    if (file) use(file);
+  });
+}
+
+addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
+for (const name of ["dragleave", "drop"]) addEventListener(name, () => document.body.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  const [file] = event.dataTransfer.files;
+  if (file) open(file, file.name);
+});
+addEventListener("paste", (event) => {
+  const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
+  if (file) open(file, file.name || "pasted");
+});
+
+addEventListener("keydown", (event) => {
+  if (!picture) return;
+  const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName) && event.target.type !== "range";
+  const key = event.key.toLowerCase();
+  if (key === "escape" && running) return running.abort.abort();
+  if (typing) return;
+  if (event.ctrlKey || event.metaKey) {
+    if (key === "z" || key === "y") event.preventDefault();
+    if (running) return;
+    if (key === "y" || (key === "z" && event.shiftKey)) onClick.redo();
+    else if (key === "z") undo();
+    return;
+  }
+  if (event.altKey) return;
+  const onKey = {
+    b: () => setTool("brush"), e: () => setTool("eraser"), r: () => setTool("rectangle"), h: () => setTool("hand"),
+    "[": () => setSize(stage.size / 1.2 - 1), "]": () => setSize(stage.size * 1.2 + 1), c: onClick.compare,
+    "+": onClick["zoom-in"], "=": onClick["zoom-in"], "-": onClick["zoom-out"], 0: onClick.fit,
+    enter: () => { if (event.target.tagName !== "BUTTON" && event.target.tagName !== "SUMMARY") run(); },
+  };
+  onKey[key]?.();
+});
+
+themed(localStorage.getItem("theme"));
+setSize(40);
+refresh();
+await attempt(async () => {
+  health = await get("/health");
+  fillModels();
+  if (!["localhost", "127.0.0.1"].includes(location.hostname)) $("where").textContent = location.host;
+  await fillExamples();
+});

@@ -1,0 +1,527 @@
+"""The endpoint behind the page: what it answers, what it refuses, what it leaves behind."""
+
+import base64
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from page import Client, file_of, hole, photo, picture_in, served
+from PIL import Image
+
+from lama.checkpoints.format import save_generator
+from lama.demo import fields
+from lama.demo.app import Limits
+from lama.demo.models import Models, names_of
+from lama.demo.serve import is_local, serve
+from lama.inference import Inpainter
+from lama.inference.progress import bar
+from lama.models import FFCResNetGenerator
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_generator(path, FFCResNetGenerator(ngf=4, n_blocks=1).eval())
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def page(model):
+    with served(Models([model]), limits=Limits(max_mb=2, max_megapixels=1)) as client:
+        yield client
+
+
+class Slow:
+    """Models whose one network computes for a minute, a layer every hundredth of a second."""
+
+    names = ("slow",)
+
+    def __init__(self):
+        self.begun = threading.Event()
+        self.layer = torch.nn.Identity()
+
+    def inpainter(self, name, options):
+        def compute(pixels, hole):
+            self.begun.set()
+            with bar(6000, "pieces", disable=True) as progress:
+                for _ in range(6000):
+                    time.sleep(0.01)
+                    self.layer(torch.zeros(1))
+                    progress.update()
+            return pixels
+
+        return compute
+
+
+def request(image=None, mask=None, **more):
+    return {
+        "image": file_of(photo() if image is None else image),
+        "mask": file_of(hole() if mask is None else mask),
+    } | more
+
+
+# What it answers
+
+
+def test_health_says_what_runs_here(page):
+    status, answer = page.get("/health")
+    assert status == 200
+    assert (answer["status"], answer["models"], answer["jobs"], answer["token"]) == ("ok", ["tiny"], 0, False)
+
+
+def test_the_result_is_the_inpainters(page, model):
+    status, answer = page.post("/api/inpaint", request())
+    assert status == 200, answer
+    result = np.asarray(picture_in(answer["image"]))
+    import lama
+
+    np.testing.assert_array_equal(result, lama.load(model)(photo(), hole()))
+    known = hole() == 0
+    np.testing.assert_array_equal(result[known], photo()[known])
+    assert (result[~known] != photo()[~known]).any()
+    assert (answer["format"], answer["width"], answer["height"], answer["notes"]) == ("png", 80, 60, [])
+
+
+@pytest.mark.parametrize("option", [{"precision": "bf16"}, {"strategy": "crop"}, {"feather": 3}, {"refine": True}])
+def test_options_are_those_of_the_inpainter(page, model, option):
+    status, answer = page.post("/api/inpaint", request(**option))
+    assert status == 200, answer
+    from lama.checkpoints import load_generator
+    from lama.inference.refine import Refiner
+
+    known = {"refiner": Refiner()} if option == {"refine": True} else option
+    expected = Inpainter(load_generator(model), **known)(photo(), hole())
+    difference = np.asarray(picture_in(answer["image"])).astype(int) - expected
+    assert np.abs(difference).max() <= (2 if "precision" in option else 0)  # bf16 rounds by the number of threads
+
+
+def test_a_mask_is_read_as_predict_reads_it(page):
+    soft = hole() // 2  # 127
+    _, all_of_it = page.post("/api/inpaint", request(mask=soft))
+    _, nothing = page.post("/api/inpaint", request(mask=soft, threshold=127))
+    _, inverted = page.post("/api/inpaint", request(mask=255 - hole(), invert=True))
+    _, grown = page.post("/api/inpaint", request(dilate=5))
+    _, small = page.post("/api/inpaint", request(mask=hole()[::2, ::2], resize=True))
+    pictures = [np.asarray(picture_in(a["image"])) for a in (all_of_it, nothing, inverted, grown, small)]
+    changed = [(p != photo()).any(axis=2) for p in pictures]
+    assert changed[0].any()
+    assert not changed[1].any()
+    assert "removes nothing" in nothing["notes"][0]
+    np.testing.assert_array_equal(pictures[2], pictures[0])
+    assert changed[3][6, 30]  # five pixels above the hole
+    assert not changed[3][4, 30]
+    assert changed[4].any()
+
+
+def test_a_file_comes_back_as_it_came_but_for_the_hole(page):
+    """Orientation, colour profile and EXIF of a JPEG, by way of a lossless working copy."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    original = file_of(photo(80, 60), "JPEG", quality=95, exif=exif, icc_profile=b"a profile")
+    status, opened = page.post("/api/open", {"image": original})
+    assert status == 200, opened
+    assert (opened["format"], opened["width"], opened["height"], opened["bits"]) == ("jpg", 80, 60, 8)
+    shown = np.asarray(picture_in(opened["preview"]))
+    _, step = page.post("/api/inpaint", {"image": original, "mask": file_of(hole()), "format": "png", "preview": 2048})
+    np.testing.assert_array_equal(np.asarray(picture_in(step["image"]))[hole() == 0], shown[hole() == 0])
+    np.testing.assert_array_equal(np.asarray(picture_in(step["preview"])), np.asarray(picture_in(step["image"])))
+    _, kept = page.post("/api/convert", {"image": step["image"], "like": original})
+    result = picture_in(kept["image"])
+    assert (result.format, result.size, result.info["icc_profile"]) == ("JPEG", (80, 60), b"a profile")
+    assert (result.getexif()[0x010F], result.getexif()[0x0112]) == ("maker", 1)
+    assert "jpg changes known pixels a little" in kept["notes"][0]
+
+
+def test_sixteen_bits_and_alpha_stay(page):
+    from lama.data.encode import encode
+    from lama.data.pictures import Picture, read_picture
+
+    deep = photo().astype(np.uint16) * 257 + 3
+    alpha = np.full((60, 80), 40000, np.uint16)
+    content = base64.b64encode(encode(Picture(deep, alpha), ".png")).decode()
+    status, answer = page.post("/api/inpaint", {"image": content, "mask": file_of(hole())})
+    assert status == 200, answer
+    result = read_picture("result", base64.b64decode(answer["image"]))
+    np.testing.assert_array_equal(result.pixels[hole() == 0], deep[hole() == 0])
+    np.testing.assert_array_equal(result.alpha, alpha)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif", "bmp"])
+def test_a_format_can_be_asked_for(page, kind):
+    status, answer = page.post("/api/inpaint", request(format=kind))
+    assert status == 200, answer
+    assert picture_in(answer["image"]).format == {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper())
+    assert answer["format"] == kind
+
+
+def test_a_preview_is_no_larger_than_asked(page):
+    _, answer = page.post("/api/open", {"image": "data:image/png;base64," + file_of(photo(100, 300)), "preview": 150})
+    assert picture_in(answer["preview"]).size == (150, 50)
+    assert (answer["width"], answer["height"]) == (300, 100)
+
+
+def test_two_models_answer_by_their_names(model, tmp_path):
+    torch.manual_seed(1)
+    save_generator(tmp_path / "other.safetensors", FFCResNetGenerator(ngf=4, n_blocks=1).eval())
+    with served(Models([model, str(tmp_path / "other.safetensors")])) as client:
+        assert client.get("/health")[1]["models"] == ["tiny", "other"]
+        answers = [client.post("/api/inpaint", request(model=name))[1]["image"] for name in ("tiny", "other")]
+        assert answers[0] != answers[1]
+        assert client.post("/api/inpaint", request())[1]["image"] == answers[0]
+
+
+def test_models_are_named_by_what_tells_them_apart():
+    assert list(names_of(["runs/a", "runs/b/models/best.safetensors"])) == ["a", "b"]
+    assert list(names_of(["x/runs/a", "y/runs/a"])) == ["x/runs/a", "y/runs/a"]
+    with pytest.raises(ValueError, match="a is given twice"):
+        names_of(["runs/a", "runs/a"])
+
+
+def test_built_in_pictures(page):
+    _, names = page.get("/examples")
+    status, content = page.get(f"/examples/{names[0]}")
+    assert status == 200
+    assert Image.open(io.BytesIO(content)).size[1] >= 400
+
+
+def test_the_documentation_names_every_field_and_status(page):
+    _, text = page.get("/api")
+    text = text.decode()
+    for table in (fields.INPAINT, fields.OPEN, fields.CONVERT):
+        assert all(f"<code>{key}</code>" in text for key in table)
+    for status in (400, 401, 408, 413, 415, 422, 503):
+        assert f"<td>{status}</td>" in text
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/static/style.css", "/static/main.js", "/static/stage.js",
+                                  "/static/mask.js", "/static/api.js", "/static/icon.svg"])  # fmt: skip
+def test_nothing_of_the_page_is_elsewhere(page, path):
+    status, content, headers = page.ask("GET", path)
+    assert status == 200
+    elsewhere = set(re.findall(rb"(?:https?:)?//[\w.-]+\.\w+", content))
+    assert elsewhere <= {b"http://127.0.0.1", b"http://www.w3.org"}
+    assert "default-src 'self'" in headers["content-security-policy"]
+
+
+# What it refuses
+
+
+def bomb():
+    """A PNG of 30000 x 30000 pixels in some kilobytes."""
+
+    def chunk(kind, content):
+        return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+    header = (30000).to_bytes(4, "big") * 2 + bytes([1, 0, 0, 0, 0])
+    rows = zlib.compress(b"\0" * 3751 * 3000)
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows)).decode()
+
+
+BAD = {
+    "no JSON": (b"{", 400, "expected a JSON object"),
+    "a list": (b"[]", 400, "expected a JSON object"),
+    "nested without end": (b"[" * 100000, 400, "expected a JSON object"),
+    "no image": ({"mask": "x"}, 422, "image: missing"),
+    "no mask": ({"image": "x"}, 422, "mask: missing"),
+    "null for a mask": (request(mask=None) | {"mask": None}, 422, "mask: missing"),
+    "unknown field": (request(masc=1), 422, "masc: unknown field; do you mean mask?"),
+    "a number for a word": (request(model=3), 422, "model: expected a string, got 3"),
+    "a word for a number": (request(dilate="3"), 422, 'dilate: expected a whole number, got "3"'),
+    "true for a number": (request(dilate=True), 422, "dilate: expected a whole number, got true"),
+    "not base64": (request() | {"image": "ä?"}, 422, "image: expected the bytes of a file in base64"),
+    "not an image": (request() | {"image": base64.b64encode(b"hello").decode()}, 422, "image: not a readable picture"),
+    "half an image": (request() | {"image": file_of(photo())[:2000]}, 422, "image: not a readable picture"),
+    "an image of another kind": (request() | {"image": file_of(photo(), "GIF")}, 422, "image: not a readable picture"),
+    "a bomb": (request() | {"image": bomb()}, 413, "megapixels"),
+    "a bomb for a mask": (request() | {"mask": bomb()}, 413, "megapixels"),
+    "more pixels than allowed": (request(np.zeros((1001, 1000), np.uint8)), 413, "1000 x 1001 pixels are more than 1 "),
+    "more bytes than allowed": (b'"' + b"x" * 3_000_000, 413, "the request has more than 2 MB"),
+    "a mask of another size": (request(mask=hole(30, 40)), 422, "mask is 40 x 30, but its picture image is 80 x 60"),
+    "a mask that is no picture": (request() | {"mask": "aGVsbG8="}, 422, "mask: not a readable picture"),
+    "an unknown model": (request(model="../../etc/passwd"), 422, "model: expected tiny"),
+    "an unknown format": (request(format="../x.png"), 422, "format: expected same, jpg"),
+    "an unknown precision": (request(precision="fp8"), 422, "precision=fp8"),
+    "an unknown strategy": (request(strategy="none"), 422, "strategy"),
+    "less than no dilation": (request(dilate=-1), 422, "mask.dilate=-1"),
+    "less than no feather": (request(feather=-1), 422, "feather=-1"),
+    "no quality": (request(quality=0), 422, "quality: expected 1 to 100, got 0"),
+    "refined in pieces": (request(refine=True, strategy="tile"), 422, "refine=true"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_request_gets_a_code_and_one_line(page, name):
+    content, expected, line = BAD[name]
+    status, answer = page.post("/api/inpaint", content)
+    assert status == expected, answer
+    assert line in answer["error"]
+    assert "\n" not in answer["error"]
+    assert page.get("/health")[1]["jobs"] == 0
+
+
+@pytest.mark.parametrize(("path", "content"), [("/api/open", {"image": "aGVsbG8="}), ("/api/convert", {"image": "x"})])
+def test_so_do_the_other_endpoints(page, path, content):
+    status, answer = page.post(path, content)
+    assert status == 422
+    assert set(answer) == {"error"}
+
+
+def test_a_result_of_another_size_is_not_converted(page):
+    status, answer = page.post("/api/convert", {"image": file_of(photo()), "like": file_of(photo(10, 10))})
+    assert (status, answer["error"]) == (422, "like: expected a picture of the same size")
+
+
+@pytest.mark.parametrize("path", ["/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py",
+                                  "/examples/..%2f..", "/static//etc/passwd", "/static/index.html%00", "/nowhere",
+                                  "/api/nowhere"])  # fmt: skip
+def test_a_name_from_outside_is_no_path(page, path):
+    status, answer = page.get(path)
+    assert status == 404
+    assert set(answer) == {"error"}
+
+
+def test_another_method_or_kind_of_content_is_refused(page):
+    assert page.get("/api/inpaint")[0] == 405
+    body = json.dumps(request()).encode()
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"):
+        status, answer, _ = page.ask("POST", "/api/inpaint", body, {"Content-Type": kind})
+        assert status == 415, "a page elsewhere could send it from the same browser"
+        assert "application/json" in answer["error"]
+
+
+def test_a_name_that_is_not_ours_is_refused(page):
+    """A foreign page whose name was made to point at this machine."""
+    status, _, _ = page.ask("GET", "/health", headers={"Host": "evil.example"})
+    assert status == 400
+
+
+def test_without_its_token_nothing_is_computed(model):
+    with served(Models([model]), token="secret") as client:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer sécret"}):
+            headers = {k: v.encode("utf-8") for k, v in headers.items()}
+            for path in ("/api/inpaint", "/api/open", "/api/convert"):
+                status, answer = client.post(path, request(), headers)
+                assert status == 401
+                assert "Authorization: Bearer TOKEN" in answer["error"]
+            assert client.get("/api/jobs/x", headers=headers)[0] == 401
+        assert client.post("/api/inpaint", request(), {"Authorization": "Bearer secret"})[0] == 200
+        assert client.get("/health")[1]["token"] is True
+
+
+# Many at a time, and those who leave
+
+
+def test_what_does_not_fit_into_the_queue_is_refused_and_the_page_stays_usable():
+    slow = Slow()
+    with served(slow, most=3) as client, ThreadPoolExecutor(3) as clients:
+        waiting = [clients.submit(client.post, "/api/inpaint", request(job=f"j{i}"), timeout=1.5) for i in range(2)]
+        client.wait_for(lambda: len(client.worker.jobs) == 2)
+        slow.begun.wait(10)
+        assert client.post("/api/open", {"image": file_of(photo())})[0] == 200  # the third
+        jobs = [client.get(f"/api/jobs/j{i}")[1] for i in range(2)]
+        computing, queued = sorted(jobs, key=lambda job: job["before"])
+        assert (computing["state"], computing["what"], computing["of"]) == ("computing", "pieces", 6000)
+        client.wait_for(lambda: max(client.get(f"/api/jobs/j{i}")[1]["done"] for i in range(2)) > 0)
+        assert (queued["state"], queued["before"]) == ("waiting", 1)
+        third = clients.submit(client.post, "/api/inpaint", request(), timeout=1.5)
+        client.wait_for(lambda: len(client.worker.jobs) == 3)
+        status, answer, headers = client.ask("POST", "/api/inpaint", json.dumps(request()).encode(),
+                                             {"Content-Type": "application/json"})  # fmt: skip
+        assert (status, headers["retry-after"]) == (503, "5")
+        assert answer["error"].startswith("busy")
+        for each in (*waiting, third):
+            with pytest.raises(TimeoutError):
+                each.result()
+        client.wait_for(lambda: not client.worker.jobs)  # those who left are not computed for
+
+
+def test_who_closes_the_connection_frees_the_worker():
+    slow = Slow()
+    with served(slow) as client:
+        body = json.dumps(request()).encode()
+        with socket.create_connection(("127.0.0.1", client.port)) as connection:
+            connection.sendall(b"POST /api/inpaint HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                               + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)  # fmt: skip
+            assert slow.begun.wait(10)
+        left = time.monotonic()
+        client.wait_for(lambda: not client.worker.jobs)
+        assert time.monotonic() - left < 5, "a minute was left to compute"
+        assert client.get("/api/jobs/any") == (200, {"state": "unknown"})
+
+
+def test_a_real_network_is_left_between_two_layers(model):
+    """Not after the whole forward pass."""
+    from lama.demo.work import CancelledJobError, Job, Worker
+
+    job, layers = Job(), []
+    inpainter = lama_of(model)
+    for layer in inpainter.generator.modules():
+        layer.register_forward_pre_hook(lambda module, inputs: layers.append(module))
+
+    def third(module, inputs):
+        if len(layers) == 3:
+            job.cancel()
+
+    for layer in inpainter.generator.modules():
+        layer.register_forward_pre_hook(third)
+    import asyncio
+
+    worker = Worker(1)
+    with pytest.raises(CancelledJobError):
+        asyncio.run(worker.compute(job, lambda: inpainter(photo(), hole())))
+    assert len(layers) == 3
+    worker.close()
+
+
+def lama_of(model):
+    from lama.checkpoints import load_generator
+
+    return Inpainter(load_generator(model), fast=False)
+
+
+# The command
+
+
+def start(*arguments, cwd, tmpdir=None, code=None):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmpdir or cwd)}
+    command = [sys.executable, *(("-c", code) if code else (ROOT / "bin" / "demo.py",)), *arguments]
+    return subprocess.Popen(
+        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+WATCHED = """
+import runpy, sys
+log = open(sys.argv.pop(1), "a", buffering=1)
+def audit(event, arguments):
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        print(event, arguments[1:] if event == "socket.connect" else arguments, file=log)
+    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
+        print("write", arguments[0], file=log)
+sys.addaudithook(audit)
+sys.argv[0] = sys.argv.pop(1)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_the_command_serves_connects_nowhere_and_leaves_nothing(model, tmp_path):
+    work, log = tmp_path / "work", tmp_path / "log"
+    work.mkdir()
+    process = start(str(log), str(ROOT / "bin" / "demo.py"), f"model.path={model}", "port=0", cwd=work, code=WATCHED)
+    try:
+        line = process.stdout.readline()
+        port = int(re.search(r"open http://127\.0\.0\.1:(\d+)/ in a browser", line)[1])
+        client = Client(port)
+        assert client.post("/api/inpaint", request())[0] == 200
+        assert client.post("/api/inpaint", request() | {"image": bomb()})[0] == 413
+        assert client.get("/examples/coffee")[0] == 200
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert list(work.rglob("*")) == []
+    seen = log.read_text().splitlines()
+    assert [each for each in seen if each.startswith("socket")] == []
+    assert [each for each in seen if each.startswith("write") and "/dev/" not in each and "cache" not in each] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["model.path=nowhere"], "error: nowhere: no model there"),
+        (["model.path=a (1)"], "error: a (1): no model there"),
+        (["model.others=nowhere"], "model.others"),
+        (["host=nowhere.example"], "host=nowhere.example: expected 127.0.0.1, 0.0.0.0 or an address"),
+        (["host=192.0.2.1"], "host=192.0.2.1 port=0: "),
+        (["port=x"], "port"),
+        (["port=99999"], "port=99999"),
+        (["queue=0"], "queue=0: expected at least 1"),
+        (["max_mb=0"], "max_mb"),
+        (["tokn=x"], "tokn"),
+    ],
+)
+def test_what_is_wrong_with_the_command_is_one_line(model, tmp_path, arguments, line):
+    process = start(f"model.path={model}", "port=0", *arguments, cwd=tmp_path)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert errors.startswith("error: ")
+    assert line in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(ValueError, match="already in use"):
+        serve(lambda: pytest.fail("no model is loaded first"), port=taken.getsockname()[1])
+
+
+def test_where_others_reach_it_it_says_so_and_wants_a_token(model, tmp_path):
+    process = start(f"model.path={model}", "port=0", "host=0.0.0.0", cwd=tmp_path)
+    try:
+        assert "0.0.0.0 is open to every machine" in process.stdout.readline()
+        port, token = re.search(r"http://127\.0\.0\.1:(\d+)/#token=(\S+)", process.stdout.readline()).groups()
+        assert len(token) > 15
+        client = Client(int(port))
+        assert client.post("/api/inpaint", request())[0] == 401
+        assert client.post("/api/inpaint", request(), {"Authorization": f"Bearer {token}"})[0] == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+
+
+def test_which_addresses_are_this_machine_alone():
+    assert is_local("127.0.0.1")
+    assert is_local("localhost")
+    assert is_local("::1")
+    assert not is_local("0.0.0.0")
+    assert not is_local("192.168.0.7")
+
+
+# Long runs
+
+
+def resident(pid):
+    """Bytes of memory that a process holds."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_two_hundred_requests_eight_at_a_time(model, tmp_path):
+    """All are answered or refused clearly; memory after warm-up grows by less than 2 %."""
+    process = start(f"model.path={model}", "port=0", cwd=tmp_path)
+    try:
+        port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
+        sizes = [(40 + 37 * (i % 11), 60 + 53 * (i % 7)) for i in range(200)]
+
+        def one(i):
+            height, width = sizes[i % 200]
+            return Client(port).post("/api/inpaint", request(photo(height, width, i), hole(height, width)))[0]
+
+        with ThreadPoolExecutor(8) as clients:
+            assert set(clients.map(one, range(100))) <= {200, 503}  # every size, several times
+            before = resident(process.pid)
+            answers = list(clients.map(one, range(200)))
+        print(f"{answers.count(200)} answered, {answers.count(503)} refused; {before} -> {resident(process.pid)} bytes")
+        assert set(answers) <= {200, 503}
+        assert answers.count(200) > 100
+        assert resident(process.pid) < 1.02 * before
+    finally:
+        process.kill()
+        process.communicate()
