@@ -12,7 +12,9 @@ from lama.config import build, run
 
 def main(config: DictConfig) -> None:
     from lama.demo.models import Models
+    from lama.inference.allocator import bound_for_serving
 
+    bound_for_serving()
     if not isinstance(config.model.others, ListConfig):
         raise ValueError(f"model.others: expected a list, [A,B], got {config.model.others}")
     paths = [str(path) for path in (config.model.path, *config.model.others)]

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lama.demo.refused import RefusedError
+from lama.inference.allocator import give_back
 from lama.inference.progress import listening
 
 Result = TypeVar("Result")
@@ -77,6 +78,8 @@ class Worker:
         finally:
             job.cancel()
             self.jobs.remove(job)
+            if not self.jobs:
+                self._computing.submit(give_back)
 
     async def picture_work(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run what reads or writes a picture."""

@@ -204,8 +204,8 @@ async function download() {
       return say("Nothing was removed: this is the picture as it came.");
     }
     const answer = await post("/api/convert", { image: step().work, like: picture.file, format });
-    const bytes = await (await fetch(`data:application/octet-stream;base64,${answer.image}`)).blob();
-    const url = URL.createObjectURL(bytes);
+    const bytes = Uint8Array.from(atob(answer.image), (letter) => letter.charCodeAt(0));
+    const url = URL.createObjectURL(new Blob([bytes]));
     save(url, `${picture.name}_lama.${answer.format}`);
     setTimeout(() => URL.revokeObjectURL(url), 60000);
     say(["Downloaded.", ...answer.notes].join(" "));

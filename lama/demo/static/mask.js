@@ -6,7 +6,7 @@ const MOST_UNDONE = 500;
 export class Mask {
   constructor(canvas) {
     this.canvas = canvas;
-    this.context = canvas.getContext("2d");
+    this.context = canvas.getContext("2d", { willReadFrequently: true });
     this.done = [];
     this.undone = [];
   }
@@ -80,7 +80,7 @@ export class Mask {
   // Pink where a picture of a mask is white; the mask of the picture that is worked on.
   static read(image, width, height) {
     const canvas = new OffscreenCanvas(width, height);
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { willReadFrequently: true });
     context.imageSmoothingEnabled = false;
     context.drawImage(image, 0, 0, width, height);
     const pixels = context.getImageData(0, 0, width, height);
