@@ -15,8 +15,8 @@ from lama.config import flag, run
 def main(config: DictConfig) -> None:
     from lama.checkpoints import convert
 
-    lines = convert(str(config.src), Path(str(config.dst)), flag(config, "discriminator"), flag(config, "overwrite"))
-    print("\n".join(lines))
+    flags = (flag(config, key) for key in ("discriminator", "overwrite", "half"))
+    print("\n".join(convert(str(config.src), Path(str(config.dst)), *flags)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A page to paint on: open a photograph, paint over what should go, see it gone. docs/demo.md has the rest.
 
-python bin/demo.py model.path=runs/demo                           # then open http://127.0.0.1:7860
+python bin/demo.py                                                # lama-small; then open http://127.0.0.1:7860
 python bin/demo.py model.path=runs/demo model.others=[big-lama]   # two models side by side
-python bin/demo.py model.path=runs/demo host=0.0.0.0              # for other machines: prints a token
+python bin/demo.py host=0.0.0.0                                   # for other machines: prints a token
 """
 
 from omegaconf import DictConfig, ListConfig

@@ -12,13 +12,18 @@ from lama.checkpoints.load import open_checkpoint
 from lama.checkpoints.official import save_official
 
 
-def convert(src: str | Path, dst: Path, discriminator: bool = False, overwrite: bool = False) -> list[str]:
+def convert(
+    src: str | Path, dst: Path, discriminator: bool = False, overwrite: bool = False, half: bool = False
+) -> list[str]:
     """Write the model at ``src`` to ``dst``: a ``.safetensors`` file, or a folder in the official layout.
 
-    What was written is read again and compared before this returns; the lines say what it is. Raises ValueError or
-    FileNotFoundError where ``src`` is no model or lacks the discriminator, FileExistsError where ``dst`` exists.
+    ``half``: weights as float16, half the file; it is computed in float32 as ever. What was written is read again and
+    compared before this returns; the lines say what it is. Raises ValueError or FileNotFoundError where ``src`` is no
+    model or lacks the discriminator, FileExistsError where ``dst`` exists.
     """
     dst = dst.expanduser()
+    if half and not _is_file(dst):
+        raise ValueError(f"half=true: the official layout has float32 weights; give dst={dst}.safetensors")
     if dst.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", ".onnx"):
         raise ValueError(f"dst={dst}: expected a name ending in .safetensors, or a folder for the official layout")
     _check_free(dst, overwrite)
@@ -28,13 +33,21 @@ def convert(src: str | Path, dst: Path, discriminator: bool = False, overwrite: 
         raise ValueError(f"src={src}: a run keeps its discriminator in its training checkpoint; give src={training}")
     roles = ("generator", "discriminator") if discriminator else ("generator",)
     networks = {role: checkpoint.build(role) for role in roles}
+    if half:
+        for role, network in networks.items():
+            network.half()
+            if not all(value.isfinite().all() for value in network.state_dict().values()):
+                raise ValueError(f"half=true: weights of the {role} are too large for float16")
     _write(dst, networks, checkpoint.file.name)
     lines = [f"{checkpoint.file} -> {dst}"]
     for role in roles:
         name, config = checkpoint.describe(role)
         title = looks_like((name, config))
         settings = ", ".join(f"{key} {value}" for key, value in config.items())
-        lines.append(f"  {role}: {name}{f' ({title})' if title else ''}, {settings}; read again, all tensors equal")
+        rounded = "; rounded to float16" if half else ""
+        lines.append(
+            f"  {role}: {name}{f' ({title})' if title else ''}, {settings}{rounded}; read again, all tensors equal"
+        )
     if not discriminator and checkpoint.part("discriminator"):
         lines.append("  discriminator: left out; discriminator=true keeps it")
     return lines
@@ -79,6 +92,8 @@ def _check_free(dst: Path, overwrite: bool) -> None:
 
 def _compare(network: nn.Module, again: nn.Module) -> None:
     other = again.state_dict()
-    odd = [key for key, value in network.state_dict().items() if not torch.equal(value, other[key])]
+    odd = [
+        key for key, value in network.state_dict().items() if not torch.equal(value.to(other[key].dtype), other[key])
+    ]
     if odd:
         raise RuntimeError(f"what was written differs from what was read, first in {odd[0]}")

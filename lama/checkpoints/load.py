@@ -33,6 +33,7 @@ _FIRST = {
     "generator": re.compile(r"(.*?)model\.1\.(ffc\.convl2l\.)?weight"),
     "discriminator": re.compile(r"(.*?)model0\.0\.weight"),
 }
+BUNDLED = {"small": Path(__file__).resolve().parent.parent / "weights" / "lama-small.safetensors"}  # in the package
 _IN_A_FOLDER = ("models/best.safetensors", "models/last.safetensors", "models/best.ckpt", "models/last.ckpt")
 
 
@@ -191,9 +192,14 @@ def load_generator(path: str | Path) -> nn.Module:
 
 
 def find_weights(path: str | Path, key: str = "") -> Path:
-    """The weights at ``path``: a file itself, or best, else last, of a folder. Raises FileNotFoundError."""
+    """The weights at ``path``: a file itself, or best, else last, of a folder; or ``small``, those of the package.
+
+    Raises FileNotFoundError.
+    """
     if not str(path):
         raise FileNotFoundError(f"{key or 'model.path'}: expected the path of a model, got nothing")
+    if str(path) in BUNDLED:  # a folder of that name is ./small
+        return BUNDLED[str(path)]
     path = Path(path).expanduser()
     if path.is_file():
         return path
