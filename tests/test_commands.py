@@ -137,7 +137,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("predict.py", ["model.path={model}", "indir=pairs", "outdir=out", "mask.invert=yes"], "mask.invert: expected"),
         ("predict.py", ["model.path={model}", "indir=pairs", "outdir=out", "mask.dilat=1"], "mean mask.dilate?"),
         ("predict.py", ["model.path=pairs/a.png", "indir=pairs", "outdir=out"], "pairs/a.png"),
-        ("predict.py", ["indir=empty", "outdir=out"], "model.path: a value is required"),
+        ("predict.py", ["indir=empty", "outdir=out"], "empty: expected pictures"),
         ("predict.py", ["model.path={model}", "indirr=a"], "indirr: unknown config key; did you mean indir?"),
         ("evaluate.py", ["indir=pairs", "predictdir=empty", "outdir=out"], "empty: expected pictures"),
         ("evaluate.py", ["indir=pairs", "predictdir=other", "outdir=out"], "1 of 1 predictions are missing"),
