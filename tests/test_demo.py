@@ -170,6 +170,12 @@ def test_a_format_can_be_asked_for(page, kind):
     assert answer["format"] == kind
 
 
+def test_base64_may_have_lines(page):
+    lines = base64.encodebytes(base64.b64decode(file_of(photo()))).decode()
+    assert "\n" in lines
+    assert page.post("/api/inpaint", request() | {"image": lines})[0] == 200
+
+
 def test_a_preview_is_no_larger_than_asked(page):
     _, answer = page.post("/api/open", {"image": "data:image/png;base64," + file_of(photo(100, 300)), "preview": 150})
     assert picture_in(answer["preview"]).size == (150, 50)
@@ -252,13 +258,14 @@ BAD = {
     "a bomb for a mask": (request() | {"mask": bomb()}, 413, "megapixels"),
     "more pixels than allowed": (request(np.zeros((1001, 1000), np.uint8)), 413, "1000 x 1001 pixels are more than 1 "),
     "more bytes than allowed": (b'"' + b"x" * 3_000_000, 413, "the request has more than 2 MB"),
-    "a mask of another size": (request(mask=hole(30, 40)), 422, "mask is 40 x 30, but its picture image is 80 x 60"),
+    "a mask of another size": (request(mask=hole(30, 40)), 422, "80 x 60 pixels; resize=true stretches it"),
     "a mask that is no picture": (request() | {"mask": "aGVsbG8="}, 422, "mask: not a readable picture"),
     "an unknown model": (request(model="../../etc/passwd"), 422, "model: expected tiny"),
     "an unknown format": (request(format="../x.png"), 422, "format: expected same, jpg"),
     "an unknown precision": (request(precision="fp8"), 422, "precision=fp8"),
     "an unknown strategy": (request(strategy="none"), 422, "strategy"),
-    "less than no dilation": (request(dilate=-1), 422, "mask.dilate=-1"),
+    "less than no dilation": (request(dilate=-1), 422, "dilate=-1: expected"),
+    "less than no preview": (request(preview=-1), 422, "preview: expected 0 to 8192, got -1"),
     "less than no feather": (request(feather=-1), 422, "feather=-1"),
     "no quality": (request(quality=0), 422, "quality: expected 1 to 100, got 0"),
     "refined in pieces": (request(refine=True, strategy="tile"), 422, "refine=true"),
@@ -330,25 +337,22 @@ def test_without_its_token_nothing_is_computed(model):
 def test_what_does_not_fit_into_the_queue_is_refused_and_the_page_stays_usable():
     slow = Slow()
     with served(slow, most=3) as client, ThreadPoolExecutor(3) as clients:
-        waiting = [clients.submit(client.post, "/api/inpaint", request(job=f"j{i}"), timeout=1.5) for i in range(2)]
-        client.wait_for(lambda: len(client.worker.jobs) == 2)
-        slow.begun.wait(10)
+        waiting = [clients.submit(client.post, "/api/inpaint", request(job=f"j{i}")) for i in range(2)]
+        client.wait_for(lambda: {job.state for job in client.worker.jobs} == {"computing", "waiting"})
         assert client.post("/api/open", {"image": file_of(photo())})[0] == 200  # the third
         jobs = [client.get(f"/api/jobs/j{i}")[1] for i in range(2)]
         computing, queued = sorted(jobs, key=lambda job: job["before"])
         assert (computing["state"], computing["what"], computing["of"]) == ("computing", "pieces", 6000)
         client.wait_for(lambda: max(client.get(f"/api/jobs/j{i}")[1]["done"] for i in range(2)) > 0)
         assert (queued["state"], queued["before"]) == ("waiting", 1)
-        third = clients.submit(client.post, "/api/inpaint", request(), timeout=1.5)
+        third = clients.submit(client.post, "/api/inpaint", request())
         client.wait_for(lambda: len(client.worker.jobs) == 3)
         status, answer, headers = client.ask("POST", "/api/inpaint", json.dumps(request()).encode(),
                                              {"Content-Type": "application/json"})  # fmt: skip
         assert (status, headers["retry-after"]) == (503, "5")
         assert answer["error"].startswith("busy")
-        for each in (*waiting, third):
-            with pytest.raises(TimeoutError):
-                each.result()
-        client.wait_for(lambda: not client.worker.jobs)  # those who left are not computed for
+        client.worker.close()
+        assert {each.result(10)[0] for each in (*waiting, third)} == {503}
 
 
 def test_who_closes_the_connection_frees_the_worker():
@@ -393,6 +397,15 @@ def lama_of(model):
     from lama.checkpoints import load_generator
 
     return Inpainter(load_generator(model), fast=False)
+
+
+def test_what_is_stopped_in_the_middle_says_so_and_ends():
+    slow = Slow()
+    with ThreadPoolExecutor(1) as clients, served(slow) as client:
+        answer = clients.submit(client.post, "/api/inpaint", request())
+        assert slow.begun.wait(10)
+        client.worker.close()  # what a signal does
+        assert answer.result(5) == (503, {"error": "the server is being stopped"})
 
 
 # The command

@@ -232,8 +232,7 @@ def centre(page):
 
 def test_what_is_wrong_is_said(page, photograph):
     page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
-    page.wait_for_selector("#toast:not([hidden])")
-    assert "not a readable picture" in page.inner_text("#toast")
+    until(page, "document.getElementById('toast').textContent.startsWith('a.png: not a readable picture')")
     upload(page, photograph)
     page.click("#run")
     assert page.inner_text("#status") == "Paint over what should go first."
@@ -256,6 +255,27 @@ def test_a_long_removal_is_cancelled(browser, photograph):
         client.wait_for(lambda: not client.worker.jobs)
         assert not page.is_disabled("#undo"), "what was painted is still there"
         page.close()
+
+
+def test_what_is_painted_while_it_is_computed_stays(page, photograph):
+    upload(page, photograph)
+    drag(page, (0.3, 0.3), (0.5, 0.4))
+    page.route("**/api/inpaint", lambda route: (time.sleep(0.5), route.continue_()))
+    page.click("#run")
+    drag(page, (0.7, 0.7), (0.8, 0.7))
+    done(page)
+    mask = np.asarray(downloaded(page, "#save-mask")[1].convert("L")) > 127
+    assert mask[142, 237], "painted since"
+    assert not mask[71, 127], "removed"
+
+
+def test_a_window_of_another_size_keeps_the_zoom(page, photograph):
+    upload(page, photograph)
+    page.click("#zoom-in")
+    width = page.locator("#after").bounding_box()["width"]
+    page.set_viewport_size({"width": 1280, "height": 760})
+    page.wait_for_timeout(200)
+    assert page.locator("#after").bounding_box()["width"] == width
 
 
 @pytest.mark.parametrize(("name", "scheme", "width"), [("phone", "light", 390), ("dark", "dark", 1280)])

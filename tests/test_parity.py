@@ -202,12 +202,14 @@ def test_four_training_steps_of_the_official_recipe(parity, monkeypatch, variant
     """The first step to 1e-4, the others to 1e-2 and norms to 1e-3, by the plain computation, as published.
 
     So does what we train with, but for norms with the HRF loss: it rounds otherwise, and Adam turns the sign of a
-    rounding error into a step of full size. There the plain computation on two threads in place of one, or in double
+    rounding error into a step of full size (and twice as much for what is nothing but rounding, ``ROUNDING_ONLY``: it
+    differs from one kind of CPU to the next). There the plain computation on two threads in place of one, or in double
     precision, is itself 0.35 % from the stored norms; ``test_the_step_is_the_published_one`` compares in double.
     """
     monkeypatch.setattr(winograd, "FEWEST", 1)  # these networks are narrow
     expected = json.loads((parity / "training_steps.json").read_text())[variant]
-    norms, rounding = (1e-3, 1e-2) if plain or variant == "no_perceptual" else (5e-3, 2e-2)
+    norms = 1e-3 if plain or variant == "no_perceptual" else 5e-3
+    rounding = 1e-2 if plain else 2e-2
     names = {"l1": MaskedL1Loss(10, 0), "adv": NonSaturatingAdversarialLoss(), "fm": FeatureMatchingLoss()}
     if variant == "hrf_eval_bn":
         names["resnet_pl"] = HRFPerceptualLoss(30, encoder=fill(SegmentationEncoder()))

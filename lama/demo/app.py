@@ -37,6 +37,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 POLL_SECONDS = 0.1  # how often a waiting request is asked whether its sender is still there
+MOST_PREVIEW = 8192  # pixels
 CLIENT_GONE = 499  # nginx's code for it; nobody reads the answer
 
 
@@ -107,6 +108,9 @@ class Service:
                 task = asyncio.ensure_future(work(await body.read(), job))
                 while not task.done():
                     await asyncio.wait({task}, timeout=POLL_SECONDS)
+                    if self.worker.closed:  # what still computes stops at its next layer, and nobody waits for that
+                        task.add_done_callback(lambda task: task.cancelled() or task.exception())
+                        raise RefusedError(503, "the server is being stopped")
                     if not task.done() and await request.is_disconnected():
                         job.cancel()
                         await asyncio.wait({task})
@@ -125,23 +129,21 @@ class Service:
                                     "printed when it was started", {"WWW-Authenticate": "Bearer"})  # fmt: skip
 
     async def _inpaint(self, body: bytes, job: Job) -> dict[str, Any]:
-        started = time.monotonic()
-        read = await self.worker.picture_work(self._read, body, job)
-        values, upload, hole, notes = read
+        values, upload, hole, notes = await self.worker.picture_work(self._read, body, job)
         options = Options(**{key: values[key] for key in fields.OPTION_FIELDS})
 
-        def compute() -> Picture:
+        def compute() -> tuple[Picture, float]:
+            started = time.monotonic()
             try:
                 filled = self.models.inpainter(values["model"], options)(upload.picture.pixels, hole)
             except ValueError as error:
                 raise RefusedError(422, str(error)) from None
-            return replace(upload.picture, pixels=filled)
+            return replace(upload.picture, pixels=filled), time.monotonic() - started
 
-        result = await self.worker.compute(job, compute)
+        result, seconds = await self.worker.compute(job, compute)
         job.enter("writing")
         answer = await self.worker.picture_work(self._written, result, upload, values)
         width, height = result.size
-        seconds = time.monotonic() - started
         logger.info("%d x %d pixels, %s: %.1f s", width, height, values["model"] or self.models.names[0], seconds)
         return answer | {"seconds": round(seconds, 2), "notes": exchange.unique([*notes, *answer["notes"]])}
 
@@ -151,10 +153,10 @@ class Service:
         try:
             reader = MaskReader(**{key: values[key] for key in fields.MASK_FIELDS})
         except ValueError as error:
-            raise RefusedError(422, str(error)) from None
+            raise RefusedError(422, exchange.in_our_words(str(error))) from None
         upload = self._upload(values, "image")
         exchange.suffix_of(values["format"], upload)  # before anything is computed
-        _check_quality(values)
+        _check_numbers(values)
         mask = exchange.from_base64(values.pop("mask"), "mask")
         hole, remarks = exchange.open_mask(mask, upload.picture, reader, self.limits.max_megapixels)
         if values["model"] not in (None, *self.models.names):
@@ -174,13 +176,15 @@ class Service:
     async def _open(self, body: bytes, job: Job) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             values = fields.parse(body, fields.OPEN)
+            _check_numbers(values)
             upload = self._upload(values, "image")
             picture, (width, height) = upload.picture, upload.picture.size
+            longest = values["preview"] or fields.OPEN["preview"].default
             return {
                 "format": upload.suffix[1:], "width": width, "height": height,
                 "bits": 8 * picture.pixels.dtype.itemsize, "alpha": picture.alpha is not None,
                 "notes": list(picture.notes),
-                "preview": exchange.text(exchange.preview(picture, max(1, values["preview"]))),
+                "preview": exchange.text(exchange.preview(picture, longest)),
             }  # fmt: skip
 
         return await self.worker.picture_work(work)
@@ -188,7 +192,7 @@ class Service:
     async def _convert(self, body: bytes, job: Job) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             values = fields.parse(body, fields.CONVERT)
-            _check_quality(values)
+            _check_numbers(values)
             picture, original = self._upload(values, "image"), self._upload(values, "like")
             return self._written(exchange.like(picture.picture, original.picture), original, values)
 
@@ -199,9 +203,10 @@ class Service:
         return exchange.open_upload(content, key, self.limits.max_megapixels)
 
 
-def _check_quality(values: dict[str, Any]) -> None:
-    if not 1 <= values["quality"] <= 100:
-        raise RefusedError(422, f"quality: expected 1 to 100, got {values['quality']}")
+def _check_numbers(values: dict[str, Any]) -> None:
+    for key, least, most in (("quality", 1, 100), ("preview", 0, MOST_PREVIEW)):
+        if not least <= values.get(key, least) <= most:
+            raise RefusedError(422, f"{key}: expected {least} to {most}, got {values[key]}")
 
 
 def create_app(

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,9 +32,13 @@ class Upload:
 
 
 def from_base64(text: str, what: str) -> bytes:
-    """The bytes of a file in base64, or of a ``data:`` address. Raises RefusedError where it is neither."""
+    """The bytes of a file in base64, line breaks or not, or of a ``data:`` address.
+
+    Raises RefusedError where it is neither.
+    """
     try:
-        return base64.b64decode(text.partition(",")[2] if text.startswith("data:") else text, validate=True)
+        encoded = text.partition(",")[2] if text.startswith("data:") else text
+        return base64.b64decode("".join(encoded.split()), validate=True)
     except (binascii.Error, ValueError):
         raise RefusedError(422, f"{what}: expected the bytes of a file in base64, or a data: address") from None
 
@@ -56,9 +61,15 @@ def open_mask(
     """The hole of ``picture`` and remarks. Raises RefusedError where it is no mask of it."""
     check(content, "mask", max_megapixels)
     try:
-        return reader.read(Path("mask"), picture, "image", content)
+        hole, remarks = reader.read(Path("mask"), picture, "image", content)
     except ValueError as error:
-        raise RefusedError(422, str(error)) from None
+        raise RefusedError(422, in_our_words(str(error))) from None
+    return hole, [in_our_words(remark) for remark in remarks]
+
+
+def in_our_words(text: str) -> str:
+    """The command line's ``mask.resize=true`` is the field ``resize`` here."""
+    return re.sub(r"\bmask\.(?=[a-z]+=)", "", text)
 
 
 def check(content: bytes, what: str, max_megapixels: float) -> str:

@@ -5,6 +5,8 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
 
 from lama.demo.models import Models
 
@@ -44,14 +46,23 @@ def serve(
     app = create_app(models(), worker, limits, token, hosts)
     if not local:
         say(f"warning: {host} is open to every machine that reaches this one: whoever has the token can have pictures "
-            "computed here, and what is sent is not encrypted; host=127.0.0.1 serves this machine alone")  # fmt: skip
+            "computed here, and what is sent is not encrypted; host=127.0.0.1 serves this machine alone. From "
+            "elsewhere open the address below with this machine's name in place of 127.0.0.1")  # fmt: skip
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     shown = f"[{shown}]" if ":" in shown else shown
-    say(f"open http://{shown}:{port}/{f'#token={token}' if token else ''} in a browser (documentation of the endpoint: "
-        f"/api); Ctrl-C stops")  # fmt: skip
+    address = f"http://{shown}:{port}/{f'#token={quote(token)}' if token else ''}"
+    say(f"open {address} in a browser (documentation of the endpoint: /api); Ctrl-C stops")
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1,
                             server_header=False, h11_max_incomplete_event_size=64 << 10)  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening])
+    server = uvicorn.Server(config)
+    leave = server.handle_exit
+
+    def stop(number: int, frame: Any) -> None:
+        worker.close()  # what is computed is given up, its sender told so
+        leave(number, frame)
+
+    server.handle_exit = stop  # type: ignore[method-assign,assignment]
+    server.run(sockets=[listening])
 
 
 def is_local(host: str) -> bool:

@@ -61,6 +61,7 @@ class Worker:
             raise ValueError(f"queue={most}: expected at least 1")
         self.most = most
         self.jobs: list[Job] = []
+        self.closed = False
         self._computing = ThreadPoolExecutor(1, "compute")
         self._pictures = ThreadPoolExecutor(1, "pictures")
 
@@ -78,7 +79,7 @@ class Worker:
         finally:
             job.cancel()
             self.jobs.remove(job)
-            if not self.jobs:
+            if not self.jobs and not self.closed:
                 self._computing.submit(give_back)
 
     async def picture_work(self, work: Callable[..., Result], *arguments: Any) -> Result:
@@ -106,7 +107,8 @@ class Worker:
         return next((job for job in self.jobs if name and job.name == name), None)
 
     def close(self) -> None:
-        """Cancel everything."""
+        """Cancel everything; may be called twice."""
+        self.closed = True
         for job in self.jobs:
             job.cancel()
         self._computing.shutdown(wait=False, cancel_futures=True)

@@ -8,7 +8,6 @@ This changes the whole process, so it is for programs (``bin/``), never for a li
 """
 
 import ctypes
-import functools
 import math
 import os
 import sys
@@ -60,7 +59,6 @@ def give_back() -> None:
         libc.malloc_trim(0)
 
 
-@functools.cache
 def _glibc() -> Any:
     """None where there is none."""
     if not sys.platform.startswith("linux"):

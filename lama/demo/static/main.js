@@ -21,7 +21,7 @@ const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 function say(text, wrong = false) {
   $("status").textContent = text;
   $("status").classList.toggle("wrong", wrong);
-  if (wrong && !picture) toast(text);
+  if (wrong) toast(text);
 }
 
 function toast(text) {
@@ -48,11 +48,13 @@ async function attempt(work) {
 // Open and paint
 
 async function open(file, name) {
-  if (running) return;
-  say("Opening…");
+  if (running) return say("Wait for this removal, or cancel it, before another picture is opened.", true);
+  if (picture) say("Opening…");
+  else toast("Opening…");
   await attempt(async () => {
     const content = await dataUrl(file);
-    const info = await post("/api/open", { image: content, preview: PREVIEW });
+    const info = await asked(name, { image: content, preview: PREVIEW });
+    $("toast").hidden = true;
     const image = await bitmap(png(info.preview));
     picture = { name: name.replace(/\.[^.]*$/, "") || "picture", file: content, ...info };
     steps = [{ work: content, image, results: [] }];
@@ -67,6 +69,15 @@ async function open(file, name) {
     say([...info.notes, "Paint over what should go."].join(" "));
     stage.root.focus({ preventScroll: true });
   });
+}
+
+// What a file is; what is wrong with it is said by its own name.
+async function asked(name, content) {
+  try {
+    return await post("/api/open", content);
+  } catch (error) {
+    throw error instanceof Wrong ? new Wrong(error.message.replace(/^image: /, `${name}: `)) : error;
+  }
 }
 
 function fillFormats() {
@@ -90,7 +101,7 @@ function setSize(size) {
 
 async function loadMask(file) {
   await attempt(async () => {
-    const info = await post("/api/open", { image: await dataUrl(file), preview: PREVIEW });
+    const info = await asked(file.name, { image: await dataUrl(file), preview: PREVIEW });
     const { width, height } = stage.after;
     stage.mask.add({ kind: "image", image: Mask.read(await bitmap(png(info.preview)), width, height) });
     const other = info.width !== picture.width || info.height !== picture.height;
@@ -111,7 +122,9 @@ async function run() {
   if (running || !picture) return;
   if (stage.comparing) setCompare(false);
   if (stage.mask.isEmpty) return say("Paint over what should go first.", true);
-  running = { abort: new AbortController() };
+  if (!chosenModels().length) return say("Tick a model first.", true);
+  running = { abort: new AbortController(), painted: stage.mask.done.length };
+  say("");
   refresh();
   await attempt(async () => {
     const mask = await dataUrl(await stage.mask.export());
@@ -158,9 +171,11 @@ function watch(job, model) {
 
 function keep(results) {
   steps.push({ ...results[0], results, chosen: 0 });
+  const since = stage.mask.done.slice(running.painted); // painted while it was computed
   stage.show(step().image);
+  since.forEach((operation) => stage.mask.add(operation));
   const seconds = results.map((r) => `${results.length > 1 ? `${r.model} ` : ""}${r.seconds} s`).join(", ");
-  const notes = [...new Set(results.flatMap((r) => r.notes))];
+  const notes = [...new Set(results.flatMap((r) => r.notes))].filter((note) => !/\w=\w/.test(note)); // fields of a request
   say([`Done: ${seconds}. Compare, paint on, or download.`, ...notes].join(" "));
   if (matchMedia("(max-width: 820px)").matches) stage.root.scrollIntoView({ block: "start", behavior: "smooth" });
 }
@@ -250,8 +265,7 @@ function resultButton(result, index) {
 }
 
 function chosenModels() {
-  const boxes = [...document.querySelectorAll("#models input:checked")].map((box) => box.value);
-  return boxes.length ? boxes : health.models.slice(0, 1);
+  return [...document.querySelectorAll("#models input:checked")].map((box) => box.value);
 }
 
 function fillModels() {

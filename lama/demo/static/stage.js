@@ -3,6 +3,7 @@
 import { Mask } from "./mask.js";
 
 const $ = (id) => document.getElementById(id);
+const SEEN = 48; // pixels of the picture that cannot be moved out of sight
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 export class Stage {
@@ -16,6 +17,7 @@ export class Stage {
     this.size = 40;
     this.comparing = false;
     this.view = { scale: 1, x: 0, y: 0 };
+    this.fitted = false; // the view follows the size of the window
     this.pointers = new Map();
     this.keys = null; // where the brush of the arrow keys is
     this.#listen();
@@ -57,6 +59,7 @@ export class Stage {
   fit() {
     const { clientWidth, clientHeight } = this.root;
     const scale = Math.min((clientWidth - 24) / this.after.width, (clientHeight - 24) / this.after.height, 4);
+    this.fitted = true;
     this.view = { scale, x: (clientWidth - this.after.width * scale) / 2, y: (clientHeight - this.after.height * scale) / 2 };
     this.#place();
   }
@@ -64,6 +67,7 @@ export class Stage {
   zoom(factor, x = this.root.clientWidth / 2, y = this.root.clientHeight / 2) {
     const { view } = this;
     const scale = clamp(view.scale * factor, 0.02, 40);
+    this.fitted = false;
     this.view = { scale, x: x - ((x - view.x) * scale) / view.scale, y: y - ((y - view.y) * scale) / view.scale };
     this.#place();
   }
@@ -75,7 +79,10 @@ export class Stage {
   }
 
   #place() {
-    const { scale, x, y } = this.view;
+    const { root, after, view } = this;
+    view.x = clamp(view.x, SEEN - after.width * view.scale, root.clientWidth - SEEN);
+    view.y = clamp(view.y, SEEN - after.height * view.scale, root.clientHeight - SEEN);
+    const { scale, x, y } = view;
     $("world").style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
     $("world").style.imageRendering = scale > 3 ? "pixelated" : "auto";
     if (this.comparing) this.#split(this.share);
@@ -135,7 +142,12 @@ export class Stage {
     }, { passive: false });
     root.addEventListener("keydown", (event) => this.#key(event));
     $("split").addEventListener("input", (event) => this.#split(event.target.value / 100));
-    new ResizeObserver(() => { if (this.after.width) this.fit(); }).observe(root);
+    let [width, height] = [root.clientWidth, root.clientHeight];
+    new ResizeObserver(() => {
+      if (this.fitted) this.fit();
+      else if (this.after.width && root.clientWidth && width) this.#pan((root.clientWidth - width) / 2, (root.clientHeight - height) / 2); // what is in the middle stays there
+      [width, height] = [root.clientWidth, root.clientHeight];
+    }).observe(root);
   }
 
   #down(event) {
@@ -185,6 +197,7 @@ export class Stage {
   }
 
   #pan(x, y) {
+    this.fitted = false;
     this.view.x += x;
     this.view.y += y;
     this.#place();
