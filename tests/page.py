@@ -9,11 +9,13 @@ import time
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 import uvicorn
 from PIL import Image
 
 from lama.demo.app import Limits, create_app
 from lama.demo.work import Worker
+from lama.inference.progress import bar
 
 
 @contextmanager
@@ -91,3 +93,35 @@ def hole(height=60, width=80):
     mask = np.zeros((height, width), np.uint8)
     mask[10:30, 20:50] = 255
     return mask
+
+
+def request(image=None, mask=None, **more):
+    return {
+        "image": file_of(photo() if image is None else image),
+        "mask": file_of(hole() if mask is None else mask),
+    } | more
+
+
+class Slow:
+    """Models whose one network computes for a minute, a layer every hundredth of a second."""
+
+    names = ("slow",)
+
+    def known(self, name):
+        return "slow"
+
+    def __init__(self):
+        self.begun = threading.Event()
+        self.layer = torch.nn.Identity()
+
+    def inpainter(self, name, **options):
+        def compute(pixels, hole):
+            self.begun.set()
+            with bar(6000, "pieces", disable=True) as progress:
+                for _ in range(6000):
+                    time.sleep(0.01)
+                    self.layer(torch.zeros(1))
+                    progress.update()
+            return pixels
+
+        return compute

@@ -36,8 +36,8 @@ LAWS = {
         {"torch", "numpy", "cv2", "PIL", "tqdm"},
     ),
     "demo": (
-        {"inference", "checkpoints", "data", "interfaces"},
-        {"torch", "numpy", "PIL", "jinja2", "starlette", "uvicorn"},
+        {"inference", "checkpoints", "data", "interfaces", "pages"},
+        {"torch", "numpy", "PIL", "starlette", "uvicorn"},
     ),
     "export": (
         {"checkpoints", "models", "conventions", "files"},

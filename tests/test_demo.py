@@ -1,5 +1,6 @@
 """The endpoint behind the page: what it answers, what it refuses, what it leaves behind."""
 
+import asyncio
 import base64
 import io
 import json
@@ -9,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -18,16 +18,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from page import Client, file_of, hole, photo, picture_in, served
+from page import Client, Slow, file_of, hole, photo, picture_in, request, served
 from PIL import Image
 
-from lama.checkpoints.format import save_generator
+import lama
+from lama.checkpoints import load_generator, save_generator
+from lama.data.encode import encode
+from lama.data.pictures import Picture, read_picture
 from lama.demo import fields
 from lama.demo.app import Limits
 from lama.demo.models import Models, names_of
 from lama.demo.serve import is_local, serve
-from lama.inference import Inpainter
-from lama.inference.progress import bar
+from lama.demo.work import CancelledJobError, Job, Worker
+from lama.inference import Inpainter, Refiner
 from lama.models import FFCResNetGenerator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,35 +50,6 @@ def page(model):
         yield client
 
 
-class Slow:
-    """Models whose one network computes for a minute, a layer every hundredth of a second."""
-
-    names = ("slow",)
-
-    def __init__(self):
-        self.begun = threading.Event()
-        self.layer = torch.nn.Identity()
-
-    def inpainter(self, name, options):
-        def compute(pixels, hole):
-            self.begun.set()
-            with bar(6000, "pieces", disable=True) as progress:
-                for _ in range(6000):
-                    time.sleep(0.01)
-                    self.layer(torch.zeros(1))
-                    progress.update()
-            return pixels
-
-        return compute
-
-
-def request(image=None, mask=None, **more):
-    return {
-        "image": file_of(photo() if image is None else image),
-        "mask": file_of(hole() if mask is None else mask),
-    } | more
-
-
 # What it answers
 
 
@@ -89,8 +63,6 @@ def test_the_result_is_the_inpainters(page, model):
     status, answer = page.post("/api/inpaint", request())
     assert status == 200, answer
     result = np.asarray(picture_in(answer["image"]))
-    import lama
-
     np.testing.assert_array_equal(result, lama.load(model)(photo(), hole()))
     known = hole() == 0
     np.testing.assert_array_equal(result[known], photo()[known])
@@ -102,9 +74,6 @@ def test_the_result_is_the_inpainters(page, model):
 def test_options_are_those_of_the_inpainter(page, model, option):
     status, answer = page.post("/api/inpaint", request(**option))
     assert status == 200, answer
-    from lama.checkpoints import load_generator
-    from lama.inference.refine import Refiner
-
     known = {"refiner": Refiner()} if option == {"refine": True} else option
     expected = Inpainter(load_generator(model), **known)(photo(), hole())
     difference = np.asarray(picture_in(answer["image"])).astype(int) - expected
@@ -149,9 +118,6 @@ def test_a_file_comes_back_as_it_came_but_for_the_hole(page):
 
 
 def test_sixteen_bits_and_alpha_stay(page):
-    from lama.data.encode import encode
-    from lama.data.pictures import Picture, read_picture
-
     deep = photo().astype(np.uint16) * 257 + 3
     alpha = np.full((60, 80), 40000, np.uint16)
     content = base64.b64encode(encode(Picture(deep, alpha), ".png")).decode()
@@ -371,10 +337,8 @@ def test_who_closes_the_connection_frees_the_worker():
 
 def test_a_real_network_is_left_between_two_layers(model):
     """Not after the whole forward pass."""
-    from lama.demo.work import CancelledJobError, Job, Worker
-
     job, layers = Job(), []
-    inpainter = lama_of(model)
+    inpainter = lama.load(model, fast=False)
     for layer in inpainter.generator.modules():
         layer.register_forward_pre_hook(lambda module, inputs: layers.append(module))
 
@@ -384,19 +348,11 @@ def test_a_real_network_is_left_between_two_layers(model):
 
     for layer in inpainter.generator.modules():
         layer.register_forward_pre_hook(third)
-    import asyncio
-
     worker = Worker(1)
     with pytest.raises(CancelledJobError):
         asyncio.run(worker.compute(job, lambda: inpainter(photo(), hole())))
     assert len(layers) == 3
     worker.close()
-
-
-def lama_of(model):
-    from lama.checkpoints import load_generator
-
-    return Inpainter(load_generator(model), fast=False)
 
 
 def test_what_is_stopped_in_the_middle_says_so_and_ends():

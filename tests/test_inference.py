@@ -495,3 +495,18 @@ def test_a_picture_that_lies_on_its_side_says_so(inpainter, tmp_path):
     Image.new("RGB", (28, 20)).save(tmp_path / "a.jpg", exif=exif)
     with pytest.raises(ValueError, match=r"lies on its side, .* turn it by PIL.ImageOps.exif_transpose"):
         inpainter(Image.open(tmp_path / "a.jpg"), np.ones((28, 20), bool))
+
+
+def test_a_variant_is_the_same_model_otherwise_computed(tiny_generator):
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (40, 56, 3), np.uint8), np.zeros((40, 56), np.uint8)
+    mask[10:20, 10:30] = 255
+    inpainter = Inpainter(tiny_generator, feather=3)
+    soft, plain = inpainter(image, mask), Inpainter(tiny_generator)(image, mask)
+    assert (soft != plain).any()
+    np.testing.assert_array_equal(inpainter.variant(feather=0)(image, mask), plain)
+    np.testing.assert_array_equal(inpainter.variant(strategy="full")(image, mask), soft)
+    assert inpainter.variant(feather=0)._network is inpainter._network, "what has been built is not built again"
+    assert inpainter.variant(precision="bf16")._network is not inpainter._network
+    with pytest.raises(ValueError, match="feather=-1"):
+        inpainter.variant(feather=-1)

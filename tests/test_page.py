@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from page import served
+from page import Slow, served
 from PIL import Image
 
 from lama.checkpoints.format import save_generator
@@ -239,8 +239,6 @@ def test_what_is_wrong_is_said(page, photograph):
 
 
 def test_a_long_removal_is_cancelled(browser, photograph):
-    from test_demo import Slow
-
     with served(Slow()) as client:
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{client.port}/")

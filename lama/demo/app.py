@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,10 +22,11 @@ from lama.data.mask_options import MaskReader
 from lama.data.pictures import Picture
 from lama.demo import exchange, fields
 from lama.demo.body import Body
-from lama.demo.models import Models, Options
+from lama.demo.models import Models
 from lama.demo.pages import Pages
 from lama.demo.refused import RefusedError
-from lama.demo.work import CancelledJobError, Job, Worker
+from lama.demo.work import CancelledJobError, Job, Worker, closing
+from lama.interfaces import MaskArray
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 POLL_SECONDS = 0.1  # how often a waiting request is asked whether its sender is still there
-MOST_PREVIEW = 8192  # pixels
 CLIENT_GONE = 499  # nginx's code for it; nobody reads the answer
 
 
@@ -110,7 +109,7 @@ class Service:
                     await asyncio.wait({task}, timeout=POLL_SECONDS)
                     if self.worker.closed:  # what still computes stops at its next layer, and nobody waits for that
                         task.add_done_callback(lambda task: task.cancelled() or task.exception())
-                        raise RefusedError(503, "the server is being stopped")
+                        raise closing()
                     if not task.done() and await request.is_disconnected():
                         job.cancel()
                         await asyncio.wait({task})
@@ -130,61 +129,51 @@ class Service:
 
     async def _inpaint(self, body: bytes, job: Job) -> dict[str, Any]:
         values, upload, hole, notes = await self.worker.picture_work(self._read, body, job)
-        options = Options(**{key: values[key] for key in fields.OPTION_FIELDS})
+        options = {key: values[key] for key in fields.OPTION_FIELDS}
 
         def compute() -> tuple[Picture, float]:
             started = time.monotonic()
-            try:
-                filled = self.models.inpainter(values["model"], options)(upload.picture.pixels, hole)
-            except ValueError as error:
-                raise RefusedError(422, str(error)) from None
+            filled = self.models.inpainter(values["model"], **options)(upload.picture.pixels, hole)
             return replace(upload.picture, pixels=filled), time.monotonic() - started
 
         result, seconds = await self.worker.compute(job, compute)
         job.enter("writing")
         answer = await self.worker.picture_work(self._written, result, upload, values)
-        width, height = result.size
-        logger.info("%d x %d pixels, %s: %.1f s", width, height, values["model"] or self.models.names[0], seconds)
-        return answer | {"seconds": round(seconds, 2), "notes": exchange.unique([*notes, *answer["notes"]])}
+        logger.info("%d x %d pixels, %s: %.1f s", *result.size, values["model"], seconds)
+        return answer | {"seconds": round(seconds, 2), "notes": list(dict.fromkeys([*notes, *answer["notes"]]))}
 
-    def _read(self, body: bytes, job: Job) -> tuple[dict[str, Any], exchange.Upload, Any, list[str]]:
+    def _read(self, body: bytes, job: Job) -> tuple[dict[str, Any], exchange.Upload, MaskArray, list[str]]:
+        """The fields of a request, its picture, the hole, bool (H, W), and remarks; all that can be wrong is found."""
         values = fields.parse(body, fields.INPAINT)
         job.name = values["job"]
-        try:
-            reader = MaskReader(**{key: values[key] for key in fields.MASK_FIELDS})
-        except ValueError as error:
-            raise RefusedError(422, exchange.in_our_words(str(error))) from None
+        values["model"] = self.models.known(values["model"])
+        reader = MaskReader(**{key: values[key] for key in fields.MASK_FIELDS})
         upload = self._upload(values, "image")
-        exchange.suffix_of(values["format"], upload)  # before anything is computed
-        _check_numbers(values)
+        exchange.suffix_of(values["format"], upload)
         mask = exchange.from_base64(values.pop("mask"), "mask")
         hole, remarks = exchange.open_mask(mask, upload.picture, reader, self.limits.max_megapixels)
-        if values["model"] not in (None, *self.models.names):
-            raise RefusedError(422, f"model: expected {' or '.join(self.models.names)}, got {values['model']!r}")
         return values, upload, hole, [*upload.picture.notes, *remarks]
 
     def _written(self, picture: Picture, upload: exchange.Upload, values: dict[str, Any]) -> dict[str, Any]:
         suffix = exchange.suffix_of(values["format"], upload)
         content, notes = exchange.written(picture, suffix, values["quality"])
         width, height = picture.size
-        answer: dict[str, Any] = {"image": exchange.text(content), "format": suffix[1:], "width": width,
+        answer: dict[str, Any] = {"image": exchange.to_base64(content), "format": suffix[1:], "width": width,
                                   "height": height, "notes": notes}  # fmt: skip
         if values.get("preview"):
-            answer["preview"] = exchange.text(exchange.preview(picture, values["preview"]))
+            answer["preview"] = exchange.to_base64(exchange.preview(picture, values["preview"]))
         return answer
 
     async def _open(self, body: bytes, job: Job) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             values = fields.parse(body, fields.OPEN)
-            _check_numbers(values)
             upload = self._upload(values, "image")
             picture, (width, height) = upload.picture, upload.picture.size
-            longest = values["preview"] or fields.OPEN["preview"].default
             return {
                 "format": upload.suffix[1:], "width": width, "height": height,
                 "bits": 8 * picture.pixels.dtype.itemsize, "alpha": picture.alpha is not None,
                 "notes": list(picture.notes),
-                "preview": exchange.text(exchange.preview(picture, longest)),
+                "preview": exchange.to_base64(exchange.preview(picture, values["preview"])),
             }  # fmt: skip
 
         return await self.worker.picture_work(work)
@@ -192,7 +181,6 @@ class Service:
     async def _convert(self, body: bytes, job: Job) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             values = fields.parse(body, fields.CONVERT)
-            _check_numbers(values)
             picture, original = self._upload(values, "image"), self._upload(values, "like")
             return self._written(exchange.like(picture.picture, original.picture), original, values)
 
@@ -201,12 +189,6 @@ class Service:
     def _upload(self, values: dict[str, Any], key: str) -> exchange.Upload:
         content = exchange.from_base64(values.pop(key), key)
         return exchange.open_upload(content, key, self.limits.max_megapixels)
-
-
-def _check_numbers(values: dict[str, Any]) -> None:
-    for key, least, most in (("quality", 1, 100), ("preview", 0, MOST_PREVIEW)):
-        if not least <= values.get(key, least) <= most:
-            raise RefusedError(422, f"{key}: expected {least} to {most}, got {values[key]}")
 
 
 def create_app(
@@ -236,9 +218,14 @@ def create_app(
         Route("/api/convert", service.convert, methods=["POST"]),
         Route("/api/jobs/{name}", service.job),
     ]
-    handlers: dict[Any, Any] = {RefusedError: _refused, HTTPException: _http_error, Exception: _failed}
+    handlers: dict[Any, Any] = {
+        RefusedError: _refused,
+        ValueError: _wrong,
+        HTTPException: _http_error,
+        Exception: _failed,
+    }
     middleware = [
-        Middleware(partial(_Headers)),
+        Middleware(_Headers),
         Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
     ]
     return Starlette(routes=routes, exception_handlers=handlers, middleware=middleware, lifespan=lifespan)
@@ -264,6 +251,11 @@ class _Headers:
 
 async def _refused(request: Request, error: RefusedError) -> Response:
     return JSONResponse({"error": error.message}, error.status, error.headers)
+
+
+async def _wrong(request: Request, error: ValueError) -> Response:
+    """A user's mistake, as everywhere here."""
+    return JSONResponse({"error": exchange.in_our_words(str(error))}, 422)
 
 
 async def _http_error(request: Request, error: HTTPException) -> Response:

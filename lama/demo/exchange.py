@@ -1,10 +1,8 @@
 """Pictures as they come and go: bytes of a file in, bytes of a file out; nothing is written to a disk."""
 
 import base64
-import binascii
 import io
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,9 +16,8 @@ from lama.demo.refused import RefusedError
 from lama.interfaces import MaskArray
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
-TYPES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".bmp": "image/bmp", ".tif": "image/tiff"}
 OPENED = [name for name in SUFFIXES if name != "MPO"]  # which is a phone's JPEG: its reader finds out
-FORMATS = ("same", *(suffix[1:] for suffix in TYPES))
+KINDS = [suffix[1:] for suffix in dict.fromkeys(SUFFIXES.values())]
 
 
 @dataclass(frozen=True)
@@ -34,36 +31,30 @@ class Upload:
 def from_base64(text: str, what: str) -> bytes:
     """The bytes of a file in base64, line breaks or not, or of a ``data:`` address.
 
-    Raises RefusedError where it is neither.
+    Raises ValueError where it is neither.
     """
     try:
         encoded = text.partition(",")[2] if text.startswith("data:") else text
         return base64.b64decode("".join(encoded.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise RefusedError(422, f"{what}: expected the bytes of a file in base64, or a data: address") from None
+    except ValueError:
+        raise ValueError(f"{what}: expected the bytes of a file in base64, or a data: address") from None
 
 
 def open_upload(content: bytes, what: str, max_megapixels: float) -> Upload:
     """Decode a picture that is not larger than allowed, which its header tells.
 
-    ``what`` is what messages call it. Raises RefusedError: 413 where it is too large, 422 where it is no picture.
+    ``what`` is what messages call it. Raises RefusedError where it is too large, ValueError where it is no picture.
     """
-    suffix = check(content, what, max_megapixels)
-    try:
-        return Upload(read_picture(what, content), suffix)
-    except ValueError as error:
-        raise RefusedError(422, str(error)) from None
+    suffix = suffix_in_header(content, what, max_megapixels)
+    return Upload(read_picture(what, content), suffix)
 
 
 def open_mask(
     content: bytes, picture: Picture, reader: MaskReader, max_megapixels: float
 ) -> tuple[MaskArray, list[str]]:
-    """The hole of ``picture`` and remarks. Raises RefusedError where it is no mask of it."""
-    check(content, "mask", max_megapixels)
-    try:
-        hole, remarks = reader.read(Path("mask"), picture, "image", content)
-    except ValueError as error:
-        raise RefusedError(422, in_our_words(str(error))) from None
+    """The hole of ``picture``, bool (H, W), and remarks. Raises as ``open_upload``, and where it is no mask of it."""
+    suffix_in_header(content, "mask", max_megapixels)
+    hole, remarks = reader.read(Path("mask"), picture, "image", content)
     return hole, [in_our_words(remark) for remark in remarks]
 
 
@@ -72,16 +63,15 @@ def in_our_words(text: str) -> str:
     return re.sub(r"\bmask\.(?=[a-z]+=)", "", text)
 
 
-def check(content: bytes, what: str, max_megapixels: float) -> str:
-    """The suffix of a picture's format, from its header alone. Raises RefusedError as ``open_upload`` does."""
+def suffix_in_header(content: bytes, what: str, max_megapixels: float) -> str:
+    """The suffix of a picture's format, from its header alone. Raises as ``open_upload`` does."""
     try:
         with Image.open(io.BytesIO(content), formats=OPENED) as image:
             (width, height), suffix = image.size, SUFFIXES[str(image.format)]
     except Image.DecompressionBombError:
         raise RefusedError(413, f"{what}: far more than {max_megapixels:g} megapixels, the most allowed") from None
     except Exception:  # Pillow raises what it likes for files that are none
-        kinds = ", ".join(sorted({suffix[1:] for suffix in SUFFIXES.values()}))
-        raise RefusedError(422, f"{what}: not a readable picture; expected {kinds}") from None
+        raise ValueError(f"{what}: not a readable picture; expected {', '.join(KINDS)}") from None
     if width * height > max_megapixels * 1e6:
         raise RefusedError(413, f"{what}: {width} x {height} pixels are more than {max_megapixels:g} megapixels, the "
                                 "most allowed")  # fmt: skip
@@ -89,26 +79,22 @@ def check(content: bytes, what: str, max_megapixels: float) -> str:
 
 
 def suffix_of(format: str, upload: Upload) -> str:
-    """Where a result is asked for in ``format``. Raises RefusedError for an unknown one."""
-    if format not in FORMATS:
-        raise RefusedError(422, f"format: expected {', '.join(FORMATS)}, got {format!r}")
+    """Where a result is asked for in ``format``. Raises ValueError for an unknown one."""
+    if format not in ("same", *KINDS):
+        raise ValueError(f"format: expected same, {', '.join(KINDS)}, got {format!r}")
     return upload.suffix if format == "same" else f".{format}"
 
 
 def written(picture: Picture, suffix: str, quality: int) -> tuple[bytes, list[str]]:
-    """The bytes of a file, and what it cannot hold. Raises RefusedError where the format cannot hold the picture."""
-    try:
-        content = encode(picture, suffix, quality)
-    except ValueError as error:
-        raise RefusedError(422, str(error)) from None
+    """The bytes of a file, and what it cannot hold. Raises ValueError where the format cannot hold the picture."""
     lossy = [f"{suffix[1:]} changes known pixels a little; png does not"] if is_lossy(suffix, quality) else []
-    return content, losses(picture, suffix) + lossy
+    return encode(picture, suffix, quality), losses(picture, suffix) + lossy
 
 
 def like(picture: Picture, original: Picture) -> Picture:
-    """``picture`` with the metadata of ``original``."""
+    """``picture`` with the metadata of ``original``. Raises ValueError where their sizes differ."""
     if picture.size != original.size:
-        raise RefusedError(422, "like: expected a picture of the same size")
+        raise ValueError("like: expected a picture of the same size")
     return replace(picture, metadata=original.metadata)
 
 
@@ -123,11 +109,6 @@ def preview(picture: Picture, longest: int) -> bytes:
     return file.getvalue()
 
 
-def text(content: bytes) -> str:
-    """base64, as it goes into JSON."""
+def to_base64(content: bytes) -> str:
+    """As files go into JSON."""
     return base64.b64encode(content).decode("ascii")
-
-
-def unique(lines: Sequence[str]) -> list[str]:
-    """Each once, in their order."""
-    return list(dict.fromkeys(lines))

@@ -13,17 +13,18 @@ REQUIRED = object()
 
 @dataclass(frozen=True)
 class Field:
-    """One key of a request."""
+    """One key of a request. What has no range here is checked by what uses it."""
 
     kind: type
     default: Any  # REQUIRED where there is none
     meaning: str
+    range: tuple[int, int] | None = None  # least and most of a number
 
 
 IMAGE = Field(str, REQUIRED, "the picture: the bytes of a JPEG, PNG, WebP, TIFF or BMP file in base64")
 FORMAT = Field(str, "same", "of the result: same as the picture's, jpg, png, webp, tif or bmp")
-QUALITY = Field(int, 95, "of jpg and webp, 1 to 100; webp at 100 is lossless")
-PREVIEW = Field(int, 0, "also send a PNG of 8 bits with sides of at most so many pixels; 0: none")
+QUALITY = Field(int, 95, "of jpg and webp; webp at 100 is lossless", (1, 100))
+PREVIEW = Field(int, 0, "also send a PNG of 8 bits with sides of at most so many pixels; 0: none", (0, 8192))
 MASK_FIELDS = {
     "invert": Field(bool, False, "remove black in place of white"),
     "threshold": Field(int, 0, "brighter than this (of 255) is removed; 0: every pixel that is not black"),
@@ -47,7 +48,7 @@ INPAINT = {
     "preview": PREVIEW,
     "job": Field(str, "", "a name of your own, to ask GET /api/jobs/NAME how far it is"),
 }
-OPEN = {"image": IMAGE, "preview": Field(int, 2048, PREVIEW.meaning)}
+OPEN = {"image": IMAGE, "preview": Field(int, 2048, "sides of the preview are at most so many pixels", (1, 8192))}
 CONVERT = {
     "image": IMAGE,
     "like": Field(str, REQUIRED, "the file whose metadata, and format where that is same, the result gets"),
@@ -57,7 +58,7 @@ CONVERT = {
 
 
 def parse(body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """The values of all ``fields``. Raises RefusedError, 400 for what is no JSON object, 422 for a field."""
+    """The values of all ``fields``. Raises RefusedError for what is no JSON object, ValueError for a field."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):
@@ -67,7 +68,7 @@ def parse(body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
     for key in given:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
-            raise RefusedError(422, f"{key[:40]}: unknown field{f'; do you mean {near[0]}?' if near else ''}; see /api")
+            raise ValueError(f"{key[:40]}: unknown field{f'; do you mean {near[0]}?' if near else ''}; see /api")
     return {key: _value(key, field, given) for key, field in fields.items()}
 
 
@@ -75,9 +76,11 @@ def _value(key: str, field: Field, given: Mapping[str, Any]) -> Any:
     value = given.get(key)
     if value is None:
         if field.default is REQUIRED:
-            raise RefusedError(422, f"{key}: missing; expected {field.meaning}")
+            raise ValueError(f"{key}: missing; expected {field.meaning}")
         return field.default
     if type(value) is not field.kind:  # True is no number here
         kinds = {str: "a string", int: "a whole number", bool: "true or false"}
-        raise RefusedError(422, f"{key}: expected {kinds[field.kind]}, got {json.dumps(value)[:40]}")
+        raise ValueError(f"{key}: expected {kinds[field.kind]}, got {json.dumps(value)[:40]}")
+    if isinstance(value, int) and field.range is not None and not field.range[0] <= value <= field.range[1]:
+        raise ValueError(f"{key}: expected {field.range[0]} to {field.range[1]}, got {value}")
     return value

@@ -1,24 +1,12 @@
 """The models of the page, each loaded once, by the names that requests use."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lama.checkpoints import load_generator
-from lama.demo.refused import RefusedError
 from lama.inference import Inpainter
 from lama.inference.refine import Refiner
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a request wants its hole computed; ``Inpainter`` says what they mean and checks them."""
-
-    precision: str = "fp32"
-    strategy: str = "auto"
-    feather: int = 0
-    refine: bool = False
 
 
 class Models:
@@ -27,34 +15,26 @@ class Models:
     Raises FileNotFoundError or ValueError, in one line, where one cannot be loaded.
     """
 
-    def __init__(
-        self,
-        paths: Sequence[str],
-        make: Callable[..., Inpainter] = Inpainter,  # from a generator
-        refiner: Callable[[], Refiner] = Refiner,
-    ) -> None:
+    def __init__(self, paths: Sequence[str], make: Callable[..., Inpainter] = Inpainter) -> None:
         networks = {name: load_generator(path) for name, path in names_of(paths).items()}
-        self._make, self._refiner = make, refiner
-        self._plain = {name: make(network) for name, network in networks.items()}
-        self._built: dict[tuple[str, str], Inpainter] = {}
+        self.names = list(networks)  # in the order of the command line
+        self._built = {(name, "fp32"): make(network) for name, network in networks.items()}  # by precision
 
-    @property
-    def names(self) -> list[str]:
-        """In the order of the command line; the first is what a request gets that names none."""
-        return list(self._plain)
+    def known(self, name: str | None) -> str:
+        """``name``, or that of the first model in place of None. Raises ValueError for an unknown one."""
+        if name is None:
+            return self.names[0]
+        if name not in self.names:
+            raise ValueError(f"model: expected {' or '.join(self.names)}, got {name!r}")
+        return name
 
-    def inpainter(self, name: str | None, options: Options) -> Inpainter:
-        """Raises RefusedError for an unknown model, ValueError for an option that means nothing."""
-        name = self.names[0] if name is None else name
-        if name not in self._plain:
-            raise RefusedError(422, f"model: expected {' or '.join(self.names)}, got {name!r}")
-        key = (name, options.precision)
-        if key not in self._built:
-            self._built[key] = self._plain[name].variant(precision=options.precision)
-        changes: dict[str, Any] = {"feather": options.feather, "strategy": options.strategy}
-        if options.refine:
-            changes |= {"refiner": self._refiner(), "max_memory": None}
-        return self._built[key].variant(**changes)
+    def inpainter(self, name: str, precision: str, strategy: str, feather: int, refine: bool) -> Inpainter:
+        """That of a known model, with the options that ``Inpainter`` explains; raises ValueError as that does."""
+        built = self._built.get((name, precision))
+        if built is None:
+            built = self._built[name, precision] = self._built[name, "fp32"].variant(precision=precision)
+        refined: dict[str, Any] = {"refiner": Refiner(), "max_memory": None} if refine else {}
+        return built.variant(strategy=strategy, feather=feather, **refined)
 
 
 def names_of(paths: Sequence[str]) -> dict[str, str]:

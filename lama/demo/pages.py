@@ -1,21 +1,21 @@
 """What a browser asks for: the page, its script and style, the documentation of the endpoint, built-in pictures."""
 
-import io
 import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 
-import jinja2
-from PIL import Image
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lama.data import BuiltinPhotos
+from lama.data.encode import encode
+from lama.data.pictures import Picture
 from lama.demo import fields
 from lama.demo.refused import RefusedError
 from lama.demo.work import RETRY_AFTER
+from lama.pages import render
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 EXAMPLES = {"coffee": "held_out", "chelsea": "held_out", "astronaut": "train", "rocket": "train",
@@ -29,12 +29,9 @@ class Pages:
     def __init__(self) -> None:
         folder = files("lama.demo") / "static"
         self._files = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.is_file()}
-        environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                                         undefined=jinja2.StrictUndefined)  # fmt: skip
         tables = {"inpaint": fields.INPAINT, "open": fields.OPEN, "convert": fields.CONVERT}
-        self._api = environment.from_string(self._files["api.html.j2"]).render(
-            tables={name: _rows(table) for name, table in tables.items()}, retry_after=RETRY_AFTER
-        )
+        rows = {name: _rows(table) for name, table in tables.items()}
+        self._api = render("endpoint", tables=rows, retry_after=RETRY_AFTER)
 
     async def index(self, request: Request) -> Response:
         return HTMLResponse(self._files["index.html"])
@@ -63,6 +60,7 @@ def _rows(table: Mapping[str, fields.Field]) -> list[dict[str, str]]:
     kinds = {str: "string", int: "number", bool: "true / false"}
     return [
         {"key": key, "kind": kinds[field.kind], "meaning": field.meaning,
+         "range": "" if field.range is None else "{} to {}".format(*field.range),
          "default": "required" if field.default is fields.REQUIRED else json.dumps(field.default)}
         for key, field in table.items()
     ]  # fmt: skip
@@ -72,6 +70,4 @@ def _rows(table: Mapping[str, fields.Field]) -> list[dict[str, str]]:
 def _example(name: str) -> bytes:
     source = BuiltinPhotos(EXAMPLES[name], SHORT_SIDE)
     _, image = source[source.names.index(name)]
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG")
-    return file.getvalue()
+    return encode(Picture(image), ".png")

@@ -25,8 +25,8 @@ class CancelledJobError(Exception):
 class Job:
     """One request's computation, as those see it who ask how far it is."""
 
-    def __init__(self, name: str = "") -> None:
-        self.name = name  # chosen by the client
+    def __init__(self) -> None:
+        self.name = ""  # chosen by the client
         self.state = "reading"  # then waiting, computing, writing
         self.what, self.done, self.of = "", 0, 0
         self.since = time.monotonic()
@@ -66,8 +66,13 @@ class Worker:
         self._pictures = ThreadPoolExecutor(1, "pictures")
 
     @contextmanager
-    def admitted(self, job: Job) -> Iterator[Job]:
-        """Count ``job`` in while the block runs, and cancel it after. Raises RefusedError where the queue is full."""
+    def admitted(self, job: Job) -> Iterator[None]:
+        """Count ``job`` in while the block runs, and cancel it after.
+
+        Raises RefusedError where the queue is full, or closed.
+        """
+        if self.closed:
+            raise closing()
         if len(self.jobs) >= self.most:
             raise RefusedError(
                 503, f"busy: {len(self.jobs)} requests are being worked on; try again in {RETRY_AFTER} seconds",
@@ -75,7 +80,7 @@ class Worker:
             )  # fmt: skip
         self.jobs.append(job)
         try:
-            yield job
+            yield
         finally:
             job.cancel()
             self.jobs.remove(job)
@@ -113,6 +118,11 @@ class Worker:
             job.cancel()
         self._computing.shutdown(wait=False, cancel_futures=True)
         self._pictures.shutdown(wait=False, cancel_futures=True)
+
+
+def closing() -> RefusedError:
+    """What a request gets when the server ends."""
+    return RefusedError(503, "the server is being stopped")
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""glibc's memory allocator, told to keep large blocks: a forward pass then has no page faults after the first.
+"""glibc's memory allocator: told to keep large blocks, or, for a server, not to grow.
+
+With large blocks kept, a forward pass has no page faults after the first.
 
 A network takes and gives back blocks of 10 to 500 MB by the hundred. By default glibc asks the system for each anew,
 and the system fills every 4 KB page with zeros. Kept, they are reused; in huge pages, the first touch costs 512 times

@@ -171,9 +171,7 @@ function watch(job, model) {
 
 function keep(results) {
   steps.push({ ...results[0], results, chosen: 0 });
-  const since = stage.mask.done.slice(running.painted); // painted while it was computed
-  stage.show(step().image);
-  since.forEach((operation) => stage.mask.add(operation));
+  stage.show(step().image, stage.mask.done.slice(running.painted)); // what was painted while it was computed stays
   const seconds = results.map((r) => `${results.length > 1 ? `${r.model} ` : ""}${r.seconds} s`).join(", ");
   const notes = [...new Set(results.flatMap((r) => r.notes))].filter((note) => !/\w=\w/.test(note)); // fields of a request
   say([`Done: ${seconds}. Compare, paint on, or download.`, ...notes].join(" "));
@@ -191,10 +189,7 @@ function back() {
 function choose(index) {
   const last = step();
   steps[steps.length - 1] = { ...last, ...last.results[index], results: last.results, chosen: index };
-  const painted = stage.mask.done;
-  stage.show(step().image);
-  painted.forEach((operation) => stage.mask.add(operation));
-  refresh();
+  stage.show(step().image, stage.mask.done);
   if (stage.comparing) setCompare(true);
 }
 

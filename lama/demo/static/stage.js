@@ -23,8 +23,8 @@ export class Stage {
     this.#listen();
   }
 
-  // Show a picture; nothing of it is painted yet.
-  show(image) {
+  // Show a picture on which ``painted``, operations of the mask, is painted.
+  show(image, painted = []) {
     const { naturalWidth: width, naturalHeight: height } = image;
     const other = this.after.width !== width || this.after.height !== height;
     for (const canvas of [this.after, this.before]) {
@@ -33,6 +33,7 @@ export class Stage {
     }
     this.after.getContext("2d").drawImage(image, 0, 0);
     this.mask.reset(width, height);
+    painted.forEach((operation) => this.mask.add(operation));
     if (other) this.fit();
     this.changed();
   }
