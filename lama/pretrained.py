@@ -74,7 +74,7 @@ WEIGHT_FILES: Mapping[str, WeightFile] = {
         "squeezenet1_1-b8a52dc0.pth",
         _TORCHVISION + "squeezenet1_1-b8a52dc0.pth",
         "b8a52dc0",
-        "metrics without lpips_squeeze",
+        "metrics without lpips_squeeze (training: losses=no_perceptual)",
     ),
     "vgg19": WeightFile("vgg19-dcbb9e9d.pth", _TORCHVISION + "vgg19-dcbb9e9d.pth", "dcbb9e9d", "losses=no_perceptual"),
 }

@@ -207,7 +207,8 @@ def find_weights(path: str | Path, key: str = "") -> Path:
     if found is not None:
         return found
     raise FileNotFoundError(
-        f"{f'{key}=' if key else ''}{path}: no model there; expected a .safetensors, .ckpt or TorchScript .pt file, or "
+        f"{f'{key}=' if key else ''}{path}: no model there; expected {', '.join(BUNDLED)} (of this package), a "
+        ".safetensors, .ckpt or TorchScript .pt file, or "
         f"a folder with models/best.safetensors or models/best.ckpt{_what_is_there(path)}"
     )
 
