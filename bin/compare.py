@@ -1,6 +1,7 @@
 """Compare two models on the same pictures, picture by picture.
 
-python bin/compare.py OUT_A OUT_B        # two folders that bin/evaluate.py has written
+python bin/compare.py OUT_A OUT_B                # two folders that bin/evaluate.py has written
+python bin/compare.py ROW_A ROW_B --set SET      # of a sweep: ROW_A/seed*/SET against ROW_B/seed*/SET
 """
 
 import argparse
@@ -11,14 +12,18 @@ from lama.evaluation.compare import compare, comparison_table
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("a", help="outdir of one evaluation")
-    parser.add_argument("b", help="outdir of the other")
+    parser.add_argument("a", help="outdir of one evaluation, or DIR/evaluations/ROW of a sweep")
+    parser.add_argument("b", help="those of the other")
+    parser.add_argument(
+        "--set", help="evaluation set of a sweep, random_thick_256 say; its seeds are compared together"
+    )
     arguments = parser.parse_args()
-    results = compare(arguments.a, arguments.b)
+    results = compare(arguments.a, arguments.b, arguments.set)
     print(comparison_table(results, "a", "b"))
     n = max(result["n"] for result in results.values())
-    print(f"a = {arguments.a}, b = {arguments.b}; {n} pictures; 95 %: bootstrap interval of the difference;")
-    print("better, equal: numbers of pictures. Metrics of whole sets (FID, KID, ...) have no paired comparison.")
+    print(f"a = {arguments.a}, b = {arguments.b}; {n} pictures. Intervals of the difference: over pictures (bootstrap)")
+    print("and over trainings (Welch's t; n/a without --set or with one seed). better, equal: numbers of pictures.")
+    print("Metrics of whole sets (FID, KID, ...) have no paired comparison.")
 
 
 if __name__ == "__main__":

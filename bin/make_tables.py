@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
         print(f"table {table.paper.number}: {measured} numbers of ours, {len(cells) - measured} n/a")
     for name in unplaced:
         print(f"fits no cell: {name}")
-    print(f"written to {plain['out']}: tables.md, tables.tex, tables.html, tables.json")
+    print(f"written to {plain['out']}: tables.html, .md, .tex, .json; .png where rows compare")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ LAWS = {
     "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "evaluation": (
         {"conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages"},
-        {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "matplotlib", "tqdm", "yaml"},
+        {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm", "yaml"},
     ),
     "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
     "inference": (

@@ -413,6 +413,31 @@ def test_two_models_are_compared_on_every_metric_they_share(tmp_path, pictures):
     assert "n/a" in comparison_table({"psnr": results["psnr"] | {"ci95": None}}, "a", "b")
 
 
+def test_two_trainings_of_several_seeds_are_compared_over_pictures_and_over_seeds(tmp_path, pictures):
+    from lama.evaluation.compare import compare, comparison_table
+
+    shifts = {"a": (0.0, 0.02, 0.04), "b": (0.3, 0.32, 0.31)}
+    for row, values in shifts.items():
+        for seed, shift in enumerate(values):
+            written(tmp_path / row / f"seed{seed}" / "thick", pictures, shift)
+    result = compare(tmp_path / "a", tmp_path / "b", "thick")["psnr"]
+    singly = [compare(*(tmp_path / row / f"seed{seed}" / "thick" for row in "ab"))["psnr"] for seed in range(3)]
+    assert result["difference"] == pytest.approx(np.mean([one["difference"] for one in singly]))
+    assert result["ci95"][0] <= result["difference"] <= result["ci95"][1]
+    means = {row: np.array([one[row] for one in singly]) for row in "ab"}
+    var = {row: means[row].var(ddof=1) / 3 for row in "ab"}
+    df = sum(var.values()) ** 2 / sum(v**2 / 2 for v in var.values())
+    half = stats.t.ppf(0.975, df) * sum(var.values()) ** 0.5
+    assert result["seeds_ci95"] == pytest.approx((result["difference"] - half, result["difference"] + half))
+    assert all(one["seeds_ci95"] is None for one in singly)
+    assert f"| {result['seeds_ci95'][0]:+.4g} to " in comparison_table({"psnr": result}, "a", "b")
+    with pytest.raises(FileNotFoundError, match=r"no seedN/thin/metrics\.json"):
+        compare(tmp_path / "a", tmp_path / "b", "thin")
+    written(tmp_path / "a" / "seed2" / "thick", pictures, 0.0, evaluation_set=["other"])
+    with pytest.raises(ValueError, match="differ in evaluation_set"):
+        compare(tmp_path / "a", tmp_path / "b", "thick")
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [("metrics.json", "[1, 2]"), ("metrics.json", '{"overall"'), ("metrics.json", "{}"), ("per_image.csv", ""),

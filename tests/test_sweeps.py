@@ -10,7 +10,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import hydra
 import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
 from lama.config import CONFIGS
 from lama.sweeps import slurm, start, state
@@ -78,6 +81,24 @@ def test_the_rows_of_the_tables_are_those_of_the_paper():
             assert {row.run for row in paper.rows} & known == set(ours[paper.number])
 
 
+def test_the_claims_differ_in_what_they_are_about_alone():
+    """Of docs/findings.md: the same data, budget and losses but for the row's own, and nearly equal parameters."""
+    sweep = compose(["sweep=claims"], [])
+    with hydra.initialize_config_dir(str(CONFIGS / "training"), version_base="1.3"):
+        rows = {row: hydra.compose(row, sweep.training_overrides(Work("train", row, 0))) for row in sweep.rows}
+    plain = {row: OmegaConf.to_container(config) for row, config in rows.items()}
+    first = plain["lama-regular"]
+    differing = {
+        row: {key for key in first if config[key] != first[key]} - {"run_title", "run_dir"}
+        for row, config in plain.items()
+    }
+    assert differing["lama-fourier"] == {"generator"}
+    assert differing["lama_small_train_masks"] == {"masks"}
+    assert differing["lama-regular-no-perceptual"] == {"losses"}
+    sizes = {row: sum(p.numel() for p in instantiate(config.generator).parameters()) for row, config in rows.items()}
+    assert sizes["lama-fourier"] < sizes["lama-regular"] < 1.06 * sizes["lama-fourier"]
+
+
 def test_the_command_of_a_training_is_what_one_would_type(tmp_path):
     sweep = a_sweep(
         tmp_path, overrides=["a=1"], own={"lama-regular": ["b=2"]}, launcher=LOCAL | {"devices": 4, "nodes": 2}
@@ -121,7 +142,7 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-m"], r"-m: expected sweep=NAME, one of seeds, table1_lama"),
+        (["-m"], r"-m: expected sweep=NAME, one of claims, seeds, table1_lama"),
         (["-m", "sweep=tabel2"], r"sweep=tabel2: no such configuration"),
         (["-m", "sweep=table4_masks", "losses=no_perceptual", "data.batchsize=3"],
          r"lama_small_train_masks: data\.batchsize: unknown config key; did you mean data\.batch_size"),

@@ -150,11 +150,29 @@ def test_what_fits_nowhere_is_listed(tables, runs, tmp_path):
         assert "mine/random_medium_512" in (tmp_path / "out" / file).read_text()
 
 
+def test_the_plot_shows_every_seed_where_two_rows_compare(tables, runs, tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn, plot = [], Axes.plot
+    monkeypatch.setattr(Axes, "plot", lambda axis, x, y, *a, **k: (drawn.append(x), plot(axis, x, y, *a, **k))[1])
+    evaluate(runs, "lama-fourier/random_thick_512", fid=1.0)
+    tables()
+    assert not (tmp_path / "out" / "tables.png").exists()  # one row: nothing to look at
+    for seed, fid in enumerate((2.0, 2.5)):
+        evaluate(runs, f"lama-regular/seed{seed}/random_thick_512", fid=fid)
+    tables()
+    assert (tmp_path / "out" / "tables.png").read_bytes().startswith(b"\x89PNG")
+    assert (2.0, 2.5) in drawn
+    assert (0.9, 1.1) in drawn  # the interval of a single evaluation
+    assert "data:image/png" in (tmp_path / "out" / "tables.html").read_text()
+
+
 def test_seeds_are_a_mean_with_its_deviation(tables, runs, tmp_path):
     for seed, fid in enumerate((2.0, 2.2, 2.4)):
         evaluate(runs, f"lama-fourier/seed{seed}/random_thick_512", fid=fid)
     ours = cell(tables(), 1, "lama-fourier", "wide")["ours"]
     assert (ours["mean"], ours["std"], ours["ci95"]) == (pytest.approx(2.2), pytest.approx(0.2), None)
+    assert ours["seeds"] == [2.0, 2.2, 2.4]
     assert ours["notes"] == ["mean ± standard deviation of 3 seeds"]
     assert len(ours["files"]) == 3
     assert "2.20 ± 0.2" in (tmp_path / "out" / "tables.md").read_text()
@@ -258,10 +276,10 @@ class _Tags(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.cells += tag == "td"
-        if tag != "meta":
+        if tag not in ("meta", "img"):
             self.open.append(tag)
         for name, value in attributes:
-            assert name not in ("src", "href"), f"{tag} needs {value}"
+            assert name not in ("src", "href") or value.startswith("data:"), f"{tag} needs {value}"
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag

@@ -8,15 +8,54 @@ from typing import Any
 import numpy as np
 
 from lama.evaluation.evaluator import PER_IMAGE, higher_is_better
-from lama.evaluation.statistics import paired_comparison
+from lama.evaluation.statistics import paired_comparison, welch_interval
+
+Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, and the rows of per_image.csv by name
 
 
-def compare(a: str | Path, b: str | Path) -> dict[str, dict[str, Any]]:
+def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[str, dict[str, Any]]:
     """{metric: paired comparison} of two folders with metrics.json and per_image.csv.
+
+    With ``set_name`` they hold one such folder for every seed, ``seed0/set_name`` and so on. A picture's score is then
+    its mean over the seeds, so that "ci95" says how other pictures would change the difference; "seeds_ci95", Welch's t
+    interval of the difference between the seeds' means, says how other trainings would. Without, "seeds_ci95" is None.
 
     Raises FileNotFoundError where one is missing, ValueError where they are about other pictures or another protocol.
     """
-    (about_a, rows_a), (about_b, rows_b) = (_read(Path(folder)) for folder in (a, b))
+    of_a, of_b = (_evaluations(Path(folder), set_name) for folder in (a, b))
+    first = next(iter(of_a))
+    for other in (*of_a, *of_b):
+        _check_comparable(first, of_a[first], other, (of_a | of_b)[other])
+    every = [rows for _, rows in (*of_a.values(), *of_b.values())]
+    shared = [name for name in PER_IMAGE if all(name in next(iter(rows.values())) for rows in every)]
+    names = sorted(every[0])
+    results = {}
+    for metric in shared:
+        scores_a, scores_b = (  # (seeds, pictures)
+            np.array([[rows[name][metric] for name in names] for _, rows in evaluations.values()])
+            for evaluations in (of_a, of_b)
+        )
+        means = {"a": float(np.nanmean(scores_a)), "b": float(np.nanmean(scores_b))}
+        paired = paired_comparison(scores_a.mean(axis=0), scores_b.mean(axis=0), higher_is_better(metric))
+        between = welch_interval(np.nanmean(scores_a, axis=1), np.nanmean(scores_b, axis=1))
+        results[metric] = means | paired | {"seeds_ci95": between}
+    return results
+
+
+def _evaluations(folder: Path, set_name: str | None) -> dict[Path, Evaluated]:
+    """{folder: what was read}, of one evaluation or of one for every seed."""
+    if set_name is None:
+        return {folder: _read(folder)}
+    found = sorted(path.parent for path in folder.glob(f"seed*/{set_name}/metrics.json"))
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: no seedN/{set_name}/metrics.json in it; expected the evaluations of a sweep"
+        )
+    return {path: _read(path) for path in found}
+
+
+def _check_comparable(a: Path, of_a: Evaluated, b: Path, of_b: Evaluated) -> None:
+    (about_a, rows_a), (about_b, rows_b) = of_a, of_b
     for key in ("protocol", "evaluation_set"):
         if about_a.get(key) != about_b.get(key):
             raise ValueError(f"{a} and {b} differ in {key}: evaluate both on the same set under the same protocol")
@@ -29,34 +68,30 @@ def compare(a: str | Path, b: str | Path) -> dict[str, dict[str, Any]]:
         raise ValueError(
             f"{a} and {b} are about different pictures: {len(odd)} are in one of them only, first {odd[0]}"
         )
-    shared = [name for name in PER_IMAGE if all(name in next(iter(rows.values())) for rows in (rows_a, rows_b))]
-    names = sorted(rows_a)
-    results = {}
-    for metric in shared:
-        first, second = (np.array([rows[name][metric] for name in names]) for rows in (rows_a, rows_b))
-        means = {"a": float(np.nanmean(first)), "b": float(np.nanmean(second))}
-        results[metric] = means | paired_comparison(first, second, higher_is_better(metric))
-    return results
 
 
 def comparison_table(results: dict[str, dict[str, Any]], a: str, b: str) -> str:
     """Markdown: one row a metric; ``a`` and ``b`` are the names of the columns."""
     lines = [
-        f"| metric | {a} | {b} | {a} - {b} | 95 % | {a} better | {b} better | equal | sign test p |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| metric | {a} | {b} | {a} - {b} | 95 %, pictures | 95 %, seeds | {a} better | {b} better | equal "
+        "| sign test p |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for metric, result in results.items():
-        interval = "n/a" if result["ci95"] is None else "{:+.4g} to {:+.4g}".format(*result["ci95"])
+        pictures, seeds = (_interval(result[key]) for key in ("ci95", "seeds_ci95"))
         arrow = "↑" if higher_is_better(metric) else "↓"
         lines.append(
-            f"| {metric} {arrow} | {result['a']:.4g} | {result['b']:.4g} | {result['difference']:+.4g} | {interval} | "
-            f"{result['wins']} | {result['losses']} | {result['ties']} | {result['sign_test_p']:.2g} |"
+            f"| {metric} {arrow} | {result['a']:.4g} | {result['b']:.4g} | {result['difference']:+.4g} | {pictures} | "
+            f"{seeds} | {result['wins']} | {result['losses']} | {result['ties']} | {result['sign_test_p']:.2g} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, dict[str, float]]]:
-    """metrics.json, and the rows of per_image.csv by name."""
+def _interval(ends: tuple[float, float] | None) -> str:
+    return "n/a" if ends is None else "{:+.4g} to {:+.4g}".format(*ends)
+
+
+def _read(folder: Path) -> Evaluated:
     if folder.is_file():
         folder = folder.parent  # one of its files was named
     missing = next((name for name in ("metrics.json", "per_image.csv") if not (folder / name).is_file()), None)

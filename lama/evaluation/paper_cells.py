@@ -18,6 +18,7 @@ class Ours:
 
     mean: float | None  # None = evaluated, but no number; a note says why
     std: float | None = None  # of the means of several seeds, n - 1
+    seeds: tuple[float, ...] = ()  # the means, where there are several
     ci95: tuple[float, float] | None = None  # of a single evaluation
     n: int = 0
     files: tuple[str, ...] = ()
@@ -160,6 +161,7 @@ def _measured(evaluations: list[Evaluation], column: Column, metric: str, protoc
     return Ours(
         mean=statistics.fmean(means),
         std=statistics.stdev(means) if len(means) > 1 else None,
+        seeds=tuple(means) if len(means) > 1 else (),
         ci95=(ends[0], ends[1]) if ends else None,
         n=n,
         files=files,

@@ -8,7 +8,7 @@ import lama
 from lama.evaluation.evaluator import higher_is_better
 from lama.evaluation.paper_cells import Cell, FilledRow, FilledTable, Ours
 from lama.evaluation.published import Column
-from lama.pages import render
+from lama.pages import data_url, render
 
 NAMES = {
     "fid": "FID",
@@ -133,11 +133,12 @@ def latex(tables: Sequence[FilledTable]) -> str:
     return "\n".join(lines)
 
 
-def html(tables: Sequence[FilledTable], unplaced: Sequence[str], runs: str) -> str:
+def html(tables: Sequence[FilledTable], unplaced: Sequence[str], runs: str, plot: bytes | None) -> str:
     """One page that needs no other file, light or dark as the reader has it."""
     return render(
         "tables",
         tables=tables, unplaced=unplaced, runs=runs, legend=LEGEND, version=lama.__version__,
+        plot=data_url(plot, "image/png") if plot else None,
         heading=heading, ours_text=ours_text, change=change, title=title, spans=spans,
         marks=marks, notes_of=notes_of, worse=lambda m, v: (v > 0) != higher_is_better(m),
     )  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from lama.evaluation.evaluator import METRICS
 from lama.evaluation.paper_cells import FilledTable, fill
 from lama.evaluation.paper_formats import as_data, html, latex, markdown
+from lama.evaluation.paper_plot import dots
 from lama.evaluation.published import read_paper
 from lama.evaluation.runs import read_runs
 from lama.files import whole
@@ -15,7 +16,9 @@ from lama.files import whole
 def make_tables(
     runs: str | Path, out: str | Path, metrics: Sequence[str] | None = None, size: int | None = None
 ) -> tuple[list[FilledTable], list[str]]:
-    """Write tables.md, tables.tex, tables.html and tables.json into ``out``; returns the tables and what fits no cell.
+    """Write tables.md, .tex, .html, .json into ``out``; returns the tables and what fits no cell.
+
+    Where two rows of one column have a number, tables.png as well.
 
     ``metrics`` stand in the columns in place of FID and LPIPS; ``size`` looks for evaluation sets of that size in place
     of the paper's. Raises FileNotFoundError or ValueError for a folder without evaluations, a malformed metrics.json,
@@ -42,12 +45,18 @@ def make_tables(
     unplaced += [
         f"{file.relative_to(Path(runs).expanduser())}: not where an evaluation is looked for" for file in strays
     ]
+    picture = dots(tables)
     for name, text in (
         ("tables.json", json.dumps(as_data(tables, unplaced, paper.reference), indent=2, ensure_ascii=False) + "\n"),
         ("tables.tex", latex(tables)),
-        ("tables.html", html(tables, unplaced, str(runs))),
+        ("tables.html", html(tables, unplaced, str(runs), picture)),
         ("tables.md", markdown(tables, unplaced)),
     ):
         with whole(Path(out) / name) as partial:
             partial.write_text(text, encoding="utf-8")
+    if picture is None:
+        (Path(out) / "tables.png").unlink(missing_ok=True)  # of tables that were here before
+    else:
+        with whole(Path(out) / "tables.png") as partial:
+            partial.write_bytes(picture)
     return tables, unplaced

@@ -20,7 +20,8 @@ def by_area(groups: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> 
     measured = {m: [g for g in groups if groups[g][m]["mean"] is not None] for m in metrics}
     shown = sorted((m for m in metrics if measured[m]), key=lambda m: m != "fid")
 
-    def draw(axis: Any, metric: str) -> None:
+    def draw(axis: Any, index: int) -> str:
+        metric = shown[index]
         names = measured[metric]
         means = np.array([groups[name][metric]["mean"] for name in names])
         ends = np.array([groups[name][metric].get("ci95") or (mean, mean) for name, mean in zip(names, means)])  # noqa: B905
@@ -28,8 +29,9 @@ def by_area(groups: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> 
         axis.errorbar(range(len(names)), means, errors, fmt="o-", color=ACCENT, ecolor=INK, capsize=3, linewidth=1)
         labels = [f"{name}\nn {groups[name][metric]['n']}" for name in names]
         axis.set_xticks(range(len(names)), labels, fontsize=7)
+        return _title(metric)
 
-    return _grid(shown, draw)
+    return panels(len(shown), draw)
 
 
 def histograms(per_image: Sequence[Mapping[str, Any]]) -> bytes | None:
@@ -38,28 +40,35 @@ def histograms(per_image: Sequence[Mapping[str, Any]]) -> bytes | None:
     scores = {name: np.array([row[name] for row in per_image], float) for name in columns}
     scores = {name: values[np.isfinite(values)] for name, values in scores.items()}
 
-    def draw(axis: Any, metric: str) -> None:
+    shown = [name for name in columns if len(scores[name])]
+
+    def draw(axis: Any, index: int) -> str:
+        metric = shown[index]
         axis.hist(scores[metric], bins=min(30, max(5, len(per_image) // 5)), color=ACCENT, alpha=0.8)
         axis.axvline(scores[metric].mean(), color=INK, linewidth=1)
         axis.set_ylabel("pictures", fontsize=7)
+        return _title(metric)
 
-    return _grid([name for name in columns if len(scores[name])], draw)
+    return panels(len(shown), draw)
 
 
-def _grid(metrics: Sequence[str], draw: Callable[[Any, str], None]) -> bytes | None:
-    """Small plots beside each other, three in a row."""
-    if not metrics:
+def _title(metric: str) -> str:
+    return f"{metric} {'↑' if higher_is_better(metric) else '↓'}"
+
+
+def panels(count: int, draw: Callable[[Any, int], str]) -> bytes | None:
+    """A PNG of small plots, three in a row; ``draw(axis, i)`` fills the i-th and returns its title. None for none."""
+    if not count:
         return None
-    rows = -(-len(metrics) // 3)
+    rows = -(-count // 3)
     figure, axes = plt.subplots(rows, 3, figsize=(11, 2.5 * rows), squeeze=False, layout="constrained")
-    for axis, metric in zip(axes.flat, metrics, strict=False):
-        draw(axis, metric)
-        axis.set_title(f"{metric} {'↑' if higher_is_better(metric) else '↓'}", fontsize=9)
+    for index, axis in enumerate(axes.flat[:count]):
+        axis.set_title(draw(axis, index), fontsize=9)
         axis.tick_params(labelsize=7)
         axis.grid(color=GRID, linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
-    for axis in axes.flat[len(metrics) :]:
+    for axis in axes.flat[count:]:
         axis.axis("off")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 from tqdm import tqdm
 
 RESAMPLES = 1000
@@ -65,6 +66,14 @@ def paired_comparison(a: Scores, b: Scores, higher_is_better: bool, seed: int = 
         "sign_test_p": sign_test(wins, losses),
         "n": len(difference),
     }
+
+
+def welch_interval(a: Scores, b: Scores) -> tuple[float, float] | None:
+    """Welch's 95 % t interval of mean(a) - mean(b), for the means of a few trainings each; None for fewer than two."""
+    if min(len(a), len(b)) < 2:
+        return None
+    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    return float(low), float(high)
 
 
 def sign_test(wins: int, losses: int) -> float:
