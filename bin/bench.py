@@ -4,6 +4,7 @@ python bin/bench.py masks                            # masks per second, beside 
 python bin/bench.py data PICTURES                    # pictures per second, with and without the cache
 python bin/bench.py fid                              # the Fréchet distance, beside scipy's matrix root
 python bin/bench.py predict                          # the trained module beside its fused equivalent, an hour
+python bin/bench.py hole                             # a small hole in a large photograph: its surroundings or the whole
 python bin/bench.py train                            # official as published, ours, and each option's share, long
 python bin/bench.py predict --sizes 512 --rounds 5 --variants "fp32 compiled"
 """
@@ -28,11 +29,13 @@ def main(what: str = "", *rest: str) -> None:
     if {what, *rest} & {"--help", "-h"}:
         print(__doc__)
         return
-    verbs = {"masks": masks} | {name: getattr(bench, f"bench_{name}") for name in ("fid", "data", "predict", "train")}
+    verbs = {"masks": masks} | {
+        name: getattr(bench, f"bench_{name}") for name in ("fid", "data", "hole", "predict", "train")
+    }
     if what not in verbs:
         raise ValueError(f"expected what to measure, one of {', '.join(verbs)}; got {what or 'nothing'}")
-    if what not in ("predict", "train") and (what == "data") != (len(rest) == 1):
-        raise ValueError("expected python bin/bench.py masks|fid|predict|train, or data PICTURES, a folder")
+    if what not in ("hole", "predict", "train") and (what == "data") != (len(rest) == 1):
+        raise ValueError("expected python bin/bench.py masks|fid|hole|predict|train, or data PICTURES, a folder")
     print("\n".join(verbs[what](*rest)))
 
 

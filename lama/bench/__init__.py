@@ -2,9 +2,10 @@
 
 from lama.bench.data import bench_data
 from lama.bench.fid import bench_fid
+from lama.bench.hole import bench_hole
 from lama.bench.masks import bench_masks
 from lama.bench.predict import bench_predict
 from lama.bench.timing import alternate
 from lama.bench.train import bench_train
 
-__all__ = ["alternate", "bench_data", "bench_fid", "bench_masks", "bench_predict", "bench_train"]
+__all__ = ["alternate", "bench_data", "bench_fid", "bench_hole", "bench_masks", "bench_predict", "bench_train"]
