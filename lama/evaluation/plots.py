@@ -63,7 +63,7 @@ def panels(count: int, draw: Callable[[Any, int], str]) -> bytes | None:
     rows = -(-count // 3)
     figure, axes = plt.subplots(rows, 3, figsize=(11, 2.5 * rows), squeeze=False, layout="constrained")
     for index, axis in enumerate(axes.flat[:count]):
-        axis.set_title(draw(axis, index), fontsize=9)
+        axis.set_title(draw(axis, index), fontsize=8, loc="left")
         axis.tick_params(labelsize=7)
         axis.grid(color=GRID, linewidth=0.6)
         axis.set_axisbelow(True)
