@@ -26,7 +26,7 @@ def masks() -> list[str]:
 
 
 def main(what: str = "", *rest: str) -> None:
-    if {what, *rest} & {"--help", "-h"}:
+    if {what, *rest} & {"--help", "-h"} and what not in ("hole", "predict", "train"):  # these have options
         print(__doc__)
         return
     verbs = {"masks": masks} | {

@@ -20,9 +20,10 @@ def main() -> None:
     arguments = parser.parse_args()
     results = compare(arguments.a, arguments.b, arguments.set)
     print(comparison_table(results, "a", "b"))
-    n = max(result["n"] for result in results.values())
-    print(f"a = {arguments.a}, b = {arguments.b}; {n} pictures. Intervals of the difference: over pictures (bootstrap)")
-    print("and over trainings (Welch's t; n/a without --set or with one seed). better, equal: numbers of pictures.")
+    n, seeds = max((result["n"], result["seeds"]) for result in results.values())
+    trained = "{} and {} seeds".format(*seeds) if arguments.set else "one evaluation each"
+    print(f"a = {arguments.a}, b = {arguments.b}; {n} pictures, {trained}. Intervals of the difference: over pictures")
+    print("(bootstrap) and over trainings (Welch's t, of two or more each). better, equal: numbers of pictures.")
     print("Metrics of whole sets (FID, KID, ...) have no paired comparison.")
 
 

@@ -6,6 +6,8 @@
         weights.lpips_squeeze=FILE
 """
 
+import logging
+
 from omegaconf import DictConfig
 from tqdm import tqdm
 
@@ -28,7 +30,6 @@ def main(config: DictConfig) -> None:
         raise ValueError(f"expected exactly one of {expected}, got {' and '.join(given) or 'none'}")
     if config.batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, got {config.batch_size}")
-    evaluator = build(config.evaluator, "evaluator")
     pairs = PairFolder(config.indir)
     device = pick_device(config.device)
     if config.predictdir is not None:
@@ -39,6 +40,9 @@ def main(config: DictConfig) -> None:
     else:  # the plain network on the whole frame: numbers do not depend on the memory of a machine
         inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False)
         complete = lambda batch: inpainter.many([p.image for p in batch], [p.mask for p in batch])  # noqa: E731
+    evaluator = build(config.evaluator, "evaluator")
+    for name in evaluator.unread:
+        logging.warning("weights.%s is given, but the metrics are %s", name, ", ".join(evaluator.metrics))
     prepare(config.outdir, flag(config, "overwrite"), keep_apart=(config.indir, config.predictdir))
     with tqdm(total=len(pairs), desc="evaluating", unit="picture") as progress:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):

@@ -1,12 +1,13 @@
 """Remove things from pictures: white in the mask = remove. docs/prediction.md has the rest.
 
-python bin/predict.py model.path=runs/demo image=a.jpg mask=m.png out=b.png
+python bin/predict.py image=a.jpg mask=m.png out=b.png                                  # by small, of this package
 python bin/predict.py model.path=runs/demo indir=PICTURES outdir=RESULTS                # name.png + name_mask001.png
 python bin/predict.py model.path=runs/demo indir=PICTURES maskdir=MASKS outdir=RESULTS  # masks named like the pictures
 python bin/predict.py model.path=runs/demo indir=PICTURES mask=m.png outdir=RESULTS     # one mask for all
 python bin/predict.py model.path=runs/demo pairs=list.csv                               # columns image, mask, out
 """
 
+import logging
 import sys
 
 from omegaconf import DictConfig, OmegaConf
@@ -30,6 +31,7 @@ def main(config: DictConfig) -> None:
     tune_allocator(plan.largest())
     refiner = build(config.refiner, "refiner") if flag(config, "refine") else None
     inpainter = build(config.inpainter, "")(load_generator(model), refiner=refiner)
+    logging.info("model: %s", "lama-small, of this package; another by model.path=" if model == "small" else model)
     outcome = fill_all(inpainter, plan.jobs)
     for line in plan.notices.counted():
         print(printable(line), file=sys.stderr)

@@ -20,3 +20,7 @@ def __getattr__(name: str) -> Any:  # importing the package stays light: torch i
 
         return getattr(lama.inference, name)
     raise AttributeError(f"module 'lama' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -130,6 +130,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
     ("name", "arguments", "expected"),
     [
         ("predict.py", ["model.path=nowhere", "indir=.", "outdir=out"], "nowhere: no model there"),
+        ("predict.py", ["model.path=lama-smal", "indir=.", "outdir=out"], "do you mean small?"),
         ("predict.py", ["model.path={model}", "indir=nowhere", "outdir=out"], "nowhere: no such folder"),
         ("predict.py", ["model.path={model}", "indir=empty", "outdir=out"], "empty: expected pictures"),
         ("predict.py", ["model.path={model}", "outdir=out"], "expected one of: indir= outdir=; "),
@@ -211,6 +212,9 @@ def test_the_official_command_trains_on_the_official_layout(root, tmp_path):
 def test_help_shows_how_a_command_is_used_and_what_every_key_means(root):
     code, out, _ = command(root, "predict.py", "--help")
     assert code == 0
-    assert "python bin/predict.py model.path=runs/demo image=a.jpg mask=m.png out=b.png" in out
+    assert "python bin/predict.py image=a.jpg mask=m.png out=b.png" in out
     assert "feather: 0            # pixels inside the hole" in out
     assert "_target_" not in out
+    code, out, _ = command(root, "train.py", "-m", "sweep=claims", "--help")
+    assert code == 0
+    assert "seeds: [0]              # every row is trained once for each" in out

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from lama.evaluation.ids import discriminative_scores
 from lama.evaluation.inception import RESIZES, Inception
 from lama.evaluation.kid import kernel_distance
 from lama.evaluation.protocol import PROTOCOLS, find_protocol
-from lama.evaluation.statistics import mean_interval, paired_comparison, set_interval, sign_test
+from lama.evaluation.statistics import mean_interval, paired_comparison, set_interval, sign_test, welch_interval
 from lama.evaluation.tables import about, write_results
 
 
@@ -430,7 +431,11 @@ def test_two_trainings_of_several_seeds_are_compared_over_pictures_and_over_seed
     half = stats.t.ppf(0.975, df) * sum(var.values()) ** 0.5
     assert result["seeds_ci95"] == pytest.approx((result["difference"] - half, result["difference"] + half))
     assert all(one["seeds_ci95"] is None for one in singly)
+    assert result["seeds"] == (3, 3)
     assert f"| {result['seeds_ci95'][0]:+.4g} to " in comparison_table({"psnr": result}, "a", "b")
+    with warnings.catch_warnings():  # seeds that do not differ: nothing to judge by, and nothing of scipy's
+        warnings.simplefilter("error")
+        assert welch_interval(np.full(3, 0.5), np.full(3, 0.5)) is None
     with pytest.raises(FileNotFoundError, match=r"no seedN/thin/metrics\.json"):
         compare(tmp_path / "a", tmp_path / "b", "thin")
     written(tmp_path / "a" / "seed2" / "thick", pictures, 0.0, evaluation_set=["other"])

@@ -76,10 +76,11 @@ def test_a_list_of_missing_pictures_names_and_counts_them(tmp_path):
     one_line(caught, tmp_path / "list.txt")
 
 
-@pytest.mark.parametrize("name", ["nowhere.txt", "."])
-def test_a_missing_list_is_named(tmp_path, name):
+def test_a_missing_list_is_named_and_a_folder_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such list"):
-        ImageList(tmp_path / name)
+        ImageList(tmp_path / "nowhere.txt")
+    with pytest.raises(ValueError, match=r"is a folder; data=folder trains on its pictures"):
+        ImageList(tmp_path)
 
 
 def test_names_of_a_list_carry_no_suffix_and_stay_inside_a_folder_of_results(tmp_path):

@@ -149,6 +149,8 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
         (["-m", "sweep=table4_masks", "evaluation.metrics=[psnr_hle]"], r"evaluation\.metrics: unknown 'psnr_hle'"),
         (["-m", "sweep=table4_masks", "launcher.device=3"], r"launcher\.device: unknown config key"),
         (["-m", "sweep=table2_generators"], r"weights\.ade20k_encoder: .* is missing"),
+        (["-m", "sweep=table4_masks", "losses=no_perceptual", "data=folder", "data.path=/no/pictures"],
+         r"data\.path, the pictures to train on: .*/no/pictures"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_before_anything_is_written(tmp_path, monkeypatch, arguments, message):
@@ -161,7 +163,16 @@ def test_a_mistake_is_one_line_before_anything_is_written(tmp_path, monkeypatch,
 def test_without_a_slurm_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match=r"launcher=slurm: no sbatch on this machine"):
-        start(["-m", "sweep=table4_masks", "losses=no_perceptual", "launcher=slurm", f"dir={tmp_path}/sweep"])
+        start(
+            [
+                "-m",
+                "sweep=table4_masks",
+                "losses=no_perceptual",
+                "data=builtin",
+                "launcher=slurm",
+                f"dir={tmp_path}/sweep",
+            ]
+        )
     assert not (tmp_path / "sweep").exists()
 
 
@@ -307,7 +318,39 @@ def test_an_evaluation_that_fails_is_not_for_resubmit(tmp_path, caplog):
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder):
     (tmp_path / "file").write_text("")
     with pytest.raises(PermissionError, match=r"dir=.*sweep: cannot be made"):
-        start(["-m", "sweep=table4_masks", "losses=no_perceptual", f"dir={tmp_path / folder}"])
+        start(["-m", "sweep=table4_masks", "losses=no_perceptual", "data=builtin", f"dir={tmp_path / folder}"])
+
+
+def test_a_sweep_that_has_trained_nothing_is_replaced_and_another_is_not(tmp_path, monkeypatch):
+    launched = []
+    monkeypatch.setattr(sys.modules[train_those.__module__], "launch", lambda _, works: launched.append(list(works)))
+    asked = ["sweep=table4_masks", "losses=no_perceptual", "data=builtin", f"dir={tmp_path}"]
+    start([*asked, "data.batch_size=1000"])
+    sweep = load(tmp_path)
+    for work in sweep.trainings():
+        record(sweep, work, state=FAILED, pid=1, host="x", error="out of memory")
+    before = len(launched)
+    start([*asked, "data.batch_size=1000"])  # the same: what failed waits for resubmit
+    assert len(launched) == before
+    start([*asked, "data.batch_size=10"])
+    assert load(tmp_path).overrides[-1] == "data.batch_size=10"
+    assert launched[-1] == sweep.trainings()
+
+    checkpoint = sweep.run_dir(sweep.trainings()[0]) / "checkpoints" / "last.ckpt"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    with pytest.raises(ValueError, match=r"begun with .*batch_size=10 \(now: .*batch_size=3"):
+        start([*asked, "data.batch_size=3"])
+    assert load(tmp_path).overrides[-1] == "data.batch_size=10"
+
+
+def test_a_stopped_training_goes_on_only_where_there_is_a_checkpoint(tmp_path):
+    sweep = a_sweep(tmp_path)
+    record(sweep, TRAINING, state=STOPPED, pid=1, host="x")
+    assert states(sweep, [TRAINING])[0].note == "starts anew"
+    (sweep.run_dir(TRAINING) / "checkpoints").mkdir(parents=True)
+    (sweep.run_dir(TRAINING) / "checkpoints" / "last.ckpt").touch()
+    assert states(sweep, [TRAINING])[0].note == "goes on from its last checkpoint"
 
 
 def test_a_running_local_job_is_known_by_its_process(tmp_path):

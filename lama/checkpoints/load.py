@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -196,8 +197,10 @@ def find_weights(path: str | Path, key: str = "") -> Path:
 
     Raises FileNotFoundError.
     """
-    if not str(path):
-        raise FileNotFoundError(f"{key or 'model.path'}: expected the path of a model, got nothing")
+    if not path or not str(path):
+        raise FileNotFoundError(
+            f"{key or 'model'}: expected the path of a model, or {' or '.join(BUNDLED)} (of this package), got nothing"
+        )
     if str(path) in BUNDLED:  # a folder of that name is ./small
         return BUNDLED[str(path)]
     path = Path(path).expanduser()
@@ -216,7 +219,9 @@ def find_weights(path: str | Path, key: str = "") -> Path:
 def _what_is_there(path: Path) -> str:
     """In place of a model: one nearby, or any file of weights below."""
     if not path.exists():
-        return f" (no such file or folder; working directory: {Path.cwd()})"
+        meant = get_close_matches(path.name.lower().removeprefix("lama-"), BUNDLED, n=1)
+        nearest = f"; do you mean {meant[0]}?" if meant else ""
+        return f" (no such file or folder; working directory: {Path.cwd()}){nearest}"
     for folder in (*sorted(path.glob("*/")), path.parent):
         if any((folder / place).is_file() for place in _IN_A_FOLDER):
             return f"; do you mean {folder}?"

@@ -55,11 +55,14 @@ def files_behind(source: ImageSource) -> list[Path]:
 class ImageList:
     """The pictures that a text file names, one path a line, absolute or from its folder; `` #`` starts a comment.
 
-    Raises FileNotFoundError where the list or one of its pictures is missing, ValueError where it names none.
+    Raises FileNotFoundError where the list or one of its pictures is missing, ValueError where it names none or is a
+    folder.
     """
 
     def __init__(self, path: str | Path) -> None:
         file = Path(path).expanduser()
+        if file.is_dir():
+            raise ValueError(f"{file}: is a folder; data=folder trains on its pictures, data=list on those of a list")
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such list; expected a text file with one path a line")
         try:

@@ -18,7 +18,8 @@ def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[s
 
     With ``set_name`` they hold one such folder for every seed, ``seed0/set_name`` and so on. A picture's score is then
     its mean over the seeds, so that "ci95" says how other pictures would change the difference; "seeds_ci95", Welch's t
-    interval of the difference between the seeds' means, says how other trainings would. Without, "seeds_ci95" is None.
+    interval of the difference between the seeds' means, says how other trainings would; None where either has but one.
+    "seeds" counts them.
 
     Raises FileNotFoundError where one is missing, ValueError where they are about other pictures or another protocol.
     """
@@ -38,7 +39,7 @@ def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[s
         means = {"a": float(np.nanmean(scores_a)), "b": float(np.nanmean(scores_b))}
         paired = paired_comparison(scores_a.mean(axis=0), scores_b.mean(axis=0), higher_is_better(metric))
         between = welch_interval(np.nanmean(scores_a, axis=1), np.nanmean(scores_b, axis=1))
-        results[metric] = means | paired | {"seeds_ci95": between}
+        results[metric] = means | paired | {"seeds_ci95": between, "seeds": (len(scores_a), len(scores_b))}
     return results
 
 

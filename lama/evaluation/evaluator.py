@@ -109,14 +109,13 @@ class Evaluator:
         return Inception(weights.get("fid_inception"), self.protocol.inception_resize, self.store)
 
     def _remark(self, weights: Weights) -> None:
-        """Warn of files that are not the published ones, and of those that nothing here reads."""
+        """Note files that no metric reads (a loss may); warn of those that are not the published ones."""
         self.unpublished: list[str] = []
+        self.unread = [name for name, path in weights.items() if path is not None and name not in self.weights_sha256]
         for name, path in weights.items():
-            if path is None:
+            if path is None or name in self.unread:
                 continue
-            if name not in self.weights_sha256:
-                logger.warning("weights.%s is given, but the metrics are %s", name, ", ".join(self.metrics))
-            elif not pretrained.is_published(name, Path(path).expanduser()):
+            if not pretrained.is_published(name, Path(path).expanduser()):
                 self.unpublished.append(name)
                 spec = pretrained.WEIGHT_FILES[name]
                 logger.warning(

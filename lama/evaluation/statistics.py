@@ -69,8 +69,11 @@ def paired_comparison(a: Scores, b: Scores, higher_is_better: bool, seed: int = 
 
 
 def welch_interval(a: Scores, b: Scores) -> tuple[float, float] | None:
-    """Welch's 95 % t interval of mean(a) - mean(b), for the means of a few trainings each; None for fewer than two."""
-    if min(len(a), len(b)) < 2:
+    """Welch's 95 % t interval of mean(a) - mean(b), for the means of a few trainings each.
+
+    None for fewer than two, and where none differs from another of its kind: no deviation to judge by.
+    """
+    if min(len(a), len(b)) < 2 or np.ptp(a) == np.ptp(b) == 0:
         return None
     low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
     return float(low), float(high)

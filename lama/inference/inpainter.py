@@ -92,6 +92,10 @@ class Inpainter:
         """Raises ValueError where the picture or the mask is of another kind, sizes differ, or memory is short."""
         return self.many([image], [mask])[0]
 
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self._options.items() if value is not None)
+        return f"Inpainter({type(self.generator).__name__}, {str(self.device)!r}{options})"
+
     def variant(self, **options: Any) -> "Inpainter":
         """The same model with other options, ``variant(strategy="crop", feather=4)``; it shares what has been built.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def open_picture(image: Array | Image.Image, mask: Array | Image.Image) -> OpenP
     if isinstance(image, Image.Image):
         return _open_pil(image, mask)
     if not isinstance(image, np.ndarray):
-        raise ValueError(f"image: expected {_KINDS}, got {type(image).__name__}")
+        raise ValueError(f"image: expected {_KINDS}, got {_what(image)}")
     if image.dtype.kind != "f" and not (image.dtype.kind == "u" and image.dtype.itemsize <= 2):
         raise ValueError(f"image: expected {_KINDS}, got an array of {image.dtype}")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (1, 3, 4)):
@@ -105,11 +106,17 @@ def _check_range(pixels: Array) -> None:
         raise ValueError(f"image: expected floats in [0, 1], got values from {low:g} to {high:g}")
 
 
+def _what(value: object) -> str:
+    """What was given in place of a picture."""
+    path = isinstance(value, (str, Path))
+    return f"the path {value}; open it, PIL.Image.open(path)" if path else type(value).__name__
+
+
 def _open_mask(mask: Array | Image.Image, size: tuple[int, ...]) -> NDArray[np.bool_]:
     """bool (H, W), True = hole."""
     array = _mask_array(mask) if isinstance(mask, Image.Image) else np.asarray(mask)
     if array.dtype.kind not in "buif":
-        raise ValueError(f"mask: expected an array of numbers or a PIL picture, got {type(mask).__name__}")
+        raise ValueError(f"mask: expected an array of numbers or a PIL picture, got {_what(mask)}")
     if array.ndim == 3 and array.shape[2] in (1, 3):
         array = array.max(axis=2)
     if array.shape != size:

@@ -2,21 +2,22 @@
 
 import logging
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lama.config import CONFIGS, one_line, preflight
+from lama.config import CONFIGS, build, one_line, preflight
 from lama.evaluation.evaluator import METRICS
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.state import DONE, FAILED, UNFINISHED, State, states, table
+from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
 from lama.training.lock import only_one
 
 logger = logging.getLogger(__name__)
@@ -31,25 +32,28 @@ def start(arguments: Sequence[str]) -> None:
     Raises ValueError or FileNotFoundError, before anything is started or written, for what could not work.
     """
     arguments = [argument for argument in arguments if argument not in ("-m", "--multirun")]
+    known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
+    if {"--help", "-h"} & set(arguments):
+        keys = (CONFIGS / "sweep/default.yaml").read_text()
+        print(f"python bin/train.py -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
+              f"training. These are the sweep's own (docs/cluster.md):\n\n{keys}")  # fmt: skip
+        return
     ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in OURS]
     if not any(one.startswith("sweep=") for one in ours):
-        known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
         raise ValueError(f"-m: expected sweep=NAME, one of {known}")
     sweep = compose(ours, [one for one in arguments if one not in ours])
     strange = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
     if strange:
         raise ValueError(f"evaluation.metrics: unknown {strange[0]!r}; known are {', '.join(METRICS)}")
-    for row in sweep.rows:
-        check_row(sweep, row)
+    check_data([check_row(sweep, row) for row in sweep.rows])
     if sweep.launcher["name"] == "slurm":
         slurm.check(sweep.launcher)
-    if (sweep.folder / "sweep.yaml").is_file():
-        before = load(sweep.folder)
-        check_same(before, sweep)
-    elif sweep.folder.is_dir() and any(sweep.folder.glob("runs/*")):
-        raise ValueError(f"dir={sweep.dir}: holds runs but no sweep.yaml; choose another dir=")
+    check_folder(sweep)
     check_writable(sweep.folder)
     with only_one(sweep.folder, "dir", "command"):
+        if check_folder(sweep):
+            logger.info("dir=%s: another sweep was asked for there and has trained nothing; it is replaced", sweep.dir)
+            shutil.rmtree(sweep.folder / "jobs", ignore_errors=True)
         save(sweep)
         train_those(sweep, UNFINISHED)
 
@@ -68,15 +72,44 @@ def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
     return Sweep(**{name: values[name] for name in Sweep.__dataclass_fields__})
 
 
-def check_row(sweep: Sweep, row: str) -> None:
+def check_row(sweep: Sweep, row: str) -> DictConfig:
     """Compose the training of a row, and let it say what it lacks, without building anything."""
     directory, overrides = str(CONFIGS / "training"), sweep.training_overrides(Work("train", row, sweep.seeds[0]))
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(directory, version_base="1.3"):
         try:
-            preflight(hydra.compose(row, overrides))
+            config = hydra.compose(row, overrides)
+            preflight(config)
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(f"{row}: {one_line(error, directory, row, overrides)}") from error
+    return config
+
+
+def check_data(rows: Sequence[DictConfig]) -> None:
+    """Open the pictures of every row, once where they are the same, so that what is missing is said here."""
+    opened = []
+    for config in rows:
+        where = [config.data.get(key) for key in ("source", "path", "val_path", "val_pairs")]
+        if where not in opened:
+            build(config.data, "data")
+            opened.append(where)
+
+
+def check_folder(sweep: Sweep) -> bool:
+    """Whether the sweep takes the place of another that has trained nothing. Raises ValueError where it cannot."""
+    if not (sweep.folder / "sweep.yaml").is_file():
+        if sweep.folder.is_dir() and any(sweep.folder.glob("runs/*")):
+            raise ValueError(f"dir={sweep.dir}: holds runs but no sweep.yaml; choose another dir=")
+        return False
+    before = load(sweep.folder)
+    try:
+        check_same(before, sweep)
+    except ValueError:
+        at_work = any(one.state in (RUNNING, QUEUED) for one in states(before, before.trainings()))
+        if at_work or any(has_checkpoint(before, work) for work in before.trainings()):
+            raise
+        return True
+    return False
 
 
 def check_writable(folder: Path) -> None:

@@ -71,13 +71,20 @@ def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
     if said.get("state") == RUNNING and job is None and _is_alive(said):
         return State(work, RUNNING, _progress(sweep, work))
     if said.get("state") == STOPPED:
-        return State(work, STOPPED, "goes on from its last checkpoint")
+        return State(
+            work, STOPPED, "goes on from its last checkpoint" if has_checkpoint(sweep, work) else "starts anew"
+        )
     if said or job is not None:
         what = f"job {job}" if job else f"process {said['pid']} of {said['host']}"
         return State(
             work, LOST, f"{what} is gone without a word (out of memory? cancelled?); see {log_file(sweep, work)}"
         )
     return State(work, MISSING)
+
+
+def has_checkpoint(sweep: Sweep, work: Work) -> bool:
+    """Whether a training has anything to go on from."""
+    return any(sweep.run_dir(work).glob("checkpoints/*.ckpt"))
 
 
 def _progress(sweep: Sweep, work: Work) -> str:
