@@ -151,6 +151,18 @@ def test_a_list_that_cannot_be_followed_is_one_line(tmp_path, text, message):
         find(in_folder(tmp_path, pairs="list.csv"))
 
 
+def test_a_listed_file_that_is_not_there_is_named_with_its_line(tmp_path):
+    put(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_text("image,mask,out\na.png,a.png,x.png\na.png,m.png,y.png\nb.png,a.png,z.png\n")
+    missing = [triple.missing for triple in find(in_folder(tmp_path, pairs="list.csv")).triples]
+    where = f"{tmp_path / 'list.csv'}, line"
+    assert missing == [
+        "",
+        f"{where} 3: no such file: {tmp_path / 'm.png'}",
+        f"{where} 4: no such file: {tmp_path / 'b.png'}",
+    ]
+
+
 def test_a_list_that_is_no_text_is_one_line(tmp_path):
     put(tmp_path / "list.csv", format="PNG")
     with pytest.raises(ValueError, match="expected a CSV of text"):

@@ -59,7 +59,7 @@ class PredictionJob:
         return str(self.triple.image or self.triple.mask)
 
     def __call__(self, fill: Fill) -> None:
-        if self.triple.image is None:
+        if self.triple.missing or self.triple.image is None:
             raise ValueError(self.triple.missing)
         picture = read_picture(self.triple.image)
         hole, remarks = self.masks.read(self.triple.mask, picture, self.triple.image.name)

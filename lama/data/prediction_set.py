@@ -31,7 +31,7 @@ class Triple:
     image: Path | None  # None where there is none for the mask
     mask: Path
     out: Path
-    missing: str = ""  # what to say where there is none
+    missing: str = ""  # what to say where a file is not there
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,9 @@ def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
             out = outdir / name.with_suffix(_suffix(out_ext, image))
         else:
             raise ValueError(f"{table}, line {number}: where to? expected a column out, or outdir=")
-        triples.append(Triple(image, mask, out))
+        absent = next((path for path in (image, mask) if not path.is_file()), None)
+        missing = "" if absent is None else f"{table}, line {number}: no such file: {absent}"
+        triples.append(Triple(image, mask, out, missing))
     if not triples:
         raise ValueError(f"{table}: expected a line image,mask for every picture, found none")
     return PredictionSet(triples, str(outdir or f"where {table} says"))
