@@ -31,7 +31,8 @@ def main(config: DictConfig) -> None:
     tune_allocator(plan.largest())
     refiner = build(config.refiner, "refiner") if flag(config, "refine") else None
     inpainter = build(config.inpainter, "")(load_generator(model), refiner=refiner)
-    logging.info("model: %s", "lama-small, of this package; another by model.path=" if model == "small" else model)
+    small = "lama-small, of this package, for non-commercial research; another by model.path="
+    logging.info("model: %s", small if model == "small" else model)
     outcome = fill_all(inpainter, plan.jobs)
     for line in plan.notices.counted():
         print(printable(line), file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shlex
 from functools import partial
 
 import numpy as np
@@ -211,6 +212,15 @@ def test_next_steps_never_mix_a_resumption_with_something_else():
     assert lines[3] == "python bin/train.py -cn demo init_from=a init_parts=both trainer.max_epochs=6"
     lines = next_steps("runs/x", "python bin/train.py -cn demo resume=b", 3).splitlines()
     assert lines[5] == "python bin/train.py -cn demo data=folder data.path=PICTURES run_dir=runs/mine"
+
+
+@pytest.mark.parametrize(("script", "folder"), [("bin/train.py", "bin"), ("'my code/bin/train.py'", "my code/bin")])
+def test_next_steps_name_commands_from_where_the_training_was_started(script, folder):
+    from lama.training.run import next_steps
+
+    lines = next_steps("runs/x", f"python {script} -cn demo", 3).splitlines()
+    named = [shlex.split(line)[1] for line in lines if line.startswith("python") and "train.py" not in line]
+    assert named == [f"{folder}/report.py", f"{folder}/evaluate.py", f"{folder}/predict.py"]
 
 
 def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):

@@ -308,6 +308,8 @@ def _gpu(device: str) -> str:
 def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) -> str:
     """The exact commands to go on from this run; a ``debug`` one is nothing to go on from."""
     plain = _with(command, without=("resume", "debug"))
+    scripts = next((Path(word).parent for word in shlex.split(command) if Path(word).name == "train.py"), Path("bin"))
+    report, evaluate, predict = (shlex.quote(f"{scripts}/{name}.py") for name in ("report", "evaluate", "predict"))
     own = _with(plain, "data=folder", "data.path=PICTURES", "run_dir=runs/mine")
     again = ["# tried by", command, "# train it", plain] if debug else [
         "# trained by; where it was stopped, the same goes on", command,
@@ -318,11 +320,11 @@ def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) ->
             *again,
             "# train on your own pictures, any folder of them", own,
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
-            "# a page with pictures, curves and a table", f"python bin/report.py run={run_dir}",
+            "# a page with pictures, curves and a table, once it is trained", f"python {report} run={run_dir}",
             "# evaluate on a folder of name.png + name_mask000.png",
-            f"python bin/evaluate.py model.path={run_dir} indir=PAIRS outdir={run_dir}/evaluation",
+            f"python {evaluate} model.path={run_dir} indir=PAIRS outdir={run_dir}/evaluation",
             "# remove things from your own pictures, given as name.png + name_mask000.png (white = remove)",
-            f"python bin/predict.py model.path={run_dir} indir=PICTURES outdir=RESULTS",
+            f"python {predict} model.path={run_dir} indir=PICTURES outdir=RESULTS",
             "",
         ]
     )  # fmt: skip
