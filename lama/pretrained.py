@@ -114,7 +114,8 @@ def find(name: str, path: str | None = None) -> Path | None:
 def require(name: str, path: str | None = None, download: bool = True) -> Path:
     """``find``, or download into the cache. Raises MissingWeightsError, in one line, where neither works.
 
-    A file of the cache must have the published sha256 (ValueError); one that was named by its path may be another.
+    A file of the cache must have the published sha256 (ValueError); one that was named by its path may be another,
+    which is said once.
     """
     found = find(name, path)
     spec = WEIGHT_FILES[name]
@@ -124,6 +125,7 @@ def require(name: str, path: str | None = None, download: bool = True) -> Path:
                 f"weights.{name}: {found} has sha256 {sha256_of(found)[:16]}..., the published file {spec.sha256}...: "
                 f"damaged, or another file; remove it, or name it by weights.{name}={found}"
             )
+        _remark_unpublished(name, found)
         return found
     reason = "it is not downloaded by itself"
     if spec.sha256 and download:
@@ -154,6 +156,16 @@ def _sha256(file: Path, changed: int, size: int) -> str:
 def is_published(name: str, file: Path) -> bool:
     """Whether a file has the published sha256; True where none is published."""
     return sha256_of(file).startswith(WEIGHT_FILES[name].sha256)
+
+
+@functools.cache
+def _remark_unpublished(name: str, file: Path) -> None:
+    if not is_published(name, file):
+        spec = WEIGHT_FILES[name]
+        logger.warning(
+            "weights.%s: %s is not the published file, %s with sha256 %s...: numbers may not compare",
+            name, file, spec.filename, spec.sha256,
+        )  # fmt: skip
 
 
 def load_into(network: Network, name: str, path: str | None = None) -> Network:

@@ -89,6 +89,16 @@ def test_another_file_in_the_cache_is_refused_and_one_that_was_named_is_taken(ca
     assert pretrained.require("toy") == damaged
 
 
+def test_another_file_that_was_named_is_remarked_on_once(cache, tmp_path, caplog):
+    other = place(tmp_path / "other.pth", b"other weights")
+    for _ in range(2):
+        pretrained.require("toy", str(other))
+    pretrained.require("toy", str(place(tmp_path / "same.pth", CONTENT)))
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
+        f"weights.toy: {other} is not the published file"
+    ]
+
+
 def test_what_is_on_no_disk_is_not_found(cache):
     assert pretrained.find("toy") is None
 

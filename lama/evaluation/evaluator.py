@@ -109,19 +109,12 @@ class Evaluator:
         return Inception(weights.get("fid_inception"), self.protocol.inception_resize, self.store)
 
     def _remark(self, weights: Weights) -> None:
-        """Note files that no metric reads (a loss may); warn of those that are not the published ones."""
-        self.unpublished: list[str] = []
-        self.unread = [name for name, path in weights.items() if path is not None and name not in self.weights_sha256]
-        for name, path in weights.items():
-            if path is None or name in self.unread:
-                continue
-            if not pretrained.is_published(name, Path(path).expanduser()):
-                self.unpublished.append(name)
-                spec = pretrained.WEIGHT_FILES[name]
-                logger.warning(
-                    "weights.%s: %s is not the published file, %s with sha256 %s...: numbers may not compare",
-                    name, path, spec.filename, spec.sha256,
-                )  # fmt: skip
+        """Note files that no metric reads (a loss may), and those that are not the published ones."""
+        given = {name: Path(path).expanduser() for name, path in weights.items() if path is not None}
+        self.unread = [name for name in given if name not in self.weights_sha256]
+        self.unpublished = [
+            name for name, file in given.items() if name not in self.unread and not pretrained.is_published(name, file)
+        ]
 
     def _available(self, names: list[str], make: Callable[[], Any]) -> Any:
         """What ``make`` makes, or None where its weights are missing."""
