@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lama.config import one_liner
 from lama.data.check import check_folder
-from lama.data.images import SUFFIXES, write_image
+from lama.pictures.images import SUFFIXES, write_image
 
 
 def main() -> None:

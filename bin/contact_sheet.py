@@ -16,8 +16,8 @@ from lama.config import CONFIGS, build, load_yaml, one_liner
 
 def main() -> None:
     from lama.data import BuiltinPhotos
-    from lama.data.images import SUFFIXES, write_image
     from lama.data.sheets import augmentation_sheet, mask_sheet, reading_sheet
+    from lama.pictures.images import SUFFIXES, write_image
 
     kind, out, *rest = [*sys.argv[1:], "", ""]
     if kind not in ("masks", "augment", "reading") or Path(out).suffix.lower() not in SUFFIXES:

@@ -12,7 +12,7 @@ from lama.config import build, run
 
 def main(config: DictConfig) -> None:
     from lama.demo.models import Models
-    from lama.inference.allocator import bound_for_serving
+    from lama.machine.allocator import bound_for_serving
 
     bound_for_serving()
     if not isinstance(config.model.others, ListConfig):

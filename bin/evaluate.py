@@ -17,7 +17,7 @@ from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_si
 from lama.evaluation.baselines import find_baseline
 from lama.evaluation.report import write_evaluation
 from lama.evaluation.tables import prepare
-from lama.inference.device import pick_device
+from lama.machine.device import pick_device
 
 PATHS = ("indir", "predictdir", "model.path", "outdir", "cache")
 

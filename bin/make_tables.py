@@ -10,7 +10,7 @@ seeds RUNS/NAME/seed0/SET. docs/evaluation.md says which cell is whose.
 from omegaconf import DictConfig, OmegaConf
 
 from lama.config import run
-from lama.evaluation.paper_tables import make_tables
+from lama.paper.tables import make_tables
 
 
 def main(config: DictConfig) -> None:

@@ -19,10 +19,10 @@ PLACES = ("indir", "maskdir", "outdir", "image", "mask.path", "out", "pairs")
 
 def main(config: DictConfig) -> None:
     from lama.checkpoints import load_generator  # torch comes with them: not before Ctrl-C is listened to
-    from lama.data.prediction_jobs import PredictionPlan
-    from lama.data.prediction_set import find
-    from lama.inference import fill_all
-    from lama.inference.allocator import tune_allocator
+    from lama.machine.allocator import tune_allocator
+    from lama.pictures.folder import fill_all
+    from lama.pictures.prediction_jobs import PredictionPlan
+    from lama.pictures.prediction_set import find
 
     model = config.model.path  # missing is the first thing to say
     found = find({key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}, config.out_ext)

@@ -12,7 +12,7 @@ from lama.config import build, load_yaml, run
 
 def main(config: DictConfig) -> None:
     trained = load_yaml(Path(config.run) / "config.yaml")
-    from lama.training.report import make_report
+    from lama.runs.report import make_report
 
     make_report(config.run, build(trained.data, "data"), config.device)
 

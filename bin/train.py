@@ -21,9 +21,10 @@ def main(config: DictConfig) -> None:
     import torch
 
     from lama.checkpoints import open_checkpoint
-    from lama.inference.allocator import tune_for_training
-    from lama.training import check_start, dry_run, find_run, initialise, train
-    from lama.training.run import check_trainer, command_line
+    from lama.machine.allocator import tune_for_training
+    from lama.runs import dry_run, find_run, train
+    from lama.runs.run import check_trainer, command_line
+    from lama.training import check_start, initialise
 
     check_start(config.init_from, config.init_parts, config.resume)
     tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)

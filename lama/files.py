@@ -12,7 +12,7 @@ os.umask(_UMASK)
 
 
 @contextmanager
-def whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; rename it when the block ends well, remove it otherwise.
 
     Missing parent folders are made. The suffix is kept, since writers of pictures go by it.
@@ -49,7 +49,7 @@ def synced(path: Path) -> None:
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what ``whole`` had begun in ``folder`` when its process was killed."""
+    """Remove what ``atomic_write`` had begun in ``folder`` when its process was killed."""
     for path in folder.glob(".*"):
         if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():
             path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lama.files import whole
+from lama.files import atomic_write
 
 logger = logging.getLogger(__name__)
 
@@ -205,7 +205,7 @@ def _download(spec: WeightFile) -> Path:
     target = cache_dir() / spec.filename
     digest = hashlib.sha256()
     logger.info("downloading %s to %s", spec.url, target)
-    with whole(target) as partial:
+    with atomic_write(target) as partial:
         with urllib.request.urlopen(spec.url, timeout=20) as response, partial.open("wb") as out:
             size = int(response.headers.get("Content-Length", 0)) or None
             with tqdm(total=size, unit="B", unit_scale=True, desc=target.name) as progress:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lama.demo.app import Limits, create_app
 from lama.demo.work import Worker
-from lama.inference.progress import bar
+from lama.progress_bar import bar
 
 
 @contextmanager

@@ -15,43 +15,54 @@ LAWS = {
     "interfaces": (set(), {"torch", "numpy"}),
     "files": (set(), set()),
     "torchvision_ops": (set(), {"torch"}),
+    "progress_bar": (set(), {"tqdm"}),
+    "machine": (set(), {"torch"}),
     "pretrained": ({"files"}, {"torch", "tqdm"}),
-    "config": ({"training"}, {"hydra", "omegaconf"}),
-    "masks": ({"interfaces", "conventions"}, {"numpy", "cv2"}),
+    "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "models": ({"conventions"}, {"torch"}),
+    "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
     "lpips_network": ({"pretrained", "torchvision_ops"}, {"torch", "lpips"}),
     "losses": ({"models", "conventions", "interfaces", "pretrained", "lpips_network"}, {"torch"}),
-    "data": (
-        {"masks", "conventions", "interfaces", "files", "torchvision_ops"},
-        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tifffile", "tqdm", "webdataset"},
+    "pictures": (
+        {"conventions", "interfaces", "files", "progress_bar"},
+        {"torch", "numpy", "cv2", "PIL", "tifffile", "tqdm"},
     ),
-    "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
+    "masks": ({"conventions", "interfaces", "pictures"}, {"numpy", "cv2"}),
+    "data": (
+        {"masks", "pictures", "machine", "conventions", "interfaces", "files", "torchvision_ops"},
+        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "webdataset"},
+    ),
     "evaluation": (
         {"conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages"},
-        {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm", "yaml"},
+        {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm"},
     ),
-    "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
+    "paper": ({"evaluation", "pages", "files"}, {"yaml"}),
+    "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),
     "inference": (
-        {"models", "checkpoints", "conventions", "interfaces", "files"},
-        {"torch", "numpy", "cv2", "PIL", "tqdm"},
+        {"models", "checkpoints", "fast", "machine", "conventions", "interfaces", "progress_bar"},
+        {"torch", "numpy", "cv2", "PIL"},
     ),
+    "export": ({"checkpoints", "models", "conventions", "files"}, {"torch", "onnx", "onnxruntime"}),
     "demo": (
-        {"inference", "checkpoints", "data", "interfaces", "pages"},
+        {"inference", "checkpoints", "pictures", "data", "machine", "interfaces", "pages", "progress_bar"},
         {"torch", "numpy", "PIL", "starlette", "uvicorn"},
     ),
-    "export": (
-        {"checkpoints", "models", "conventions", "files"},
-        {"torch", "onnx", "onnxruntime"},
-    ),
-    "bench": ({"masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints", "inference",
-               "losses", "training"}, {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
-    "sweeps": ({"config", "files", "training", "evaluation", "data", "models"},
-               {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "hydra_plugins", "submitit"}),
     "training": (
-        {"models", "losses", "data", "evaluation", "checkpoints", "inference", "conventions", "interfaces", "files",
-         "torchvision_ops", "pages"},
+        {"models", "losses", "evaluation", "fast", "machine", "checkpoints", "conventions", "interfaces",
+         "torchvision_ops"},
+        {"torch", "pytorch_lightning"},
+    ),
+    "runs": (
+        {"training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine", "pages", "interfaces",
+         "files", "torchvision_ops"},
         {"torch", "numpy", "tqdm", "pytorch_lightning", "matplotlib", "yaml"},
     ),
+    "config": ({"training"}, {"hydra", "omegaconf"}),
+    "bench": ({"masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints", "inference",
+               "losses", "training", "fast", "machine", "pictures"},
+              {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
+    "sweeps": ({"config", "files", "runs", "evaluation", "paper", "data", "pictures", "models"},
+               {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "hydra_plugins", "submitit"}),
 }  # fmt: skip
 
 
@@ -95,6 +106,14 @@ def test_arrows_point_inward(path):
         may_others = may_others | {"pytorch_lightning"}
     assert ours - {layer, "lama", "__version__"} <= may_ours, f"{layer} may not import {ours - may_ours - {layer}}"
     assert others <= may_others, f"{layer} may not import {others - may_others}"
+
+
+def test_there_is_no_circle():
+    """The table is in order: a layer may import only what stands above it."""
+    seen = set()
+    for layer, (ours, _) in LAWS.items():
+        assert ours <= seen, f"{layer} imports {ours - seen}, which stand below it"
+        seen.add(layer)
 
 
 def test_every_layer_has_a_law():
@@ -154,7 +173,7 @@ def test_every_target_of_a_yaml_is_a_public_name():
     assert ours <= public_names()
 
 
-@pytest.mark.parametrize("package", ["losses", "masks", "data"])
+@pytest.mark.parametrize("package", ["losses", "masks", "data", "pictures"])
 def test_every_public_name_has_a_yaml(package):
     names = {name for name in public_names() if name.startswith(f"lama.{package}.")}
     used_in_code = {"lama.data.FrozenPairs", "lama.data.PairFolder"}  # built by the data module from its settings
@@ -166,6 +185,11 @@ def test_every_generator_has_a_yaml_of_its_own():
 
     used = {target for target, path in yaml_targets().items() if path.parent.name == "generator"}
     assert used == {f"lama.models.{name}" for name in GENERATORS}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lama").glob("*/__init__.py")), ids=lambda p: p.parent.name)
+def test_every_folder_states_its_purpose(path):
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path}: begins with one sentence that says its purpose"
 
 
 def test_no_catch_all_modules():

@@ -10,8 +10,8 @@ from PIL import Image
 from lama.data import ImageFolder, ImageList, PairFolder
 from lama.data.cache import DecodedCache
 from lama.data.check import check_folder, quick_check
-from lama.data.images import write_image
 from lama.data.sources import Subset
+from lama.pictures.images import write_image
 
 
 def noise(height=60, width=70, seed=0):

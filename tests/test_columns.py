@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lama.fast import columns
+from lama.fast.columns import by_columns, use_columns
 from lama.models import FFCResNetGenerator
-from lama.training import columns
-from lama.training.columns import by_columns, use_columns
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 7, 7), (1, 5, 5, 7), (4, 2, 1, 5)])

@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader
 from lama.data import BuiltinPhotos, Distortions, FrozenPairs, ImageFolder, InpaintingDataModule, PairFolder
 from lama.data.datasets import EvaluationDataset, TrainingDataset
 from lama.data.evaluation_set import PredictionFolder, write_pairs
-from lama.data.images import image_to_tensor, list_images, mask_to_tensor, read_image, read_mask, write_image
 from lama.data.sampler import EpochSampler
 from lama.data.sources import SPLITS, scale_to_short_side
 from lama.interfaces import EvaluationPair
 from lama.masks import Boxes, PairedMasks
+from lama.pictures.images import image_to_tensor, list_images, mask_to_tensor, read_image, read_mask, write_image
 
 
 def noise(height=12, width=16, seed=0):

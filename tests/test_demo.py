@@ -23,8 +23,6 @@ from PIL import Image
 
 import lama
 from lama.checkpoints import load_generator, save_generator
-from lama.data.encode import encode
-from lama.data.pictures import Picture, read_picture
 from lama.demo import fields
 from lama.demo.app import Limits
 from lama.demo.models import Models, names_of
@@ -32,6 +30,8 @@ from lama.demo.serve import is_local, serve
 from lama.demo.work import CancelledJobError, Job, Worker
 from lama.inference import Inpainter, Refiner
 from lama.models import FFCResNetGenerator
+from lama.pictures.encode import encode
+from lama.pictures.reading import Picture, read_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,7 +11,6 @@ import torch
 from formula import formula_image, formula_tensor
 from skimage.metrics import peak_signal_noise_ratio
 
-from lama.data.images import image_to_tensor, read_image
 from lama.evaluation import METRICS, Evaluator
 from lama.evaluation.baselines import BASELINES, mean_colour
 from lama.evaluation.fid import frechet_distance
@@ -20,6 +19,7 @@ from lama.evaluation.lpips import LPIPS
 from lama.evaluation.pixel import L1, PSNR
 from lama.evaluation.ssim import SSIM
 from lama.evaluation.tables import about, format_cell, higher_is_better, latex_table, markdown_table, write_results
+from lama.pictures.images import image_to_tensor, read_image
 
 PER_IMAGE = {
     "l1": L1,

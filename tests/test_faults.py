@@ -18,9 +18,10 @@ from PIL import Image
 from test_training import BOXES, TRAINER, a_batch, fit, make_data, make_module, run_into
 
 from lama.data import Distortions, ImageFolder, InpaintingDataModule
-from lama.training import Checkpoints, Faults, InpaintingModule, callbacks, train
-from lama.training.checkpointing import read_checkpoint
-from lama.training.dead_workers import explain
+from lama.runs import Checkpoints, NonFiniteGuard, callbacks, train
+from lama.runs.checkpointing import read_checkpoint
+from lama.runs.dead_workers import explain
+from lama.training import InpaintingModule
 
 
 def state_of(module):
@@ -135,7 +136,7 @@ def poisoned_run(folder, steps, epochs=1, **settings):
 
 
 def test_several_skipped_in_a_row_go_back_to_the_last_good_checkpoint(tmp_path, caplog):
-    module, watch = poisoned_run(tmp_path / "run", range(7, 10), faults=Faults(max_skipped=3))
+    module, watch = poisoned_run(tmp_path / "run", range(7, 10), faults=NonFiniteGuard(max_skipped=3))
     assert "back to the weights and optimisers of iteration 4" in caplog.text
     assert int(module.iteration) == 12
     assert same(watch.states[6], watch.states[9])  # skipped
@@ -146,20 +147,20 @@ def test_several_skipped_in_a_row_go_back_to_the_last_good_checkpoint(tmp_path, 
 
 
 def test_no_checkpoint_is_written_while_batches_are_skipped(tmp_path):
-    poisoned_run(tmp_path / "run", range(8, 13), faults=Faults(max_skipped=9))
+    poisoned_run(tmp_path / "run", range(8, 13), faults=NonFiniteGuard(max_skipped=9))
     assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["progress"]["iteration"] == 4
 
 
 def test_a_training_that_never_recovers_ends_with_one_line_and_keeps_its_run(tmp_path):
     message = r"3 batches in a row .* not finite, also after 2 returns to .*last\.ckpt; try lower learning rates"
     with pytest.raises(ValueError, match=message):
-        poisoned_run(tmp_path / "run", range(7, 99), 4, faults=Faults(max_skipped=3, max_returns=2))
+        poisoned_run(tmp_path / "run", range(7, 99), 4, faults=NonFiniteGuard(max_skipped=3, max_returns=2))
     assert (tmp_path / "run/metrics.csv").exists()
 
 
 def test_a_training_that_never_begins_ends_with_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"2 batches in a row .* there is no checkpoint yet; try lower"):
-        poisoned_run(tmp_path / "run", range(1, 99), faults=Faults(max_skipped=2))
+        poisoned_run(tmp_path / "run", range(1, 99), faults=NonFiniteGuard(max_skipped=2))
 
 
 def test_a_batch_in_which_everything_is_hole_does_no_harm():
@@ -173,7 +174,7 @@ def test_a_batch_in_which_everything_is_hole_does_no_harm():
 @pytest.mark.parametrize(("name", "value"), [("max_skipped", 0), ("max_returns", -1)])
 def test_settings_of_faults_are_checked(name, value):
     with pytest.raises(ValueError, match=rf"faults\.{name}: expected at least"):
-        Faults(**{name: value})
+        NonFiniteGuard(**{name: value})
 
 
 def pictures(folder, count=40, damaged=(), size=48):

@@ -11,12 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lama.inference import fuse as fuse_module
-from lama.inference import fused_ffc, native, onednn, striped, winograd, winograd_kernel, winograd_matmul
-from lama.inference.allocator import tune_allocator
-from lama.inference.fuse import fuse
-from lama.inference.winograd import WinogradConv
-from lama.inference.winograd_matmul import MatmulWinogradConv, winograd_conv
+from lama.fast import fuse as fuse_module
+from lama.fast import fused_ffc, native, onednn, striped, winograd, winograd_kernel, winograd_matmul
+from lama.fast.fuse import fuse
+from lama.fast.winograd import WinogradConv
+from lama.fast.winograd_matmul import MatmulWinogradConv, winograd_conv
+from lama.machine.allocator import tune_allocator
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
 from lama.models.folding import Folded
 
@@ -289,7 +289,7 @@ def test_without_a_kernel_one_line_is_said_and_the_numbers_are_the_same(trouble,
 
 def test_processes_may_build_at_once(kernel, tmp_path, monkeypatch):
     monkeypatch.setenv("LAMA_CACHE", str(tmp_path))
-    code = "from lama.inference import winograd_kernel; assert winograd_kernel.kernel() is not None"
+    code = "from lama.fast import winograd_kernel; assert winograd_kernel.kernel() is not None"
     with ThreadPoolExecutor(2) as pool:
         runs = list(pool.map(lambda _: subprocess.run([sys.executable, "-c", code], capture_output=True), range(2)))
     assert [run.returncode for run in runs] == [0, 0], runs[0].stderr.decode()
@@ -309,7 +309,7 @@ def test_another_cpu_or_source_is_another_kernel(kernel, tmp_path, monkeypatch):
 
 def test_the_allocator_is_tuned_for_small_pictures_only():
     code = (
-        "import os, torch, lama.inference.fuse; from lama.inference.allocator import tune_allocator as t\n"
+        "import os, torch, lama.fast.fuse; from lama.machine.allocator import tune_allocator as t\n"
         "print(t(2048 * 2048), os.environ.get('THP_MEM_ALLOC_ENABLE'), t(512 * 512), torch.zeros(1 << 22).sum().item())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}

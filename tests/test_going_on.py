@@ -14,13 +14,13 @@ import pytest
 import torch
 from test_training import TRAINER, make_data, make_module, run_into
 
-from lama.training import find_run
-from lama.training.callbacks import read_metrics
-from lama.training.checkpointing import Checkpoints
+from lama.runs import find_run
+from lama.runs.callbacks import read_metrics
+from lama.runs.checkpointing import Checkpoints
+from lama.runs.plain_progress import PlainProgress
+from lama.runs.processes import Watch
+from lama.runs.run import next_steps, train
 from lama.training.learning_rates import LearningRates
-from lama.training.plain_progress import PlainProgress
-from lama.training.processes import Watch
-from lama.training.run import next_steps, train
 
 BATCHES = 10  # of 2 pictures: an epoch
 CONFIG = "generator: {ngf: 4}\noptimizers: {generator: {_target_: torch.optim.Adam, lr: 0.001}}\nresume: auto\n"
@@ -200,7 +200,7 @@ def test_next_steps_of_a_short_training_lead_to_the_whole():
 
 
 def test_where_there_is_no_terminal_lines_say_how_far_it_is(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("lama.training.run.PlainProgress", partial(PlainProgress, seconds=0))
+    monkeypatch.setattr("lama.runs.run.PlainProgress", partial(PlainProgress, seconds=0))
     with caplog.at_level(logging.INFO):
         run_into(
             tmp_path / "run",

@@ -12,7 +12,7 @@ from PIL import Image
 import lama
 from lama.checkpoints import save_generator
 from lama.inference import Inpainter
-from lama.inference.device import fourier_is_right, pick_device
+from lama.machine.device import fourier_is_right, pick_device
 
 
 @pytest.fixture
@@ -432,7 +432,7 @@ def test_auto_takes_the_first_device_that_computes_right_and_says_what_it_passes
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in there)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
-    monkeypatch.setattr("lama.inference.device.fourier_is_right", lambda device: device.type in right)
+    monkeypatch.setattr("lama.machine.device.fourier_is_right", lambda device: device.type in right)
     assert pick_device("auto").type == chosen
     passed = [name for name in there.split() if name not in right]
     assert [record.message.split()[3].rstrip(",") for record in caplog.records] == passed

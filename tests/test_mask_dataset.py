@@ -13,9 +13,9 @@ from PIL import Image
 from lama.config import build, load_data_gen
 from lama.data import MaskDataset, PairFolder
 from lama.data import mask_dataset as module
-from lama.data.images import write_image
 from lama.data.mask_dataset import generate
 from lama.masks import Boxes
+from lama.pictures.images import write_image
 
 SETTINGS = {"size": 32, "seed": 0}
 

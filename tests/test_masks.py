@@ -9,7 +9,6 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from lama.config import CONFIGS, build
-from lama.data.images import read_mask
 from lama.masks import (
     AreaLimits,
     Boxes,
@@ -23,6 +22,7 @@ from lama.masks import (
     PairedMasks,
     Strokes,
 )
+from lama.pictures.images import read_mask
 
 SAMPLERS = {
     "strokes": Strokes(min_times=1),

@@ -11,6 +11,7 @@ from formula import fill, formula_image, formula_mask
 from lama.bench.published import as_published
 from lama.conventions import generator_input
 from lama.evaluation import Evaluator
+from lama.fast import trained_winograd as winograd
 from lama.interfaces import StepContext
 from lama.losses import (
     FeatureMatchingLoss,
@@ -28,7 +29,7 @@ from lama.models import (
     SegmentationEncoder,
     VGG19Features,
 )
-from lama.training import InpaintingModule, winograd
+from lama.training import InpaintingModule
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
-from lama.data.encode import is_lossy, losses, write_picture
-from lama.data.pictures import Picture, read_picture
+from lama.pictures.encode import is_lossy, losses, write_picture
+from lama.pictures.reading import Picture, read_picture
 
 ORIENTATION, MAKE, EXIF, GPS, TAKEN = 0x0112, 0x010F, 0x8769, 0x8825, 0x9003
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -15,11 +15,12 @@ import pytest
 from PIL import Image
 
 from lama.checkpoints import save_generator
-from lama.data import MaskReader
-from lama.data.pictures import Picture, read_picture
-from lama.data.prediction_jobs import PredictionPlan
-from lama.data.prediction_set import find
-from lama.inference import Inpainter, fill_all
+from lama.inference import Inpainter
+from lama.pictures import MaskReader
+from lama.pictures.folder import fill_all
+from lama.pictures.prediction_jobs import PredictionPlan
+from lama.pictures.prediction_set import find
+from lama.pictures.reading import Picture, read_picture
 
 
 def paint(pixels, hole):

@@ -13,9 +13,9 @@ from PIL import Image
 
 from lama.data import MaskDataset, PairFolder
 from lama.data import prepare as module
-from lama.data.images import list_images
 from lama.data.prepare import copy, extract, pick, prepare_celebahq, prepare_places
 from lama.masks import Boxes
+from lama.pictures.images import list_images
 
 KINDS = ["random_thin", "random_medium", "random_thick"]
 

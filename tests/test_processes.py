@@ -21,11 +21,11 @@ from test_training import BOXES, make_data, make_module, run_into
 
 from lama.data import Distortions, InpaintingDataModule
 from lama.losses import NonSaturatingAdversarialLoss
-from lama.training import Checkpoints, callbacks
-from lama.training.callbacks import read_metrics
-from lama.training.checkpointing import read_checkpoint
-from lama.training.lock import only_one
-from lama.training.processes import AveragedGradients, Processes, choose_processes
+from lama.runs import Checkpoints, callbacks
+from lama.runs.callbacks import read_metrics
+from lama.runs.checkpointing import read_checkpoint
+from lama.runs.lock import only_one
+from lama.runs.processes import AveragedGradients, Processes, choose_processes
 
 PICTURES, EPOCHS = 40, 2
 STEPS = 20  # of two processes with two pictures each

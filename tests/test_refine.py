@@ -13,10 +13,10 @@ from networks import GENERATORS
 from torch import nn
 
 from lama.conventions import composite, generator_input, pad_to_multiple
-from lama.data.images import image_to_tensor, mask_to_tensor
 from lama.inference import Inpainter
 from lama.inference.refine import Refiner, within_budget
 from lama.models import FFCResNetGenerator
+from lama.pictures.images import image_to_tensor, mask_to_tensor
 
 
 def picture(height, width, hole=slice(None), batch=1):

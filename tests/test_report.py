@@ -15,12 +15,12 @@ from PIL import Image
 from test_commands import command, last_line
 
 from lama.data.evaluation_set import PairFolder, batches_by_size, write_pairs
-from lama.data.images import write_image
 from lama.evaluation import Evaluator
 from lama.evaluation.baselines import BASELINES, find_baseline
 from lama.evaluation.report import report_page
 from lama.evaluation.tables import about, prepare, stamp
 from lama.interfaces import EvaluationPair
+from lama.pictures.images import write_image
 
 
 class Page(html.parser.HTMLParser):

@@ -14,8 +14,9 @@ import torch
 from safetensors import safe_open
 from test_training import TRAINER, make_data, make_module, run_into
 
-from lama.training import Checkpoints, InpaintingModule, callbacks, find_run, train
-from lama.training.checkpointing import newest_checkpoint, read_checkpoint
+from lama.runs import Checkpoints, callbacks, find_run, train
+from lama.runs.checkpointing import newest_checkpoint, read_checkpoint
+from lama.training import InpaintingModule
 
 EPOCHS, BATCHES = 3, 5
 EVERY_BATCH = partial(Checkpoints, every_batches=2)
@@ -206,7 +207,7 @@ def test_a_signal_during_validation_does_not_cost_the_validation(tmp_path, never
 
 
 def test_a_second_ctrl_c_stops_at_once():
-    from lama.training.signals import Stopped, StopRequest
+    from lama.runs.signals import Stopped, StopRequest
 
     request = StopRequest()
     request._note(signal.SIGINT, None)

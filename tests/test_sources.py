@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 from lama.data import CropFlip, Distortions, ImageFolder, ImageList, InpaintingDataModule, NoAugmentation, TarShards
 from lama.data.cache import DecodedCache, gigabytes_to_spare
 from lama.data.datasets import TrainingDataset
-from lama.data.images import write_image
 from lama.data.sampler import EpochSampler
 from lama.data.sources import Subset
 from lama.masks import Boxes, PairedMasks
-from lama.training.callbacks import BrokenPictures
+from lama.pictures.images import write_image
+from lama.runs.callbacks import BrokenPictures
 
 
 def noise(height=40, width=48, seed=0):

@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from lama.inference import Inpainter
-from lama.inference import memory as memory_module
 from lama.inference.feather import feather
-from lama.inference.memory import Memory, available, estimate
 from lama.inference.strategies import Strategy
 from lama.inference.windows import Window, context, crops, tiles
+from lama.machine import memory as memory_module
+from lama.machine.memory import Memory, available, estimate
 
 PLENTY = Memory(limit=2**50, top=900, blocks=300, stripes=0)
 
@@ -408,8 +408,8 @@ def test_control_groups_of_version_1_limit_what_is_free(tmp_path):
 
 PEAK = """
 import resource, sys, torch
-from lama.inference.fuse import fuse
-from lama.inference.memory import estimate
+from lama.fast.fuse import fuse
+from lama.machine.memory import estimate
 from lama.models import FFCResNetGenerator
 kind, striped, size = sys.argv[1], sys.argv[2] == "True", int(sys.argv[3])
 network = generator = FFCResNetGenerator().eval()

@@ -71,7 +71,7 @@ def test_every_sweep_composes_and_its_rows_exist(name):
 
 
 def test_the_rows_of_the_tables_are_those_of_the_paper():
-    from lama.evaluation.published import read_paper
+    from lama.paper.published import read_paper
 
     ours = {number: compose([f"sweep=table{number}_{name}"], []).rows
             for number, name in ((2, "generators"), (3, "perceptual"), (4, "masks"))}  # fmt: skip

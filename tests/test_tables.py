@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from lama.evaluation.paper_formats import change, number
-from lama.evaluation.paper_tables import make_tables
 from lama.evaluation.protocol import find_protocol
-from lama.evaluation.published import read_paper
+from lama.paper.formats import change, number
+from lama.paper.published import read_paper
+from lama.paper.tables import make_tables
 
 REST = '"evaluation_set": [], "sizes": [], "unpublished_weights": []'
 

@@ -16,8 +16,9 @@ from lama.evaluation import Evaluator
 from lama.losses import FeatureMatchingLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
 from lama.masks import Boxes, Inverted
 from lama.models import FFCResNetGenerator, PatchDiscriminator
-from lama.training import InpaintingModule, find_run, train
-from lama.training.callbacks import read_metrics
+from lama.runs import find_run, train
+from lama.runs.callbacks import read_metrics
+from lama.training import InpaintingModule
 
 BOXES = Boxes(margin=2, min_size=8, max_size=16, min_times=1, max_times=2)
 EMPTY = Boxes(margin=2, min_size=8, max_size=16, max_times=0)
@@ -206,7 +207,7 @@ def test_where_the_weights_come_from_is_in_the_log(tmp_path):
 
 
 def test_next_steps_never_mix_a_resumption_with_something_else():
-    from lama.training.run import next_steps
+    from lama.runs.run import next_steps
 
     lines = next_steps("runs/x", "python bin/train.py -cn demo init_from=a init_parts=both", 3).splitlines()
     assert lines[3] == "python bin/train.py -cn demo init_from=a init_parts=both trainer.max_epochs=6"
@@ -216,7 +217,7 @@ def test_next_steps_never_mix_a_resumption_with_something_else():
 
 @pytest.mark.parametrize(("script", "folder"), [("bin/train.py", "bin"), ("'my code/bin/train.py'", "my code/bin")])
 def test_next_steps_name_commands_from_where_the_training_was_started(script, folder):
-    from lama.training.run import next_steps
+    from lama.runs.run import next_steps
 
     lines = next_steps("runs/x", f"python {script} -cn demo", 3).splitlines()
     named = [shlex.split(line)[1] for line in lines if line.startswith("python") and "train.py" not in line]

@@ -11,9 +11,9 @@ from test_training import TRAINER, a_batch, fit, make_module, run_into
 
 from lama.bench import bench_train
 from lama.bench.published import as_published
-from lama.inference import allocator
 from lama.interfaces import StepContext
 from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss
+from lama.machine import allocator
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator, SegmentationEncoder
 from lama.training import compiled as compiled_module
 from lama.training.recompute import recompute_blocks

@@ -9,8 +9,8 @@ from test_protocols import Tiny
 from test_training import make_data, make_module, run_into
 
 from lama.evaluation import Evaluator
-from lama.training.callbacks import read_metrics
-from lama.training.monitor import choose_monitor
+from lama.runs.callbacks import read_metrics
+from lama.runs.monitor import choose_monitor
 
 
 @pytest.fixture

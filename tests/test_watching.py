@@ -14,8 +14,8 @@ from test_training import TRAINER, make_data, make_module, norms, run_into
 from lama.config import build
 from lama.data.datamodule import TimedLoader, Waited
 from lama.evaluation import Evaluator
-from lama.training import Checkpoints, Limit, Overfit, Profile, callbacks, dry_run
-from lama.training.callbacks import read_metrics
+from lama.runs import Checkpoints, Limit, Overfit, Profile, callbacks, dry_run
+from lama.runs.callbacks import read_metrics
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_slow_pictures_are_seen_as_waiting(tmp_path, monkeypatch):
         return read(self, key)
 
     monkeypatch.setattr(type(data.train_set), "__getitem__", slow)
-    monkeypatch.setattr("lama.training.run._check", lambda *_: None)
+    monkeypatch.setattr("lama.runs.run._check", lambda *_: None)
     run = run_into(tmp_path / "run", data=data)
     assert read_metrics(run / "speed.csv")["speed_data_wait"][1][0] > 0.9
 

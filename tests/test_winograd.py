@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from formula import fill
 from test_training import a_batch, make_module
 
-from lama.inference import winograd_kernel
-from lama.inference.winograd_kernel import Kernel
+from lama.fast import trained_winograd as winograd
+from lama.fast import winograd_kernel
+from lama.fast.trained_winograd import FFCConvolutions, FrozenConv, use_winograd
+from lama.fast.winograd_kernel import Kernel
 from lama.losses import HRFPerceptualLoss
 from lama.models import FFCResNetGenerator, SegmentationEncoder
 from lama.models.ffc import FFC
-from lama.training import winograd
-from lama.training.winograd import FFCConvolutions, FrozenConv, use_winograd
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from lama.bench.noise import noise
 from lama.bench.predict_worker import VARIANTS
 from lama.checkpoints import save_generator
 from lama.conventions import generator_input
-from lama.inference.allocator import MOST_PIXELS
+from lama.machine.allocator import MOST_PIXELS
 from lama.models import FFCResNetGenerator
 
 Measured = dict[str, float]

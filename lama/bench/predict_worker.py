@@ -16,9 +16,9 @@ import torch
 from lama.bench.noise import noise
 from lama.checkpoints import load_generator
 from lama.conventions import generator_input
-from lama.inference.allocator import tune_allocator
-from lama.inference.fuse import fuse
-from lama.inference.memory import peak_memory
+from lama.fast.fuse import fuse
+from lama.machine.allocator import tune_allocator
+from lama.machine.memory import peak_memory
 
 VARIANTS = {  # name: (precision, compiled); the first is the trained module in a default process
     "trained": None,

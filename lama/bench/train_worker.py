@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from lama.bench.noise import noise
 from lama.bench.published import as_published, compute_plainly
 from lama.evaluation import Evaluator
-from lama.inference.allocator import tune_allocator
-from lama.inference.memory import peak_memory
 from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
+from lama.machine.allocator import tune_allocator
+from lama.machine.memory import peak_memory
 from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder
 from lama.training import InpaintingModule
 from lama.training.module import MakeOptimizer

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lama.checkpoints.architecture import Description
 from lama.checkpoints.archive import StoredTensor
-from lama.files import whole
+from lama.files import atomic_write
 
 FORMAT = "lama-generator-1"
 ROLES = ("generator", "discriminator")
@@ -36,7 +36,7 @@ def save_generator(
             metadata[role] = json.dumps({"class": type(network).__name__, "config": network.config})
             prefix = "discriminator." if role == "discriminator" else ""
             state |= {f"{prefix}{key}": value.contiguous() for key, value in network.state_dict().items()}
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         try:
             save_file(state, partial, metadata)
         except SafetensorError as error:  # a full disk, say: make it the error that Python has for it

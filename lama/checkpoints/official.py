@@ -12,7 +12,7 @@ import yaml
 from torch import nn
 
 from lama.checkpoints.architecture import Description
-from lama.files import whole
+from lama.files import atomic_write
 
 _KINDS = {
     "ffc_resnet": "FFCResNetGenerator",
@@ -96,9 +96,9 @@ def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Mo
     state = {f"generator.{key}": value for key, value in generator.state_dict().items()}
     if discriminator is not None:
         state |= {f"discriminator.{key}": value for key, value in discriminator.state_dict().items()}
-    with whole(folder / "models" / "best.ckpt") as partial:
+    with atomic_write(folder / "models" / "best.ckpt") as partial:
         torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)
-    with whole(folder / "config.yaml") as partial:
+    with atomic_write(folder / "config.yaml") as partial:
         partial.write_text(_HEADER + yaml.safe_dump(_config(generator, discriminator), sort_keys=False))
 
 

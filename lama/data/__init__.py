@@ -1,4 +1,4 @@
-"""Pictures, training samples and evaluation sets. Names load on first use: reading a folder needs no lightning."""
+"""Training samples and evaluation sets. Names load on first use: reading a folder needs no lightning."""
 
 import importlib
 from typing import Any
@@ -12,7 +12,6 @@ _HOMES = {
     "ImageList": "lama.data.sources",
     "InpaintingDataModule": "lama.data.datamodule",
     "MaskDataset": "lama.data.mask_dataset",
-    "MaskReader": "lama.data.mask_options",
     "NoAugmentation": "lama.data.augment",
     "PairFolder": "lama.data.evaluation_set",
     "ScaleCrop": "lama.data.augment",

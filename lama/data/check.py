@@ -13,10 +13,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from lama.data.evaluation_set import find_pairs
-from lama.data.images import list_images, read_image, read_mask, upright_size
 from lama.data.manifest import Manifest
 from lama.data.sources import files_behind
 from lama.interfaces import ImageArray
+from lama.pictures.images import list_images, read_image, read_mask, upright_size
 
 MOSTLY = 0.8  # a hole that covers more than this is more likely a mask of the other polarity
 LISTED = 20  # files that are named one by one

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from lama.data.images import image_to_tensor, mask_to_tensor
 from lama.data.sources import files_behind
 from lama.interfaces import Augmentation, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
+from lama.pictures.images import image_to_tensor, mask_to_tensor
 
 MOST_WORKERS = 256  # that are remembered what they are at
 

@@ -8,10 +8,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lama.data.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, read_mask, write_image
 from lama.data.manifest import JOURNAL, Manifest, digest, sha256
 from lama.data.sources import scale_to_short_side
 from lama.interfaces import EvaluationPair, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
+from lama.pictures.images import (
+    SUFFIXES,
+    image_to_tensor,
+    list_images,
+    mask_to_tensor,
+    read_image,
+    read_mask,
+    write_image,
+)
+from lama.pictures.pairing import find_pairs
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -59,41 +68,6 @@ class PairFolder(Sequence[EvaluationPair]):
                 if path is not None:
                     manifest.check_file(path)
         return read_pair(self.root, *self.paths[index])
-
-
-def find_pairs(root: Path) -> Iterator[tuple[Path | None, Path]]:
-    """(image, mask) paths below ``root``, sorted; the image is None where there is none for a mask."""
-    root = root.expanduser()
-    files = list_images(root)
-    masks = [path for path in files if "mask" in path.stem]
-    if not masks:
-        raise ValueError(f"{root}: expected masks (*mask*) beside {len(files)} pictures such as {files[0].name}")
-    yield from match_masks(masks, root, files, root)
-
-
-def match_masks(
-    masks: Sequence[Path], mask_root: Path, files: Sequence[Path], root: Path
-) -> list[tuple[Path | None, Path]]:
-    """(image, mask) paths: to each mask below ``mask_root`` that of ``files``, below ``root``, which has its name.
-
-    Masks in a folder of their own may have the very name of their picture, suffix apart.
-    """
-    by_stem = {path.relative_to(root).with_suffix(""): path for path in files}
-    apart = mask_root.resolve() != root.resolve()
-    images = {mask: _image_of(mask.relative_to(mask_root).with_suffix(""), by_stem, apart) for mask in masks}
-    claimed = set(images.values())
-    # a picture may have "mask" in its name, as carnival_mask.png
-    return [(image, mask) for mask, image in images.items() if image is not None or mask not in claimed]
-
-
-def _image_of(mask: Path, by_stem: dict[Path, Path], apart: bool) -> Path | None:
-    """The picture that goes with a mask, by its path without suffix."""
-    stems = [mask.name.replace("mask", "image")]
-    if "_mask" in mask.name:
-        stems.insert(0, mask.name.rsplit("_mask", 1)[0])
-    if apart:
-        stems.insert(0, mask.name)
-    return next((by_stem[mask.parent / stem] for stem in stems if mask.parent / stem in by_stem), None)
 
 
 def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> EvaluationPair:

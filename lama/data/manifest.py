@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lama.files import whole
+from lama.files import atomic_write
 
 NAME = "manifest.json"
 JOURNAL = ".journal.jsonl"  # of an unfinished set: a line for every finished picture
@@ -79,7 +79,7 @@ def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str]
         "files": ordered,
         "refused": dict(sorted(refused.items())),
     }
-    with whole(folder / NAME) as partial:
+    with atomic_write(folder / NAME) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n")
     return name
 

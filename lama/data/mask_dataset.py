@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lama.data.images import list_images, read_image, write_image
 from lama.data.manifest import JOURNAL, Manifest, sha256, write_manifest
-from lama.files import whole
+from lama.files import atomic_write
 from lama.interfaces import ImageArray, MaskArray, MaskSampler
+from lama.pictures.images import list_images, read_image, write_image
 
 logger = logging.getLogger(__name__)
 WIDEST = 20000  # pixels of the longer side, once the shorter one is scaled
@@ -143,7 +143,7 @@ def generate(
         )
     left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
     out.mkdir(parents=True, exist_ok=True)
-    with whole(journal) as partial:
+    with atomic_write(journal) as partial:
         partial.write_text("".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())))
     _work(_run(_Job(dataset, root, out), left, jobs), journal, lines, len(paths))
     result = Result()

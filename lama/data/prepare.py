@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from lama.data.images import SUFFIXES, list_images, read_image
 from lama.data.mask_dataset import Result, generate
 from lama.data.shards import check_end
-from lama.files import whole
+from lama.files import atomic_write
+from lama.pictures.images import SUFFIXES, list_images, read_image
 
 KINDS = ("thin", "medium", "thick")
 Build = Callable[[str], tuple[Any, Mapping[str, Any]]]  # name of a set -> how it is made, and the settings to record
@@ -39,7 +39,7 @@ def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _:
                 raise ValueError(f"{archive}: {name} points out of the folder")
             wanted.add(relative)
             if not (folder / relative).is_file():
-                with whole(folder / relative) as temporary:
+                with atomic_write(folder / relative) as temporary:
                     temporary.write_bytes(read())
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive}: a damaged archive ({error}); download it again") from error
@@ -103,7 +103,7 @@ def check_only(folder: Path, wanted: set[Path]) -> None:
 
 def _copy(path: Path, target: Path) -> None:
     if not target.is_file():
-        with whole(target) as temporary:
+        with atomic_write(target) as temporary:
             shutil.copyfile(path, temporary)
 
 

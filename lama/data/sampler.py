@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch.distributed
 from torch.utils.data import Sampler
 
 from lama.data.datasets import SampleKey
+from lama.machine.ranks import rank_and_world
 
 
 class EpochSampler(Sampler[SampleKey]):
@@ -66,10 +66,3 @@ class EpochSampler(Sampler[SampleKey]):
             if order[0] != pass_:
                 order = (pass_, np.random.default_rng([self.seed, pass_]).permutation(self.length).tolist())
             yield SampleKey(pass_, order[1][offset], position)
-
-
-def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are, (0, 1) outside a distributed run."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

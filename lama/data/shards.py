@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from lama.data.images import SUFFIXES, read_image
 from lama.interfaces import ImageArray
+from lama.pictures.images import SUFFIXES, read_image
 
 
 class TarShards:

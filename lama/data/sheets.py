@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lama.data.mask_options import MaskReader
-from lama.data.pictures import Picture
 from lama.interfaces import Augmentation, ImageArray, MaskSampler
+from lama.pictures.mask_options import MaskReader
+from lama.pictures.reading import Picture
 
 LABEL = 24  # pixels of the strip above a row
 PINK = np.array([236, 72, 153], np.uint8)  # the hole

@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from lama.data.images import list_images, read_image
 from lama.interfaces import ImageArray, ImageSource
+from lama.pictures.images import list_images, read_image
 
 
 class ImageFolder:

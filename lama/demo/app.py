@@ -18,8 +18,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import lama
-from lama.data.mask_options import MaskReader
-from lama.data.pictures import Picture
 from lama.demo import exchange, fields
 from lama.demo.body import Body
 from lama.demo.models import Models
@@ -27,6 +25,8 @@ from lama.demo.pages import Pages
 from lama.demo.refused import RefusedError
 from lama.demo.work import CancelledJobError, Job, Worker, closing
 from lama.interfaces import MaskArray
+from lama.pictures.mask_options import MaskReader
+from lama.pictures.reading import Picture
 
 logger = logging.getLogger(__name__)
 

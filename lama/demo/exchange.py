@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lama.data.encode import encode, is_lossy, losses
-from lama.data.mask_options import MaskReader
-from lama.data.pictures import Picture, read_picture
 from lama.demo.refused import RefusedError
 from lama.interfaces import MaskArray
+from lama.pictures.encode import encode, is_lossy, losses
+from lama.pictures.mask_options import MaskReader
+from lama.pictures.reading import Picture, read_picture
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 OPENED = [name for name in SUFFIXES if name != "MPO"]  # which is a phone's JPEG: its reader finds out

@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lama.data import BuiltinPhotos
-from lama.data.encode import encode
-from lama.data.pictures import Picture
 from lama.demo import fields
 from lama.demo.refused import RefusedError
 from lama.demo.work import RETRY_AFTER
 from lama.pages import render
+from lama.pictures.encode import encode
+from lama.pictures.reading import Picture
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 EXAMPLES = {"coffee": "held_out", "chelsea": "held_out", "astronaut": "train", "rocket": "train",

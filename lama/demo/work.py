@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lama.demo.refused import RefusedError
-from lama.inference.allocator import give_back
-from lama.inference.progress import listening
+from lama.machine.allocator import give_back
+from lama.progress_bar import listening
 
 Result = TypeVar("Result")
 RETRY_AFTER = 5  # seconds, in the answer to a request that finds the queue full

@@ -10,7 +10,7 @@ from typing import Any
 
 import lama
 from lama.evaluation.evaluator import Evaluator, higher_is_better
-from lama.files import whole
+from lama.files import atomic_write
 
 Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
 
@@ -153,6 +153,6 @@ def write_results(
         ("report.html", page),
         ("metrics.json", json.dumps(content, indent=2) + "\n"),
     ):
-        with whole(outdir / name) as partial:
+        with atomic_write(outdir / name) as partial:
             partial.write_text(text, encoding="utf-8")
     return outdir

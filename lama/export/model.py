@@ -16,7 +16,7 @@ from lama.export.check import completed, examples, largest_difference
 from lama.export.contract import contract
 from lama.export.deployed import Deployed
 from lama.export.fourier import with_matmul
-from lama.files import whole
+from lama.files import atomic_write
 
 FORMATS = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
 _FFT = ("native", "matmul")
@@ -41,7 +41,7 @@ def export_model(
     generator = load_generator(model)
     says = contract(generator, pre_post)
     say(f"{model}: {type(generator).__name__}, {sum(p.numel() for p in generator.parameters()):,} parameters")
-    with whole(path) as written:
+    with atomic_write(path) as written:
         say(f"writing {format}{', with matrix products for the Fourier transform' if fft == 'matmul' else ''}")
         inputs = list(examples(generator, pre_post))
         with _quiet(), torch.no_grad():

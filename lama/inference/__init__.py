@@ -1,7 +1,6 @@
-"""Using a trained network; imports neither training nor data."""
+"""Using a trained network: whole images, crops, tiles, refinement. Knows nothing of training and data."""
 
-from lama.inference.folder import fill_all
 from lama.inference.inpainter import Inpainter, load
 from lama.inference.refine import Refiner
 
-__all__ = ["Inpainter", "Refiner", "fill_all", "load"]
+__all__ = ["Inpainter", "Refiner", "load"]

@@ -15,15 +15,16 @@ from torch import Tensor, nn
 
 from lama.checkpoints import load_generator
 from lama.conventions import generator_input, pad_to_multiple
-from lama.inference.device import pick_device
+from lama.fast.fuse import PRECISIONS, fuse
 from lama.inference.feather import feather as soften
-from lama.inference.fuse import PRECISIONS, fuse
-from lama.inference.memory import Memory, available, estimate
+from lama.inference.peak import Memory, estimate
 from lama.inference.picture import Array, OpenPicture, network_input, open_picture, to_kind
-from lama.inference.progress import bar
 from lama.inference.refine import Refiner
 from lama.inference.strategies import Plan, Strategy, fill_tiles
 from lama.inference.windows import Piece
+from lama.machine.device import pick_device
+from lama.machine.memory import available
+from lama.progress_bar import bar
 
 Picture = TypeVar("Picture", np.ndarray, Image.Image)
 _Job = tuple[OpenPicture, Array, Piece]  # a picture, what it becomes, and what is to be computed of it

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lama.conventions import check_image_and_mask, composite, generator_input
-from lama.inference.progress import bar
 from lama.models.dilated import MultidilatedBlock
 from lama.models.ffc import FFCResnetBlock
 from lama.models.resnet import ResNetBlock
+from lama.progress_bar import bar
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lama.inference.memory import Memory
 from lama.inference.picture import Array, to_kind
-from lama.inference.progress import bar
 from lama.inference.windows import Piece, Window, bounding_box, context, crops, ramp, tiles
+from lama.inference.peak import Memory
+from lama.progress_bar import bar
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from lama.evaluation.paper_tables import make_tables
+from lama.paper.tables import make_tables
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.start import begin
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, states

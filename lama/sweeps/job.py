@@ -16,9 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from lama.runs.signals import INTERRUPTED, TRY_AGAIN, stop_signals
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, log_file, record
-from lama.training.signals import INTERRUPTED, TRY_AGAIN, stop_signals
 
 logger = logging.getLogger(__name__)
 

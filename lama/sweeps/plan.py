@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from lama.config import literal
-from lama.files import whole
+from lama.files import atomic_write
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
 OURS = {  # keys of training that a sweep sets itself, and who does
@@ -124,7 +124,7 @@ class Work:
 
 def save(sweep: Sweep) -> None:
     """Keep the sweep in its folder."""
-    with whole(sweep.folder / "sweep.yaml") as partial:
+    with atomic_write(sweep.folder / "sweep.yaml") as partial:
         partial.write_text(yaml.safe_dump(asdict(sweep), sort_keys=False))
 
 

@@ -14,11 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lama.config import CONFIGS, build, one_line, preflight
 from lama.evaluation.evaluator import METRICS
+from lama.runs.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
-from lama.training.lock import only_one
 
 logger = logging.getLogger(__name__)
 

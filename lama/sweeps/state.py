@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lama.files import whole
+from lama.files import atomic_write
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.slurm import queue
 
@@ -30,13 +30,13 @@ class State:
 def record(sweep: Sweep, work: Work, **values: Any) -> None:
     """What a job says of itself; ``state`` is one of done, running, failed and stopped."""
     path = _file(sweep, work, ".json")
-    with whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n")
 
 
 def submitted(sweep: Sweep, work: Work, job: str) -> None:
     """Remember the cluster's name of a job."""
-    with whole(_file(sweep, work, ".job")) as partial:
+    with atomic_write(_file(sweep, work, ".job")) as partial:
         partial.write_text(f"{job}\n")
 
 

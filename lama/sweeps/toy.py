@@ -8,10 +8,10 @@ from skimage.segmentation import felzenszwalb
 
 from lama.config import build, load_data_gen
 from lama.data import BuiltinPhotos
-from lama.data.images import write_image
 from lama.data.mask_dataset import generate
-from lama.files import whole
+from lama.files import atomic_write
 from lama.models import SegmentationEncoder, VGG19Features
+from lama.pictures.images import write_image
 
 SETS = ("random_thin_256", "random_thick_256", "segm_256")
 
@@ -32,6 +32,6 @@ def make_material(folder: str | Path) -> str:
     torch.manual_seed(0)
     for name, network in (("encoder", SegmentationEncoder), ("vgg19", VGG19Features)):
         if not (folder / f"{name}.pth").is_file():
-            with whole(folder / f"{name}.pth") as partial:
+            with atomic_write(folder / f"{name}.pth") as partial:
                 torch.save(network().state_dict(), partial)
     return f"{folder}: sets {', '.join(SETS)} of 3 photographs; encoder.pth and vgg19.pth with random weights"

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, distributed, nn
 
-from lama.data.sampler import rank_and_world
+from lama.machine.ranks import rank_and_world
 
 NETWORKS = (None, "generator", "both")  # that recipe.sync_batchnorm knows
 

@@ -18,18 +18,18 @@ from torch.optim.swa_utils import AveragedModel
 
 from lama.conventions import at_least_float32, composite, generator_input, pad_to_multiple
 from lama.evaluation import Evaluator
+from lama.fast.columns import use_columns
+from lama.fast.trained_winograd import use_winograd
 from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
 from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
-from lama.training.columns import use_columns
 from lama.training.compiled import compile_generator
-from lama.training.faults import NonFiniteError, Undo, check_finite
 from lama.training.judged import Judged
 from lama.training.learning_rates import NAMES, LearningRates
 from lama.training.moving_average import moving_average
+from lama.training.non_finite import NonFiniteError, StepSnapshot, check_finite
 from lama.training.recompute import recompute_blocks as recompute
-from lama.training.winograd import use_winograd
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class InpaintingModule(LightningModule):
             use_winograd(generator, *(loss.network for loss in objective.modules() if isinstance(loss, Frozen)))
         self.use_memory_format(torch.channels_last)  # what convolutions compute in; a checkpoint's numbers are the same
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
-        self._before = Undo([generator, discriminator])
+        self._before = StepSnapshot([generator, discriminator])
 
     def setup(self, stage: str) -> None:
         """Called when all processes have been started."""

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from slurm import Slurm, missing
 
-from lama.training.checkpointing import read_checkpoint
+from lama.runs.checkpointing import read_checkpoint
 
 pytestmark = [
     pytest.mark.slurm,

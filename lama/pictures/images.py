@@ -1,0 +1,109 @@
+"""Reading and writing pictures: colour order, orientation, bit depth and atomic writes, decided in this one place.
+
+Every picture becomes uint8 RGB (H, W, 3) by one rule: the EXIF orientation is applied, grey is repeated, palettes are
+looked up, CMYK is converted, 16 bit keeps its upper 8 bits, alpha is dropped.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from lama.files import atomic_write
+from lama.interfaces import ImageArray, MaskArray
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """All pictures below ``folder``, by suffix in any case, sorted by path.
+
+    Raises FileNotFoundError where the folder is missing, ValueError where it holds no picture.
+    """
+    root = Path(folder).expanduser()
+    if root.is_file():
+        raise NotADirectoryError(f"{root}: is a file, expected a folder")
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such folder (working directory: {Path.cwd()})")
+    files = sorted(path for path in root.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(root)))
+    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    if not images:
+        found = f"{len(files)} other files, such as {files[0].name}" if files else "nothing"
+        raise ValueError(f"{root}: expected pictures ({' '.join(SUFFIXES)}, sub-folders included), found {found}")
+    return images
+
+
+def _is_hidden(path: Path) -> bool:
+    """Hidden files are no pictures: macOS leaves ``._name.jpg``, a killed writer ``.name.png``."""
+    return any(part.startswith(".") for part in path.parts)
+
+
+def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
+    """Decode a picture, or its ``content`` where ``path`` is but a name, to uint8 RGB (H, W, 3).
+
+    Raises FileNotFoundError, or ValueError where it cannot be read.
+    """
+    try:
+        return np.asarray(_to_rgb(decode(path, content)[1]))
+    except (OSError, SyntaxError, MemoryError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise ValueError(f"{path}: not a readable picture ({type(error).__name__}: {error})") from error
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) as ``read_image`` gives it, from a header alone: a camera's orientation may swap them."""
+    width, height = image.size
+    return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
+
+
+def read_mask(path: str | Path) -> MaskArray:
+    """Decode a mask to bool (H, W): every pixel that is not black is a hole. Raises as ``read_image`` does."""
+    return np.asarray(decode(path)[1].convert("RGB")).max(axis=2) > 0
+
+
+def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
+    """Write a picture, or a mask as 0 / 255, whole or not at all."""
+    array = image.astype(np.uint8) * 255 if image.dtype == np.bool_ else image
+    with atomic_write(path) as partial:
+        Image.fromarray(array).save(partial)
+
+
+def image_to_tensor(image: ImageArray) -> Tensor:
+    """uint8 (H, W, 3) -> float32 (3, H, W) in [0, 1]."""
+    return torch.from_numpy(image.transpose(2, 0, 1).copy()).float().div_(255)
+
+
+def mask_to_tensor(mask: MaskArray) -> Tensor:
+    """bool (H, W) -> float32 (1, H, W)."""
+    return torch.from_numpy(mask[None].copy()).float()
+
+
+def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image, Image.Image, Any]:
+    """(the picture as it is stored, all pixels read; the same upright; its EXIF orientation, None where it has none).
+
+    The orientation is what the file says, 1 to 8 in a sound one; Pillow has turned a TIFF by itself.
+    Raises FileNotFoundError, or ValueError where it cannot be read.
+    """
+    try:
+        image = Image.open(path if content is None else io.BytesIO(content))
+        orientation = image.getexif().get(0x0112)
+        image.load()
+        return image, ImageOps.exif_transpose(image), orientation
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...
+        what = (
+            type(error).__name__ if content is not None else f"{type(error).__name__}: {error}"
+        )  # no BytesIO at 0x...
+        raise ValueError(f"{path}: not a readable picture ({what}); repair or remove it") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    return image.convert("RGB")

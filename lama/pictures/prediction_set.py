@@ -1,0 +1,286 @@
+"""Which pictures are to be filled, with which masks, and where the results go."""
+
+import csv
+import difflib
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lama.pictures.images import SUFFIXES, list_images
+from lama.pictures.pairing import match_masks
+
+NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd")
+SAME = "same"  # out_ext: the suffix of the picture
+FORMS = (
+    ("indir", "outdir"),
+    ("indir", "maskdir", "outdir"),
+    ("indir", "mask", "outdir"),
+    ("image", "mask", "out"),
+    ("pairs", "outdir"),
+    ("pairs",),
+)
+
+
+@dataclass(frozen=True)
+class Triple:
+    """One picture to fill."""
+
+    image: Path | None  # None where there is none for the mask
+    mask: Path
+    out: Path
+    missing: str = ""  # what to say where a file is not there
+
+
+@dataclass(frozen=True)
+class PredictionSet:
+    """What ``find`` has found."""
+
+    triples: Sequence[Triple]
+    where: str  # the results go, for messages
+    unmasked: Sequence[Path] = ()  # pictures that no mask belongs to, below the folder they were looked for in
+    others: Sequence[Path] = ()  # pictures of formats that are not read, below the same
+
+    def without_existing(self) -> "PredictionSet":
+        """What is still to be done after an interrupted run: results appear whole, so one that is there is done."""
+        return replace(self, triples=[t for t in self.triples if not t.out.exists()])
+
+
+def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
+    """Find what ``places`` (indir, maskdir, outdir, image, mask, out, pairs; see ``FORMS``) name.
+
+    Raises FileNotFoundError, NotADirectoryError, PermissionError or ValueError, before anything is written, where a
+    place is missing, nothing is to be done, or a result would overwrite another or an input.
+    """
+    given = {name: Path(str(path)).expanduser() for name, path in places.items() if path}
+    if not any(set(given) == set(form) for form in FORMS):
+        forms = "; ".join(" ".join(f"{name}=" for name in form) for form in FORMS[:-1])
+        got = " ".join(f"{name}=" for name in places if name in given)
+        lacking = [sorted(set(form) - set(given)) for form in FORMS if given and set(given) < set(form)]
+        missing = f"{min(lacking, key=len)[0]}= is missing; " if lacking else ""
+        raise ValueError(f"{missing}expected one of: {forms} (outdir= may be missing there); got {got or 'none'}")
+    if out_ext in (suffix[1:] for suffix in SUFFIXES):
+        out_ext = f".{out_ext}"
+    if out_ext != SAME and out_ext not in SUFFIXES:
+        raise ValueError(f"out_ext={out_ext}: expected {SAME} or one of {' '.join(SUFFIXES)}")
+    if "image" in given:
+        found = _single(given["image"], given["mask"], given["out"])
+    elif "pairs" in given:
+        found = _listed(given["pairs"], given.get("outdir"), out_ext)
+    else:
+        found = _in_folders(given["indir"], given.get("maskdir"), given.get("mask"), given["outdir"], out_ext)
+    _check_outputs(found.triples, "give each a name of its own in the column out" if "pairs" in given else "")
+    return found
+
+
+def _single(image: Path, mask: Path, out: Path) -> PredictionSet:
+    for path, folder in ((image, "indir"), (mask, "maskdir")):
+        if not path.is_file():
+            what = f"is a folder, expected a picture; a folder is given as {folder}="
+            raise FileNotFoundError(f"{path}: {what if path.is_dir() else f'no such file{_nearest(path)}'}")
+    if out.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"out={out}: expected a name that ends in one of {' '.join(SUFFIXES)}")
+    return PredictionSet([Triple(image, mask, out)], str(out))
+
+
+def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Path, out_ext: str) -> PredictionSet:
+    for name, folder in (("indir", indir), ("maskdir", maskdir)):
+        if folder is not None and folder.resolve() == outdir.resolve():
+            raise ValueError(f"outdir={outdir}: is {name}; the results would be taken for inputs next time")
+    if maskdir is not None and maskdir.resolve() == indir.resolve():
+        raise ValueError(f"maskdir={maskdir}: is indir; masks beside their pictures, as NAME_mask001.png, need none")
+    files = _images_outside(indir, outdir)
+    if mask is not None:
+        if not mask.is_file():
+            what = "is a folder; masks in a folder are given as maskdir=" if mask.is_dir() else "no such file"
+            raise FileNotFoundError(f"mask={mask}: {what}{'' if mask.is_dir() else _nearest(mask)}")
+        matched = match_masks([path for path in files if _is_mask(path)], indir, files, indir)
+        own = {path.resolve() for image, path in matched if image is not None} | {mask.resolve()}
+        pictures = [path for path in files if path.resolve() not in own]
+        pairs: list[tuple[Path | None, Path]] = [(path, mask) for path in pictures]
+        names = [path.relative_to(indir) for path in pictures]
+    elif maskdir is not None:
+        masks = _images_outside(maskdir, outdir)
+        pairs = match_masks(masks, maskdir, files, indir)
+        names = [path.relative_to(maskdir) for _, path in pairs]
+    else:
+        pairs = match_masks([path for path in files if _is_mask(path)], indir, files, indir)
+        names = [path.relative_to(indir) for _, path in pairs]
+    if not pairs:
+        raise ValueError(_no_pairs(indir, files))
+    if mask is None:
+        _check_ambiguous(pairs, files)
+    missing = _missing([mask for image, mask in pairs if image is None], maskdir or indir, indir, files)
+    if len(missing) == len(pairs):
+        others = f" (and {len(pairs) - 1} more masks, none of which has one)" if len(pairs) > 1 else ""
+        raise ValueError(missing[pairs[0][1]] + others)
+    inputs = {path for pair in pairs for path in pair}
+    triples = [
+        Triple(image, mask, outdir / name.with_suffix(_suffix(out_ext, image)), missing.get(mask, ""))
+        for (image, mask), name in zip(pairs, names, strict=True)
+    ]
+    unmasked = [path.relative_to(indir) for path in files if path not in inputs]
+    not_read = [path.relative_to(indir) for path in sorted(indir.rglob("*")) if path.suffix.lower() in NOT_READ]
+    return PredictionSet(triples, str(outdir), unmasked, not_read)
+
+
+def _is_mask(path: Path) -> bool:
+    """``name_mask001`` and ``mask_1`` are masks; ``unmasked``, ``a_masked`` and ``gas mask`` are pictures."""
+    return re.search(r"_mask(?!ed)|^mask", path.stem) is not None
+
+
+def _images_outside(folder: Path, outdir: Path) -> list[Path]:
+    """The pictures of a folder, but not the results of an earlier run below it."""
+    files = list_images(folder)
+    if not outdir.resolve().is_relative_to(folder.resolve()):
+        return files
+    return [path for path in files if not path.resolve().is_relative_to(outdir.resolve())]
+
+
+def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Path]) -> dict[Path, str]:
+    """What to say of masks, below ``root``, that no picture belongs to."""
+    lines = {}
+    for number, mask in enumerate(masks):
+        stem = mask.stem.rsplit("_mask", 1)[0] or mask.stem
+        folder = indir / mask.parent.relative_to(root)
+        nearest = ""
+        if number < 10:  # looking for it takes time
+            names = {path.stem: path.name for path in files if path.parent == folder and not _is_mask(path)}
+            close = difflib.get_close_matches(stem, names, n=1)
+            nearest = f"; the nearest is {names[close[0]]}" if close else ""
+        expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in {folder}"
+        lines[mask] = f"{mask}: mask without a picture; {expected}{nearest}"
+    return lines
+
+
+def _suffix(out_ext: str, image: Path | None) -> str:
+    return out_ext if out_ext != SAME else ".png" if image is None else image.suffix
+
+
+def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
+    """A CSV with the columns image, mask and, unless there is an ``outdir``, out; paths are relative to the CSV."""
+    root = table.parent
+    triples = []
+    for number, row in _rows(table):
+        image, mask = (root / Path(row[name]).expanduser() for name in ("image", "mask"))
+        if row.get("out"):
+            out = (outdir or root) / Path(row["out"]).expanduser()
+            if out.suffix.lower() not in SUFFIXES:
+                raise ValueError(f"{table}, line {number}: out={row['out']}: expected one of {' '.join(SUFFIXES)}")
+        elif outdir is not None:
+            below = not Path(row["mask"]).is_absolute() and ".." not in Path(row["mask"]).parts
+            name = Path(row["mask"]) if below else Path(mask.name)
+            out = outdir / name.with_suffix(_suffix(out_ext, image))
+        else:
+            raise ValueError(f"{table}, line {number}: where to? expected a column out, or outdir=")
+        absent = next((path for path in (image, mask) if not path.is_file()), None)
+        missing = "" if absent is None else f"{table}, line {number}: no such file: {absent}"
+        triples.append(Triple(image, mask, out, missing))
+    if not triples:
+        raise ValueError(f"{table}: expected a line image,mask for every picture, found none")
+    return PredictionSet(triples, str(outdir or f"where {table} says"))
+
+
+def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
+    """(line, {column: value}); without a line of names the columns are image, mask, out."""
+    if not table.is_file():
+        raise FileNotFoundError(f"pairs={table}: no such file{_nearest(table)}")
+    try:
+        text = table.read_text(encoding="utf-8-sig")  # spreadsheets leave a byte order mark
+    except UnicodeDecodeError:
+        raise ValueError(f"pairs={table}: expected a CSV of text in UTF-8") from None
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)  # what the country's spreadsheet writes
+    reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
+    lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if any(map(str.strip, line))]
+    columns = ["image", "mask", "out"]
+    if lines and not any(Path(cell).suffix.lower() in SUFFIXES for cell in lines[0][1]):  # a line of names
+        number, names = lines.pop(0)
+        columns = [cell.lower() for cell in names]
+        if not {"image", "mask"} <= set(columns):
+            got = delimiter.join(names)
+            raise ValueError(f"{table}, line {number}: expected the columns image and mask, and perhaps out, got {got}")
+    rows = []
+    for number, line in lines:
+        row = dict(zip(columns, line, strict=False))
+        if not row.get("image") or not row.get("mask") or len(line) > len(columns):
+            got = delimiter.join(line)
+            raise ValueError(f"{table}, line {number}: expected {delimiter.join(columns)}, got {got}")
+        rows.append((number, row))
+    return rows
+
+
+def _check_ambiguous(pairs: Sequence[tuple[Path | None, Path]], files: Sequence[Path]) -> None:
+    """Two pictures of one name, ``a.jpg`` and ``a.png``: which one a mask belongs to is not ours to guess."""
+    stems = Counter(path.with_suffix("") for path in files)
+    for image, mask in pairs:
+        if image is not None and stems[image.with_suffix("")] > 1:
+            same = sorted(path.name for path in files if path.with_suffix("") == image.with_suffix(""))
+            raise ValueError(f"{mask}: belongs to which of {', '.join(same)}? remove or rename all but one")
+
+
+def _check_outputs(triples: Sequence[Triple], advice: str) -> None:
+    """No result may overwrite another or an input, and each must have a place where it can be written."""
+    inputs = {path.resolve() for triple in triples for path in (triple.image, triple.mask) if path is not None}
+    seen: dict[Path, Triple] = {}
+    for triple in triples:
+        out = triple.out.resolve()
+        if out in inputs:
+            raise ValueError(f"{triple.out}: would overwrite an input; write elsewhere")
+        if out in seen:
+            first = seen[out]
+            both = (first.mask, triple.mask) if first.mask != triple.mask else (first.image, triple.image)
+            raise ValueError(
+                f"{both[0]} and {both[1]} would both be written to {triple.out}; "
+                + (advice or f"rename one{_or_same(first, triple)}")
+            )
+        seen[out] = triple
+    for folder in {triple.out.parent for triple in triples}:
+        _check_writable(folder)
+    for triple in triples:
+        if triple.out.is_dir():
+            raise IsADirectoryError(f"{triple.out}: is a folder, expected the name of a picture to write")
+
+
+def _or_same(first: Triple, second: Triple) -> str:
+    """``a.jpg`` and ``a.png`` with one mask for all: their own suffixes tell their results apart."""
+    suffixes = [triple.image.suffix for triple in (first, second) if triple.image and triple.mask == first.mask]
+    return f", or out_ext={SAME}" if len(set(suffixes)) == 2 else ""
+
+
+def _check_writable(folder: Path) -> None:
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{nearest}: is a file, expected a folder to write to")
+    if not os.access(nearest, os.W_OK):
+        raise PermissionError(f"{nearest}: nothing may be written there")
+
+
+def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
+    if not files:
+        return f"{indir}: expected pictures that are no results of an earlier run, found none"
+    names = some([path.relative_to(indir) for path in files], 5)
+    hint = "; one mask for all is given as mask=FILE, masks in a folder of their own as maskdir=FOLDER"
+    folders = sorted({path.relative_to(indir).parts[0] for path in files if len(path.relative_to(indir).parts) > 1})
+    masks = [name for name in folders if "mask" in name.lower()]
+    images = [name for name in folders if name.lower() in ("image", "images", "img", "imgs", "input", "inputs")]
+    if masks and images:
+        hint = f"; do you mean indir={indir / images[0]} maskdir={indir / masks[0]}?"
+    return (
+        f"{indir}: expected masks, NAME_mask001.png beside NAME.png; found {len(files)} other pictures ({names}){hint}"
+    )
+
+
+def some(paths: Sequence[Path], most: int) -> str:
+    """The first of them, for a message."""
+    return ", ".join(map(str, paths[:most])) + (", ..." if len(paths) > most else "")
+
+
+def _nearest(path: Path) -> str:
+    """The name in the same folder that is most like a missing one."""
+    if not path.parent.is_dir():
+        return f" (nor is there a folder {path.parent}; working directory: {Path.cwd()})"
+    close = difflib.get_close_matches(path.name, [file.name for file in path.parent.iterdir()], n=1)
+    return f"; did you mean {path.parent / close[0]}?" if close else f" (working directory: {Path.cwd()})"

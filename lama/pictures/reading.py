@@ -1,0 +1,144 @@
+"""A picture with all that its file holds: pixels at their depth, alpha and metadata; one is filled, the rest is kept.
+
+Training reads pictures by a simpler rule, ``lama.pictures.images``.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from lama.pictures.images import decode
+from lama.pictures.metadata import Metadata
+
+Pixels = NDArray[Any]  # uint8 or uint16, (H, W) grey or (H, W, 3) RGB
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright picture: its EXIF orientation has been applied."""
+
+    pixels: Pixels
+    alpha: Pixels | None = None  # (H, W), of the same depth
+    metadata: Metadata = field(default_factory=Metadata)
+    notes: tuple[str, ...] = ()  # what could not be taken over, in words
+    turned: bool = False  # whether the file holds it lying on its side
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height)."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def read_picture(path: str | Path, content: bytes | None = None) -> Picture:
+    """Read a picture: grey stays grey, 16 bits of PNG and TIFF stay, palettes become RGB, CMYK becomes sRGB.
+
+    1-bit pictures become 8-bit grey; of several frames the first is read. Where ``content``, the bytes of a file, is
+    given, ``path`` is but what errors call it. Raises FileNotFoundError, or ValueError where it cannot be read or has
+    32 bits per channel.
+    """
+    path = Path(path).expanduser()
+    if content is None and not path.is_file():
+        raise FileNotFoundError(f"{path}: {'is a folder, expected a picture' if path.is_dir() else 'no such file'}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large camera's; a real bomb is an error
+        opened, upright, orientation = decode(path, content)
+    metadata = Metadata.of(opened, upright, had_orientation=orientation is not None)
+    orientation = orientation if isinstance(orientation, int) else 1
+    frames = 1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))  # a phone's: a photograph, previews
+    notes: tuple[str, ...] = (f"only the first of {frames} frames is filled",) if frames > 1 else ()
+    if _has_16_bits(path, content, opened):
+        content = path.read_bytes() if content is None else content
+        pixels, alpha = _decode_16_bits(path, content, opened.format == "PNG", orientation)
+    else:
+        pixels, alpha = _split_alpha(np.asarray(_to_plain_mode(path, upright)))
+        if upright.mode == "CMYK":
+            notes += ("CMYK becomes sRGB",)
+            metadata = replace(metadata, icc=None)
+    return Picture(pixels, alpha, metadata, notes, turned=5 <= orientation <= 8)
+
+
+def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
+    """L, LA, RGB or RGBA."""
+    transparent = "transparency" in image.info or image.mode in ("PA", "RGBa", "La")
+    if image.mode == "CMYK":
+        return _cmyk_to_srgb(image)
+    if image.mode.startswith(("I", "F", "LAB")):
+        raise ValueError(
+            f"{path}: pictures of mode {image.mode} cannot be filled; convert it to 8 or 16 bits, RGB or grey"
+        )
+    grey = image.mode in ("1", "L", "LA", "La")
+    alpha = transparent or "A" in image.getbands()
+    return image.convert(("LA" if grey else "RGBA") if alpha else ("L" if grey else "RGB"))
+
+
+def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
+    """By its own profile where it has one that works, else by Pillow's formula."""
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            srgb = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
+            if converted is not None:
+                return converted
+        except (ImageCms.PyCMSError, OSError):
+            pass
+    return image.convert("RGB")
+
+
+def _split_alpha(array: Pixels) -> tuple[Pixels, Pixels | None]:
+    """(H, W) or (H, W, 1 to 4) -> colours (H, W) or (H, W, 3), alpha (H, W)."""
+    if array.ndim == 2:
+        return array, None
+    has_alpha = array.shape[2] in (2, 4)
+    colours = array[..., :-1] if has_alpha else array
+    colours = colours[..., 0] if colours.shape[2] == 1 else colours
+    return np.ascontiguousarray(colours), np.ascontiguousarray(array[..., -1]) if has_alpha else None
+
+
+def _has_16_bits(path: Path, content: bytes | None, image: Image.Image) -> bool:
+    """Pillow shows 16-bit colour as if it had 8, so the header is asked."""
+    if image.format == "PNG":
+        return _png_header(_head(path) if content is None else content)[0] == 16
+    bits = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample of a TIFF
+    return set(bits) == {16} and image.mode in ("I;16", "I;16B", "RGB", "RGBA", "RGBX")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(26)
+
+
+def _png_header(content: bytes) -> tuple[int, int]:
+    """(bit depth, colour type)."""
+    return content[24], content[25]
+
+
+def _decode_16_bits(path: Path, content: bytes, is_png: bool, orientation: int) -> tuple[Pixels, Pixels | None]:
+    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16:
+        raise ValueError(f"{path}: 16-bit picture of a kind that cannot be read; save it as a plain 16-bit PNG")
+    if is_png:  # in a TIFF, OpenCV has seen to it
+        array = _turn(array, orientation)
+    if is_png and _png_header(content)[1] == 4:  # grey with alpha, which OpenCV makes blue, green, red, alpha
+        array = array[..., [0, 3]]
+    elif array.ndim == 3:
+        array = array[..., [2, 1, 0, 3][: array.shape[2]]]
+    return _split_alpha(array)
+
+
+def _turn(array: Pixels, orientation: int) -> Pixels:
+    """Apply an EXIF orientation to (H, W, ...)."""
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        array = array[::-1]
+    if orientation in (2, 3, 6, 7):
+        array = array[:, ::-1]
+    return np.ascontiguousarray(array)

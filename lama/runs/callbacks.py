@@ -1,0 +1,246 @@
+"""What a run leaves behind while it goes on: metrics, curves, sample grids, weights for inference."""
+
+import csv
+import logging
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
+
+from lama.checkpoints import save_generator
+from lama.data.datasets import TrainingDataset
+from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
+from lama.machine.ranks import rank_and_world
+from lama.files import atomic_write
+from lama.interfaces import EvaluationSet
+from lama.training.averaging import any_of
+from lama.runs.disk import survives_a_full_disk
+from lama.training.module import InpaintingModule
+from lama.runs.speed import RESUMED
+
+logger = logging.getLogger(__name__)
+
+COLOURS = {"train": "#1d4ed8", "val": "#c2410c", "speed": "#4d7c0f"}
+
+
+class MetricsTable(Callback):
+    """Append every logged number to ``metrics.csv`` (iteration, name, value) and keep ``curves.png`` up to date.
+
+    A checkpoint remembers the length of the table; what a resumed run finds behind that is dropped, since it computes
+    it again.
+    """
+
+    def __init__(self, run_dir: Path, every: int = 10) -> None:
+        self.path = run_dir / "metrics.csv"
+        self.every = every
+        self.drawn = -math.inf
+        self.length: int | None = None  # bytes that belong to the checkpoint that is resumed
+
+    def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.exists() or self.length is None:
+            self.path.write_text("iteration,name,value\n")
+        elif self.path.stat().st_size >= self.length:
+            os.truncate(self.path, self.length)
+        else:
+            logger.warning("%s: shorter than at the time of the checkpoint; it goes on where it ends", self.path)
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
+        if int(module.iteration) % self.every == 0:  # type: ignore[arg-type]
+            # Of a skipped batch there is nothing; Lightning would give the values of the one before.
+            self._append(trainer, module, "train_skipped" if outputs else "train_")
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.sanity_checking and trainer.is_global_zero:
+            self._append(trainer, module, "val_")
+            if time.monotonic() - self.drawn > 60:  # a plot takes seconds, an epoch may too
+                self._draw()
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self._draw()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"length": self.path.stat().st_size if self.path.exists() else 0}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.length = state_dict["length"]
+
+    @survives_a_full_disk("curves.png")
+    def _draw(self) -> None:
+        draw_curves([self.path, self.path.with_name("speed.csv")], self.path.with_name("curves.png"))
+        self.drawn = time.monotonic()
+
+    @survives_a_full_disk("metrics.csv")
+    def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        with self.path.open("a", newline="") as file:
+            rows = ((n, v) for n, v in trainer.callback_metrics.items() if n.startswith(prefix))
+            csv.writer(file).writerows((int(module.iteration), n, f"{float(v):.6g}") for n, v in rows)  # type: ignore[arg-type]
+
+
+class SampleGrids(Callback):
+    """After every validation, a picture of a few frozen pairs: truth, masked, raw prediction, completed."""
+
+    def __init__(self, run_dir: Path, pairs: EvaluationSet, count: int = 4) -> None:
+        self.folder = run_dir / "samples"
+        chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
+        self.pairs = [pairs[int(i)] for i in chosen]
+
+    @torch.no_grad()
+    @survives_a_full_disk("samples")
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        assert isinstance(module, InpaintingModule)
+        rows = []
+        for pair in self.pairs:
+            image = image_to_tensor(pair.image)[None].to(module.device)
+            mask = mask_to_tensor(pair.mask)[None].to(module.device)
+            predicted, completed = module.complete(image, mask)
+            rows.append(torch.cat([image, image * (1 - mask), predicted, completed], dim=3)[0])
+        grid = stack_rows(rows)
+        write_image(self.folder / f"iteration_{int(module.iteration):07d}.png", grid)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image("samples", grid, int(module.iteration), dataformats="HWC")
+
+
+class InferenceWeights(Callback):
+    """Keep ``models/last.safetensors`` and, by ``monitor``, ``models/best.safetensors``.
+
+    Where weights are averaged these are the averages; ``last_raw.safetensors`` has those of the last step.
+    """
+
+    def __init__(self, run_dir: Path, monitor: str, mode: str) -> None:
+        self.folder = run_dir / "models"
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.best: float | None = None
+        self.pending: float | None = None  # value of the latest validation, where its weights are not on the disk
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.sanity_checking and trainer.is_global_zero:
+            self._write(module, float(trainer.callback_metrics[self.monitor]))
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write what a full disk has cost, now or before this run was continued: no validation follows."""
+        if trainer.is_global_zero and self.pending is not None:
+            self._write(module, self.pending)
+
+    @survives_a_full_disk("models")
+    def _write(self, module: LightningModule, value: float) -> None:
+        assert isinstance(module, InpaintingModule)
+        self.pending = value
+        info = {"iteration": int(module.iteration), self.monitor: value}
+        save_generator(self.folder / "last.safetensors", module.inference_generator, info)
+        if module.average is not None:
+            save_generator(self.folder / "last_raw.safetensors", module.generator, info)
+        better = self.best is None or (math.isfinite(value) and self.sign * value > self.sign * self.best)
+        if better or not math.isfinite(self.best or 0.0):  # kept until there is another
+            save_generator(self.folder / "best.safetensors", module.inference_generator, info)
+            self.best = value
+        self.pending = None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "monitor": self.monitor, "pending": self.pending}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.pending = state_dict["pending"]
+        if state_dict["monitor"] == self.monitor:
+            self.best = state_dict["best"]
+        else:
+            logger.warning("best weights: chosen anew, by %s instead of %s", self.monitor, state_dict["monitor"])
+
+
+class BrokenPictures(Callback):
+    """Lists, after each epoch, the pictures that could not be used and were replaced, with their paths and reasons."""
+
+    def __init__(self, run_dir: Path, dataset: TrainingDataset) -> None:
+        self.file = run_dir / "broken_pictures.txt"
+        self.dataset = dataset
+        self.known: dict[int, str] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"broken": self.dataset.broken.nonzero().flatten().tolist()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        within = [index for index in state_dict["broken"] if index < len(self.dataset.broken)]
+        self.dataset.broken[within] = True  # those that a process found that was stopped before it could list them
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.dataset.broken |= any_of(self.dataset.broken)
+        if int(self.dataset.broken.sum()) == len(self.known) or rank_and_world()[0] > 0:
+            return
+        reasons = self.dataset.broken_pictures()
+        new = [reason for index, reason in reasons.items() if index not in self.known]
+        self.known = reasons
+        total = len(self.dataset.source)
+        logger.warning(
+            "%d of %d pictures cannot be used and were replaced, %d of them new", len(reasons), total, len(new)
+        )
+        for reason in new:
+            logger.warning("  %s", reason)
+        before = self.file.read_text().splitlines() if self.file.is_file() else []
+        with atomic_write(self.file) as partial:
+            partial.write_text("".join(f"{line}\n" for line in sorted({*before, *reasons.values()})))
+
+
+def stack_rows(rows: list[Tensor]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Tensors (3, H_i, W_i) in [0, 1] below each other, uint8 (H, W, 3); narrower ones are filled with white."""
+    width = max(row.shape[2] for row in rows)
+    padded = [torch.nn.functional.pad(row, (0, width - row.shape[2], 0, 4), value=1.0) for row in rows]
+    grid = torch.cat(padded, dim=1).clamp(0, 1).mul(255).round().byte()
+    return grid.permute(1, 2, 0).cpu().numpy()
+
+
+def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
+    """``metrics.csv`` -> {name: (iterations, values)}."""
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            iterations, values = series.setdefault(row["name"], ([], []))
+            iterations.append(int(row["iteration"]))
+            values.append(float(row["value"]))
+    return series
+
+
+def draw_curves(tables: Sequence[Path], out: Path) -> None:
+    """One small plot per logged name, of the validation the means over all pictures; dashes where a run went on."""
+    every = {name: values for table in tables if table.is_file() for name, values in read_metrics(table).items()}
+    resumed, _ = every.pop(RESUMED, ([], []))
+    every = dict(sorted(every.items(), key=lambda item: not item[0].startswith("val_")))  # what is looked at first
+    series = {n: values for n, values in every.items() if not n.startswith("val_") or n.endswith("_total_mean")}
+    if not series:
+        return
+    columns = 4
+    rows = -(-len(series) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.3 * rows), squeeze=False, layout="constrained")
+    for axis, (name, (iterations, values)) in zip(axes.flat, series.items(), strict=False):
+        few = "." if len(values) < 20 else None  # a line of one point is nothing to see
+        axis.plot(iterations, values, color=COLOURS[name.partition("_")[0]], linewidth=1.2, marker=few)
+        for iteration in resumed:
+            axis.axvline(iteration, color="#9ca3af", linestyle="--", linewidth=0.8)
+        axis.set_title(name, fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.grid(alpha=0.25)
+    for axis in axes.flat[len(series) :]:
+        axis.axis("off")
+    with atomic_write(out) as partial:
+        figure.savefig(partial, dpi=90)
+    plt.close(figure)

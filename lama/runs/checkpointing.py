@@ -1,0 +1,248 @@
+"""Checkpoints: the whole state of a training, written so that neither a kill nor a full disk can harm it.
+
+A file is written under another name, synced, and renamed; the one before it is kept as ``previous.ckpt``. Its checksums
+are those that torch writes into it, one for each tensor: ``python -m zipfile -t last.ckpt`` looks at them too.
+"""
+
+import math
+import os
+import shutil
+import time
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import callbacks as lightning
+from pytorch_lightning.plugins import CheckpointIO
+
+from lama.files import synced, atomic_write
+from lama.training.averaging import highest
+from lama.runs.disk import survives_a_full_disk
+from lama.runs.progress import Progress, progress_of
+from lama.runs.signals import StopRequest, TryAgainError
+
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+
+
+class Checkpoints(lightning.Checkpoint):
+    """Keep ``checkpoints/last.ckpt``, the one before it, and the best; stop where a signal asks to.
+
+    A checkpoint is written after every epoch and every validation, after ``every_batches`` and after
+    ``every_minutes``; but not while batches are being skipped, so that there is a good one to go back to.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path,
+        monitor: str,  # a validation metric
+        mode: str,  # whether its best is the "max" or "min"
+        every_batches: int | None = None,  # besides the end of every epoch; None = not
+        every_minutes: float | None = 10,  # besides the end of every epoch; None = not
+        keep_best: int = 1,  # whole states of the best iterations by ``monitor``; 0 = none
+    ) -> None:
+        if every_batches is not None and every_batches < 1:
+            raise ValueError(f"checkpoint.every_batches: expected at least 1, or null, got {every_batches}")
+        if every_minutes is not None and every_minutes <= 0:
+            raise ValueError(f"checkpoint.every_minutes: expected more than 0, or null, got {every_minutes}")
+        if keep_best < 0:
+            raise ValueError(f"checkpoint.keep_best: expected 0 or more, got {keep_best}")
+        self.folder = run_dir / "checkpoints"
+        self.monitor = monitor
+        self.sign = 1.0 if mode == "max" else -1.0
+        self.every_batches = every_batches
+        self.every_minutes = every_minutes
+        self.keep_best = keep_best
+        self.best: list[tuple[float, int]] = []  # (sign * value, iteration), the best first
+        self.stop = StopRequest()
+        self.files = CheckpointFiles()
+        self.resumed: tuple[Path, int] | None = None  # and the iteration it is of
+        self.seconds = 0.0  # of training, over all the times it was begun
+        self.on_disk: int | None = None  # the iteration that this command has written last
+        self.skipping = False
+        self.started = self.written = time.monotonic()
+
+    # -- when ---------------------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        self.started = self.written = time.monotonic()
+        self.stop.install()
+        iteration = int(module.iteration)  # type: ignore[arg-type]
+        expected = 0 if self.resumed is None else self.resumed[1]
+        other, most, least = highest(abs(iteration - expected), iteration, -iteration)
+        if other or most != -least:
+            raise ValueError(f"{self.folder}: written to by another training while this one was starting, or not the "
+                             "same for all processes; run the same command again")  # fmt: skip
+        if trainer.is_global_zero and self.resumed is not None and self.resumed[0] == self.folder / LAST:
+            self._keep_best(iteration)  # killed before it was kept as one of the best
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
+        self.skipping = bool(outputs) and "fault" in outputs
+        self._at_boundary(trainer, module, self._is_due(module))
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.sanity_checking:  # before there are weights that look like a finished run
+            self._at_boundary(trainer, module, due=not (self.folder / LAST).exists())
+
+    def on_validation_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if not trainer.sanity_checking and trainer.world_size == 1:  # shares of processes have different lengths
+            self._at_boundary(trainer, module, due=False)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        if self.keep_best and trainer.is_global_zero:
+            value = self.sign * float(trainer.callback_metrics[self.monitor])
+            candidates = [*self.best, (value, int(module.iteration))]  # type: ignore[arg-type]
+            usable = [candidate for candidate in candidates if math.isfinite(candidate[0])]
+            self.best = sorted(usable, key=lambda one: (-one[0], one[1]))[: self.keep_best]
+        self._at_boundary(trainer, module, due=True, validated=True)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self._at_boundary(trainer, module, due=True, validated=True)
+
+    def _is_due(self, module: LightningModule) -> bool:
+        batches = self.every_batches is not None and int(module.iteration) % self.every_batches == 0  # type: ignore[arg-type]
+        minutes = self.every_minutes is not None and time.monotonic() - self.written >= 60 * self.every_minutes
+        return batches or minutes
+
+    def _at_boundary(self, trainer: Trainer, module: LightningModule, due: bool, validated: bool = False) -> None:
+        """Between two batches: write a checkpoint where one is ``due``, and where somebody asks to stop."""
+        write, stop = highest(int(due and not self.skipping), self.stop.signal or 0)
+        if not write and not stop:
+            return
+        iteration = int(module.iteration)  # type: ignore[arg-type]
+        progress = progress_of(trainer, trainer.datamodule, iteration, validated)  # type: ignore[attr-defined]
+        if progress is None:
+            return
+        self.progress = progress
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        self.written = time.monotonic()
+        if trainer.is_global_zero and self.files.written:
+            self.on_disk = iteration
+            self._keep_best(iteration)
+        if stop and progress.epoch < int(trainer.max_epochs or 0):  # else it is about to end well
+            raise self.stop.stopped(stop, iteration, trainer.is_global_zero)
+
+    def interrupted(self, what: str) -> ValueError:
+        """The error for ``what``, for which nobody's command is to blame.
+
+        The exit code asks for another try only where that gets further: this one has written a checkpoint.
+        """
+        kind = ValueError if self.on_disk is None else TryAgainError
+        return kind(f"{what}; the same command goes on from the last checkpoint")
+
+    @survives_a_full_disk("the states of the best iterations")
+    def _keep_best(self, newest: int) -> None:
+        """Keep the states of the best iterations; ``last.ckpt`` is that of iteration ``newest``."""
+        wanted = {self.folder / f"iteration_{iteration:07d}.ckpt": iteration for _, iteration in self.best}
+        for path in set(self.folder.glob("iteration_*.ckpt")) - wanted.keys():
+            path.unlink()
+        for path, iteration in wanted.items():
+            if iteration == newest and not path.exists():
+                _link(self.folder / LAST, path)
+
+    # -- what ---------------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["progress"] = asdict(self.progress)
+        del checkpoint["loops"]  # see progress.py
+
+    def state_dict(self) -> dict[str, Any]:
+        seconds = self.seconds + time.monotonic() - self.started
+        return {"best": self.best, "monitor": self.monitor, "seconds": seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds = state_dict["seconds"]
+        if state_dict["monitor"] == self.monitor:
+            self.best = state_dict["best"][: self.keep_best]
+
+
+class CheckpointFiles(CheckpointIO):
+    """How Lightning writes and reads checkpoints: whole, synced, the one before kept; a full disk is survived."""
+
+    written = False  # whether the latest was
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        self.written = False
+        self._write(checkpoint, Path(path))
+
+    @survives_a_full_disk("checkpoints/last.ckpt")
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> None:
+        write_checkpoint(checkpoint, path)
+        self.written = True
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def write_checkpoint(content: dict[str, Any], path: Path) -> None:
+    """Write ``content``; what was at ``path`` becomes ``previous.ckpt`` beside it."""
+    with atomic_write(path) as partial:
+        with partial.open("wb") as file:
+            torch.save(content, file)
+        synced(partial)
+        if path.exists():
+            path.replace(path.with_name(PREVIOUS))
+    synced(path.parent)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint of ours. Raises ValueError, with the reason alone, where it is damaged or no such."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+        raise ValueError(f"damaged, {error}") from error
+    if damaged is not None:
+        raise ValueError(f"damaged, the checksum of {damaged} is another")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises errors of many kinds
+        raise ValueError(f"no checkpoint, {type(error).__name__}") from error
+    if not isinstance(content, dict) or not {"state_dict", "optimizer_states", "progress"} <= content.keys():
+        raise ValueError("no state of a training with this version")
+    return content
+
+
+def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
+    """The newest checkpoint of ``folder`` that is whole, its content, and what there is to say; None where is none.
+
+    Raises ValueError where there are only damaged ones.
+    """
+    problems = []
+    for path in (folder / LAST, folder / PREVIOUS):
+        if not path.is_file():
+            continue
+        try:
+            content = read_checkpoint(path)
+        except ValueError as error:
+            problems.append(f"{path}: {error}")
+            continue
+        if problems:
+            iteration = Progress(**content["progress"]).iteration
+            problems.append(f"going on from the one before it, {path}, iteration {iteration}")
+        return path, content, problems
+    if problems:
+        kept = sorted(folder.glob("iteration_*.ckpt"))
+        best = f"go on from one of the best with resume={kept[-1]}, " if kept else ""
+        raise ValueError(
+            f"{'; '.join(problems)}; {best}start anew with overwrite=true, or from weights with init_from="
+        )
+    return None
+
+
+def _link(file: Path, name: Path) -> None:
+    """``name`` for the same content, which is never written again; a copy where the file system has no links."""
+    try:
+        os.link(file, name)
+    except OSError:
+        with atomic_write(name) as partial:
+            shutil.copyfile(file, partial)

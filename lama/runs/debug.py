@@ -1,0 +1,188 @@
+"""Short trainings that answer a question: does everything run, can it learn at all, where does the time go."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch.profiler import ProfilerActivity, profile, schedule
+
+from lama.data.datamodule import InpaintingDataModule
+from lama.data.datasets import SampleKey
+from lama.data.sampler import EpochSampler
+from lama.files import atomic_write
+from lama.interfaces import EvaluationPair
+
+logger = logging.getLogger(__name__)
+
+OWN = ("limit_train_batches", "limit_val_batches", "val_check_interval", "check_val_every_n_epoch")
+
+
+OVERHEAD = ("ProfilerStep", "USDT", "Profiler")  # rows of the profiler about itself
+
+
+class Debug:
+    """A training of a few batches, in a folder of its own beside the one that is debugged."""
+
+    name: str
+    verdict = ""  # what to say at a good end
+
+    def folder(self, run_dir: str) -> str:
+        """Where it writes, replacing what it wrote before."""
+        return f"{run_dir}-debug-{self.name}"
+
+    def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
+        """Cut ``data`` down, and return the arguments of Lightning's Trainer for it."""
+        raise NotImplementedError
+
+    def callbacks(self, run_dir: Path) -> list[Callback]:
+        """What it looks at."""
+        return []
+
+
+class Limit(Debug):
+    """Everything once: a few batches, a validation, a checkpoint, weights, curves, sample grids."""
+
+    name = "limit"
+    verdict = "everything runs; the same command without debug= trains"
+
+    def __init__(self, batches: int = 2) -> None:
+        self.batches = _at_least_one("debug.batches", batches)
+
+    def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
+        samples = self.batches * data.batch_size * processes
+        data.sampler = EpochSampler(data.sampler.length, samples, data.sampler.seed)
+        data.val_pairs = [data.val_pairs[i] for i in range(min(self.batches * processes, len(data.val_pairs)))]
+        return _short(trainer, epochs=1)
+
+
+class Overfit(Debug):
+    """The same few samples, crops and masks again and again, also for validation: the losses have to fall."""
+
+    name = "overfit"
+
+    def __init__(self, samples: int = 8, batches: int = 400) -> None:
+        self.samples = _at_least_one("debug.samples", samples)
+        self.batches = _at_least_one("debug.batches", batches)
+
+    def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
+        count = min(self.samples, data.sampler.length)
+        epochs = min(4, self.batches)
+        data.sampler = FixedSamples(count, self.batches // epochs * data.batch_size * processes, data.sampler.seed)
+        data.val_pairs = [_as_pair(data, index) for index in range(count)]
+        return _short(trainer, epochs)
+
+    def callbacks(self, run_dir: Path) -> list[Callback]:
+        return [Falling(self.batches)]
+
+
+class Profile(Debug):
+    """A few batches under torch's profiler: ``profile.json`` for https://ui.perfetto.dev, ``profile.txt`` to read."""
+
+    name = "profile"
+
+    def __init__(self, batches: int = 4, warm_up: int = 4) -> None:
+        self.batches = _at_least_one("debug.batches", batches)
+        self.warm_up = _at_least_one("debug.warm_up", warm_up)
+
+    def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
+        return Limit(self.batches + self.warm_up + 1).prepare(trainer, data, processes)
+
+    def callbacks(self, run_dir: Path) -> list[Callback]:
+        return [Profiler(run_dir, self.batches, self.warm_up)]
+
+
+class FixedSamples(EpochSampler):
+    """The first pictures with the crops and masks of the first pass, in an order that changes."""
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        for key in super().__iter__():
+            yield SampleKey(0, key.picture)
+
+
+class Falling(Callback):
+    """Compares the losses of the first and the last tenth of the batches."""
+
+    def __init__(self, batches: int) -> None:
+        self.few = max(1, batches // 10)
+        self.losses: dict[str, list[float]] = {}
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
+        for name, value in trainer.callback_metrics.items():
+            if name.startswith("train_gen_") and not name.endswith(("_lr", "_grad_norm")) and not outputs:
+                self.losses.setdefault(name.removeprefix("train_"), []).append(float(value))
+
+    def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
+        means = {name: (fmean(values[: self.few]), fmean(values[-self.few :])) for name, values in self.losses.items()}
+        for name, (first, last) in means.items():
+            logger.info("overfit: %s %.4g at the start, %.4g at the end", name, first, last)
+        first, last = means.get("gen_total", (0.0, 0.0))
+        if last < first:
+            logger.info("overfit: it learns: the losses have fallen to %.0f %% of what they were", 100 * last / first)
+        else:
+            logger.warning("overfit: the generator's losses do not fall on the same samples again and again; look at "
+                           "the learning rates, the weights of the losses, and samples/")  # fmt: skip
+
+
+class Profiler(Callback):
+    """torch.profiler over ``batches`` batches, after ``warm_up`` others."""
+
+    def __init__(self, run_dir: Path, batches: int, warm_up: int) -> None:
+        self.run_dir = run_dir
+        activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
+        self.profile = profile(
+            activities=activities,
+            schedule=schedule(wait=0, warmup=warm_up, active=batches, repeat=1),
+            on_trace_ready=self._write,
+        )
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.profile.start()
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if trainer.is_global_zero:
+            self.profile.step()
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.profile.stop()
+
+    def _write(self, finished: profile) -> None:
+        order = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+        with atomic_write(self.run_dir / "profile.json") as partial:
+            finished.export_chrome_trace(str(partial))
+        with atomic_write(self.run_dir / "profile.txt") as partial:
+            partial.write_text(finished.key_averages().table(sort_by=order, row_limit=60, max_name_column_width=60))
+        logger.info("profile: %s (open it in https://ui.perfetto.dev), %s; most of the time went into:",
+                    self.run_dir / "profile.json", self.run_dir / "profile.txt")  # fmt: skip
+        time = f"{order.removesuffix('_total').replace('cuda', 'device')}_total"
+        rows = [event for event in finished.key_averages() if not event.key.startswith(OVERHEAD)]
+        events = sorted(rows, key=lambda event: -getattr(event, time))
+        total = sum(getattr(event, time) for event in events) or 1
+        for event in events[:8]:
+            logger.info("  %4.1f %%  %s", 100 * getattr(event, time) / total, event.key[:80])
+
+
+def _short(trainer: dict[str, Any], epochs: int) -> dict[str, Any]:
+    """The same trainer for so many epochs, of all that the data has been cut down to; every batch is logged."""
+    return {key: value for key, value in trainer.items() if key not in OWN} | {
+        "max_epochs": epochs,
+        "log_every_n_steps": 1,
+    }
+
+
+def _as_pair(data: InpaintingDataModule, index: int) -> EvaluationPair:
+    """A sample of the training as one to validate on."""
+    sample = data.train_set[0, index]
+    image = (sample["image"] * 255).round().byte().permute(1, 2, 0).numpy()
+    return EvaluationPair(f"{index:03d}_mask000", image, sample["mask"][0].bool().numpy())
+
+
+def _at_least_one(name: str, value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{name}: expected at least 1, got {value}")
+    return value

@@ -1,0 +1,64 @@
+"""What a training would be: its configuration, sizes, memory and time, from a few steps of it. Writes nothing."""
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from lama.data.datamodule import InpaintingDataModule
+from lama.machine.memory import peak_memory
+from lama.training.module import InpaintingModule
+from lama.runs.plain_progress import duration
+from lama.runs.processes import choose_processes
+from lama.runs.run import check_trainer, describe, quieten_lightning
+
+STEPS = 4  # of which the first is not counted
+
+
+class Stopwatch(Callback):
+    """The seconds of each step, without the time its batch was waited for."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.began = 0.0
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        if module.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.steps.append(time.perf_counter() - self.began)
+
+
+def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], config: str) -> None:
+    """Print ``config``, the sizes, and what ``STEPS`` real steps of one process needed; trains ``module`` by them.
+
+    Raises ValueError for a trainer that cannot be.
+    """
+    quieten_lightning()
+    epochs = check_trainer(trainer)
+    trainer, processes = choose_processes(trainer)
+    iterations = data.batches(processes.number) * epochs
+    if not processes.first:
+        return
+    print(config)
+    for line in describe(module, data, processes.number):
+        print(line)
+    watch = Stopwatch()
+    alone = trainer | {
+        "devices": 1, "num_nodes": 1, "strategy": "auto", "max_epochs": 1, "limit_train_batches": STEPS,
+        "limit_val_batches": 0, "num_sanity_val_steps": 0, "logger": False, "enable_checkpointing": False,
+        "enable_progress_bar": False,
+    }  # fmt: skip
+    Trainer(**alone, callbacks=[watch], use_distributed_sampler=False).fit(module, datamodule=data)
+    seconds = statistics.median(watch.steps[1:] or watch.steps)
+    device = torch.cuda.get_device_name() if module.device.type == "cuda" else module.device.type
+    memory = peak_memory(module.device) / 2**30
+    print(f"measured: {len(watch.steps)} steps of {data.batch_size} pictures on {device}: {seconds:.3g} s a step, "
+          f"{data.batch_size / seconds:.3g} images a second, at most {memory:.2f} GB of memory")  # fmt: skip
+    several = " and the exchange between processes" if processes.number > 1 else ""
+    print(f"estimated: {iterations} iterations in {duration(iterations * seconds)}, without validation, waiting for "
+          f"pictures{several}")  # fmt: skip

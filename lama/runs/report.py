@@ -1,0 +1,125 @@
+"""A page that shows what a training has learnt: pictures, curves, a table, and the commands to go on."""
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lama.data.datamodule import InpaintingDataModule
+from lama.data.evaluation_set import PairFolder, write_pairs
+from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
+from lama.evaluation import Evaluator, higher_is_better
+from lama.evaluation.baselines import BASELINES
+from lama.evaluation.tables import about, best_method, format_cell, markdown_table
+from lama.files import atomic_write
+from lama.inference import load
+from lama.interfaces import EvaluationSet, ImageArray, MaskArray
+from lama.pages import data_url, image_url, render, with_hole
+
+logger = logging.getLogger(__name__)
+Fill = Callable[[ImageArray, MaskArray], ImageArray]
+PROTOCOL = "protocol lama: 8-bit pictures; SSIM with zero padding; *_hole inside the mask only"
+METRICS = ("psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "lpips_vgg", "fid")
+PICTURES = 6  # pairs shown on the page
+
+
+def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "auto") -> Path:
+    """Evaluate the run's last weights beside classical fills on its frozen pairs, and write ``report.html``.
+
+    Also written into ``run_dir``: evaluation_set/ (the pairs), predictions/<method>/, metrics.json (the table).
+    Raises FileNotFoundError where the run has no model or no summary.json.
+    """
+    run_dir = Path(run_dir)
+    summary_path = run_dir / "summary.json"
+    if not summary_path.is_file():
+        raise FileNotFoundError(f"{summary_path}: no such file; a training writes it when it ends")
+    summary = json.loads(summary_path.read_text())
+    # The last weights: the best ones were chosen on these very pictures.
+    model = load(run_dir / "models" / "last.safetensors", device, strategy="full", fast=False)
+    methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
+    write_pairs(data.val_pairs, run_dir / "evaluation_set")
+    table: dict[str, dict[str, dict[str, Any]]] = {}
+    evaluator = Evaluator(METRICS, grouping="none")
+    for name, fill in methods.items():
+        table[name] = _evaluate(evaluator, name, fill, data.val_pairs, run_dir)
+    what = {"evaluation_set": PairFolder(run_dir / "evaluation_set").hashes(), "pictures": len(data.val_pairs)}
+    described = about(what, evaluator)
+    content = described | {"methods": table}
+    with atomic_write(run_dir / "metrics.json") as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
+    page = _render(run_dir, summary, table, _examples(data.val_pairs, methods))
+    with atomic_write(run_dir / "report.html") as partial:
+        partial.write_text(page, encoding="utf-8")
+    logger.info("\n%s\nreport: %s", markdown_table(table), run_dir / "report.html")
+    return run_dir / "report.html"
+
+
+def _evaluate(
+    evaluator: Evaluator, name: str, fill: Fill, pairs: EvaluationSet, run_dir: Path
+) -> dict[str, dict[str, Any]]:
+    """Fill every pair, keep the pictures, measure them."""
+    evaluator.reset()
+    folder = run_dir / "predictions" / _file_name(name)
+    for pair in tqdm(pairs, desc=name, unit="picture"):
+        completed = fill(pair.image, pair.mask)
+        write_image(folder / f"{pair.name}.png", completed)
+        tensors = (image_to_tensor(completed)[None], image_to_tensor(pair.image)[None])
+        evaluator.update([pair.name], *tensors, mask_to_tensor(pair.mask)[None])
+    return evaluator.compute()
+
+
+def _file_name(method: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in method.lower()).strip("_")
+
+
+def _examples(pairs: EvaluationSet, methods: dict[str, Fill]) -> list[dict[str, Any]]:
+    """Evenly spaced pairs with every method's result, pictures as data URLs."""
+    chosen = np.linspace(0, len(pairs) - 1, min(PICTURES, len(pairs))).round().astype(int)
+    examples = []
+    for pair in (pairs[int(i)] for i in chosen):
+        examples.append(
+            {
+                "name": pair.name.rsplit("_crop", 1)[0],
+                "area": f"{pair.mask.mean():.0%}",
+                "masked": image_url(with_hole(pair.image, pair.mask)),
+                "truth": image_url(pair.image),
+                "results": {name: image_url(fill(pair.image, pair.mask)) for name, fill in methods.items()},
+            }
+        )
+    return examples
+
+
+def _render(
+    run_dir: Path, summary: dict[str, Any], table: dict[str, dict[str, dict[str, Any]]], examples: list[dict[str, Any]]
+) -> str:
+    metrics = list(next(iter(table.values())))
+    notes = {m: table[next(iter(table))][m].get("note") for m in metrics}
+    measured = [m for m in metrics if notes[m] is None]
+    curves = (run_dir / "curves.png").read_bytes() if (run_dir / "curves.png").is_file() else b""
+    return render(
+        "training",
+        title=run_dir.name,
+        run_dir=run_dir,
+        summary=summary,
+        metrics=measured,
+        arrows={m: "↑" if higher_is_better(m) else "↓" for m in measured},
+        rows={name: {m: format_cell(results[m]) for m in measured} for name, results in table.items()},
+        best={m: best_method(table, m) for m in measured},
+        notes={m: note for m, note in notes.items() if note is not None},
+        n=next(iter(table.values()))[measured[0]]["n"],
+        examples=examples,
+        curves=data_url(curves, "image/png") if curves else None,
+        steps=_steps(run_dir),
+        protocol=PROTOCOL,
+    )
+
+
+def _steps(run_dir: Path) -> list[tuple[str, str]]:
+    """(what, command) pairs of next_steps.txt."""
+    path = run_dir / "next_steps.txt"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [(what.removeprefix("# "), command) for what, command in zip(lines[::2], lines[1::2], strict=False)]

@@ -1,0 +1,345 @@
+"""A training run from start to end, and the folder it leaves."""
+
+import errno
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
+
+import lama
+from lama.data.check import quick_check
+from lama.data.datamodule import InpaintingDataModule
+from lama.files import remove_partial, atomic_write
+from lama.runs.callbacks import BrokenPictures, InferenceWeights, MetricsTable, SampleGrids
+from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
+from lama.runs.dead_workers import explain
+from lama.runs.debug import Debug
+from lama.runs.disk import still_lost
+from lama.runs.non_finite_guard import NonFiniteGuard
+from lama.runs.lock import only_one
+from lama.training.module import InpaintingModule
+from lama.runs.monitor import PREFERRED, choose_monitor
+from lama.runs.plain_progress import PlainProgress, duration
+from lama.runs.processes import choose_processes, ended_together
+from lama.runs.progress import go_on_from
+from lama.runs.resume import Resumption, fits
+from lama.runs.speed import Speed
+
+logger = logging.getLogger(__name__)
+
+PRECISIONS = (None, 32, "32", "32-true", "bf16", "bf16-mixed")
+LEAST_BATCH = 20  # pictures a step, over all processes: issue 43 of advimman/lama
+
+
+def train(
+    module: InpaintingModule,
+    data: InpaintingDataModule,
+    trainer: dict[str, Any],  # arguments of Lightning's Trainer
+    run_dir: str | Path,  # where everything is written
+    config: str,  # the resolved configuration, YAML, kept beside the results
+    command: str,  # the command line of this run, for the text on how to go on
+    monitor: str = "auto",  # what "best" means: a validation metric, as ``choose_monitor`` knows it
+    resume: Resumption | None = None,  # what ``find_run`` has found to continue; None = a new run
+    overwrite: bool = False,  # train into a folder that holds another run
+    origin: Sequence[str] = (),  # where the weights come from, in lines for the log
+    checkpoints: Callable[..., Checkpoints] = Checkpoints,  # takes run_dir, monitor and mode
+    faults: NonFiniteGuard | None = None,
+    debug: Debug | None = None,  # cut down to a question about it
+) -> Path:
+    """Train, and return the run folder: config.yaml, metrics.csv, curves.png, samples/, checkpoints/, models/.
+
+    Raises FileExistsError where ``run_dir`` holds a run already, ValueError where ``monitor`` is not measured, and
+    ``Stopped``, a SystemExit, where a signal has asked to stop and a checkpoint is written.
+    """
+    quieten_lightning()
+    run_dir = Path(run_dir)
+    check_trainer(trainer)
+    trainer, processes = choose_processes(trainer)
+    if debug is not None:
+        trainer = debug.prepare(trainer, data, processes.number)
+    epochs = check_trainer(trainer)
+    monitor, mode = choose_monitor(monitor, module.evaluator, len(data.val_pairs))
+    _check(module, data, run_dir, resume is not None or overwrite, processes.number, epochs)
+    data.share_machine(processes.here)
+    keeper = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
+    with _folder(run_dir, module, processes.first, 0 if resume is None else resume.progress.iteration):
+        if processes.first:
+            if overwrite and resume is None:
+                _remove_previous(run_dir)
+            (run_dir / "summary.json").unlink(missing_ok=True)  # written at the end
+            (run_dir / "config.yaml").write_text(config)
+            (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs, debug is not None))
+        with _log(run_dir / "train.log", processes.first):
+            for line in origin:
+                logger.info(line)
+            _announce(module, data, epochs, run_dir, monitor, processes.number)
+            speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
+            watching = [speed, faults or NonFiniteGuard(), *([] if debug is None else debug.callbacks(run_dir))]
+            fit = _make_trainer(trainer, run_dir, data, keeper, watching, resume)
+            with ended_together(fit, keeper), explain(data, module, keeper), fits(resume):
+                fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
+            if processes.first:
+                _check_written(fit, keeper, run_dir)
+                rates = speed.summary(processes.number)
+                _summarise(module, data, keeper.state_dict()["seconds"], run_dir, processes.number, rates)
+            if debug is not None and debug.verdict:
+                logger.info("%s: %s", debug.name, debug.verdict)
+            logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
+    return run_dir
+
+
+def _check_written(fit: Trainer, keeper: Checkpoints, run_dir: Path) -> None:
+    """Raise OSError where a disk that was full to the end has not taken the result."""
+    lost = still_lost([*fit.callbacks, keeper.files])  # type: ignore[attr-defined]
+    if lost:
+        latest = "" if keeper.on_disk is None else f"; the latest state on the disk is of iteration {keeper.on_disk}"
+        why = f"trained to the end, but not written: {', '.join(lost)}, {next(iter(lost.values()))}{latest}"
+        raise OSError(errno.ENOSPC, f"{why}; make room, and run the same command again", str(run_dir))
+
+
+@contextmanager
+def _folder(run_dir: Path, module: InpaintingModule, first: bool, start: int) -> Iterator[None]:
+    """Make the folder and hold it against other trainings; remove it where a new run has come to nothing."""
+    fresh = not run_dir.exists()
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with only_one(run_dir) if first else nullcontext():
+        try:
+            yield
+        except (ValueError, OSError):
+            if first and fresh and int(module.iteration) in (0, start):  # a picture that cannot be read, say
+                shutil.rmtree(run_dir)
+            raise
+
+
+@contextmanager
+def _log(path: Path, first: bool) -> Iterator[None]:
+    """Keep what is said in ``path``; of several processes only the first one speaks, but for errors."""
+    package_logger = logging.getLogger("lama")
+    package_logger.setLevel(logging.INFO if first else logging.ERROR)
+    handler = logging.FileHandler(path) if first else logging.NullHandler()
+    package_logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        package_logger.removeHandler(handler)
+        handler.close()
+
+
+def check_trainer(trainer: dict[str, Any]) -> int:
+    """The epochs to train. Raises ValueError for what Lightning would accept, and this training cannot do."""
+    epochs = trainer.get("max_epochs")
+    if not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
+    every = trainer.get("log_every_n_steps", 1)
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"trainer.log_every_n_steps: expected a whole number of at least 1, got {every!r}")
+    if trainer.get("precision") not in PRECISIONS:
+        overflows = "overflows in this training; " if str(trainer["precision"]).startswith("16") else ""
+        raise ValueError(f"trainer.precision={trainer['precision']}: {overflows}expected bf16-mixed or 32-true")
+    return epochs
+
+
+def _make_trainer(
+    trainer: dict[str, Any],
+    run_dir: Path,
+    data: InpaintingDataModule,
+    keeper: Checkpoints,
+    watching: list[Callback],
+    resume: Resumption | None,
+) -> Trainer:
+    """Lightning's Trainer with everything that writes into the run folder, at the place where the run goes on."""
+    bar = trainer.get("enable_progress_bar")
+    bar = sys.stdout.isatty() if bar is None else bar
+    callbacks = [
+        *watching,
+        *([] if bar else [PlainProgress()]),
+        MetricsTable(run_dir, every=trainer.get("log_every_n_steps", 10)),
+        SampleGrids(run_dir, data.val_pairs),
+        InferenceWeights(run_dir, keeper.monitor, "max" if keeper.sign > 0 else "min"),
+        BrokenPictures(run_dir, data.train_set),
+        keeper,  # last: what the others keep in a checkpoint is what they have written
+    ]
+    fit = Trainer(
+        **(trainer | {"enable_progress_bar": bar}),
+        callbacks=callbacks,
+        plugins=[keeper.files],
+        logger=TensorBoardLogger(
+            str(run_dir), name="tensorboard", version="",
+            purge_step=None if resume is None else resume.progress.iteration + 1,
+        ),
+        default_root_dir=run_dir,
+        use_distributed_sampler=False,  # ours shards by itself
+    )  # fmt: skip
+    if fit.is_global_zero:
+        for folder in (run_dir, *run_dir.glob("*/")):
+            remove_partial(folder)
+    if resume is not None:
+        for note in resume.notes:
+            logger.warning(note)
+        place = resume.place(fit, data)
+        go_on_from(place, fit, data)
+        over = place.batch == place.batches
+        where = f"epoch {place.epoch + 1}, {'its end' if over else f'batch {place.batch + 1} of {place.batches}'}"
+        logger.info("resumed from %s: iteration %d, %s", resume.path, place.iteration, where)
+        keeper.resumed = resume.path, resume.progress.iteration
+        if fit.is_global_zero and resume.path == keeper.folder / PREVIOUS:  # damaged; not to be kept as the one before
+            (keeper.folder / LAST).unlink(missing_ok=True)
+    return fit
+
+
+def quieten_lightning() -> None:
+    """Keep its tips and notices off the screen; what a run needs to say, we say."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
+    warnings.filterwarnings("ignore", message=r"The `srun` command is available")  # nobody has asked for SLURM
+
+
+def _check(
+    module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, may_exist: bool, processes: int, epochs: int
+) -> None:
+    """Refuse what would only fail later; ``may_exist`` is whether a run may lie in ``run_dir`` already."""
+    if module.accumulate > data.batches(processes) * epochs:
+        raise ValueError(f"recipe.accumulate={module.accumulate}: this training has {data.batches(processes) * epochs} "
+                         "batches in all, and would update nothing; expected fewer")  # fmt: skip
+    crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
+    if min(crop) < least:
+        raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
+    if not may_exist and (run_dir / "models").exists():
+        raise FileExistsError(
+            f"run_dir={run_dir}: holds a trained run already; continue it with resume=auto, choose another run_dir=, "
+            "or replace it with overwrite=true"
+        )
+    # Pictures of the wrong size, masks that do not fit, hide nothing or all: say so before anything is written.
+    areas = [float(data.train_set[0, i]["mask"].mean()) for i in range(min(10, len(data.train_set.source)))]
+    if max(areas) == 0 or min(areas) == 1:
+        raise ValueError(f"masks: each of {len(areas)} that were drawn hides {'nothing' if max(areas) == 0 else 'all'}")
+
+
+def _remove_previous(run_dir: Path) -> None:
+    """Remove what a training writes, and nothing else, from the folder of an earlier run."""
+    for pattern in ("metrics.csv", "speed.csv", "curves.png", "broken_pictures.txt", "train.log", "profile.*",
+                    "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
+        for path in run_dir.glob(pattern):
+            path.unlink()
+
+
+def _announce(
+    module: InpaintingModule, data: InpaintingDataModule, epochs: int, run_dir: Path, monitor: str, processes: int
+) -> None:
+    """Say what will happen, and where the result will lie."""
+    for line in describe(module, data, processes):
+        logger.info(line)
+    findings = quick_check(data.train_set.source, data.val_pairs, min(data.train_set.augment.size))
+    for problem in findings.problems:
+        logger.warning("data: %s", problem)
+    published = f"val_{PREFERRED[0]}_total_mean"
+    logger.info("best weights: by %s%s", monitor, "" if monitor == published else f" (published: {published})")
+    iterations = data.batches(processes) * epochs
+    logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
+
+
+def describe(module: InpaintingModule, data: InpaintingDataModule, processes: int) -> Iterator[str]:
+    """What is trained, in lines."""
+    parameters = [sum(p.numel() for p in net.parameters()) / 1e6 for net in (module.generator, module.discriminator)]
+    yield "generator {:.2f} M parameters, discriminator {:.2f} M".format(*parameters)
+    yield f"data: {data.describe(processes)}"
+    batch = data.batch_size * processes * module.accumulate
+    parts = [f"{data.batch_size} on each of {processes} processes"] * (processes > 1)
+    parts += [f"{module.accumulate} batches for one update"] * (module.accumulate > 1)
+    yield f"batch size: {batch}" + (f" ({', '.join(parts)})" if parts else "")
+    if data.sampler.share(processes) < data.batch_size:
+        yield f"warning: an epoch has {data.sampler.share(processes)} samples on each process, fewer than a batch"
+    if data.batch_size * processes < LEAST_BATCH:  # gathering gradients of several batches does not help BatchNorm
+        yield f"warning: batch size under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few pictures)"
+    yield f"losses: {', '.join(module.objective.terms)}"
+
+
+def _summarise(
+    module: InpaintingModule,
+    data: InpaintingDataModule,
+    seconds: float,
+    run_dir: Path,
+    processes: int,
+    rates: dict[str, float],  # of ``Speed``
+) -> None:
+    """Write what a person would say of this run to summary.json."""
+    device = module.device.type
+    summary = {
+        "iterations": int(module.iteration),
+        "seconds": round(seconds),
+        "duration": duration(seconds),
+        "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else _gpu(device),
+        "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
+        "pictures": data.sampler.length,
+        "batch_size": data.batch_size,
+        "processes": processes,
+        "losses": list(module.objective.terms),
+        **rates,
+        "lama": lama.__version__,
+        "torch": torch.__version__,
+    }
+    with atomic_write(run_dir / "summary.json") as partial:
+        partial.write_text(json.dumps(summary, indent=2) + "\n")
+    logger.info("trained %s iterations in %s, all starts of this run together", summary["iterations"],
+                summary["duration"])  # fmt: skip
+    if rates:
+        logger.info("speed: %s images a second, %.1f %% of the time waiting for pictures",
+                    rates["images_per_second"], 100 * rates["data_wait"])  # fmt: skip
+
+
+def _gpu(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else device
+
+
+def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) -> str:
+    """The exact commands to go on from this run; a ``debug`` one is nothing to go on from."""
+    plain = _with(command, without=("resume", "debug"))
+    scripts = next((Path(word).parent for word in shlex.split(command) if Path(word).name == "train.py"), Path("bin"))
+    report, evaluate, predict = (shlex.quote(f"{scripts}/{name}.py") for name in ("report", "evaluate", "predict"))
+    own = _with(plain, "data=folder", "data.path=PICTURES", "run_dir=runs/mine")
+    again = ["# tried by", command, "# train it", plain] if debug else [
+        "# trained by; where it was stopped, the same goes on", command,
+        "# train twice as long", _with(plain, f"trainer.max_epochs={2 * epochs}"),
+    ]  # fmt: skip
+    return "\n".join(
+        [
+            *again,
+            "# train on your own pictures, any folder of them", own,
+            "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
+            "# a page with pictures, curves and a table, once it is trained", f"python {report} run={run_dir}",
+            "# evaluate on a folder of name.png + name_mask000.png",
+            f"python {evaluate} model.path={run_dir} indir=PAIRS outdir={run_dir}/evaluation",
+            "# remove things from your own pictures, given as name.png + name_mask000.png (white = remove)",
+            f"python {predict} model.path={run_dir} indir=PICTURES outdir=RESULTS",
+            "",
+        ]
+    )  # fmt: skip
+
+
+def _with(command: str, *overrides: str, without: tuple[str, ...] = ()) -> str:
+    """``command`` with these overrides in place of its own of the same keys, and ``without`` some and their options."""
+    keys = {override.partition("=")[0] for override in overrides}
+    kept = [
+        argument for argument in shlex.split(command)
+        if argument.partition("=")[0] not in keys and re.split(r"[.=]", argument)[0] not in without
+    ]  # fmt: skip
+    return " ".join([shlex.join(kept), *overrides])
+
+
+def command_line(argv: list[str]) -> str:
+    """The command that was typed, quoted for a shell, without the permission to overwrite."""
+    return shlex.join(["python", os.path.relpath(argv[0]), *(a for a in argv[1:] if not a.startswith("overwrite="))])

@@ -1,0 +1,68 @@
+"""Non-finite losses and gradients: detect them before they reach the weights, and restore what the step changed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss or a gradient norm of one of the networks is inf or nan; the message says which."""
+
+
+def check_finite(name: str, loss: Tensor, gradient_norm: Tensor) -> None:
+    """Raise NonFiniteError where the loss or the gradient norm is inf or nan.
+
+    Both are means over the processes of a training: what is not finite on one of them stops the step on all.
+    """
+    if not (torch.isfinite(loss.detach()) & torch.isfinite(gradient_norm)):
+        raise NonFiniteError(f"{name}: loss {loss.item():.3g}, gradient norm {gradient_norm.item():.3g}")
+
+
+class StepSnapshot:
+    """What a training step changes before it is known to be finite, as it was before.
+
+    That is the statistics of BatchNorm of both networks, which a forward pass moves, and, where the discriminator's
+    part of the step comes after the generator's update, the generator's weights and its optimiser's state. These are
+    copied just before the update, when activations are gone, and let go after the step: the peak stays what it was.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        self.networks = networks
+        self.live: list[Tensor] = []
+        self.kept: list[Tensor] = []
+        self.states: dict[Any, dict[str, Any]] | None = None
+
+    def remember(self) -> None:
+        """Copy the statistics."""
+        self.forget()
+        self._copy([buffer for network in self.networks for buffer in network.buffers()])
+
+    def remember_update(self, network: nn.Module, optimizer: Any) -> None:
+        """Copy the weights of ``network`` and the state of its optimiser, which is about to step."""
+        self.states = {parameter: dict(state) for parameter, state in optimizer.state.items()}
+        tensors = [v for state in self.states.values() for v in state.values() if isinstance(v, Tensor)]
+        self._copy([*network.parameters(), *tensors])
+
+    @torch.no_grad()
+    def _copy(self, live: list[Tensor]) -> None:
+        kept = [torch.empty_like(tensor) for tensor in live]
+        if live:
+            torch._foreach_copy_(kept, live)
+        self.live += live
+        self.kept += kept
+
+    def forget(self) -> None:
+        """The step is good."""
+        self.live, self.kept, self.states = [], [], None
+
+    @torch.no_grad()
+    def undo(self, optimizer: Any) -> None:
+        """Put it back, bit for bit; ``optimizer`` is that of ``remember_update``."""
+        if self.live:
+            torch._foreach_copy_(self.live, self.kept)
+        if self.states is not None:
+            optimizer.state.clear()
+            optimizer.state.update(self.states)
+        self.forget()
