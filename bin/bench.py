@@ -1,7 +1,7 @@
 """Speed, as ratios of alternated runs.
 
 python bin/bench.py masks                            # masks per second, beside a straightforward version
-python bin/bench.py data PICTURES                    # pictures per second, with and without the cache
+python bin/bench.py data IMAGES                    # images per second, with and without the cache
 python bin/bench.py fid                              # the Fréchet distance, beside scipy's matrix root
 python bin/bench.py predict                          # the trained module beside its fused equivalent, an hour
 python bin/bench.py hole                             # a small hole in a large photograph: its surroundings or the whole
@@ -35,7 +35,7 @@ def main(what: str = "", *rest: str) -> None:
     if what not in verbs:
         raise ValueError(f"expected what to measure, one of {', '.join(verbs)}; got {what or 'nothing'}")
     if what not in ("hole", "predict", "train") and (what == "data") != (len(rest) == 1):
-        raise ValueError("expected python bin/bench.py masks|fid|hole|predict|train, or data PICTURES, a folder")
+        raise ValueError("expected python bin/bench.py masks|fid|hole|predict|train, or data IMAGES, a folder")
     print("\n".join(verbs[what](*rest)))
 
 

@@ -1,7 +1,7 @@
 """Look at a data set before training on it: what is there, what is wrong, what to paste.
 
-python bin/check_data.py my_dataset                    # pictures, or train/ and val/; writes my_dataset_check.png
-python bin/check_data.py PICTURES --crop 512 --sheet look.png
+python bin/check_data.py my_dataset                    # images, or train/ and val/; writes my_dataset_check.png
+python bin/check_data.py IMAGES --crop 512 --sheet look.png
 """
 
 import argparse
@@ -21,7 +21,7 @@ def main() -> None:
     arguments = parser.parse_args()
     root = arguments.folder.expanduser()
     if arguments.crop < 16 or (arguments.sheet and arguments.sheet.suffix.lower() not in SUFFIXES):
-        raise ValueError("expected --crop of at least 16 pixels, and --sheet with the suffix of a picture")
+        raise ValueError("expected --crop of at least 16 pixels, and --sheet with the suffix of an image")
     findings, sheet, commands = check_folder(root, arguments.crop)
     print("\n".join(findings.lines))
     for problem in findings.problems:

@@ -1,4 +1,4 @@
-"""Compare two models on the same pictures, picture by picture.
+"""Compare two models on the same images, image by image.
 
 python bin/compare.py OUT_A OUT_B                # two folders that bin/evaluate.py has written
 python bin/compare.py ROW_A ROW_B --set SET      # of a sweep: ROW_A/seed*/SET against ROW_B/seed*/SET
@@ -22,8 +22,8 @@ def main() -> None:
     print(comparison_table(results, "a", "b"))
     n, seeds = max((result["n"], result["seeds"]) for result in results.values())
     trained = "{} and {} seeds".format(*seeds) if arguments.set else "one evaluation each"
-    print(f"a = {arguments.a}, b = {arguments.b}; {n} pictures, {trained}. Intervals of the difference: over pictures")
-    print("(bootstrap) and over trainings (Welch's t, of two or more each). better, equal: numbers of pictures.")
+    print(f"a = {arguments.a}, b = {arguments.b}; {n} images, {trained}. Intervals of the difference: over images")
+    print("(bootstrap) and over trainings (Welch's t, of two or more each). better, equal: numbers of images.")
     print("Metrics of whole sets (FID, KID, ...) have no paired comparison.")
 
 

@@ -1,4 +1,4 @@
-"""See what masks and augmentations do, and how files of masks are read, as a picture.
+"""See what masks and augmentations do, and how files of masks are read, as an image.
 
 python bin/contact_sheet.py masks masks.jpg                          # every kind that needs no files
 python bin/contact_sheet.py masks objects.jpg objects masks.path=LABEL_MAPS
@@ -45,7 +45,7 @@ def main() -> None:
             continue
         parts[name] = build(config[kind], kind)
     if not parts:
-        raise ValueError(f"{' '.join(names)}: belongs to its pictures and cannot be drawn alone")
+        raise ValueError(f"{' '.join(names)}: belongs to its images and cannot be drawn alone")
     if kind == "augment":
         parts.pop("none", None)
         sheet = augmentation_sheet(parts, BuiltinPhotos("train", 512)[0][1])

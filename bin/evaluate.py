@@ -1,4 +1,4 @@
-"""Measure predictions, or a model, on a folder of pictures and masks.
+"""Measure predictions, or a model, on a folder of images and masks.
 
     python bin/evaluate.py indir=PAIRS predictdir=PREDICTIONS outdir=OUT    # predictions named after the masks
     python bin/evaluate.py indir=PAIRS model.path=runs/demo outdir=OUT metrics=quick
@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
     for name in evaluator.unread:
         logging.warning("weights.%s is given, but the metrics are %s", name, ", ".join(evaluator.metrics))
     prepare(config.outdir, flag(config, "overwrite"), keep_apart=(config.indir, config.predictdir))
-    with tqdm(total=len(pairs), desc="evaluating", unit="picture") as progress:
+    with tqdm(total=len(pairs), desc="evaluating", unit="image") as progress:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *(tensor.to(device) for tensor in tensors))
             progress.update(len(names))

@@ -1,9 +1,9 @@
-"""Remove things from pictures: white in the mask = remove. docs/prediction.md has the rest.
+"""Remove things from images: white in the mask = remove. docs/prediction.md has the rest.
 
 python bin/predict.py image=a.jpg mask=m.png out=b.png                                  # by small, of this package
-python bin/predict.py model.path=runs/demo indir=PICTURES outdir=RESULTS                # name.png + name_mask001.png
-python bin/predict.py model.path=runs/demo indir=PICTURES maskdir=MASKS outdir=RESULTS  # masks named like the pictures
-python bin/predict.py model.path=runs/demo indir=PICTURES mask=m.png outdir=RESULTS     # one mask for all
+python bin/predict.py model.path=runs/demo indir=IMAGES outdir=RESULTS                # name.png + name_mask001.png
+python bin/predict.py model.path=runs/demo indir=IMAGES maskdir=MASKS outdir=RESULTS  # masks named like the images
+python bin/predict.py model.path=runs/demo indir=IMAGES mask=m.png outdir=RESULTS     # one mask for all
 python bin/predict.py model.path=runs/demo pairs=list.csv                               # columns image, mask, out
 """
 

@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("archive", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument(
-        "--val-list", type=Path, help="pictures to look at, one name a line; default: drawn from the seed"
+        "--val-list", type=Path, help="images to look at, one name a line; default: drawn from the seed"
     )
     parser.add_argument("--n-jobs", type=int, default=0, help="processes that draw masks")
     parser.add_argument("--seed", type=int, default=0)

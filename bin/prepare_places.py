@@ -17,7 +17,7 @@ def main() -> None:
     for name in ("train", "val", "test"):
         parser.add_argument(name, type=Path, help=f"the {name} archive")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--categories", type=Path, help="keep training pictures with one of these names in their path")
+    parser.add_argument("--categories", type=Path, help="keep training images with one of these names in their path")
     parser.add_argument("--n-jobs", type=int, default=0, help="processes that draw masks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Make a page of a training run: pictures, curves, a table beside classical methods, and the commands to go on.
+"""Make a page of a training run: images, curves, a table beside classical methods, and the commands to go on.
 
 python bin/report.py run=runs/demo       # writes runs/demo/report.html and runs/demo/metrics.json
 """

@@ -3,7 +3,7 @@
 python bin/sweep.py status DIR                # what is done, running, failed and why, and what remains
 python bin/sweep.py resubmit DIR              # start what has failed, was lost or never began; nothing else
 python bin/sweep.py collect DIR [SETS]        # evaluate what has finished on the frozen sets, make the paper's tables
-python bin/sweep.py toy DIR                   # what make sweep-toy needs: pictures, masks, random encoders
+python bin/sweep.py toy DIR                   # what make sweep-toy needs: images, masks, random encoders
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Train LaMa.
 
-python bin/train.py -cn demo [data=folder data.path=PICTURES]            # minutes on a CPU, no download
+python bin/train.py -cn demo [data=folder data.path=IMAGES]            # minutes on a CPU, no download
 python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
 python bin/train.py -cn big-lama init_from=BIG_LAMA location=my_dataset      # fine-tune a released or own model
 python bin/train.py -cn demo debug=limit|overfit|profile, or dry_run=true    # a short one; or none: what it would be

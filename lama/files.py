@@ -15,7 +15,7 @@ os.umask(_UMASK)
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside ``path`` to write to; rename it when the block ends well, remove it otherwise.
 
-    Missing parent folders are made. The suffix is kept, since writers of pictures go by it.
+    Missing parent folders are made. The suffix is kept, since writers of images go by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

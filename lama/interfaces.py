@@ -59,7 +59,7 @@ class MaskSampler(Protocol):
 
 
 class Augmentation(Protocol):
-    """Cuts a training crop out of a picture, and of its mask where it has one; the same ``rng`` gives the same crop."""
+    """Cuts a training crop out of an image, and of its mask where it has one; the same ``rng`` gives the same crop."""
 
     size: tuple[int, int]  # pixels, height and width of what comes out
 
@@ -69,7 +69,7 @@ class Augmentation(Protocol):
 
 
 class ImageSource(Protocol):
-    """``Sequence`` of pictures with their names (unique, without suffix, used for outputs)."""
+    """``Sequence`` of images with their names (unique, without suffix, used for outputs)."""
 
     def __len__(self) -> int: ...
 
@@ -78,7 +78,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class EvaluationPair:
-    """One picture and its frozen mask."""
+    """One image and its frozen mask."""
 
     name: str  # the mask's name without suffix, e.g. ``coffee_mask000``: results are named after it
     image: ImageArray
@@ -89,7 +89,7 @@ EvaluationSet = Sequence[EvaluationPair]
 
 
 class Metric(Protocol):
-    """A number for each picture of an evaluation set."""
+    """A number for each image of an evaluation set."""
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] twice and the mask (B, 1, H, W), 1 = hole -> (B,); nan where there is no score."""

@@ -71,18 +71,18 @@ class Client:
 
 
 def file_of(image, kind="PNG", **options):
-    """The bytes of a file, in base64; ``image`` is an array or a PIL picture."""
+    """The bytes of a file, in base64; ``image`` is an array or a PIL photo."""
     file = io.BytesIO()
-    picture = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    picture.save(file, kind, **options)
+    photo = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    photo.save(file, kind, **options)
     return base64.b64encode(file.getvalue()).decode()
 
 
-def picture_in(text):
-    """The PIL picture that base64 holds."""
-    picture = Image.open(io.BytesIO(base64.b64decode(text)))
-    picture.load()
-    return picture
+def image_in(text):
+    """The PIL image that base64 holds."""
+    image = Image.open(io.BytesIO(base64.b64decode(text)))
+    image.load()
+    return image
 
 
 def photo(height=60, width=80, seed=0):

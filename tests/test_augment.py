@@ -1,4 +1,4 @@
-"""Augmentation: what comes out of a picture, and that its mask takes the same way."""
+"""Augmentation: what comes out of an image, and that its mask takes the same way."""
 
 import albumentations as A
 import cv2
@@ -28,7 +28,7 @@ OFFICIAL = {  # perspective, scale, rotate, shear, probability of the affine par
 
 
 def smooth(height=120, width=160):
-    """A picture without sharp edges, so that another way of interpolating makes little difference."""
+    """An image without sharp edges, so that another way of interpolating makes little difference."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x / 9 + k) + np.cos(y / 7 - k) for k in range(3)]
     return (127 + 50 * np.stack(waves, axis=2)).astype(np.uint8)
@@ -71,13 +71,13 @@ def chain(request):
 
 
 @pytest.mark.parametrize("size", [32, [32, 48], (40, 16)])
-@pytest.mark.parametrize("picture", [(120, 160), (50, 20), (33, 200), (1, 1), (2, 300)])
-def test_a_crop_has_the_size_asked_for(chain, size, picture):
+@pytest.mark.parametrize("image", [(120, 160), (50, 20), (33, 200), (1, 1), (2, 300)])
+def test_a_crop_has_the_size_asked_for(chain, size, photo):
     augment = chain(size)
     height, width = (size, size) if isinstance(size, int) else size
     assert tuple(augment.size) == (height, width)
     for seed in range(4):
-        image, mask = augment(noise(*picture), rng(seed), np.zeros(picture, bool))
+        image, mask = augment(noise(*photo), rng(seed), np.zeros(photo, bool))
         assert (image.shape, image.dtype) == ((height, width, 3), np.uint8)
         assert (mask.shape, mask.dtype) == ((height, width), np.bool_)
 
@@ -88,12 +88,12 @@ def test_without_a_mask_none_comes_back(chain):
     assert mask is None
 
 
-def test_a_mask_takes_the_same_way_as_its_picture(chain):
+def test_a_mask_takes_the_same_way_as_its_image(chain):
     hole = blob()
-    picture = np.repeat(hole[..., None] * np.uint8(200) + np.uint8(20), 3, axis=2)
+    photo = np.repeat(hole[..., None] * np.uint8(200) + np.uint8(20), 3, axis=2)
     areas = []
     for seed in range(25):
-        image, mask = chain([64, 48])(picture, rng(seed), hole)
+        image, mask = chain([64, 48])(photo, rng(seed), hole)
         level = image.mean(axis=2)
         if 0.1 < mask.mean() < 0.9:  # colours change, but white stays above black
             eroded = [cv2.erode(m.astype(np.uint8), np.ones((3, 3))).astype(bool) for m in (mask, ~mask)]
@@ -102,7 +102,7 @@ def test_a_mask_takes_the_same_way_as_its_picture(chain):
     assert np.std(areas) > 0.05
 
 
-def test_the_mask_changes_nothing_about_the_picture(chain):
+def test_the_mask_changes_nothing_about_the_image(chain):
     for seed in range(5):
         with_mask, _ = chain(32)(noise(), rng(seed), np.ones((50, 60), bool))
         without, _ = chain(32)(noise(), rng(seed))
@@ -117,7 +117,7 @@ def test_crops_are_a_function_of_the_rng(chain):
     assert len({augment(noise(), rng(seed))[0].tobytes() for seed in range(10)}) > 7
 
 
-def test_the_picture_and_its_mask_are_left_as_they_were(chain):
+def test_the_image_and_its_mask_are_left_as_they_were(chain):
     image, mask = noise(), blob(50, 60)
     for seed in range(5):
         chain(32)(image, rng(seed), mask)
@@ -125,7 +125,7 @@ def test_the_picture_and_its_mask_are_left_as_they_were(chain):
     np.testing.assert_array_equal(mask, blob(50, 60))
 
 
-def test_a_picture_that_cannot_be_written_to_is_no_trouble(chain):
+def test_a_image_that_cannot_be_written_to_is_no_trouble(chain):
     image = noise()
     image.flags.writeable = False
     for seed in range(5):
@@ -139,7 +139,7 @@ def test_borders_are_reflections_and_never_black(chain):
         assert chain(64)(white, rng(seed), np.ones((40, 30), bool))[1].all()
 
 
-def test_an_extended_picture_mirrors_without_repeating_its_edge():
+def test_an_extended_image_mirrors_without_repeating_its_edge():
     padded = only_affine(20, 24, p_affine=0)
     image = noise(12, 16)
     expected = cv2.copyMakeBorder(image, 4, 4, 4, 4, cv2.BORDER_REFLECT_101)
@@ -147,15 +147,15 @@ def test_an_extended_picture_mirrors_without_repeating_its_edge():
 
 
 def test_the_parts_of_a_chain_happen_independently_of_each_other():
-    """Flip, contrast and colour of the plainest picture that shows each of them."""
+    """Flip, contrast and colour of the plainest photo that shows each of them."""
     y, x = np.mgrid[:32, :32]
-    picture = np.stack([60 + 4 * x, 90 + 2 * y, 100 + 0 * x], axis=2).astype(np.uint8)
+    photo = np.stack([60 + 4 * x, 90 + 2 * y, 100 + 0 * x], axis=2).astype(np.uint8)
     chain = Distortions(32, **PLAIN | {"scale": (1, 1)})
     flips, kinds = [], []
     for seed in range(300):
-        image = chain(picture, rng(seed))[0].astype(int)
+        image = chain(photo, rng(seed))[0].astype(int)
         flips.append(image[:, 0, 0].mean() > image[:, -1, 0].mean())
-        kinds.append(np.abs(np.sort(image, axis=1) - np.sort(picture.astype(int), axis=1)).max() > 1)
+        kinds.append(np.abs(np.sort(image, axis=1) - np.sort(photo.astype(int), axis=1)).max() > 1)
     both = np.array([flips, kinds])
     assert 0.4 < both[0].mean() < 0.6
     assert 0.8 < both[1].mean() < 0.95  # three parts, each half of the time: seven of eight
@@ -165,10 +165,10 @@ def test_the_parts_of_a_chain_happen_independently_of_each_other():
 # The crops
 
 
-def windows(picture, crop):
-    """Where ``crop`` is found in ``picture``, or in its mirror image."""
+def windows(image, crop):
+    """Where ``crop`` is found in ``image``, or in its mirror image."""
     found = 0
-    for whole in (picture, picture[:, ::-1]):
+    for whole in (image, image[:, ::-1]):
         places = np.lib.stride_tricks.sliding_window_view(whole, crop.shape[:2], axis=(0, 1))
         found += int((places == crop.transpose(2, 0, 1)).all(axis=(2, 3, 4)).sum())
     return found
@@ -189,15 +189,15 @@ def test_crop_flip_reaches_every_place_and_mirrors_half_of_the_time():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_warp_that_draws_nothing_is_a_plain_crop(seed):
-    picture = noise()
-    image = warp(only_affine(32, 24, p_affine=0), picture, seed)["image"]
-    assert windows(picture, image) == 1
+    photo = noise()
+    image = warp(only_affine(32, 24, p_affine=0), photo, seed)["image"]
+    assert windows(photo, image) == 1
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_an_affine_of_scale_one_and_no_rotation_is_a_plain_crop(seed):
-    picture = noise()
-    assert windows(picture, warp(only_affine(32, 24), picture, seed)["image"]) == 1
+    image = noise()
+    assert windows(image, warp(only_affine(32, 24), image, seed)["image"]) == 1
 
 
 def test_crops_of_a_warp_reach_every_place():
@@ -241,7 +241,7 @@ def test_rotation_covers_its_range_both_ways(angle):
     turned = []
     for seed in range(40):
         image = warp(only_affine(121, 121, rotate=angle), ramps, seed)["image"].astype(float)
-        across = image[60, 65, :2] - image[60, 55, :2]  # the picture's direction of what is to the right
+        across = image[60, 65, :2] - image[60, 55, :2]  # the image's direction of what is to the right
         turned.append(np.degrees(np.arctan2(across[1], across[0])))
     assert -angle - 2 < min(turned) < -0.75 * angle
     assert 0.75 * angle < max(turned) < angle + 2
@@ -260,20 +260,20 @@ class FixedAffine(WarpCrop):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_affine_part_is_opencvs_followed_by_the_crop(seed):
-    picture = smooth()
+    photo = smooth()
     transform = FixedAffine(120, 160, 0, 0, (0.7, 1.3), 40, 5, 1, 0, 0)
-    image = warp(transform, picture, seed)["image"]
-    expected = cv2.warpAffine(picture, transform.matrix[:2], (160, 120), borderMode=cv2.BORDER_REFLECT_101)
+    image = warp(transform, photo, seed)["image"]
+    expected = cv2.warpAffine(photo, transform.matrix[:2], (160, 120), borderMode=cv2.BORDER_REFLECT_101)
     assert np.abs(image.astype(int) - expected).max() <= 4
-    assert np.abs(picture.astype(int) - expected).max() > 40
+    assert np.abs(photo.astype(int) - expected).max() > 40
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_crop_of_the_warp_is_a_part_of_the_whole_warped_picture(seed):
-    picture = smooth()
+def test_a_crop_of_the_warp_is_a_part_of_the_whole_warped_image(seed):
+    image = smooth()
     transform = FixedAffine(48, 64, 0, 0, (0.8, 1.2), 30, 1, 1, 0, 0)
-    crop = warp(transform, picture, seed)["image"].astype(int)
-    whole = cv2.warpAffine(picture, transform.matrix[:2], (160, 120), borderMode=cv2.BORDER_REFLECT_101)
+    crop = warp(transform, image, seed)["image"].astype(int)
+    whole = cv2.warpAffine(image, transform.matrix[:2], (160, 120), borderMode=cv2.BORDER_REFLECT_101)
     score = cv2.matchTemplate(whole, crop.astype(np.uint8), cv2.TM_SQDIFF)
     _, _, (left, top), _ = cv2.minMaxLoc(score)
     assert np.abs(whole[top : top + 48, left : left + 64].astype(int) - crop).max() <= 4
@@ -281,7 +281,7 @@ def test_a_crop_of_the_warp_is_a_part_of_the_whole_warped_picture(seed):
 
 @pytest.mark.parametrize(("scale", "angle"), [(1.2, 0), (1.0, 25), (0.8, -10)])
 def test_scale_and_rotation_mean_what_albumentations_means(scale, angle):
-    picture = smooth()
+    image = smooth()
 
     class Turned(WarpCrop):
         def _affine(self, rng, height, width):
@@ -292,10 +292,10 @@ def test_scale_and_rotation_mean_what_albumentations_means(scale, angle):
             centre = np.array([[1, 0, 79.5], [0, 1, 59.5], [0, 0, 1]])
             return centre @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.linalg.inv(centre) @ matrix
 
-    ours = warp(Turned(120, 160, 0, 0, (scale, scale), 0, 0, 1, 0, 0), picture)["image"].astype(int)
+    ours = warp(Turned(120, 160, 0, 0, (scale, scale), 0, 0, 1, 0, 0), image)["image"].astype(int)
     affine = A.Affine(scale=scale, rotate=(angle, angle), border_mode=cv2.BORDER_REFLECT_101, p=1)
     opposite = A.Affine(scale=scale, rotate=(-angle, -angle), border_mode=cv2.BORDER_REFLECT_101, p=1)
-    gaps = [np.abs(warp(other, picture)["image"].astype(int) - ours).max() for other in (affine, opposite)]
+    gaps = [np.abs(warp(other, image)["image"].astype(int) - ours).max() for other in (affine, opposite)]
     assert min(gaps) <= 4
 
 
@@ -310,33 +310,33 @@ class FixedLens(WarpCrop):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_optical_distortion_is_that_of_albumentations_05(seed):
-    picture = smooth(96, 128)
+    photo = smooth(96, 128)
     transform = FixedLens(96, 128, 0, 0, (1, 1), 0, 0, 0, 0.4, 1)
-    image = warp(transform, picture, seed)["image"]
+    image = warp(transform, photo, seed)["image"]
     camera = np.array([[128, 0, 64], [0, 128, 48], [0, 0, 1]], np.float32)
     bend = np.array([transform.k, transform.k, 0, 0, 0], np.float32)
     maps = cv2.initUndistortRectifyMap(camera, bend, None, camera, (128, 96), cv2.CV_32FC1)
-    expected = cv2.remap(picture, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    expected = cv2.remap(photo, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
     assert np.abs(image.astype(int) - expected).max() <= 2
     assert abs(transform.k) <= 0.4
 
 
-def test_optical_distortion_is_centred_on_the_whole_picture_not_the_crop():
-    picture = smooth(96, 128)
+def test_optical_distortion_is_centred_on_the_whole_image_not_the_crop():
+    image = smooth(96, 128)
     whole = FixedLens(96, 128, 0, 0, (1, 1), 0, 0, 0, 0.4, 1)
     crop = FixedLens(40, 40, 0, 0, (1, 1), 0, 0, 0, 0.4, 1)
     crop.get_params_dependent_on_data = lambda **_: {"back": np.eye(3), "lens": (0.3, 96, 128, 50, 80)}
     whole.get_params_dependent_on_data = lambda **_: {"back": np.eye(3), "lens": (0.3, 96, 128, 0, 0)}
-    part = warp(whole, picture)["image"][50:90, 80:120].astype(int)
-    assert np.abs(part - warp(crop, picture)["image"]).max() <= 1
+    part = warp(whole, image)["image"][50:90, 80:120].astype(int)
+    assert np.abs(part - warp(crop, image)["image"]).max() <= 1
 
 
 def test_perspective_moves_the_corners_inwards():
-    picture = np.zeros((100, 100, 3), np.uint8)
-    picture[3:-3, 3:-3] = 255  # a black frame that is cut off where corners come from inside
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[3:-3, 3:-3] = 255  # a black frame that is cut off where corners come from inside
     transform = WarpCrop(100, 100, 0.2, 1, (1, 1), 0, 0, 0, 0, 0)
-    black = [(warp(transform, picture, seed)["image"] < 128).mean() for seed in range(20)]
-    before = (picture < 128).mean()
+    black = [(warp(transform, image, seed)["image"] < 128).mean() for seed in range(20)]
+    before = (image < 128).mean()
     assert max(black) <= before * 1.05
     assert min(black) < before / 4
 
@@ -410,7 +410,7 @@ def test_scale_crop_scales_by_no_more_than_a_fifth():
     assert 80 in widths
 
 
-# Pictures as they are
+# Images as they are
 
 
 def test_no_augmentation_changes_nothing():
@@ -420,7 +420,7 @@ def test_no_augmentation_changes_nothing():
 
 
 def test_no_augmentation_refuses_another_size_and_says_what_to_do():
-    with pytest.raises(ValueError, match=r"expected a picture of 32 x 40 pixels, got 60 x 50: resize .*crop_flip"):
+    with pytest.raises(ValueError, match=r"expected an image of 32 x 40 pixels, got 60 x 50: resize .*crop_flip"):
         NoAugmentation([40, 32])(noise(), rng(0))
 
 
@@ -454,11 +454,11 @@ def test_ranges_that_are_none_are_refused_by_name(options, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("picture", [(20, 40000), (40000, 20)])
-def test_a_panorama_is_cropped_or_refused_as_a_bad_picture(picture):
+@pytest.mark.parametrize("image", [(20, 40000), (40000, 20)])
+def test_a_panorama_is_cropped_or_refused_as_a_bad_image(photo):
     for seed in range(8):
         try:
-            image, _ = Distortions(32)(np.zeros((*picture, 3), np.uint8), rng(seed))
+            image, _ = Distortions(32)(np.zeros((*photo, 3), np.uint8), rng(seed))
         except ValueError:  # what a training replaces; anything else ends it
             continue
         assert image.shape == (32, 32, 3)

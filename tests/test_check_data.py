@@ -1,4 +1,4 @@
-"""What bin/check_data.py says about a folder of pictures."""
+"""What bin/check_data.py says about a folder of images."""
 
 import runpy
 import sys
@@ -59,13 +59,13 @@ def main(monkeypatch, root, *arguments):
 def test_a_good_folder_has_no_problem(tmp_path):
     lines, problems, sheet = check(good(tmp_path))
     assert not problems
-    assert "4 pictures: 4 .png; 4 RGB" in lines
+    assert "4 images: 4 .png; 4 RGB" in lines
     assert "shorter side: 60 to 60 pixels, median 60" in lines
     assert "4 masks, hole 25.0% on average, 25.0% to 25.0%" in lines
     assert sheet.shape[2] == 3
 
 
-def test_pictures_of_every_kind_are_counted_and_none_is_a_problem(tmp_path):
+def test_images_of_every_kind_are_counted_and_none_is_a_problem(tmp_path):
     Image.fromarray(noise()).save(tmp_path / "rgb.jpg")
     Image.fromarray(noise()[..., 0]).save(tmp_path / "grey.png")
     Image.new("RGBA", (70, 60), (1, 2, 3, 4)).save(tmp_path / "alpha.png")
@@ -74,17 +74,17 @@ def test_pictures_of_every_kind_are_counted_and_none_is_a_problem(tmp_path):
     Image.fromarray(noise()[..., 0].astype(np.uint16) << 8).save(tmp_path / "deep.png")
     lines, problems, _ = check(tmp_path)
     assert not problems
-    assert "6 pictures: 4 .png, 2 .jpg" in lines
+    assert "6 images: 4 .png, 2 .jpg" in lines
     for kind in ("1 RGB", "1 L", "1 RGBA", "1 P", "1 CMYK", "1 I;16"):
         assert kind in lines
 
 
 @pytest.mark.parametrize(("tiny", "problem"), [(1, False), (5, True)])
-def test_pictures_smaller_than_the_crop_are_a_problem_where_there_are_many(tmp_path, tiny, problem):
+def test_images_smaller_than_the_crop_are_a_problem_where_there_are_many(tmp_path, tiny, problem):
     for i in range(20):
         write_image(tmp_path / f"{i}.png", noise(20, 60, seed=i) if i < tiny else noise(seed=i))
     lines, problems, _ = check(tmp_path)
-    text = f"{tiny} pictures ({tiny * 5}%) are smaller than the crop of 32"
+    text = f"{tiny} images ({tiny * 5}%) are smaller than the crop of 32"
     assert (text in problems) is problem
     assert (text in lines) is not problem
 
@@ -99,29 +99,29 @@ def test_the_crop_is_the_one_asked_for(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None], ids=["empty", "text", "truncated"])
-def test_pictures_that_cannot_be_read_are_named_and_counted(tmp_path, content):
+def test_images_that_cannot_be_read_are_named_and_counted(tmp_path, content):
     for i in range(3):
         write_image(tmp_path / f"{i}.png", noise(seed=i))
     broken = tmp_path / "1.png"
     broken.write_bytes(broken.read_bytes()[:3000] if content is None else content)
     _, problems, sheet = check(tmp_path)
-    assert "1 of 3 pictures cannot be read" in problems
+    assert "1 of 3 images cannot be read" in problems
     assert str(broken) in problems
     assert sheet is not None
 
 
-def test_a_folder_of_nothing_but_broken_pictures_is_a_problem_and_no_error(tmp_path):
+def test_a_folder_of_nothing_but_broken_images_is_a_problem_and_no_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     _, problems, sheet = check(tmp_path)
-    assert "1 of 1 pictures cannot be read" in problems
+    assert "1 of 1 images cannot be read" in problems
     assert sheet is None
 
 
-def test_a_picture_in_training_and_validation_is_found_under_another_name(tmp_path):
+def test_a_image_in_training_and_validation_is_found_under_another_name(tmp_path):
     good(tmp_path)
     (tmp_path / "val" / "v2.png").write_bytes((tmp_path / "train" / "3.png").read_bytes())
     _, problems, _ = check(tmp_path)
-    assert "1 pictures are in training and validation, first " in problems
+    assert "1 images are in training and validation, first " in problems
     assert "v2.png" in problems
     assert "3.png" in problems
 
@@ -147,13 +147,13 @@ def test_empty_and_full_masks_are_named(tmp_path, share, what):
     assert f"{tmp_path / 'b_mask000.png'}: {what}" in check(tmp_path)[1]
 
 
-def test_masks_of_another_size_or_without_a_picture_are_named(tmp_path):
+def test_masks_of_another_size_or_without_a_image_are_named(tmp_path):
     pair(tmp_path, "a")
     pair(tmp_path, "b", mask=hole(50, 70))
     write_image(tmp_path / "c_mask000.png", hole())
     lines, problems, sheet = check(tmp_path)
-    assert f"{tmp_path / 'b_mask000.png'}: mask is 70 x 50, its picture 70 x 60 pixels" in problems
-    assert f"{tmp_path / 'c_mask000.png'}: mask without a picture" in problems
+    assert f"{tmp_path / 'b_mask000.png'}: mask is 70 x 50, its image 70 x 60 pixels" in problems
+    assert f"{tmp_path / 'c_mask000.png'}: mask without an image" in problems
     assert "hole 25.0%" in lines
     assert sheet is not None
 
@@ -162,11 +162,11 @@ def test_a_mask_that_cannot_be_read_is_named(tmp_path):
     pair(tmp_path, "a")
     pair(tmp_path, "b")
     (tmp_path / "b_mask000.png").write_bytes(b"")
-    assert "b_mask000.png: not a readable picture" in check(tmp_path)[1]
+    assert "b_mask000.png: not a readable image" in check(tmp_path)[1]
 
 
 @pytest.mark.parametrize("below", ["", "val"])
-def test_a_pair_whose_picture_is_cut_off_is_named_and_the_check_goes_on(tmp_path, below):
+def test_a_pair_whose_image_is_cut_off_is_named_and_the_check_goes_on(tmp_path, below):
     if below:
         good(tmp_path)
     pair(tmp_path / below, "a")
@@ -177,7 +177,7 @@ def test_a_pair_whose_picture_is_cut_off_is_named_and_the_check_goes_on(tmp_path
 
 
 @pytest.mark.parametrize("turned", [True, False])
-def test_a_picture_that_the_camera_turned_is_compared_as_it_is_read(tmp_path, turned):
+def test_a_image_that_the_camera_turned_is_compared_as_it_is_read(tmp_path, turned):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(noise(60, 80)).save(tmp_path / "a.jpg", exif=exif)  # 60 wide, 80 high when it is read
@@ -192,26 +192,26 @@ def test_a_training_folder_without_validation_is_told_what_to_do(tmp_path):
     assert "bin/gen_mask_dataset.py" in check(tmp_path)[1]
 
 
-def test_validation_pictures_without_masks_are_a_finding(tmp_path):
+def test_validation_images_without_masks_are_a_finding(tmp_path):
     good(tmp_path)
     for mask in (tmp_path / "val").glob("*mask*"):
         mask.unlink()
     assert "masks" in check(tmp_path)[1]
 
 
-def test_photographs_of_masks_are_pictures(tmp_path):
+def test_photographs_of_masks_are_images(tmp_path):
     for name in ("carnival_mask", "unmasked_crowd", "b"):
         write_image(tmp_path / "train" / f"{name}.png", noise(seed=len(name)))
         pair(tmp_path / "val", f"v{name}", noise(seed=100 + len(name)))
         write_image(tmp_path / "flat" / f"{name}.png", noise(seed=len(name)))
     assert not check(tmp_path)[1]
-    assert "without a picture" not in check(tmp_path / "flat")[1]
+    assert "without an image" not in check(tmp_path / "flat")[1]
 
 
 # The contact sheet
 
 
-def test_the_contact_sheet_shows_pictures_and_holes(tmp_path):
+def test_the_contact_sheet_shows_images_and_holes(tmp_path):
     for i in range(3):
         write_image(tmp_path / "train" / f"{i}.png", np.full((200, 200, 3), (200, 10, 10), np.uint8))
         pair(tmp_path / "val", f"v{i}", np.full((200, 200, 3), (10, 10, 200), np.uint8), hole(200, 200, 0.5))
@@ -220,7 +220,7 @@ def test_the_contact_sheet_shows_pictures_and_holes(tmp_path):
         assert (np.abs(sheet.astype(int) - colour).max(axis=2) < 12).mean() > least, colour
 
 
-def test_the_sheet_of_many_pictures_stays_small(tmp_path):
+def test_the_sheet_of_many_images_stays_small(tmp_path):
     for i in range(30):
         write_image(tmp_path / f"{i}.png", noise(40, 40, seed=i))
     assert check(tmp_path)[2].shape[0] <= 2 * 160
@@ -232,7 +232,7 @@ def test_the_sheet_of_stored_masks_shows_one_hole_whichever_way_it_is_stored():
     sheet = reading_sheet(np.zeros((128, 128, 3), np.uint8))
     columns = np.split(sheet[-154:-4].astype(int), 7, axis=1)  # the lower tiles
     areas = [(np.abs(column - PINK).max(axis=2) < 12).mean() for column in columns]
-    assert np.ptp(areas[:4]) < 0.01  # white on black, black on white, a layer, a cut-out picture
+    assert np.ptp(areas[:4]) < 0.01  # white on black, black on white, a layer, a cut-out image
     assert areas[5] == pytest.approx(areas[0], abs=0.02)  # JPEG, with a threshold
     assert areas[6] > 1.5 * areas[0]  # grown
 
@@ -260,11 +260,11 @@ def test_problems_are_exit_code_1(tmp_path, root, monkeypatch, capsys):
     (tmp_path / "mine" / "b.png").write_bytes(b"")
     assert main(monkeypatch, root, "mine", "--crop", "32") == 1
     said = capsys.readouterr().out
-    assert "problem: 1 of 2 pictures cannot be read" in said
+    assert "problem: 1 of 2 images cannot be read" in said
     assert "data=folder data.path=mine" in said
 
 
-@pytest.mark.parametrize(("name", "expected"), [("nowhere", "nowhere: no such folder"), ("empty", "expected pictures")])
+@pytest.mark.parametrize(("name", "expected"), [("nowhere", "nowhere: no such folder"), ("empty", "expected images")])
 def test_nothing_to_look_at_is_one_line_and_exit_code_2(tmp_path, root, monkeypatch, capsys, name, expected):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -282,7 +282,7 @@ def test_an_empty_training_folder_beside_validation_is_one_line(tmp_path, root, 
     for path in (tmp_path / "mine" / "train").iterdir():
         path.unlink()
     assert main(monkeypatch, root, "mine") == 2
-    assert "train: expected pictures" in capsys.readouterr().err
+    assert "train: expected images" in capsys.readouterr().err
 
 
 # At the start of a training
@@ -307,12 +307,12 @@ def test_a_training_finds_the_same_at_its_start(tmp_path, kind):
     (tmp_path / "train" / "3.png").write_bytes(b"")
     source = sources(tmp_path)[kind]
     problems = "\n".join(quick_check(source, PairFolder(tmp_path / "val"), 32).problems)
-    assert f"1 of {len(source)} pictures cannot be read" in problems
-    assert "1 pictures are in training and validation" in problems
+    assert f"1 of {len(source)} images cannot be read" in problems
+    assert "1 images are in training and validation" in problems
     assert "v0_mask000.png: all is hole" in problems
 
 
-def test_a_training_looks_only_at_its_own_part_of_the_pictures(tmp_path):
+def test_a_training_looks_only_at_its_own_part_of_the_images(tmp_path):
     good(tmp_path)
     (tmp_path / "train" / "0.png").write_bytes(b"")
     assert not quick_check(sources(tmp_path)["part"], PairFolder(tmp_path / "val"), 32).problems

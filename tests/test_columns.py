@@ -1,4 +1,4 @@
-"""The convolution into the picture's three channels, by columns: the same sums."""
+"""The convolution into the image's three channels, by columns: the same sums."""
 
 import pytest
 import torch

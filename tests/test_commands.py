@@ -98,7 +98,7 @@ def test_predict_fills_a_folder_with_an_odd_name(root, tmp_path, model, pairs, q
         assert Image.open(out / name).size == size
 
 
-def test_predict_fills_one_picture(root, tmp_path, model, pairs):
+def test_predict_fills_one_image(root, tmp_path, model, pairs):
     image, mask = pairs / "a.png", pairs / "a_mask000.png"
     out = tmp_path / "deep" / "b.png"
     arguments = [f"model.path={model}", f"image='{image}'", f"mask='{mask}'", f"out={out}"]
@@ -121,8 +121,8 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
     assert [path.name for path in out.iterdir()] == ["good_mask000.png"]
     lines = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert len(lines) == 3
-    for part in ("mask is 7 x 7, but its picture small.png is 50 x 40", "broken.png: not a readable picture",
-                 "alone_mask000.png: mask without a picture"):  # fmt: skip
+    for part in ("mask is 7 x 7, but its image small.png is 50 x 40", "broken.png: not a readable image",
+                 "alone_mask000.png: mask without an image"):  # fmt: skip
         assert any(part in line for line in lines), part
 
 
@@ -132,15 +132,15 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("predict.py", ["model.path=nowhere", "indir=.", "outdir=out"], "nowhere: no model there"),
         ("predict.py", ["model.path=lama-smal", "indir=.", "outdir=out"], "do you mean small?"),
         ("predict.py", ["model.path={model}", "indir=nowhere", "outdir=out"], "nowhere: no such folder"),
-        ("predict.py", ["model.path={model}", "indir=empty", "outdir=out"], "empty: expected pictures"),
+        ("predict.py", ["model.path={model}", "indir=empty", "outdir=out"], "empty: expected images"),
         ("predict.py", ["model.path={model}", "outdir=out"], "expected one of: indir= outdir=; "),
         ("predict.py", ["model.path={model}", "indir=other", "outdir=other"], "is indir"),
         ("predict.py", ["model.path={model}", "indir=pairs", "outdir=out", "mask.invert=yes"], "mask.invert: expected"),
         ("predict.py", ["model.path={model}", "indir=pairs", "outdir=out", "mask.dilat=1"], "mean mask.dilate?"),
         ("predict.py", ["model.path=pairs/a.png", "indir=pairs", "outdir=out"], "pairs/a.png"),
-        ("predict.py", ["indir=empty", "outdir=out"], "empty: expected pictures"),
+        ("predict.py", ["indir=empty", "outdir=out"], "empty: expected images"),
         ("predict.py", ["model.path={model}", "indirr=a"], "indirr: unknown config key; did you mean indir?"),
-        ("evaluate.py", ["indir=pairs", "predictdir=empty", "outdir=out"], "empty: expected pictures"),
+        ("evaluate.py", ["indir=pairs", "predictdir=empty", "outdir=out"], "empty: expected images"),
         ("evaluate.py", ["indir=pairs", "predictdir=other", "outdir=out"], "1 of 1 predictions are missing"),
         ("evaluate.py", ["indir=pairs", "outdir=out"], "expected exactly one of predictdir=FOLDER, model.path"),
         ("evaluate.py", ["indir=pairs", "model.path={model}", "outdir=out", "metrics=[psnrr]"], "unknown 'psnrr'"),
@@ -154,7 +154,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("convert.py", ["src=nowhere", "dst=out"], "src=nowhere: no model there"),
         ("convert.py", ["src={model}", "dst=out.ckpt"], "dst=out.ckpt: expected a name ending in .safetensors"),
         ("convert.py", ["src={model}", "dst=out", "discriminator=true"], "holds no discriminator of LaMa"),
-        ("train.py", ["-cn", "demo", "data=folder", "data.path=empty"], "empty: expected pictures"),
+        ("train.py", ["-cn", "demo", "data=folder", "data.path=empty"], "empty: expected images"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(root, tmp_path, model, name, arguments, expected):
@@ -171,19 +171,19 @@ def test_bad_input_is_one_line_and_exit_code_2(root, tmp_path, model, name, argu
     assert sorted(tmp_path.rglob("*")) == before  # nothing half-written
 
 
-def test_an_unreadable_training_picture_is_named(root, tmp_path):
+def test_an_unreadable_training_image_is_named(root, tmp_path):
     (tmp_path / "photos").mkdir()
     for i in range(3):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (80, 80, 3), np.uint8)).save(
             tmp_path / f"photos/{i}.png"
         )
-    (tmp_path / "photos/1.png").write_bytes(b"no picture")
+    (tmp_path / "photos/1.png").write_bytes(b"no image")
     arguments = ["-cn", "demo", "data=folder", "data.path=photos", "data.batch_size=2", "data.num_workers=1",
                  "augment.size=64", "generator.ngf=4", "generator.n_blocks=1", "data.epoch_size=4",
                  "trainer.max_epochs=1"]  # fmt: skip
     code, _, errors = command(root, "train.py", *arguments, cwd=tmp_path)
     assert code == 2, errors
-    assert "1.png: not a readable picture" in last_line(errors)
+    assert "1.png: not a readable image" in last_line(errors)
     assert not (tmp_path / "runs" / "demo").exists()  # no empty run is left
 
 
@@ -196,8 +196,8 @@ def test_importing_torchvision_beside_another_build_of_torch_works():
 def test_the_official_command_trains_on_the_official_layout(root, tmp_path):
     data = tmp_path / "my data"
     for i in range(3):
-        picture = np.random.default_rng(i).integers(0, 256, (300, 280, 3), np.uint8)
-        write_pairs([EvaluationPair(f"{i}_mask000", picture, np.ones((300, 280), bool))], data / "unused")
+        image = np.random.default_rng(i).integers(0, 256, (300, 280, 3), np.uint8)
+        write_pairs([EvaluationPair(f"{i}_mask000", image, np.ones((300, 280), bool))], data / "unused")
         (data / "train" / "deep").mkdir(parents=True, exist_ok=True)
         (data / "unused" / f"{i}.png").rename(data / "train" / "deep" / f"{i}.PNG")
     write_pairs([a_pair("v")], data / "val")

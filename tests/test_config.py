@@ -32,21 +32,21 @@ def composed(name="demo", *overrides, group="training"):
         return compose(name, overrides=list(overrides))
 
 
-def random_picture(path, size):
+def random_image(path, size):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(size).integers(0, 256, (size, size, 3), np.uint8)).save(path)
 
 
 @pytest.fixture(scope="module")
 def surroundings(tmp_path_factory):
-    """Overrides that stand in for a lab: random pictures in the official layouts, random files of encoder weights."""
+    """Overrides that stand in for a lab: random images in the official layouts, random files of encoder weights."""
     root = tmp_path_factory.mktemp("lab")
     for i, train in enumerate(("train", "train", "train_256", "train_256")):
-        random_picture(root / train / f"{i}.png", 80)
+        random_image(root / train / f"{i}.png", 80)
     for val in ("val", "val_256"):
-        random_picture(root / val / "a.png", 80)
+        random_image(root / val / "a.png", 80)
         Image.fromarray(np.eye(80, dtype=np.uint8) * 255).save(root / val / "a_mask000.png")
-    for i in range(2):  # masks, by the names of the pictures, that are label maps as well
+    for i in range(2):  # masks, by the names of the images, that are label maps as well
         mask = np.zeros((80, 80), np.uint8)
         mask[10 + 20 * i : 50, 20:60] = 200
         (root / "masks").mkdir(exist_ok=True)

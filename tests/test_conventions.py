@@ -40,7 +40,7 @@ def test_the_generator_sees_the_mask_as_its_fourth_channel(image, mask):
     assert torch.equal(generator_input(image, mask)[:, 3:], mask)
 
 
-def test_the_generator_sees_black_in_the_hole_and_the_picture_elsewhere(image, mask):
+def test_the_generator_sees_black_in_the_hole_and_the_image_elsewhere(image, mask):
     masked = generator_input(image, mask)[:, :3]
     hole = mask.bool().expand_as(image)
     assert masked[hole].eq(0).all()
@@ -67,7 +67,7 @@ def test_the_composite_takes_the_hole_from_the_prediction_and_the_rest_from_the_
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (7, 8), (8, 16), (13, 31)])
 @pytest.mark.parametrize("multiple", [1, 8, 32])
-def test_padding_mirrors_the_picture_as_numpy_does(size, multiple):
+def test_padding_mirrors_the_image_as_numpy_does(size, multiple):
     x = np.arange(2 * 3 * size[0] * size[1], dtype=np.float32).reshape(2, 3, *size)
     extra = [(0, -side % multiple) for side in size]
     expected = np.pad(x, [(0, 0), (0, 0), *extra], mode="symmetric")

@@ -1,4 +1,4 @@
-"""Pictures, training samples, evaluation sets: what is read, in which order, and what is refused."""
+"""Images, training samples, evaluation sets: what is read, in which order, and what is refused."""
 
 import socket
 from pathlib import Path
@@ -31,7 +31,7 @@ def half(height=12, width=16):
 
 
 class Colours:
-    """A source of pictures of one colour each, which tells them apart in any batch."""
+    """A source of images of one colour each, which tells them apart in any batch."""
 
     def __init__(self, count, size=16):
         self.count, self.size = count, size
@@ -73,7 +73,7 @@ def test_every_suffix_is_found_in_any_case_and_in_sub_folders(tmp_path, suffix, 
     assert all(image.shape == (12, 16, 3) and image.dtype == np.uint8 for _, image in (source[0], source[1]))
 
 
-def test_pictures_are_listed_in_the_same_order_everywhere(tmp_path):
+def test_images_are_listed_in_the_same_order_everywhere(tmp_path):
     for name in ("b", "a/z", "c", "a/b"):
         write_image(tmp_path / f"{name}.png", noise())
     assert list_images(tmp_path) == [tmp_path / f"{name}.png" for name in ("a/b", "a/z", "b", "c")]
@@ -87,10 +87,10 @@ def test_other_files_are_left_alone(tmp_path):
     assert list_images(tmp_path) == [tmp_path / "a.png"]
 
 
-def test_hidden_files_are_no_pictures(tmp_path):
+def test_hidden_files_are_no_images(tmp_path):
     write_image(tmp_path / "a.png", noise())
     (tmp_path / "._a.png").write_bytes(b"resource fork of macOS")
-    (tmp_path / ".b.1234.png").write_bytes(b"half of a picture that a killed process left")
+    (tmp_path / ".b.1234.png").write_bytes(b"half of an image that a killed process left")
     assert list_images(tmp_path) == [tmp_path / "a.png"]
 
 
@@ -110,10 +110,10 @@ def test_a_missing_folder_is_named(tmp_path, open_folder):
 
 @pytest.mark.parametrize("files", [[], ["notes.txt", "movie.mp4"]])
 @pytest.mark.parametrize("open_folder", [ImageFolder, PairFolder])
-def test_a_folder_without_pictures_is_named(tmp_path, open_folder, files):
+def test_a_folder_without_images_is_named(tmp_path, open_folder, files):
     for name in files:
         (tmp_path / name).write_text("x")
-    with pytest.raises(ValueError, match="expected pictures") as caught:
+    with pytest.raises(ValueError, match="expected images") as caught:
         open_folder(tmp_path)
     one_line(caught, tmp_path)
 
@@ -125,7 +125,7 @@ def truncated(path):
 
 DAMAGED = {
     "truncated": truncated,
-    "text": lambda path: path.write_text("this is no picture\nat all"),
+    "text": lambda path: path.write_text("this is no image\nat all"),
     "empty": lambda path: path.write_bytes(b""),
     "noise": lambda path: path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(range(256))),
 }
@@ -133,9 +133,9 @@ DAMAGED = {
 
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
 @pytest.mark.parametrize("name", ["broken.png", "broken.jpg"])
-def test_a_picture_that_cannot_be_read_is_named_in_one_line(tmp_path, damage, name):
+def test_a_image_that_cannot_be_read_is_named_in_one_line(tmp_path, damage, name):
     damage(tmp_path / name)
-    with pytest.raises(ValueError, match="not a readable picture") as caught:
+    with pytest.raises(ValueError, match="not a readable image") as caught:
         ImageFolder(tmp_path)[0]
     one_line(caught, tmp_path / name)
 
@@ -180,17 +180,17 @@ def test_grey_is_repeated(tmp_path):
 
 
 def test_a_palette_is_looked_up(tmp_path):
-    picture = Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8), "P")
-    picture.putpalette([10, 20, 30, 200, 100, 50, 1, 2, 3])
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(np.array([[0, 1], [2, 0]], np.uint8), "P")
+    image.putpalette([10, 20, 30, 200, 100, 50, 1, 2, 3])
+    image.save(tmp_path / "a.png")
     expected = [[[10, 20, 30], [200, 100, 50]], [[1, 2, 3], [10, 20, 30]]]
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 def test_alpha_is_dropped_without_a_change_of_colour(tmp_path, mode):
-    picture = Image.new(mode, (4, 3), (90, 91, 92, 0) if mode == "RGBA" else (90, 0))
-    picture.save(tmp_path / "a.png")
+    image = Image.new(mode, (4, 3), (90, 91, 92, 0) if mode == "RGBA" else (90, 0))
+    image.save(tmp_path / "a.png")
     expected = (90, 91, 92) if mode == "RGBA" else (90, 90, 90)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.broadcast_to(np.uint8(expected), (3, 4, 3)))
 
@@ -231,7 +231,7 @@ def test_every_pixel_of_a_mask_that_is_not_black_is_a_hole(tmp_path, make):
 # Writing
 
 
-def test_a_picture_comes_back_as_it_was_written(tmp_path):
+def test_a_image_comes_back_as_it_was_written(tmp_path):
     write_image(tmp_path / "new" / "folder" / "a.png", noise())
     np.testing.assert_array_equal(read_image(tmp_path / "new" / "folder" / "a.png"), noise())
 
@@ -241,11 +241,11 @@ def test_a_mask_is_written_black_and_white(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "mask.png")), half() * 255)
 
 
-def test_a_write_that_fails_keeps_the_old_picture_and_leaves_nothing_else(tmp_path, monkeypatch):
+def test_a_write_that_fails_keeps_the_old_image_and_leaves_nothing_else(tmp_path, monkeypatch):
     write_image(tmp_path / "a.png", noise(seed=1))
 
     def disk_full(self, path, *_, **__):
-        Path(path).write_bytes(b"half a picture")
+        Path(path).write_bytes(b"half an image")
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Image.Image, "save", disk_full)
@@ -265,7 +265,7 @@ def test_a_suffix_that_cannot_be_written_leaves_nothing(tmp_path):
 # Tensors and sizes
 
 
-def test_a_picture_becomes_a_tensor_of_the_conventions():
+def test_a_image_becomes_a_tensor_of_the_conventions():
     tensor = image_to_tensor(noise())
     assert (tensor.dtype, tensor.shape) == (torch.float32, (3, 12, 16))
     np.testing.assert_array_equal((tensor * 255).round().byte().permute(1, 2, 0), noise())
@@ -291,10 +291,10 @@ def test_scaling_makes_the_short_side_exact_and_keeps_the_shape(size, short_side
 
 
 def training_set(seed=0, count=6):
-    return TrainingDataset(Pictures(count), Distortions(32), Boxes(2, 5, 20, 1, 3), seed)
+    return TrainingDataset(Images(count), Distortions(32), Boxes(2, 5, 20, 1, 3), seed)
 
 
-class Pictures(Colours):
+class Images(Colours):
     """Noise of different sizes, some smaller than the crop."""
 
     def __getitem__(self, index):
@@ -328,7 +328,7 @@ def test_another_seed_or_pass_gives_another_sample(key, other):
     assert not torch.equal(training_set()[0, 3][key], other()[key])
 
 
-def test_pictures_of_one_batch_have_masks_of_their_own():
+def test_images_of_one_batch_have_masks_of_their_own():
     masks = [training_set()[0, index]["mask"].numpy().tobytes() for index in range(6)]
     assert len(set(masks)) == 6
 
@@ -342,7 +342,7 @@ def test_a_sample_keeps_the_conventions():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (31, 33), (90, 70)])
-def test_distortions_crop_any_picture_to_their_size(size):
+def test_distortions_crop_any_image_to_their_size(size):
     augment = Distortions(32)
     for seed in range(10):
         image, _ = augment(noise(*size), np.random.default_rng(seed))
@@ -376,7 +376,7 @@ def epoch(sampler, number):
     sampler.set_epoch(number)
     keys = list(sampler)
     assert [key.position for key in keys] == sorted(key.position for key in keys)
-    return [(key.pass_, key.picture) for key in keys]
+    return [(key.pass_, key.image) for key in keys]
 
 
 def test_an_epoch_as_long_as_the_data_is_a_permutation():
@@ -440,7 +440,7 @@ def colours(loader):
 
 
 @pytest.mark.parametrize(("count", "fraction"), [(2, 0.05), (20, 0.05), (20, 0.5), (31, 0.1)])
-def test_pictures_to_validate_on_are_never_trained_on(count, fraction):
+def test_images_to_validate_on_are_never_trained_on(count, fraction):
     module = datamodule(count, val_fraction=fraction, batch_size=1)
     trained, held_out = colours(module.train_dataloader()), colours(module.val_dataloader())
     assert not set(trained) & set(held_out)
@@ -448,7 +448,7 @@ def test_pictures_to_validate_on_are_never_trained_on(count, fraction):
     assert len(held_out) == max(1, round(count * fraction))
 
 
-def test_a_folder_of_its_own_to_validate_on_leaves_all_pictures_to_the_training():
+def test_a_folder_of_its_own_to_validate_on_leaves_all_images_to_the_training():
     module = datamodule(20, val_path="3")
     assert sorted(colours(module.train_dataloader())) == list(range(20))
     assert sorted(colours(module.val_dataloader())) == list(range(3))
@@ -471,12 +471,12 @@ def test_a_last_batch_of_a_part_is_left_out():
     assert len(colours(datamodule(20, val_path="1", batch_size=6).train_dataloader())) == 18
 
 
-def test_fewer_pictures_than_a_batch_are_trained_on_nevertheless():
+def test_fewer_images_than_a_batch_are_trained_on_nevertheless():
     assert len(colours(datamodule(4, val_path="1", batch_size=6).train_dataloader())) == 4
 
 
-def test_one_picture_is_too_few_to_keep_one_apart():
-    with pytest.raises(ValueError, match="at least 2 pictures"):
+def test_one_image_is_too_few_to_keep_one_apart():
+    with pytest.raises(ValueError, match="at least 2 images"):
         datamodule(1)
 
 
@@ -534,7 +534,7 @@ def test_an_unknown_split_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("picture", "mask"),
+    ("image", "mask"),
     [
         ("a.png", "a_mask.png"),
         ("a.png", "a_mask001.png"),
@@ -546,9 +546,9 @@ def test_an_unknown_split_is_refused():
         ("unmasked_crowd.png", "unmasked_crowd_mask000.png"),
     ],
 )
-def test_a_mask_finds_its_picture(tmp_path, picture, mask):
-    (tmp_path / picture).parent.mkdir(exist_ok=True)
-    Image.fromarray(np.full((12, 16, 3), 128, np.uint8)).save(tmp_path / picture)
+def test_a_mask_finds_its_image(tmp_path, image, mask):
+    (tmp_path / image).parent.mkdir(exist_ok=True)
+    Image.fromarray(np.full((12, 16, 3), 128, np.uint8)).save(tmp_path / image)
     write_image(tmp_path / mask, half())
     (pair,) = PairFolder(tmp_path)
     assert pair.name == str(Path(mask).with_suffix(""))
@@ -556,7 +556,7 @@ def test_a_mask_finds_its_picture(tmp_path, picture, mask):
     assert (pair.image == 128).all()
 
 
-def test_a_picture_may_have_several_masks(tmp_path):
+def test_a_image_may_have_several_masks(tmp_path):
     for name in ("a", "b"):
         write_image(tmp_path / f"{name}.png", noise())
     for name in ("a_mask000", "a_mask001", "b_mask000"):
@@ -564,7 +564,7 @@ def test_a_picture_may_have_several_masks(tmp_path):
     assert [pair.name for pair in PairFolder(tmp_path)] == ["a_mask000", "a_mask001", "b_mask000"]
 
 
-def test_the_picture_of_the_same_folder_is_taken(tmp_path):
+def test_the_image_of_the_same_folder_is_taken(tmp_path):
     for seed, folder in enumerate(("x", "y")):
         write_image(tmp_path / folder / "a.png", noise(seed=seed))
         write_image(tmp_path / folder / "a_mask000.png", half())
@@ -572,11 +572,11 @@ def test_the_picture_of_the_same_folder_is_taken(tmp_path):
         np.testing.assert_array_equal(pair.image, noise(seed=seed))
 
 
-def test_masks_without_a_picture_are_named_and_counted(tmp_path):
+def test_masks_without_a_image_are_named_and_counted(tmp_path):
     write_image(tmp_path / "a.png", noise())
     for name in ("a_mask000", "b_mask000", "c_mask000", "d_mask000"):
         write_image(tmp_path / f"{name}.png", half())
-    with pytest.raises(ValueError, match=r"mask without a picture; expected b .*2 more") as caught:
+    with pytest.raises(ValueError, match=r"mask without an image; expected b .*2 more") as caught:
         PairFolder(tmp_path)
     one_line(caught, tmp_path / "b_mask000.png")
 
@@ -591,21 +591,21 @@ def test_a_folder_without_masks_is_named(tmp_path):
 def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path):
     write_image(tmp_path / "a.png", noise(12, 16))
     write_image(tmp_path / "a_mask000.png", half(12, 20))
-    with pytest.raises(ValueError, match=r"mask is 20 x 12, but its picture a\.png is 16 x 12") as caught:
+    with pytest.raises(ValueError, match=r"mask is 20 x 12, but its image a\.png is 16 x 12") as caught:
         PairFolder(tmp_path)[0]
     one_line(caught, tmp_path / "a_mask000.png")
 
 
-def test_a_picture_of_a_pair_that_cannot_be_read_is_named(tmp_path):
-    (tmp_path / "a.jpg").write_text("no picture")
+def test_a_image_of_a_pair_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "a.jpg").write_text("no image")
     write_image(tmp_path / "a_mask000.png", half())
-    with pytest.raises(ValueError, match="not a readable picture") as caught:
+    with pytest.raises(ValueError, match="not a readable image") as caught:
         PairFolder(tmp_path)[0]
     one_line(caught, tmp_path / "a.jpg")
 
 
 def frozen(count=4, **options):
-    return FrozenPairs(Pictures(count), Boxes(1, 4, 28, 0, 2), **{"size": 32} | options)
+    return FrozenPairs(Images(count), Boxes(1, 4, 28, 0, 2), **{"size": 32} | options)
 
 
 def same(a, b):
@@ -638,9 +638,9 @@ def test_frozen_crops_are_square_and_of_the_size_asked_for():
         assert (pair.image.shape, pair.mask.shape) == ((32, 32, 3), (32, 32))
 
 
-def test_a_frozen_crop_is_part_of_its_picture():
-    picture, crop = noise(41, 43, seed=3), frozen(size=20)[3].image
-    windows = np.lib.stride_tricks.sliding_window_view(picture, (20, 20), axis=(0, 1))
+def test_a_frozen_crop_is_part_of_its_image():
+    image, crop = noise(41, 43, seed=3), frozen(size=20)[3].image
+    windows = np.lib.stride_tricks.sliding_window_view(image, (20, 20), axis=(0, 1))
     assert (windows == crop.transpose(2, 0, 1)).all(axis=(2, 3, 4)).sum() == 1
 
 
@@ -658,7 +658,7 @@ def test_written_pairs_come_back_exactly(tmp_path):
     assert all(same(a, b) for a, b in zip(sorted(read, key=lambda pair: pair.name), expected, strict=True))
 
 
-def test_pairs_of_a_picture_whose_name_holds_mask_come_back(tmp_path):
+def test_pairs_of_a_image_whose_name_holds_mask_come_back(tmp_path):
     write_image(tmp_path / "photos" / "carnival_mask.png", noise(40, 40))
     expected = list(FrozenPairs(ImageFolder(tmp_path / "photos"), Boxes(2, 5, 10, 1, 2), size=32))
     read = list(PairFolder(write_pairs(expected, tmp_path / "pairs")))
@@ -695,27 +695,27 @@ def test_missing_predictions_are_counted_and_the_first_is_named(tmp_path, pairs)
 def test_a_prediction_of_another_size_is_named(tmp_path, pairs):
     for pair in pairs:
         write_image(tmp_path / "out" / f"{pair.name}.png", noise(32, 24))
-    with pytest.raises(ValueError, match="prediction is 24 x 32, but its picture is 32 x 32") as caught:
+    with pytest.raises(ValueError, match="prediction is 24 x 32, but its image is 32 x 32") as caught:
         PredictionFolder(tmp_path / "out", pairs).read([pairs[0]])
     one_line(caught, tmp_path / "out" / f"{pairs[0].name}.png")
 
 
-# Frozen pairs of pictures with masks of their own
+# Frozen pairs of images with masks of their own
 
 
 @pytest.fixture
 def own_masks(tmp_path):
-    """Two pictures, one smaller than the crop, each with a hole where it is red."""
+    """Two images, one smaller than the crop, each with a hole where it is red."""
     for name, height, width in (("a", 60, 80), ("b", 12, 18)):
         hole = np.zeros((height, width), bool)
         hole[height // 4 : height // 2, width // 3 : width // 2] = True
-        picture = np.where(hole[..., None], (255, 0, 0), (0, 0, 255)).astype(np.uint8)
-        write_image(tmp_path / "pictures" / f"{name}.png", picture)
+        image = np.where(hole[..., None], (255, 0, 0), (0, 0, 255)).astype(np.uint8)
+        write_image(tmp_path / "pictures" / f"{name}.png", image)
         write_image(tmp_path / "masks" / f"{name}.png", hole)
     return tmp_path
 
 
-def test_frozen_pairs_keep_a_picture_and_its_own_mask_together(own_masks):
+def test_frozen_pairs_keep_a_image_and_its_own_mask_together(own_masks):
     source, masks = ImageFolder(own_masks / "pictures"), PairedMasks(str(own_masks / "masks"))
     pairs = FrozenPairs(source, masks, size=24, per_image=3)
     for pair in pairs:
@@ -730,7 +730,7 @@ def test_frozen_pairs_keep_a_picture_and_its_own_mask_together(own_masks):
 def test_frozen_pairs_refuse_an_own_mask_of_another_size(own_masks):
     write_image(own_masks / "masks" / "a.png", np.ones((60, 79), bool))
     pairs = FrozenPairs(ImageFolder(own_masks / "pictures"), PairedMasks(str(own_masks / "masks")), size=24)
-    with pytest.raises(ValueError, match="its mask is 79 x 60, the picture 80 x 60 pixels"):
+    with pytest.raises(ValueError, match="its mask is 79 x 60, the image 80 x 60 pixels"):
         pairs[0]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from page import Client, Slow, file_of, hole, photo, picture_in, request, served
+from page import Client, Slow, file_of, hole, image_in, photo, request, served
 from PIL import Image
 
 import lama
@@ -31,7 +31,7 @@ from lama.demo.work import CancelledJobError, Job, Worker
 from lama.inference import Inpainter, Refiner
 from lama.models import FFCResNetGenerator
 from lama.pictures.encode import encode
-from lama.pictures.reading import Picture, read_picture
+from lama.pictures.reading import ImageFile, read_image_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,7 +62,7 @@ def test_health_says_what_runs_here(page):
 def test_the_result_is_the_inpainters(page, model):
     status, answer = page.post("/api/inpaint", request())
     assert status == 200, answer
-    result = np.asarray(picture_in(answer["image"]))
+    result = np.asarray(image_in(answer["image"]))
     np.testing.assert_array_equal(result, lama.load(model)(photo(), hole()))
     known = hole() == 0
     np.testing.assert_array_equal(result[known], photo()[known])
@@ -76,7 +76,7 @@ def test_options_are_those_of_the_inpainter(page, model, option):
     assert status == 200, answer
     known = {"refiner": Refiner()} if option == {"refine": True} else option
     expected = Inpainter(load_generator(model), **known)(photo(), hole())
-    difference = np.asarray(picture_in(answer["image"])).astype(int) - expected
+    difference = np.asarray(image_in(answer["image"])).astype(int) - expected
     assert np.abs(difference).max() <= (2 if "precision" in option else 0)  # bf16 rounds by the number of threads
 
 
@@ -87,12 +87,12 @@ def test_a_mask_is_read_as_predict_reads_it(page):
     _, inverted = page.post("/api/inpaint", request(mask=255 - hole(), invert=True))
     _, grown = page.post("/api/inpaint", request(dilate=5))
     _, small = page.post("/api/inpaint", request(mask=hole()[::2, ::2], resize=True))
-    pictures = [np.asarray(picture_in(a["image"])) for a in (all_of_it, nothing, inverted, grown, small)]
-    changed = [(p != photo()).any(axis=2) for p in pictures]
+    images = [np.asarray(image_in(a["image"])) for a in (all_of_it, nothing, inverted, grown, small)]
+    changed = [(p != photo()).any(axis=2) for p in images]
     assert changed[0].any()
     assert not changed[1].any()
     assert "removes nothing" in nothing["notes"][0]
-    np.testing.assert_array_equal(pictures[2], pictures[0])
+    np.testing.assert_array_equal(images[2], images[0])
     assert changed[3][6, 30]  # five pixels above the hole
     assert not changed[3][4, 30]
     assert changed[4].any()
@@ -106,12 +106,12 @@ def test_a_file_comes_back_as_it_came_but_for_the_hole(page):
     status, opened = page.post("/api/open", {"image": original})
     assert status == 200, opened
     assert (opened["format"], opened["width"], opened["height"], opened["bits"]) == ("jpg", 80, 60, 8)
-    shown = np.asarray(picture_in(opened["preview"]))
+    shown = np.asarray(image_in(opened["preview"]))
     _, step = page.post("/api/inpaint", {"image": original, "mask": file_of(hole()), "format": "png", "preview": 2048})
-    np.testing.assert_array_equal(np.asarray(picture_in(step["image"]))[hole() == 0], shown[hole() == 0])
-    np.testing.assert_array_equal(np.asarray(picture_in(step["preview"])), np.asarray(picture_in(step["image"])))
+    np.testing.assert_array_equal(np.asarray(image_in(step["image"]))[hole() == 0], shown[hole() == 0])
+    np.testing.assert_array_equal(np.asarray(image_in(step["preview"])), np.asarray(image_in(step["image"])))
     _, kept = page.post("/api/convert", {"image": step["image"], "like": original})
-    result = picture_in(kept["image"])
+    result = image_in(kept["image"])
     assert (result.format, result.size, result.info["icc_profile"]) == ("JPEG", (80, 60), b"a profile")
     assert (result.getexif()[0x010F], result.getexif()[0x0112]) == ("maker", 1)
     assert "jpg changes known pixels a little" in kept["notes"][0]
@@ -120,10 +120,10 @@ def test_a_file_comes_back_as_it_came_but_for_the_hole(page):
 def test_sixteen_bits_and_alpha_stay(page):
     deep = photo().astype(np.uint16) * 257 + 3
     alpha = np.full((60, 80), 40000, np.uint16)
-    content = base64.b64encode(encode(Picture(deep, alpha), ".png")).decode()
+    content = base64.b64encode(encode(ImageFile(deep, alpha), ".png")).decode()
     status, answer = page.post("/api/inpaint", {"image": content, "mask": file_of(hole())})
     assert status == 200, answer
-    result = read_picture("result", base64.b64decode(answer["image"]))
+    result = read_image_file("result", base64.b64decode(answer["image"]))
     np.testing.assert_array_equal(result.pixels[hole() == 0], deep[hole() == 0])
     np.testing.assert_array_equal(result.alpha, alpha)
 
@@ -132,7 +132,7 @@ def test_sixteen_bits_and_alpha_stay(page):
 def test_a_format_can_be_asked_for(page, kind):
     status, answer = page.post("/api/inpaint", request(format=kind))
     assert status == 200, answer
-    assert picture_in(answer["image"]).format == {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper())
+    assert image_in(answer["image"]).format == {"jpg": "JPEG", "tif": "TIFF"}.get(kind, kind.upper())
     assert answer["format"] == kind
 
 
@@ -144,7 +144,7 @@ def test_base64_may_have_lines(page):
 
 def test_a_preview_is_no_larger_than_asked(page):
     _, answer = page.post("/api/open", {"image": "data:image/png;base64," + file_of(photo(100, 300)), "preview": 150})
-    assert picture_in(answer["preview"]).size == (150, 50)
+    assert image_in(answer["preview"]).size == (150, 50)
     assert (answer["width"], answer["height"]) == (300, 100)
 
 
@@ -165,7 +165,7 @@ def test_models_are_named_by_what_tells_them_apart():
         names_of(["runs/a", "runs/a"])
 
 
-def test_built_in_pictures(page):
+def test_built_in_images(page):
     _, names = page.get("/examples")
     status, content = page.get(f"/examples/{names[0]}")
     assert status == 200
@@ -217,15 +217,15 @@ BAD = {
     "a word for a number": (request(dilate="3"), 422, 'dilate: expected a whole number, got "3"'),
     "true for a number": (request(dilate=True), 422, "dilate: expected a whole number, got true"),
     "not base64": (request() | {"image": "ä?"}, 422, "image: expected the bytes of a file in base64"),
-    "not an image": (request() | {"image": base64.b64encode(b"hello").decode()}, 422, "image: not a readable picture"),
-    "half an image": (request() | {"image": file_of(photo())[:2000]}, 422, "image: not a readable picture"),
-    "an image of another kind": (request() | {"image": file_of(photo(), "GIF")}, 422, "image: not a readable picture"),
+    "not an image": (request() | {"image": base64.b64encode(b"hello").decode()}, 422, "image: not a readable image"),
+    "half an image": (request() | {"image": file_of(photo())[:2000]}, 422, "image: not a readable image"),
+    "an image of another kind": (request() | {"image": file_of(photo(), "GIF")}, 422, "image: not a readable image"),
     "a bomb": (request() | {"image": bomb()}, 413, "megapixels"),
     "a bomb for a mask": (request() | {"mask": bomb()}, 413, "megapixels"),
     "more pixels than allowed": (request(np.zeros((1001, 1000), np.uint8)), 413, "1000 x 1001 pixels are more than 1 "),
     "more bytes than allowed": (b'"' + b"x" * 3_000_000, 413, "the request has more than 2 MB"),
     "a mask of another size": (request(mask=hole(30, 40)), 422, "80 x 60 pixels; resize=true stretches it"),
-    "a mask that is no picture": (request() | {"mask": "aGVsbG8="}, 422, "mask: not a readable picture"),
+    "a mask that is no image": (request() | {"mask": "aGVsbG8="}, 422, "mask: not a readable image"),
     "an unknown model": (request(model="../../etc/passwd"), 422, "model: expected tiny"),
     "an unknown format": (request(format="../x.png"), 422, "format: expected same, jpg"),
     "an unknown precision": (request(precision="fp8"), 422, "precision=fp8"),
@@ -257,7 +257,7 @@ def test_so_do_the_other_endpoints(page, path, content):
 
 def test_a_result_of_another_size_is_not_converted(page):
     status, answer = page.post("/api/convert", {"image": file_of(photo()), "like": file_of(photo(10, 10))})
-    assert (status, answer["error"]) == (422, "like: expected a picture of the same size")
+    assert (status, answer["error"]) == (422, "like: expected an image of the same size")
 
 
 @pytest.mark.parametrize("path", ["/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py",

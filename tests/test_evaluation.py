@@ -32,8 +32,8 @@ PER_IMAGE = {
 
 
 @pytest.fixture
-def pictures():
-    """Four completed pictures, the true ones, and masks of different sizes."""
+def images():
+    """Four completed images, the true ones, and masks of different sizes."""
     rng = np.random.default_rng(0)
     target = rng.uniform(0, 1, (4, 3, 20, 24)).astype(np.float32)
     noise = rng.normal(0, 0.1, target.shape).astype(np.float32)
@@ -48,37 +48,37 @@ def scores(metric, completed, target, mask):
         return metric.score(completed, target, mask).tolist()
 
 
-def test_psnr_equals_scikit_image(pictures):
-    completed, target, _ = pictures
+def test_psnr_equals_scikit_image(images):
+    completed, target, _ = images
     expected = [
         peak_signal_noise_ratio(t.numpy(), c.numpy(), data_range=1) for c, t in zip(completed, target, strict=True)
     ]
-    assert scores(PSNR(), *pictures) == pytest.approx(expected, rel=1e-6)
+    assert scores(PSNR(), *images) == pytest.approx(expected, rel=1e-6)
 
 
-def in_the_hole(pictures):
-    for completed, target, mask in zip(*pictures, strict=True):
+def in_the_hole(images):
+    for completed, target, mask in zip(*images, strict=True):
         hole = mask[0].bool()
         yield completed[:, hole].double().numpy(), target[:, hole].double().numpy()
 
 
-def test_psnr_of_the_hole_equals_scikit_image_on_its_pixels(pictures):
-    expected = [peak_signal_noise_ratio(t, c, data_range=1) for c, t in in_the_hole(pictures)]
-    assert scores(PSNR(hole_only=True), *pictures) == pytest.approx(expected, rel=1e-6)
+def test_psnr_of_the_hole_equals_scikit_image_on_its_pixels(images):
+    expected = [peak_signal_noise_ratio(t, c, data_range=1) for c, t in in_the_hole(images)]
+    assert scores(PSNR(hole_only=True), *images) == pytest.approx(expected, rel=1e-6)
 
 
-def test_l1_is_the_mean_absolute_error(pictures):
-    completed, target, _ = (x.numpy() for x in pictures)
-    assert scores(L1(), *pictures) == pytest.approx(np.abs(completed - target).mean(axis=(1, 2, 3)), rel=1e-5)
+def test_l1_is_the_mean_absolute_error(images):
+    completed, target, _ = (x.numpy() for x in images)
+    assert scores(L1(), *images) == pytest.approx(np.abs(completed - target).mean(axis=(1, 2, 3)), rel=1e-5)
 
 
-def test_l1_of_the_hole_is_that_of_its_pixels(pictures):
-    expected = [np.abs(c - t).mean() for c, t in in_the_hole(pictures)]
-    assert scores(L1(hole_only=True), *pictures) == pytest.approx(expected, rel=1e-5)
+def test_l1_of_the_hole_is_that_of_its_pixels(images):
+    expected = [np.abs(c - t).mean() for c, t in in_the_hole(images)]
+    assert scores(L1(hole_only=True), *images) == pytest.approx(expected, rel=1e-5)
 
 
 def ssim_map(x, y):
-    """SSIM of (H, W) pictures, window by window, in float64."""
+    """SSIM of (H, W) images, window by window, in float64."""
     offsets = np.arange(-5, 6)
     gauss = np.exp(-(offsets[:, None] ** 2 + offsets[None, :] ** 2) / (2 * 1.5**2))
     gauss /= gauss.sum()
@@ -95,8 +95,8 @@ def ssim_map(x, y):
 
 
 @pytest.mark.parametrize("hole_only", [False, True])
-def test_ssim_equals_the_sum_over_explicit_windows(pictures, hole_only):
-    completed, target, mask = (x[:1] for x in pictures)
+def test_ssim_equals_the_sum_over_explicit_windows(images, hole_only):
+    completed, target, mask = (x[:1] for x in images)
     maps = np.stack([ssim_map(completed[0, c].numpy(), target[0, c].numpy()) for c in range(3)])
     expected = maps[:, mask[0, 0].bool().numpy()].mean() if hole_only else maps.mean()
     assert scores(SSIM(hole_only), completed, target, mask) == pytest.approx([expected], abs=1e-5)
@@ -106,29 +106,29 @@ def test_ssim_equals_the_sum_over_explicit_windows(pictures, hole_only):
     ("name", "identity"),
     [("l1", 0), ("psnr", 100), ("ssim", 1), ("l1_hole", 0), ("psnr_hole", 100), ("ssim_hole", 1)],
 )
-def test_equal_pictures_have_the_best_score(pictures, name, identity):
-    _, target, mask = pictures
+def test_equal_images_have_the_best_score(images, name, identity):
+    _, target, mask = images
     assert scores(PER_IMAGE[name](), target, target, mask) == pytest.approx([identity] * 4)
 
 
 @pytest.mark.parametrize("name", PER_IMAGE)
-def test_the_direction_of_a_metric_is_the_right_one(pictures, name):
-    completed, target, mask = pictures
+def test_the_direction_of_a_metric_is_the_right_one(images, name):
+    completed, target, mask = images
     metric = PER_IMAGE[name]()
     good, bad = scores(metric, torch.cat([target[:1], completed[:1]]), target[[0, 0]], mask[[0, 0]])
     assert (good > bad) == higher_is_better(name)
 
 
 @pytest.mark.parametrize("name", PER_IMAGE)
-def test_the_batch_size_changes_no_score(pictures, name):
+def test_the_batch_size_changes_no_score(images, name):
     metric = PER_IMAGE[name]()
-    alone = [scores(metric, *(x[i : i + 1] for x in pictures))[0] for i in range(4)]
-    assert scores(metric, *pictures) == pytest.approx(alone, rel=1e-6)
+    alone = [scores(metric, *(x[i : i + 1] for x in images))[0] for i in range(4)]
+    assert scores(metric, *images) == pytest.approx(alone, rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["l1_hole", "psnr_hole", "ssim_hole"])
-def test_pixels_outside_the_hole_do_not_count_for_a_hole_metric(pictures, name):
-    completed, target, mask = pictures
+def test_pixels_outside_the_hole_do_not_count_for_a_hole_metric(images, name):
+    completed, target, mask = images
     if name == "ssim_hole":  # its windows reach beyond the hole: change only what is further away than a window
         completed, target = (torch.nn.functional.pad(x, (0, 0, 0, 16)) for x in (completed, target))
         mask = torch.nn.functional.pad(mask, (0, 0, 0, 16))
@@ -138,9 +138,9 @@ def test_pixels_outside_the_hole_do_not_count_for_a_hole_metric(pictures, name):
     assert scores(PER_IMAGE[name](), changed, target, mask) == pytest.approx(expected)
 
 
-def test_a_picture_without_a_hole_has_no_score_and_does_not_count(pictures):
-    completed, target, mask = pictures
-    with_hole = scores(PSNR(hole_only=True), *pictures)
+def test_a_image_without_a_hole_has_no_score_and_does_not_count(images):
+    completed, target, mask = images
+    with_hole = scores(PSNR(hole_only=True), *images)
     mask[2] = 0
     assert np.isnan(scores(PSNR(hole_only=True), completed, target, mask)[2])
     evaluator = Evaluator(["psnr_hole"])
@@ -214,22 +214,22 @@ def test_ssim_equals_the_official_one(official):
 
 
 @pytest.fixture
-def formula_pictures(official):
+def formula_images(official):
     shape = official["fid"]["shape"]
     predicted = formula_image(50, *shape)
     return predicted, 0.5 * formula_image(51, *shape) + 0.5 * predicted, torch.ones(shape[0], 1, *shape[2:])
 
 
 @pytest.mark.slow
-def test_fid_equals_the_official_one(shared, official, formula_pictures, tmp_path):
+def test_fid_equals_the_official_one(shared, official, formula_images, tmp_path):
     state = {}
     for line in (shared / "parity" / "fid_inception_keys.txt").read_text().splitlines():
         key, _, shape = line.partition(" ")
         state[key] = formula_tensor(key, tuple(int(n) for n in shape.strip("()").split(",") if n.strip()), 0, 1.45)
     torch.save(state, tmp_path / "inception.pth")
     weights = {"fid_inception": str(tmp_path / "inception.pth")}
-    evaluator = Evaluator(["fid"], weights, min_pictures=2, intervals=False)
-    for i, batch in enumerate(zip(*(x.split(8) for x in formula_pictures), strict=True)):
+    evaluator = Evaluator(["fid"], weights, min_images=2, intervals=False)
+    for i, batch in enumerate(zip(*(x.split(8) for x in formula_images), strict=True)):
         evaluator.update([f"{i}{j}" for j in range(len(batch[0]))], *batch)
     first = evaluator.fake.array[0, :8].tolist()
     assert first == pytest.approx(official["fid"]["feature_first8"], rel=1e-4, abs=1e-4)
@@ -248,9 +248,9 @@ def trunk_file(path, trunk, layers):
 
 
 @pytest.mark.slow
-def test_lpips_vgg_equals_the_official_one(official, formula_pictures, tmp_path):
+def test_lpips_vgg_equals_the_official_one(official, formula_images, tmp_path):
     metric = LPIPS("vgg", trunk_file(tmp_path / "vgg.pth", "vgg", "features."))
-    values = scores(metric, *(x[:6] for x in formula_pictures))
+    values = scores(metric, *(x[:6] for x in formula_images))
     assert values == pytest.approx(official["lpips_vgg"]["values"], rel=1e-5)
 
 
@@ -260,28 +260,28 @@ def squeeze(tmp_path_factory):
 
 
 @pytest.fixture
-def large_pictures():
+def large_images():
     a, b = formula_image(1, 2, 3, 64, 64), formula_image(2, 2, 3, 64, 64)
     return a, b, torch.ones(2, 1, 64, 64)
 
 
-def test_lpips_of_equal_pictures_is_zero_and_of_others_is_not(squeeze, large_pictures):
-    a, b, mask = large_pictures
+def test_lpips_of_equal_images_is_zero_and_of_others_is_not(squeeze, large_images):
+    a, b, mask = large_images
     assert scores(LPIPS("squeeze", squeeze), a, a, mask) == [0, 0]
     assert min(scores(LPIPS("squeeze", squeeze), a, b, mask)) > 1e-3
 
 
-def test_lpips_does_not_depend_on_the_batch(squeeze, large_pictures):
-    together = scores(LPIPS("squeeze", squeeze), *large_pictures)
-    alone = [scores(LPIPS("squeeze", squeeze), *(x[i : i + 1] for x in large_pictures))[0] for i in range(2)]
+def test_lpips_does_not_depend_on_the_batch(squeeze, large_images):
+    together = scores(LPIPS("squeeze", squeeze), *large_images)
+    alone = [scores(LPIPS("squeeze", squeeze), *(x[i : i + 1] for x in large_images))[0] for i in range(2)]
     assert together == pytest.approx(alone, rel=1e-5)
 
 
-def test_lpips_takes_a_trunk_in_either_layout(squeeze, large_pictures, tmp_path):
+def test_lpips_takes_a_trunk_in_either_layout(squeeze, large_images, tmp_path):
     expected = LPIPS("squeeze", squeeze)
     torch.save(expected.network.state_dict(), tmp_path / "whole.pth")
     whole = LPIPS("squeeze", str(tmp_path / "whole.pth"))
-    assert scores(whole, *large_pictures) == scores(expected, *large_pictures)
+    assert scores(whole, *large_images) == scores(expected, *large_images)
 
 
 def test_lpips_refuses_an_unknown_trunk():
@@ -336,14 +336,14 @@ def test_metrics_of_all_real_pairs(shared, three_metrics):
 NAMES = ["a", "b", "c", "d"]
 
 
-def test_the_evaluator_gives_every_metric_over_all_updates(pictures):
+def test_the_evaluator_gives_every_metric_over_all_updates(images):
     evaluator = Evaluator(list(PER_IMAGE))
-    evaluator.update(NAMES[:1], *(x[:1] for x in pictures))
-    evaluator.update(NAMES[1:], *(x[1:] for x in pictures))
+    evaluator.update(NAMES[:1], *(x[:1] for x in images))
+    evaluator.update(NAMES[1:], *(x[1:] for x in images))
     results = evaluator.compute()
     assert list(results) == list(PER_IMAGE)
     for name, make in PER_IMAGE.items():
-        expected = scores(make(), *pictures)
+        expected = scores(make(), *images)
         assert results[name]["mean"] == pytest.approx(np.mean(expected), rel=1e-6)
         assert results[name]["std"] == pytest.approx(np.std(expected), rel=1e-6)
         low, high = results[name]["ci95"]
@@ -351,11 +351,11 @@ def test_the_evaluator_gives_every_metric_over_all_updates(pictures):
         assert results[name]["n"] == 4
 
 
-def test_the_evaluator_gives_one_row_for_each_picture(pictures):
+def test_the_evaluator_gives_one_row_for_each_image(images):
     evaluator = Evaluator(["psnr", "l1"])
-    evaluator.update(NAMES, *pictures)
-    psnr, l1 = scores(PSNR(), *pictures), scores(L1(), *pictures)
-    areas = pictures[2].mean(dim=(1, 2, 3)).tolist()
+    evaluator.update(NAMES, *images)
+    psnr, l1 = scores(PSNR(), *images), scores(L1(), *images)
+    areas = images[2].mean(dim=(1, 2, 3)).tolist()
     expected = [
         {"name": name, "mask_area": pytest.approx(areas[i]), "psnr": psnr[i], "l1": l1[i]}
         for i, name in enumerate(NAMES)
@@ -363,16 +363,16 @@ def test_the_evaluator_gives_one_row_for_each_picture(pictures):
     assert evaluator.per_image() == expected
 
 
-def test_the_evaluator_counts_the_pictures_that_have_a_score(pictures):
-    completed, target, mask = pictures
+def test_the_evaluator_counts_the_images_that_have_a_score(images):
+    completed, target, mask = images
     mask[2] = 0
     evaluator = Evaluator(["psnr", "psnr_hole"])
     evaluator.update(NAMES, completed, target, mask)
     assert {name: result["n"] for name, result in evaluator.compute().items()} == {"psnr": 4, "psnr_hole": 3}
 
 
-def test_the_evaluator_says_when_no_picture_has_a_score(pictures):
-    completed, target, mask = pictures
+def test_the_evaluator_says_when_no_image_has_a_score(images):
+    completed, target, mask = images
     evaluator = Evaluator(["psnr_hole"])
     evaluator.update(NAMES, completed, target, 0 * mask)
     result = evaluator.compute()["psnr_hole"]
@@ -381,8 +381,8 @@ def test_the_evaluator_says_when_no_picture_has_a_score(pictures):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_prediction_that_is_not_finite_is_refused_by_name(pictures, value):
-    completed, target, mask = pictures
+def test_a_prediction_that_is_not_finite_is_refused_by_name(images, value):
+    completed, target, mask = images
     completed[1, 0, 0, 0] = value
     with pytest.raises(ValueError, match="the_bad_one"):
         Evaluator(["l1"]).update(["the_bad_one"], completed[1:2], target[1:2], mask[1:2])
@@ -394,23 +394,23 @@ def test_an_unknown_metric_is_refused_with_those_that_are_known():
 
 
 def test_an_evaluation_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="no picture"):
+    with pytest.raises(ValueError, match="no image"):
         Evaluator(["l1"]).compute()
 
 
-def test_a_reset_evaluator_starts_again(pictures):
+def test_a_reset_evaluator_starts_again(images):
     evaluator = Evaluator(["l1"])
-    evaluator.update(NAMES, *pictures)
+    evaluator.update(NAMES, *images)
     evaluator.reset()
-    evaluator.update(["x"], *(x[:1] for x in pictures))
+    evaluator.update(["x"], *(x[:1] for x in images))
     assert evaluator.compute()["l1"]["n"] == len(evaluator.per_image()) == 1
 
 
 @pytest.mark.parametrize("name", [n for n in METRICS if n.startswith(("lpips", "fid", "kid", "p_ids", "ssim_fid"))])
-def test_a_metric_whose_weights_are_missing_is_reported_not_dropped(pictures, name, monkeypatch, tmp_path):
+def test_a_metric_whose_weights_are_missing_is_reported_not_dropped(images, name, monkeypatch, tmp_path):
     monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path))
     evaluator = Evaluator(["l1", name])
-    evaluator.update(NAMES, *pictures)
+    evaluator.update(NAMES, *images)
     results = evaluator.compute()
     assert results["l1"]["n"] == 4
     assert results[name]["mean"] is None
@@ -483,7 +483,7 @@ def test_results_are_written_for_people_and_programs(tmp_path):
     assert r"0-10\%" in (tmp_path / "out" / "table.tex").read_text()
     assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8") == "<p>é</p>"
     for name in ("table.md", "table.tex"):
-        stamp = "protocol lama; 2 pictures of 47 x 33 to 50 x 40 pixels; evaluation set 5e7; lama "
+        stamp = "protocol lama; 2 images of 47 x 33 to 50 x 40 pixels; evaluation set 5e7; lama "
         assert stamp in (tmp_path / "out" / name).read_text()
     assert len(list((tmp_path / "out").iterdir())) == 5
 
@@ -494,7 +494,7 @@ def test_a_latex_table_marks_the_best_and_dashes_what_is_missing():
     assert lines[5] == r"theirs & 28 & \textbf{0.01} & 7 \\"
 
 
-def test_a_table_of_groups_says_how_many_pictures_each_has():
+def test_a_table_of_groups_says_how_many_images_each_has():
     lines = markdown_table({"0-10%": METHODS["theirs"], "total": METHODS["theirs"]}, "mask area").splitlines()
     assert lines[0] == "| mask area | n | psnr ↑ | l1 ↓ | fid ↓ |"
     assert lines[2] == "| 0-10% | 2 | 28 | 0.01 | 7 |"

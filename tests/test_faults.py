@@ -1,4 +1,4 @@
-"""What goes wrong in the middle of a training: steps that are not finite, dead workers, bad pictures, full disks."""
+"""What goes wrong in the middle of a training: steps that are not finite, dead workers, bad images, full disks."""
 
 import copy
 import errno
@@ -98,7 +98,7 @@ def test_a_step_that_is_not_finite_changes_nothing_bitwise(where, second, step):
 
 
 @pytest.mark.parametrize("second", [True, False], ids=["official", "modern"])
-def test_pictures_that_are_not_finite_leave_batchnorm_alone(second):
+def test_images_that_are_not_finite_leave_batchnorm_alone(second):
     module = make_module(second_generator_forward=second)
     watch = Watch(module)
     broken = a_batch(2)
@@ -177,7 +177,7 @@ def test_settings_of_faults_are_checked(name, value):
         NonFiniteGuard(**{name: value})
 
 
-def pictures(folder, count=40, damaged=(), size=48):
+def images(folder, count=40, damaged=(), size=48):
     rng = np.random.default_rng(0)
     folder.mkdir()
     for i in range(count):
@@ -189,7 +189,7 @@ def pictures(folder, count=40, damaged=(), size=48):
 
 
 class DeadlyFolder(ImageFolder):
-    """A folder, one picture of which kills the process that reads it, once."""
+    """A folder, one image of which kills the process that reads it, once."""
 
     deadly = "nothing"
     mark = ""
@@ -202,27 +202,27 @@ class DeadlyFolder(ImageFolder):
         return name, image
 
 
-def test_damaged_pictures_and_a_killed_worker(tmp_path, monkeypatch):
-    """5 % of the pictures are damaged and the system kills a worker: the run says so, and the same command ends it."""
-    folder = pictures(tmp_path / "pictures", damaged=(7, 23))
+def test_damaged_images_and_a_killed_worker(tmp_path, monkeypatch):
+    """5 % of the images are damaged and the system kills a worker: the run says so, and the same command ends it."""
+    folder = images(tmp_path / "pictures", damaged=(7, 23))
     monkeypatch.setattr(DeadlyFolder, "deadly", "031")
     monkeypatch.setattr(DeadlyFolder, "mark", str(tmp_path / "mark"))
 
     def start(workers, path):
         data = InpaintingDataModule(
-            DeadlyFolder, str(folder), BOXES, Distortions(32), BOXES, val_path=str(pictures(tmp_path / path, 2)),
+            DeadlyFolder, str(folder), BOXES, Distortions(32), BOXES, val_path=str(images(tmp_path / path, 2)),
             val_size=32, batch_size=2, num_workers=workers, cache_gb=0,
         )  # fmt: skip
         checkpoints = partial(Checkpoints, every_batches=1)
         run_into(tmp_path / "run", data=data, checkpoints=checkpoints, resume="auto")
 
-    with pytest.raises(ValueError, match=r"data: a worker .* after iteration \d+, its latest picture was .*031\.png"):
+    with pytest.raises(ValueError, match=r"data: a worker .* after iteration \d+, its latest image was .*031\.png"):
         start(1, "a")
     start(1, "b")
     run = tmp_path / "run"
     assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 20
-    assert "2 of 40 pictures cannot be used and were replaced" in (run / "train.log").read_text()  # by both processes
-    assert len((run / "broken_pictures.txt").read_text().splitlines()) == 2
+    assert "2 of 40 images cannot be used and were replaced" in (run / "train.log").read_text()  # by both processes
+    assert len((run / "broken_images.txt").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -310,9 +310,9 @@ def test_handlers_are_put_back_after_a_training(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_survives_damaged_pictures_and_a_killed_worker(tmp_path, root):
-    folder = pictures(tmp_path / "pictures", damaged=(7, 23), size=80)
-    pictures(tmp_path / "held out", 2, size=80)
+def test_the_command_survives_damaged_images_and_a_killed_worker(tmp_path, root):
+    folder = images(tmp_path / "pictures", damaged=(7, 23), size=80)
+    images(tmp_path / "held out", 2, size=80)
     command = [
         sys.executable, str(root / "bin/train.py"), "-cn", "demo", "data=folder", f"data.path={folder}",
         f"data.val_path='{tmp_path}/held out'", "data.val_size=64", "augment.size=64", "data.batch_size=2",
@@ -329,12 +329,12 @@ def test_the_command_survives_damaged_pictures_and_a_killed_worker(tmp_path, roo
     os.kill(int(worker), signal.SIGKILL)
     message = first.communicate(timeout=60)[1]
     assert first.returncode == 75  # a checkpoint has been written: try again
-    said = r"error: data: a worker .* after iteration \d+, its latest picture was .*png; .* the same command goes on"
+    said = r"error: data: a worker .* after iteration \d+, its latest image was .*png; .* the same command goes on"
     assert re.search(said, message), message
     assert "Traceback" not in message
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["progress"]["iteration"] == 20 * 30
     log = (tmp_path / "run/train.log").read_text()
-    assert "2 of 40 pictures cannot be used and were replaced" in log
+    assert "2 of 40 images cannot be used and were replaced" in log
     assert "resumed from" in log

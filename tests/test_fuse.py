@@ -87,7 +87,7 @@ def test_the_fused_network_gives_the_same_numbers(pair):
 
 
 @torch.no_grad()
-def test_large_pictures_are_computed_in_parts_to_the_same_numbers(pair, monkeypatch):
+def test_large_images_are_computed_in_parts_to_the_same_numbers(pair, monkeypatch):
     x = torch.rand(2, 4, 80, 96)
     expected = pair[0](x)
     monkeypatch.setattr(fused_ffc, "GROUP", 1000)
@@ -223,13 +223,13 @@ def test_winograd_is_a_convolution_with_reflected_borders(request, compiled, sha
     torch.manual_seed(0)
     (batch, height, width), (c0, c1) = shape, channels
 
-    def picture(n):
+    def image(n):
         return torch.randn(batch, n, height, width).contiguous(memory_format=torch.channels_last)
 
-    parts = [picture(n) for n in channels if n]
+    parts = [image(n) for n in channels if n]
     outs = [(c0, c0 + c1), (c1 or 7, c0)]  # an FFC: to local of everything, to global of the local channels
     convs = [Folded(torch.randn(o, i, 3, 3).double() / (9 * i) ** 0.5, torch.randn(o).double()) for o, i in outs]
-    before, after = [None, picture(outs[1][0])], [picture(outs[0][0]), None]
+    before, after = [None, image(outs[1][0])], [image(outs[0][0]), None]
     padded = F.pad(torch.cat(parts, 1).double(), (1, 1, 1, 1), mode="reflect")
     expected = [
         (F.conv2d(padded[:, :i], *conv) + (0 if b is None else b)).relu() + (0 if a is None else a)
@@ -307,7 +307,7 @@ def test_another_cpu_or_source_is_another_kernel(kernel, tmp_path, monkeypatch):
     assert len(names) == 3
 
 
-def test_the_allocator_is_tuned_for_small_pictures_only():
+def test_the_allocator_is_tuned_for_small_images_only():
     code = (
         "import os, torch, lama.fast.fuse; from lama.machine.allocator import tune_allocator as t\n"
         "print(t(2048 * 2048), os.environ.get('THP_MEM_ALLOC_ENABLE'), t(512 * 512), torch.zeros(1 << 22).sum().item())"

@@ -22,7 +22,7 @@ from lama.runs.processes import Watch
 from lama.runs.run import next_steps, train
 from lama.training.learning_rates import LearningRates
 
-BATCHES = 10  # of 2 pictures: an epoch
+BATCHES = 10  # of 2 images: an epoch
 CONFIG = "generator: {ngf: 4}\noptimizers: {generator: {_target_: torch.optim.Adam, lr: 0.001}}\nresume: auto\n"
 RATE = 1e-3
 

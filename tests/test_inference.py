@@ -1,4 +1,4 @@
-"""Filling holes: any size, any kind of picture, known pixels untouched, and light to import."""
+"""Filling holes: any size, any kind of image, known pixels untouched, and light to import."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-def picture(rng, height=20, width=28, channels=(3,)):
+def make_image(rng, height=20, width=28, channels=(3,)):
     """Noise with 0 or 255 in the lower half: a network's output, about 128, is never equal to that."""
     image = rng.integers(0, 256, (height, width, *channels), dtype=np.uint8)
     image[height // 2 :] = 255 * (image[height // 2 :] > 127)
@@ -47,7 +47,7 @@ def sizes():
 
 @pytest.mark.parametrize(("height", "width"), sizes())
 def test_every_size_is_filled_and_its_known_pixels_stay(inpainter, rng, height, width):
-    image, mask = picture(rng, height, width), hole(height, width)
+    image, mask = make_image(rng, height, width), hole(height, width)
     filled = inpainter(image, mask)
     assert filled.shape == image.shape
     assert filled.dtype == np.uint8
@@ -78,12 +78,12 @@ class Failing(Constant):
 
 @pytest.mark.parametrize(("value", "byte"), [(0, 0), (0.999, 255), (0.501, 128), (1, 255), (1.3, 255), (-0.2, 0)])
 def test_a_prediction_is_rounded_to_the_nearest_byte(rng, value, byte):
-    filled = Inpainter(Constant(value), "cpu", fast=False)(picture(rng), hole())
+    filled = Inpainter(Constant(value), "cpu", fast=False)(make_image(rng), hole())
     assert (filled[hole()] == byte).all()
 
 
 def test_the_arguments_are_not_changed(inpainter, rng):
-    image, mask = picture(rng), hole()
+    image, mask = make_image(rng), hole()
     before = image.copy(), mask.copy()
     inpainter(image, mask)
     np.testing.assert_array_equal(image, before[0])
@@ -91,38 +91,38 @@ def test_the_arguments_are_not_changed(inpainter, rng):
 
 
 def test_what_lies_under_the_hole_does_not_matter(inpainter, rng):
-    image, mask = picture(rng), hole()
+    image, mask = make_image(rng), hole()
     other = np.where(mask[..., None], np.uint8(7), image)
     np.testing.assert_array_equal(inpainter(image, mask), inpainter(other, mask))
 
 
 @pytest.mark.parametrize("strategy", ["auto", "full", "crop", "tile"])
-def test_an_empty_mask_gives_the_picture_back_and_computes_nothing(rng, strategy):
-    image = picture(rng)
+def test_an_empty_mask_gives_the_image_back_and_computes_nothing(rng, strategy):
+    image = make_image(rng)
     inpainter = Inpainter(Failing(), "cpu", strategy=strategy, feather=4, fast=False)
     np.testing.assert_array_equal(inpainter(image, np.zeros(image.shape[:2])), image)
 
 
 def test_a_full_mask_is_filled(inpainter, rng):
-    image = 255 * (picture(rng) > 127).astype(np.uint8)
+    image = 255 * (make_image(rng) > 127).astype(np.uint8)
     assert (inpainter(image, np.ones(image.shape[:2])) != image).all()
 
 
 def test_arrays_in_any_memory_order_are_taken(inpainter, rng):
-    image, mask = picture(rng), hole()
+    image, mask = make_image(rng), hole()
     turned = inpainter(np.asfortranarray(image)[:, ::-1][:, ::-1], np.asfortranarray(mask))
     np.testing.assert_array_equal(turned, inpainter(image, mask))
 
 
-def test_alpha_is_kept_and_colour_is_that_of_the_rgb_picture(inpainter, rng):
-    image, mask = picture(rng, channels=(4,)), hole()
+def test_alpha_is_kept_and_colour_is_that_of_the_rgb_image(inpainter, rng):
+    image, mask = make_image(rng, channels=(4,)), hole()
     filled = inpainter(image, mask)
     np.testing.assert_array_equal(filled[..., 3], image[..., 3])
     np.testing.assert_array_equal(filled[..., :3], inpainter(image[..., :3], mask))
 
 
-def test_a_grey_picture_stays_grey_and_its_known_pixels_stay(inpainter, rng):
-    image, mask = picture(rng, channels=()), hole()
+def test_a_grey_image_stays_grey_and_its_known_pixels_stay(inpainter, rng):
+    image, mask = make_image(rng, channels=()), hole()
     filled = inpainter(image, mask)
     assert filled.shape == image.shape
     assert filled.dtype == np.uint8
@@ -131,8 +131,8 @@ def test_a_grey_picture_stays_grey_and_its_known_pixels_stay(inpainter, rng):
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", ()), ("RGB", (3,)), ("RGBA", (4,))])
-def test_a_pil_picture_is_filled_like_its_array(inpainter, rng, mode, channels):
-    image, mask = picture(rng, channels=channels), hole()
+def test_a_pil_image_is_filled_like_its_array(inpainter, rng, mode, channels):
+    image, mask = make_image(rng, channels=channels), hole()
     filled = inpainter(Image.fromarray(image), Image.fromarray(mask))
     assert filled.mode == mode
     np.testing.assert_array_equal(np.asarray(filled), inpainter(image, mask))
@@ -140,27 +140,27 @@ def test_a_pil_picture_is_filled_like_its_array(inpainter, rng, mode, channels):
 
 @pytest.mark.parametrize(("mode", "result"), [("P", "RGB"), ("CMYK", "RGB"), ("1", "L"), ("LA", "LA")])
 def test_other_pil_modes_are_converted(inpainter, rng, mode, result):
-    image, mask = Image.fromarray(picture(rng)).convert(mode), hole()
+    image, mask = Image.fromarray(make_image(rng)).convert(mode), hole()
     filled = inpainter(image, mask)
     assert (filled.mode, filled.size) == (result, image.size)
     np.testing.assert_array_equal(np.asarray(filled)[~mask], np.asarray(image.convert(result))[~mask])
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_a_32_bit_pil_picture_is_refused_not_clipped(inpainter, dtype):
+def test_a_32_bit_pil_image_is_refused_not_clipped(inpainter, dtype):
     with pytest.raises(ValueError, match="cannot be filled; pass an array of uint16"):
         inpainter(Image.fromarray(np.full((20, 28), 300, dtype)), hole())
 
 
-def test_a_16_bit_pil_picture_stays_one(inpainter, rng):
-    image, mask = in_type(picture(rng, channels=()), np.uint16), hole()
+def test_a_16_bit_pil_image_stays_one(inpainter, rng):
+    image, mask = in_type(make_image(rng, channels=()), np.uint16), hole()
     filled = inpainter(Image.fromarray(image), mask)
     assert filled.mode == "I;16"
     np.testing.assert_array_equal(np.asarray(filled), inpainter(image, mask))
 
 
-def test_what_a_pil_picture_says_of_itself_comes_along(inpainter, rng, tmp_path):
-    image = Image.fromarray(picture(rng))
+def test_what_a_pil_image_says_of_itself_comes_along(inpainter, rng, tmp_path):
+    image = Image.fromarray(make_image(rng))
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
     image.save(tmp_path / "a.jpg", exif=exif, icc_profile=b"profile", dpi=(72, 72))
@@ -173,7 +173,7 @@ def test_what_a_pil_picture_says_of_itself_comes_along(inpainter, rng, tmp_path)
 
 
 def test_the_transparency_of_a_palette_is_kept(inpainter, rng):
-    image = Image.fromarray(picture(rng)).convert("P")
+    image = Image.fromarray(make_image(rng)).convert("P")
     image.info["transparency"] = 0
     filled = inpainter(image, hole())
     assert filled.mode == "RGBA"
@@ -190,7 +190,7 @@ def in_type(image, dtype):
 @pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "float16", "float32", "float64"])
 def test_every_type_and_shape_comes_back_as_it_was(inpainter, rng, dtype, channels):
-    image, mask = in_type(picture(rng, channels=channels), dtype), hole()
+    image, mask = in_type(make_image(rng, channels=channels), dtype), hole()
     filled = inpainter(image, mask)
     assert (filled.shape, filled.dtype) == (image.shape, image.dtype)
     np.testing.assert_array_equal(filled[~mask], image[~mask])
@@ -201,20 +201,22 @@ def test_every_type_and_shape_comes_back_as_it_was(inpainter, rng, dtype, channe
 @pytest.mark.parametrize("dtype", ["uint16", "float16", "float64"])
 @pytest.mark.parametrize("channels", [(), (3,)])
 def test_more_bits_change_nothing_but_the_rounding(inpainter, rng, dtype, channels):
-    image, mask = picture(rng, channels=channels), hole()
+    image, mask = make_image(rng, channels=channels), hole()
     white = 65535 if dtype == "uint16" else 1
     wide = inpainter(in_type(image, dtype), mask).astype(float) / white
     np.testing.assert_allclose(wide, inpainter(image, mask) / 255, atol=0.5 / 255 + 2e-3)
 
 
 def test_16_bit_results_use_their_bits(inpainter, rng):
-    filled = inpainter(in_type(picture(rng), np.uint16), hole())[hole()]
+    filled = inpainter(in_type(make_image(rng), np.uint16), hole())[hole()]
     assert len(np.unique(filled % 257)) > 100
 
 
-def test_many_pictures_are_filled_as_each_one_alone(inpainter, rng):
+def test_many_images_are_filled_as_each_one_alone(inpainter, rng):
     sizes = [(20, 28), (24, 32), (20, 28), (9, 40), (1, 1), (20, 28), (17, 30)]
-    images = [in_type(picture(rng, *size), dtype) for size, dtype in zip(sizes, ["uint8", "float32"] * 4, strict=False)]
+    images = [
+        in_type(make_image(rng, *size), dtype) for size, dtype in zip(sizes, ["uint8", "float32"] * 4, strict=False)
+    ]
     images[2] = Image.fromarray(images[2].astype(np.uint8)[..., 0])
     masks = [hole(*size) for size in sizes]
     together = inpainter.many(images, masks, batch_size=3)
@@ -225,7 +227,7 @@ def test_many_pictures_are_filled_as_each_one_alone(inpainter, rng):
         np.testing.assert_allclose(np.asarray(filled, float), np.asarray(alone, float), atol=atol)
 
 
-def test_pictures_of_one_padded_size_are_computed_together(rng):
+def test_images_of_one_padded_size_are_computed_together(rng):
     class Counting(Constant):
         def forward(self, x):
             shapes.append(tuple(x.shape))
@@ -234,16 +236,16 @@ def test_pictures_of_one_padded_size_are_computed_together(rng):
     shapes = []
     sizes = [(20, 28), (60, 60), (24, 32), (17, 30), (23, 25)]
     inpainter = Inpainter(Counting(0.5), "cpu", fast=False)
-    inpainter.many([picture(rng, *size) for size in sizes], [hole(*size) for size in sizes], batch_size=3)
+    inpainter.many([make_image(rng, *size) for size in sizes], [hole(*size) for size in sizes], batch_size=3)
     assert sorted(shapes) == [(1, 4, 24, 32), (1, 4, 64, 64), (3, 4, 24, 32)]
 
 
-def test_many_says_which_picture_is_wrong_before_it_computes(rng):
+def test_many_says_which_image_is_wrong_before_it_computes(rng):
     inpainter = Inpainter(Failing(), "cpu", fast=False)
-    with pytest.raises(ValueError, match=r"^picture 1: mask: expected shape \(20, 28\)"):
-        inpainter.many([picture(rng)] * 2, [hole(), hole(3, 3)])
-    with pytest.raises(ValueError, match="2 pictures and 1 masks"):
-        inpainter.many([picture(rng)] * 2, [hole()])
+    with pytest.raises(ValueError, match=r"^image 1: mask: expected shape \(20, 28\)"):
+        inpainter.many([make_image(rng)] * 2, [hole(), hole(3, 3)])
+    with pytest.raises(ValueError, match="2 images and 1 masks"):
+        inpainter.many([make_image(rng)] * 2, [hole()])
     assert inpainter.many([], []) == []
 
 
@@ -266,7 +268,7 @@ MASKS = {
 
 @pytest.mark.parametrize("convert", MASKS.values(), ids=MASKS)
 def test_every_value_above_zero_is_a_hole(inpainter, rng, convert):
-    image, mask = picture(rng), hole()
+    image, mask = make_image(rng), hole()
     np.testing.assert_array_equal(inpainter(image, convert(mask)), inpainter(image, mask))
 
 
@@ -280,12 +282,12 @@ def test_every_value_above_zero_is_a_hole(inpainter, rng, convert):
         (np.full((20, 28, 4), np.nan, np.float32), "holds NaN"),
         (np.zeros((0, 28, 3), np.uint8), "at least one pixel"),
         (torch.zeros(3, 20, 28), "uint8.*Tensor"),
-        ("picture.png", r"got the path picture.png; open it"),
+        ("image.png", r"got the path image.png; open it"),
         (np.zeros((20, 28, 2), np.uint8), r"got \(20, 28, 2\)"),
         (np.zeros((1, 20, 28, 3), np.uint8), r"got \(1, 20, 28, 3\)"),
     ],
 )
-def test_another_kind_of_picture_is_refused(inpainter, image, message):
+def test_another_kind_of_image_is_refused(inpainter, image, message):
     with pytest.raises(ValueError, match=message):
         inpainter(image, hole())
 
@@ -294,12 +296,12 @@ def test_another_kind_of_picture_is_refused(inpainter, image, message):
 @pytest.mark.parametrize("shape", [(28, 20), (20, 27), (1, 1), (20, 28, 5), (20,)])
 def test_a_mask_of_another_size_is_refused(inpainter, rng, channels, shape):
     with pytest.raises(ValueError, match=r"mask: expected shape \(20, 28\)"):
-        inpainter(picture(rng, channels=channels), np.ones(shape, np.uint8))
+        inpainter(make_image(rng, channels=channels), np.ones(shape, np.uint8))
 
 
 def test_a_pil_mask_of_another_size_is_refused(inpainter, rng):
     with pytest.raises(ValueError, match="mask: expected shape"):
-        inpainter(Image.fromarray(picture(rng)), Image.new("L", (20, 28)))
+        inpainter(Image.fromarray(make_image(rng)), Image.new("L", (20, 28)))
 
 
 @pytest.fixture
@@ -332,7 +334,7 @@ def test_a_size_that_needs_no_padding_is_the_plain_network(tiny_generator):
 
 
 def test_the_fast_equivalent_fills_as_the_plain_network(tiny_generator, inpainter, rng):
-    image, mask = in_type(picture(rng), np.float32), hole()
+    image, mask = in_type(make_image(rng), np.float32), hole()
     plain = Inpainter(tiny_generator, "cpu", fast=False)
     np.testing.assert_allclose(inpainter(image, mask), plain(image, mask), atol=5e-5)
 
@@ -369,17 +371,17 @@ def test_an_option_that_means_nothing_is_refused(tiny_generator, options, messag
 def test_running_out_of_memory_is_one_line_with_advice(rng, words):
     inpainter = Inpainter(Failing(RuntimeError(f"{words}\nand more")), "cpu", fast=False)
     with pytest.raises(ValueError, match=r"out of memory for 1 x 32 x 24 pixels on cpu; .*strategy=tile$"):
-        inpainter(picture(rng), hole())
+        inpainter(make_image(rng), hole())
 
 
 def test_another_failure_of_the_network_is_not_hidden(rng):
     with pytest.raises(RuntimeError, match="sizes"):
-        Inpainter(Failing(RuntimeError("sizes do not match")), "cpu", fast=False)(picture(rng), hole())
+        Inpainter(Failing(RuntimeError("sizes do not match")), "cpu", fast=False)(make_image(rng), hole())
 
 
 def test_a_result_that_is_not_finite_is_refused(rng):
     with pytest.raises(ValueError, match="not finite"):
-        Inpainter(Constant(float("nan")), "cpu", fast=False)(picture(rng), hole())
+        Inpainter(Constant(float("nan")), "cpu", fast=False)(make_image(rng), hole())
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "no such device"])
@@ -451,7 +453,7 @@ def model(tmp_path, tiny_generator):
 
 @pytest.mark.parametrize("place", ["", "models/best.safetensors"])
 def test_a_run_folder_or_a_file_is_loaded(model, inpainter, rng, place):
-    image, mask = picture(rng), hole()
+    image, mask = make_image(rng), hole()
     loaded = lama.load(str(model / place), device="cpu", compiled=False)
     np.testing.assert_array_equal(loaded(image, mask), inpainter(image, mask))
 
@@ -489,7 +491,7 @@ def test_loading_a_model_and_using_it_is_light(model):
     assert not loaded & (HEAVY | {"lpips", "torchvision"})
 
 
-def test_a_picture_that_lies_on_its_side_says_so(inpainter, tmp_path):
+def test_a_image_that_lies_on_its_side_says_so(inpainter, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (28, 20)).save(tmp_path / "a.jpg", exif=exif)

@@ -31,7 +31,7 @@ def photos(folder, count=5):
 
 
 @pytest.fixture
-def pictures(tmp_path):
+def images(tmp_path):
     return photos(tmp_path / "photos")
 
 
@@ -39,8 +39,8 @@ def small(**options):
     return MaskDataset(Boxes(1, 4, 24, 1, 3), **{"size": 32} | options)
 
 
-def make(pictures, out, jobs=0, dataset=None, settings=SETTINGS, suffix=None):
-    return generate(dataset or small(), settings, pictures, out, suffix, jobs)
+def make(images, out, jobs=0, dataset=None, settings=SETTINGS, suffix=None):
+    return generate(dataset or small(), settings, images, out, suffix, jobs)
 
 
 def everything(folder):
@@ -61,16 +61,16 @@ def main(monkeypatch, root, *arguments):
 # What is made
 
 
-def test_every_picture_gives_a_crop_and_its_mask_by_the_official_names(tmp_path, pictures):
-    result = make(pictures, tmp_path / "out")
+def test_every_image_gives_a_crop_and_its_mask_by_the_official_names(tmp_path, images):
+    result = make(images, tmp_path / "out")
     names = [f"{'a' if i % 2 else 'b'}/{i}_crop000{kind}.png" for i in range(5) for kind in ("", "_mask000")]
     assert sorted(everything(tmp_path / "out")) == sorted([*names, "manifest.json"])
     assert set(result.files) == set(names)
     assert not result.refused
 
 
-def test_crops_are_square_masks_black_and_white_and_neither_empty_nor_too_large(tmp_path, pictures):
-    make(pictures, tmp_path / "out", dataset=small(max_area=0.3))
+def test_crops_are_square_masks_black_and_white_and_neither_empty_nor_too_large(tmp_path, images):
+    make(images, tmp_path / "out", dataset=small(max_area=0.3))
     for mask in (tmp_path / "out").rglob("*_mask000.png"):
         values = np.asarray(Image.open(mask))
         assert set(np.unique(values)) == {0, 255}
@@ -91,17 +91,17 @@ def test_the_shorter_side_is_scaled_to_the_size_and_the_crop_taken_along_the_lon
     assert len(lefts) > 2
 
 
-def test_several_pairs_of_a_picture_are_numbered(tmp_path, pictures):
-    make(pictures, tmp_path / "out", dataset=small(masks_per_image=3, variants=8))
+def test_several_pairs_of_a_image_are_numbered(tmp_path, images):
+    make(images, tmp_path / "out", dataset=small(masks_per_image=3, variants=8))
     assert len({pair.mask.tobytes() for pair in PairFolder(tmp_path / "out")}) > 5 * 2
     assert (tmp_path / "out" / "b" / "0_crop002_mask002.png").is_file()
     assert not (tmp_path / "out" / "b" / "0_crop003_mask003.png").exists()
 
 
-def test_the_manifest_has_seed_settings_and_the_sha256_of_every_file(tmp_path, pictures):
+def test_the_manifest_has_seed_settings_and_the_sha256_of_every_file(tmp_path, images):
     import hashlib
 
-    make(pictures, tmp_path / "out")
+    make(images, tmp_path / "out")
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     files = everything(tmp_path / "out")
     del files["manifest.json"]
@@ -113,31 +113,31 @@ def test_the_manifest_has_seed_settings_and_the_sha256_of_every_file(tmp_path, p
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_the_number_of_jobs_changes_no_byte(tmp_path, pictures, jobs):
-    make(pictures, tmp_path / "one")
-    make(pictures, tmp_path / "other", jobs=jobs)
+def test_the_number_of_jobs_changes_no_byte(tmp_path, images, jobs):
+    make(images, tmp_path / "one")
+    make(images, tmp_path / "other", jobs=jobs)
     assert everything(tmp_path / "one") == everything(tmp_path / "other")
 
 
-def test_the_order_of_the_files_changes_no_byte(tmp_path, pictures, monkeypatch):
-    make(pictures, tmp_path / "one")
+def test_the_order_of_the_files_changes_no_byte(tmp_path, images, monkeypatch):
+    make(images, tmp_path / "one")
     listed = module.list_images
     monkeypatch.setattr(module, "list_images", lambda folder: listed(folder)[::-1])
-    make(pictures, tmp_path / "other")
+    make(images, tmp_path / "other")
     assert everything(tmp_path / "one") == everything(tmp_path / "other")
 
 
-def test_other_pictures_beside_it_change_no_pair(tmp_path, pictures):
-    make(pictures, tmp_path / "one")
-    write_image(pictures / "a" / "0first.png", noise(seed=99))
-    make(pictures, tmp_path / "other")
+def test_other_images_beside_it_change_no_pair(tmp_path, images):
+    make(images, tmp_path / "one")
+    write_image(images / "a" / "0first.png", noise(seed=99))
+    make(images, tmp_path / "other")
     one, other = everything(tmp_path / "one"), everything(tmp_path / "other")
     assert all(other[name] == content for name, content in one.items() if name != "manifest.json")
 
 
-def test_another_seed_gives_other_masks(tmp_path, pictures):
-    one = make(pictures, tmp_path / "one")
-    other = make(pictures, tmp_path / "other", dataset=small(seed=1), settings=SETTINGS | {"seed": 1})
+def test_another_seed_gives_other_masks(tmp_path, images):
+    one = make(images, tmp_path / "one")
+    other = make(images, tmp_path / "other", dataset=small(seed=1), settings=SETTINGS | {"seed": 1})
     assert one.hash != other.hash
     assert not set(one.files.values()) & {v for name, v in other.files.items() if "mask" in name}
 
@@ -146,129 +146,129 @@ class Killed(BaseException):
     """Not an error of the program."""
 
 
-def interrupt(monkeypatch, pictures, out, after=5):
-    """Generate, and stop while picture number ``after // 2`` is written."""
+def interrupt(monkeypatch, images, out, after=5):
+    """Generate, and stop while image number ``after // 2`` is written."""
     original, calls = module.write_image, []
 
     def write(path, image):
         calls.append(path)
         if len(calls) > after:
-            path.with_name(f".{path.stem}.123.png").write_bytes(b"half a picture")
+            path.with_name(f".{path.stem}.123.png").write_bytes(b"half an image")
             raise Killed
         original(path, image)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_image", write)
         with pytest.raises(Killed):
-            make(pictures, out)
+            make(images, out)
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_an_interrupted_set_goes_on_and_ends_with_the_same_bytes(tmp_path, pictures, monkeypatch, jobs):
-    make(pictures, tmp_path / "whole")
-    interrupt(monkeypatch, pictures, tmp_path / "out")
+def test_an_interrupted_set_goes_on_and_ends_with_the_same_bytes(tmp_path, images, monkeypatch, jobs):
+    make(images, tmp_path / "whole")
+    interrupt(monkeypatch, images, tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()
-    make(pictures, tmp_path / "out", jobs)
+    make(images, tmp_path / "out", jobs)
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
-def test_what_was_finished_before_an_interruption_is_not_made_again(tmp_path, pictures, monkeypatch):
-    interrupt(monkeypatch, pictures, tmp_path / "out")
+def test_what_was_finished_before_an_interruption_is_not_made_again(tmp_path, images, monkeypatch):
+    interrupt(monkeypatch, images, tmp_path / "out")
     written = []
     original = module.write_image
     monkeypatch.setattr(module, "write_image", lambda path, image: (written.append(path), original(path, image)))
-    make(pictures, tmp_path / "out")
+    make(images, tmp_path / "out")
     assert len(written) == 6
 
 
 @pytest.mark.parametrize("left", [1, 20, 120])
-def test_a_journal_that_was_cut_off_is_no_trouble(tmp_path, pictures, monkeypatch, left):
-    make(pictures, tmp_path / "whole")
-    interrupt(monkeypatch, pictures, tmp_path / "out")
+def test_a_journal_that_was_cut_off_is_no_trouble(tmp_path, images, monkeypatch, left):
+    make(images, tmp_path / "whole")
+    interrupt(monkeypatch, images, tmp_path / "out")
     journal = tmp_path / "out" / module.JOURNAL
     journal.write_bytes(journal.read_bytes()[:-left])
-    make(pictures, tmp_path / "out")
+    make(images, tmp_path / "out")
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
-def test_a_pair_lost_after_an_interruption_is_made_again(tmp_path, pictures, monkeypatch):
-    make(pictures, tmp_path / "whole")
-    interrupt(monkeypatch, pictures, tmp_path / "out")
+def test_a_pair_lost_after_an_interruption_is_made_again(tmp_path, images, monkeypatch):
+    make(images, tmp_path / "whole")
+    interrupt(monkeypatch, images, tmp_path / "out")
     next((tmp_path / "out").rglob("*_mask000.png")).unlink()
-    make(pictures, tmp_path / "out")
+    make(images, tmp_path / "out")
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
-def test_an_interrupted_set_does_not_go_on_with_other_settings(tmp_path, pictures, monkeypatch):
-    interrupt(monkeypatch, pictures, tmp_path / "out")
+def test_an_interrupted_set_does_not_go_on_with_other_settings(tmp_path, images, monkeypatch):
+    interrupt(monkeypatch, images, tmp_path / "out")
     before = everything(tmp_path / "out")
-    with pytest.raises(FileExistsError, match="unfinished set of other pictures or settings"):
-        make(pictures, tmp_path / "out", settings=SETTINGS | {"seed": 5})
+    with pytest.raises(FileExistsError, match="unfinished set of other images or settings"):
+        make(images, tmp_path / "out", settings=SETTINGS | {"seed": 5})
     assert everything(tmp_path / "out") == before
 
 
-def test_a_finished_set_is_left_alone(tmp_path, pictures, monkeypatch):
-    first = make(pictures, tmp_path / "out")
+def test_a_finished_set_is_left_alone(tmp_path, images, monkeypatch):
+    first = make(images, tmp_path / "out")
     monkeypatch.setattr(module, "write_image", None)
-    assert make(pictures, tmp_path / "out") == first
+    assert make(images, tmp_path / "out") == first
 
 
-def test_a_disk_that_fills_up_leaves_no_half_file_and_the_set_goes_on_later(tmp_path, pictures, monkeypatch):
-    make(pictures, tmp_path / "whole")
+def test_a_disk_that_fills_up_leaves_no_half_file_and_the_set_goes_on_later(tmp_path, images, monkeypatch):
+    make(images, tmp_path / "whole")
     original, calls = Image.Image.save, []
 
     def save(self, path, *arguments, **options):
         calls.append(path)
         if len(calls) > 3:
-            path.write_bytes(b"half a picture")
+            path.write_bytes(b"half an image")
             raise OSError(28, "No space left on device", str(path))
         original(self, path, *arguments, **options)
 
     monkeypatch.setattr(Image.Image, "save", save)
     with pytest.raises(OSError, match="No space left"):
-        make(pictures, tmp_path / "out")
+        make(images, tmp_path / "out")
     assert len(list((tmp_path / "out").rglob("*.png"))) == 3
     monkeypatch.undo()
-    make(pictures, tmp_path / "out")
+    make(images, tmp_path / "out")
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
-# Pictures and folders that are refused
+# Images and folders that are refused
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_refused_pictures_are_listed_with_their_reasons(tmp_path, pictures, jobs):
-    (pictures / "a" / "broken.png").write_bytes(b"no picture")
-    result = make(pictures, tmp_path / "out", jobs)
+def test_refused_images_are_listed_with_their_reasons(tmp_path, images, jobs):
+    (images / "a" / "broken.png").write_bytes(b"no image")
+    result = make(images, tmp_path / "out", jobs)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert list(result.refused) == list(manifest["refused"]) == ["a/broken"]
-    assert "not a readable picture" in result.refused["a/broken"]
+    assert "not a readable image" in result.refused["a/broken"]
     assert str(tmp_path) not in result.refused["a/broken"]  # equal manifests on every machine
     assert len(PairFolder(tmp_path / "out")) == 5
 
 
-def test_a_picture_for_which_no_mask_is_fit_is_refused_with_the_reason(tmp_path, pictures):
+def test_a_image_for_which_no_mask_is_fit_is_refused_with_the_reason(tmp_path, images):
     class Full:
         def __call__(self, rng, height, width):
             return np.ones((height, width), bool) if height > width else Boxes(1, 4, 9, 1, 1)(rng, height, width)
 
-    result = make(pictures, tmp_path / "out", dataset=MaskDataset(Full(), 32))
+    result = make(images, tmp_path / "out", dataset=MaskDataset(Full(), 32))
     assert 0 < len(result.refused) < 5
     assert all("none of 5 masks hides between 0 and 50%" in reason for reason in result.refused.values())
 
 
-def test_where_no_picture_gives_a_pair_nothing_is_left(tmp_path, pictures):
+def test_where_no_image_gives_a_pair_nothing_is_left(tmp_path, images):
     nothing = MaskDataset(Boxes(max_times=0, min_size=5, margin=0), 32)
-    with pytest.raises(ValueError, match="none of 5 pictures gave a pair"):
-        make(pictures, tmp_path / "out", dataset=nothing)
-    make(pictures, tmp_path / "out", settings=SETTINGS | {"max_area": 0.6})  # with better settings it works
+    with pytest.raises(ValueError, match="none of 5 images gave a pair"):
+        make(images, tmp_path / "out", dataset=nothing)
+    make(images, tmp_path / "out", settings=SETTINGS | {"max_area": 0.6})  # with better settings it works
 
 
-def test_only_pictures_of_the_suffix_are_taken(tmp_path, pictures):
-    Image.fromarray(noise()).save(pictures / "c.JPG")
-    Image.fromarray(noise()).save(pictures / "d.jpg")
+def test_only_images_of_the_suffix_are_taken(tmp_path, images):
+    Image.fromarray(noise()).save(images / "c.JPG")
+    Image.fromarray(noise()).save(images / "d.jpg")
     for i, suffix in enumerate(("jpg", ".jpg", "JPG")):
-        result = make(pictures, tmp_path / f"out{i}", suffix=suffix)
+        result = make(images, tmp_path / f"out{i}", suffix=suffix)
         assert sorted(result.files) == [
             "c_crop000.png",
             "c_crop000_mask000.png",
@@ -277,46 +277,46 @@ def test_only_pictures_of_the_suffix_are_taken(tmp_path, pictures):
         ]
 
 
-def test_a_suffix_that_no_picture_has_is_refused_with_what_there_is(tmp_path, pictures):
-    with pytest.raises(ValueError, match=r"expected pictures \*\.webp, found only \.png"):
-        make(pictures, tmp_path / "out", suffix="webp")
+def test_a_suffix_that_no_image_has_is_refused_with_what_there_is(tmp_path, images):
+    with pytest.raises(ValueError, match=r"expected images \*\.webp, found only \.png"):
+        make(images, tmp_path / "out", suffix="webp")
     assert not (tmp_path / "out").exists()
 
 
-def test_two_pictures_of_one_name_are_refused(tmp_path, pictures):
-    Image.fromarray(noise()).save(pictures / "a" / "1.jpg")
-    with pytest.raises(ValueError, match="a/1: two pictures differ only in their suffix"):
-        make(pictures, tmp_path / "out")
+def test_two_images_of_one_name_are_refused(tmp_path, images):
+    Image.fromarray(noise()).save(images / "a" / "1.jpg")
+    with pytest.raises(ValueError, match="a/1: two images differ only in their suffix"):
+        make(images, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    make(pictures, tmp_path / "out", suffix="png")
+    make(images, tmp_path / "out", suffix="png")
 
 
-def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_was(tmp_path, pictures):
+def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_was(tmp_path, images):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("important")
     with pytest.raises(FileExistsError, match="holds files of something else"):
-        make(pictures, tmp_path / "out")
+        make(images, tmp_path / "out")
     assert everything(tmp_path / "out") == {"thesis.txt": b"important"}
 
 
 @pytest.mark.parametrize("change", ["settings", "pictures"])
-def test_a_finished_set_of_other_settings_or_pictures_is_refused(tmp_path, pictures, change):
-    make(pictures, tmp_path / "out")
+def test_a_finished_set_of_other_settings_or_images_is_refused(tmp_path, images, change):
+    make(images, tmp_path / "out")
     before = everything(tmp_path / "out")
     if change == "pictures":
-        write_image(pictures / "new.png", noise())
-    with pytest.raises(FileExistsError, match="evaluation set of other pictures or settings"):
-        make(pictures, tmp_path / "out", settings=SETTINGS | ({"seed": 9} if change == "settings" else {}))
+        write_image(images / "new.png", noise())
+    with pytest.raises(FileExistsError, match="evaluation set of other images or settings"):
+        make(images, tmp_path / "out", settings=SETTINGS | ({"seed": 9} if change == "settings" else {}))
     assert everything(tmp_path / "out") == before
 
 
-def test_a_set_made_inside_the_folder_of_its_pictures_can_be_made_twice_or_is_refused_at_once(tmp_path, pictures):
+def test_a_set_made_inside_the_folder_of_its_images_can_be_made_twice_or_is_refused_at_once(tmp_path, images):
     try:
-        first = make(pictures, pictures / "out")
+        first = make(images, images / "out")
     except ValueError:
-        assert not (pictures / "out").exists()
+        assert not (images / "out").exists()
         return
-    assert make(pictures, pictures / "out") == first
+    assert make(images, images / "out") == first
 
 
 @pytest.mark.parametrize(
@@ -332,7 +332,7 @@ def test_missing_and_empty_folders_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         make(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="expected pictures"):
+    with pytest.raises(ValueError, match="expected images"):
         make(tmp_path / "empty", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -341,8 +341,8 @@ def test_missing_and_empty_folders_are_named(tmp_path):
 
 
 @pytest.fixture
-def finished(tmp_path, pictures):
-    make(pictures, tmp_path / "out")
+def finished(tmp_path, images):
+    make(images, tmp_path / "out")
     return tmp_path / "out"
 
 
@@ -353,7 +353,7 @@ def test_a_set_that_nobody_touched_is_read(finished):
 @pytest.mark.parametrize("name", ["b/0_crop000.png", "b/0_crop000_mask000.png"])
 def test_a_changed_byte_is_noticed(finished, name):
     content = bytearray((finished / name).read_bytes())
-    content[-1] ^= 1  # in the checksum of the last chunk: still a picture that Pillow reads
+    content[-1] ^= 1  # in the checksum of the last chunk: still an image that Pillow reads
     (finished / name).write_bytes(content)
     with pytest.raises(ValueError, match="changed since the evaluation set was made") as caught:
         list(PairFolder(finished))
@@ -417,14 +417,14 @@ def test_the_official_command_makes_a_set(tmp_path, root, monkeypatch, capsys):
     assert main(monkeypatch, root, *arguments) == 0
     said = capsys.readouterr()
     assert "2 pairs in" in said.out
-    assert "1 pictures refused" in said.out
+    assert "1 images refused" in said.out
     assert "refused broken: " in said.out
     assert [pair.mask.shape for pair in PairFolder(tmp_path / "out")] == [(256, 256)] * 2
     before = everything(tmp_path / "out")
     assert main(monkeypatch, root, *arguments[:5]) == 0  # again, in one process
     assert everything(tmp_path / "out") == before
     assert main(monkeypatch, root, *arguments, "--seed", "1") == 2
-    assert "other pictures or settings" in capsys.readouterr().err
+    assert "other images or settings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["random_thin_256", "random_medium_256", "random_thick_256", "random_thin_512",
@@ -456,7 +456,7 @@ def test_masks_in_the_shape_of_objects_come_from_label_maps(tmp_path, root, monk
         (["random_thikc_256", "in", "out"], "random_thikc_256: no such configuration of an evaluation set; known: "),
         (["nowhere.yaml", "in", "out"], "nowhere.yaml: no such configuration"),
         (["random_thick_256", "nowhere", "out"], "nowhere: no such folder"),
-        (["random_thick_256", "in", "out", "--ext", "webp"], "expected pictures *.webp"),
+        (["random_thick_256", "in", "out", "--ext", "webp"], "expected images *.webp"),
         (["random_thick_256", "in", "out", "--labels", "in"], "draws no objects"),
         (["bad.yaml", "in", "out"], "expected _target_, masks, size"),
         (["evil.yaml", "in", "out"], "_target_"),
@@ -499,30 +499,30 @@ def test_an_output_folder_that_cannot_be_written_is_one_line(tmp_path, root, mon
 # What users stumbled over
 
 
-def test_a_damaged_set_is_mended_when_it_is_made_again(tmp_path, pictures):
-    make(pictures, tmp_path / "out")
+def test_a_damaged_set_is_mended_when_it_is_made_again(tmp_path, images):
+    make(images, tmp_path / "out")
     whole = everything(tmp_path / "out")
     masks = sorted((tmp_path / "out").rglob("*_mask000.png"))
     masks[0].unlink()
     masks[1].write_bytes(b"something else")
-    make(pictures, tmp_path / "out")
+    make(images, tmp_path / "out")
     assert everything(tmp_path / "out") == whole
 
 
-def test_an_unfinished_set_is_not_evaluated_on(tmp_path, pictures):
-    make(pictures, tmp_path / "out")
+def test_an_unfinished_set_is_not_evaluated_on(tmp_path, images):
+    make(images, tmp_path / "out")
     (tmp_path / "out" / "manifest.json").unlink()
     (tmp_path / "out" / ".journal.jsonl").touch()
     with pytest.raises(ValueError, match="an unfinished evaluation set; start the command that makes it again"):
         PairFolder(tmp_path / "out")
 
 
-def test_pictures_that_are_enlarged_are_counted(tmp_path, pictures, caplog):
-    make(pictures, tmp_path / "out", dataset=small(size=48))
-    assert "of 5 pictures are smaller than 48 pixels, and are enlarged" in caplog.text
+def test_images_that_are_enlarged_are_counted(tmp_path, images, caplog):
+    make(images, tmp_path / "out", dataset=small(size=48))
+    assert "of 5 images are smaller than 48 pixels, and are enlarged" in caplog.text
 
 
-def test_jobs_start_where_opencv_has_threads_already(tmp_path, pictures):
+def test_jobs_start_where_opencv_has_threads_already(tmp_path, images):
     """A forked process that ends OpenCV's threads waits for threads that it does not have."""
     code = (
         "import sys, cv2, numpy as np, test_mask_dataset as t; from pathlib import Path;"
@@ -531,7 +531,7 @@ def test_jobs_start_where_opencv_has_threads_already(tmp_path, pictures):
         "print(len(t.make(Path(sys.argv[1]), Path(sys.argv[2]), 2).files), cv2.getNumThreads())"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(pictures), str(tmp_path / "out")],
+        [sys.executable, "-c", code, str(images), str(tmp_path / "out")],
         capture_output=True, text=True, timeout=100, check=True, cwd=Path(__file__).parent,
     )  # fmt: skip
     assert done.stdout.split() == ["10", "3"]

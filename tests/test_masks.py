@@ -286,7 +286,7 @@ def test_only_the_sides_asked_for_are_hidden():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (9, 2), (5, 5)])
-def test_borders_of_tiny_pictures_have_at_least_one_pixel(size):
+def test_borders_of_tiny_images_have_at_least_one_pixel(size):
     assert all(mask.any() for mask in draw(Outpainting(), 50, *size))
 
 
@@ -594,14 +594,14 @@ def test_a_mask_that_cannot_be_read_is_named(tmp_path):
         ("part00000/key.png", "part00000/key"),
     ],
 )
-def test_a_mask_belongs_to_the_picture_of_its_name(tmp_path, file, name):
+def test_a_mask_belongs_to_the_image_of_its_name(tmp_path, file, name):
     written(tmp_path / "other_mask.png", 0 * shape())
     written(tmp_path / file, shape())
     mask = PairedMasks(str(tmp_path)).of(np.random.default_rng(0), name)
     np.testing.assert_array_equal(mask, shape() > 0)
 
 
-def test_one_of_several_masks_of_a_picture_is_drawn(tmp_path):
+def test_one_of_several_masks_of_a_image_is_drawn(tmp_path):
     for i in range(3):
         written(tmp_path / f"a_mask{i:03d}.png", np.full((2, 2), 255 * (i > 0), np.uint8))
     masks, rng = PairedMasks(str(tmp_path)), np.random.default_rng(0)
@@ -609,9 +609,9 @@ def test_one_of_several_masks_of_a_picture_is_drawn(tmp_path):
     assert stats.binomtest(sum(drawn), 300, 2 / 3).pvalue > 0.001
 
 
-def test_a_picture_without_a_mask_is_named_with_what_was_expected(tmp_path):
+def test_a_image_without_a_mask_is_named_with_what_was_expected(tmp_path):
     written(tmp_path / "b.png", shape())
-    with pytest.raises(ValueError, match=r"no mask for the picture sub/a: expected .*sub/a\.png or"):
+    with pytest.raises(ValueError, match=r"no mask for the image sub/a: expected .*sub/a\.png or"):
         PairedMasks(str(tmp_path)).of(np.random.default_rng(0), "sub/a")
 
 
@@ -730,7 +730,7 @@ def test_objects_refuse_ranges_that_are_empty(tmp_path, options):
 def test_every_configuration_draws_masks_of_the_frame(name, tmp_path):
     config = OmegaConf.load(CONFIGS / "training" / "masks" / f"{name}.yaml")
     if name == "paired":
-        return  # belongs to pictures, and is tested with them
+        return  # belongs to images, and is tested with them
     if OmegaConf.is_missing(config, "path"):
         label_map(tmp_path)
         config.path = str(tmp_path)

@@ -8,7 +8,7 @@ from nbclient import NotebookClient
 NOTEBOOK = Path(__file__).resolve().parent.parent / "docs" / "walk.ipynb"
 
 
-def test_the_notebook_runs_and_shows_pictures(tmp_path, monkeypatch):
+def test_the_notebook_runs_and_shows_images(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -17,5 +17,5 @@ def test_the_notebook_runs_and_shows_pictures(tmp_path, monkeypatch):
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    assert len(pictures) >= 7
+    images = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(images) >= 7

@@ -79,7 +79,7 @@ def upload(page, image, kind="PNG", name="my photo.png", **options):
 
 
 def drag(page, *points):
-    """Over the stage; points are shares of the picture's width and height."""
+    """Over the stage; points are shares of the image's width and height."""
     box = page.locator("#after").bounding_box()
     place = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     page.mouse.move(*place[0])
@@ -102,7 +102,7 @@ def done(page):
 
 
 def downloaded(page, button):
-    """What a button saves: its name and the picture."""
+    """What a button saves: its name and the image."""
     with page.expect_download() as event:
         page.click(button)
     return event.value.suggested_filename, Image.open(event.value.path())
@@ -231,8 +231,8 @@ def centre(page):
 
 
 def test_what_is_wrong_is_said(page, photograph):
-    page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"no picture"})
-    until(page, "document.getElementById('toast').textContent.startsWith('a.png: not a readable picture')")
+    page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
+    until(page, "document.getElementById('toast').textContent.startsWith('a.png: not a readable image')")
     upload(page, photograph)
     page.click("#run")
     assert page.inner_text("#status") == "Paint over what should go first."

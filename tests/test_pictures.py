@@ -1,4 +1,4 @@
-"""Reading and writing pictures for prediction: what a file holds beside the hole comes back."""
+"""Reading and writing images for prediction: what a file holds beside the hole comes back."""
 
 import io
 import struct
@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
-from lama.pictures.encode import is_lossy, losses, write_picture
-from lama.pictures.reading import Picture, read_picture
+from lama.pictures.encode import is_lossy, losses, write_image_file
+from lama.pictures.reading import ImageFile, read_image_file
 
 ORIENTATION, MAKE, EXIF, GPS, TAKEN = 0x0112, 0x010F, 0x8769, 0x8825, 0x9003
 ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -53,8 +53,8 @@ def png_16(array, colour_type, *chunks):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
 
-def both(picture):
-    return (picture.pixels, picture.alpha)
+def both(image):
+    return (image.pixels, image.alpha)
 
 
 def assert_same(one, other):
@@ -69,16 +69,16 @@ def assert_same(one, other):
 @pytest.mark.parametrize("mode", SHAPES)
 def test_8_bits_and_alpha_come_back(rng, tmp_path, mode, suffix):
     Image.fromarray(noise(rng, mode), mode).save(tmp_path / "a.png")
-    picture = read_picture(tmp_path / "a.png")
-    assert picture.pixels.ndim == (2 if "L" in mode else 3)
-    assert (picture.alpha is not None) == ("A" in mode)
-    assert losses(picture, suffix) == []
-    write_picture(tmp_path / f"b{suffix}", picture, quality=100)
+    image = read_image_file(tmp_path / "a.png")
+    assert image.pixels.ndim == (2 if "L" in mode else 3)
+    assert (image.alpha is not None) == ("A" in mode)
+    assert losses(image, suffix) == []
+    write_image_file(tmp_path / f"b{suffix}", image, quality=100)
     if suffix == ".webp" and "L" in mode:  # the format has no grey
-        back = read_picture(tmp_path / f"b{suffix}")
-        assert_same(replace(back, pixels=back.pixels[..., 0]), picture)
+        back = read_image_file(tmp_path / f"b{suffix}")
+        assert_same(replace(back, pixels=back.pixels[..., 0]), image)
     else:
-        assert_same(read_picture(tmp_path / f"b{suffix}"), picture)
+        assert_same(read_image_file(tmp_path / f"b{suffix}"), image)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -86,17 +86,17 @@ def test_8_bits_and_alpha_come_back(rng, tmp_path, mode, suffix):
 def test_16_bits_come_back(rng, tmp_path, mode, colour_type, suffix):
     array = noise(rng, mode, np.uint16).reshape(6, 9, -1)
     (tmp_path / "a.png").write_bytes(png_16(array, colour_type))
-    picture = read_picture(tmp_path / "a.png")
+    image = read_image_file(tmp_path / "a.png")
     colours = array[..., : 1 if "L" in mode else 3].squeeze()
-    np.testing.assert_array_equal(picture.pixels, colours)
-    assert picture.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(image.pixels, colours)
+    assert image.pixels.dtype == np.uint16
     if "A" in mode:
-        np.testing.assert_array_equal(picture.alpha, array[..., -1])
-    write_picture(tmp_path / f"b{suffix}", picture)
-    back = read_picture(tmp_path / f"b{suffix}")
+        np.testing.assert_array_equal(image.alpha, array[..., -1])
+    write_image_file(tmp_path / f"b{suffix}", image)
+    back = read_image_file(tmp_path / f"b{suffix}")
     if mode == "LA":  # written as RGBA: there is no writer of 16-bit grey with alpha
         back = replace(back, pixels=back.pixels[..., 0])
-    assert_same(back, picture)
+    assert_same(back, image)
 
 
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib", "predictor": False}, {"byteorder": ">"}])
@@ -104,25 +104,25 @@ def test_16_bits_come_back(rng, tmp_path, mode, colour_type, suffix):
 def test_16_bit_tiffs_of_other_programs_are_read(rng, tmp_path, options, channels):
     array = rng.integers(0, 65536, (6, 9, channels), np.uint16).squeeze()
     tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb" if channels == 3 else "minisblack", **options)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").pixels, array)
+    np.testing.assert_array_equal(read_image_file(tmp_path / "a.tif").pixels, array)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp", ".webp"])
 def test_16_bits_become_8_where_the_format_has_no_more(rng, tmp_path, suffix):
     pixels = rng.integers(0, 65536, (6, 9, 3), np.uint16)
-    picture = Picture(pixels, alpha=None)
-    assert losses(picture, suffix) == [f"{suffix} has no 16 bits: 8 are kept"]
-    write_picture(tmp_path / f"a{suffix}", picture, quality=100)
-    back = read_picture(tmp_path / f"a{suffix}").pixels
+    image = ImageFile(pixels, alpha=None)
+    assert losses(image, suffix) == [f"{suffix} has no 16 bits: 8 are kept"]
+    write_image_file(tmp_path / f"a{suffix}", image, quality=100)
+    back = read_image_file(tmp_path / f"a{suffix}").pixels
     assert np.abs(back.astype(int) - (pixels >> 8)).max() <= (0 if suffix != ".jpg" else 6)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
 def test_alpha_is_dropped_and_told_where_the_format_has_none(rng, tmp_path, suffix):
-    picture = Picture(noise(rng, "RGB"), alpha=noise(rng, "L"))
-    assert losses(picture, suffix) == [f"{suffix} has no alpha: it is dropped"]
-    write_picture(tmp_path / f"a{suffix}", picture, quality=100)
-    assert read_picture(tmp_path / f"a{suffix}").alpha is None
+    image = ImageFile(noise(rng, "RGB"), alpha=noise(rng, "L"))
+    assert losses(image, suffix) == [f"{suffix} has no alpha: it is dropped"]
+    write_image_file(tmp_path / f"a{suffix}", image, quality=100)
+    assert read_image_file(tmp_path / f"a{suffix}").alpha is None
 
 
 def test_what_counts_as_lossy():
@@ -143,20 +143,20 @@ def test_orientation_is_applied_once(tmp_path, orientation, suffix, out):
             8: lambda a: np.rot90(a, -1)}  # fmt: skip
     stored = Image.fromarray(np.ascontiguousarray(undo[orientation](upright)))
     stored.save(tmp_path / f"a{suffix}", exif=an_exif(orientation))
-    picture = read_picture(tmp_path / f"a{suffix}")
-    assert np.abs(picture.pixels.astype(int) - upright).mean() < 8  # a wrong turn: above 20
-    assert picture.turned == (orientation >= 5)
-    write_picture(tmp_path / f"b{out}", picture)
+    image = read_image_file(tmp_path / f"a{suffix}")
+    assert np.abs(image.pixels.astype(int) - upright).mean() < 8  # a wrong turn: above 20
+    assert image.turned == (orientation >= 5)
+    write_image_file(tmp_path / f"b{out}", image)
     with Image.open(tmp_path / f"b{out}") as written:
         assert written.size == (32, 16)
         assert written.getexif()[ORIENTATION] == 1
         assert written.getexif()[MAKE] == "Maker"
-    assert np.abs(read_picture(tmp_path / f"b{out}").pixels.astype(int) - upright).mean() < 8
+    assert np.abs(read_image_file(tmp_path / f"b{out}").pixels.astype(int) - upright).mean() < 8
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["png", "tif"])
-def test_16_bit_pictures_are_turned_as_those_of_8_bits(rng, tmp_path, orientation, kind):
+def test_16_bit_images_are_turned_as_those_of_8_bits(rng, tmp_path, orientation, kind):
     array = rng.integers(0, 65536, (6, 9, 3), np.uint16)
     path = tmp_path / f"a.{kind}"
     if kind == "png":
@@ -164,10 +164,10 @@ def test_16_bit_pictures_are_turned_as_those_of_8_bits(rng, tmp_path, orientatio
     else:
         tifffile.imwrite(path, array, photometric="rgb", extratags=[(ORIENTATION, 3, 1, orientation, True)])
     Image.fromarray((array >> 8).astype(np.uint8)).save(tmp_path / "plain.png", exif=an_exif(orientation))
-    picture = read_picture(path)
-    np.testing.assert_array_equal(picture.pixels >> 8, read_picture(tmp_path / "plain.png").pixels)
-    write_picture(tmp_path / "b.png", picture)
-    assert_same(read_picture(tmp_path / "b.png"), picture)
+    image = read_image_file(path)
+    np.testing.assert_array_equal(image.pixels >> 8, read_image_file(tmp_path / "plain.png").pixels)
+    write_image_file(tmp_path / "b.png", image)
+    assert_same(read_image_file(tmp_path / "b.png"), image)
 
 
 @pytest.mark.parametrize("out", [".png", ".jpg", ".webp", ".tif"])
@@ -178,8 +178,8 @@ def test_exif_profile_and_resolution_are_kept(rng, tmp_path, suffix, out):
     if suffix in (".jpg", ".webp"):
         options["xmp"] = xmp
     Image.fromarray(noise(rng, "RGB")).save(tmp_path / f"a{suffix}", **options)
-    picture = read_picture(tmp_path / f"a{suffix}")
-    write_picture(tmp_path / f"b{out}", picture)
+    image = read_image_file(tmp_path / f"a{suffix}")
+    write_image_file(tmp_path / f"b{out}", image)
     with Image.open(tmp_path / f"b{out}") as written:
         exif = written.getexif()
         assert exif[MAKE] == "Maker"
@@ -195,9 +195,9 @@ def test_exif_profile_and_resolution_are_kept(rng, tmp_path, suffix, out):
 
 def test_a_16_bit_png_keeps_its_metadata(rng, tmp_path):
     Image.new("RGB", (1, 1)).save(tmp_path / "a.png", exif=an_exif(), icc_profile=ICC, dpi=(300, 300))
-    metadata = read_picture(tmp_path / "a.png").metadata
+    metadata = read_image_file(tmp_path / "a.png").metadata
     for suffix, has_exif in ((".png", True), (".tif", False)):
-        write_picture(tmp_path / f"b{suffix}", Picture(noise(rng, "RGB", np.uint16), None, metadata))
+        write_image_file(tmp_path / f"b{suffix}", ImageFile(noise(rng, "RGB", np.uint16), None, metadata))
         with Image.open(tmp_path / f"b{suffix}") as written:
             assert written.info["icc_profile"] == ICC
             assert written.info["dpi"] == pytest.approx((300, 300), abs=0.01)
@@ -210,7 +210,7 @@ def test_the_text_and_colour_chunks_of_a_png_are_kept(tmp_path):
     info.add_text("parameters", "a cat\nsteps: 20")
     info.add_itxt("Title", "Kätzchen", "de", "Titel")
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=info)
-    write_picture(tmp_path / "b.png", read_picture(tmp_path / "a.png"))
+    write_image_file(tmp_path / "b.png", read_image_file(tmp_path / "a.png"))
     with Image.open(tmp_path / "b.png") as written:
         assert written.text == {"parameters": "a cat\nsteps: 20", "Title": "Kätzchen"}
         assert written.text["Title"].lang == "de"
@@ -233,15 +233,15 @@ def test_the_thumbnail_that_shows_what_was_removed_is_not_kept(tmp_path):
     content = with_thumbnail(tmp_path / "a.jpg")
     assert content in (tmp_path / "a.jpg").read_bytes()
     for suffix in (".jpg", ".png", ".webp"):
-        write_picture(tmp_path / f"b{suffix}", read_picture(tmp_path / "a.jpg"))
+        write_image_file(tmp_path / f"b{suffix}", read_image_file(tmp_path / "a.jpg"))
         assert content not in (tmp_path / f"b{suffix}").read_bytes()
 
 
-def test_damaged_exif_data_do_not_cost_the_picture(tmp_path):
+def test_damaged_exif_data_do_not_cost_the_image(tmp_path):
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\1" * 30)
-    picture = read_picture(tmp_path / "a.jpg")
-    write_picture(tmp_path / "b.jpg", picture)
-    assert read_picture(tmp_path / "b.jpg").size == (8, 8)
+    image = read_image_file(tmp_path / "a.jpg")
+    write_image_file(tmp_path / "b.jpg", image)
+    assert read_image_file(tmp_path / "b.jpg").size == (8, 8)
 
 
 @pytest.mark.parametrize("value", [0, 9, 300])
@@ -250,10 +250,10 @@ def test_an_orientation_that_means_nothing_is_none(rng, tmp_path, value):
     exif[ORIENTATION] = value
     pixels = noise(rng, "RGB")
     Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
-    picture = read_picture(tmp_path / "a.png")
-    np.testing.assert_array_equal(picture.pixels, pixels)
-    assert not picture.turned
-    write_picture(tmp_path / "b.png", picture)
+    image = read_image_file(tmp_path / "a.png")
+    np.testing.assert_array_equal(image.pixels, pixels)
+    assert not image.turned
+    write_image_file(tmp_path / "b.png", image)
     assert Image.open(tmp_path / "b.png").getexif()[ORIENTATION] == 1
 
 
@@ -261,8 +261,8 @@ def test_exif_data_too_long_for_a_jpeg_are_left_out(tmp_path):
     exif = an_exif()
     exif[0x010E] = "x" * 70000
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png", exif=exif)
-    write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "a.png"))
-    write_picture(tmp_path / "b.png", read_picture(tmp_path / "a.png"))
+    write_image_file(tmp_path / "b.jpg", read_image_file(tmp_path / "a.png"))
+    write_image_file(tmp_path / "b.png", read_image_file(tmp_path / "a.png"))
     assert not Image.open(tmp_path / "b.jpg").getexif()
     assert len(Image.open(tmp_path / "b.png").getexif()[0x010E]) == 70000
 
@@ -270,57 +270,57 @@ def test_exif_data_too_long_for_a_jpeg_are_left_out(tmp_path):
 def test_palettes_become_rgb_and_one_bit_grey(rng, tmp_path):
     rgb = Image.fromarray(noise(rng, "RGB") // 128 * 255)
     rgb.quantize(8).save(tmp_path / "p.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "p.png").pixels, np.asarray(rgb))
+    np.testing.assert_array_equal(read_image_file(tmp_path / "p.png").pixels, np.asarray(rgb))
     rgb.convert("L").quantize(8).save(tmp_path / "pt.png", transparency=0)
-    assert read_picture(tmp_path / "pt.png").alpha is not None
+    assert read_image_file(tmp_path / "pt.png").alpha is not None
     bits = noise(rng, "L") > 127
     Image.fromarray(bits).save(tmp_path / "1.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "1.png").pixels, bits * np.uint8(255))
+    np.testing.assert_array_equal(read_image_file(tmp_path / "1.png").pixels, bits * np.uint8(255))
     Image.fromarray(noise(rng, "RGB")).save(tmp_path / "key.png", transparency=(0, 0, 0))
-    assert read_picture(tmp_path / "key.png").alpha is not None
+    assert read_image_file(tmp_path / "key.png").alpha is not None
 
 
 def test_cmyk_becomes_srgb_and_says_so(tmp_path):
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg", icc_profile=b"no profile", dpi=(300, 300))
-    picture = read_picture(tmp_path / "a.jpg")
-    assert picture.notes == ("CMYK becomes sRGB",)
-    assert picture.pixels[4, 4, 0] > 200
-    assert picture.pixels[4, 4, 1] < 60
-    assert picture.metadata.icc is None  # it described CMYK
-    assert picture.metadata.dpi == (300, 300)
+    image = read_image_file(tmp_path / "a.jpg")
+    assert image.notes == ("CMYK becomes sRGB",)
+    assert image.pixels[4, 4, 0] > 200
+    assert image.pixels[4, 4, 1] < 60
+    assert image.metadata.icc is None  # it described CMYK
+    assert image.metadata.dpi == (300, 300)
 
 
 def test_several_frames_are_told(tmp_path):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     for suffix in (".tif", ".webp", ".png"):
         frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
-        picture = read_picture(tmp_path / f"a{suffix}")
-        assert picture.notes == ("only the first of 2 frames is filled",)
-        assert picture.pixels[0, 0].tolist()[0] > 250
+        image = read_image_file(tmp_path / f"a{suffix}")
+        assert image.notes == ("only the first of 2 frames is filled",)
+        assert image.pixels[0, 0].tolist()[0] > 250
     frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
-    assert read_picture(tmp_path / "a.jpg").notes == ()  # phones store previews like that
+    assert read_image_file(tmp_path / "a.jpg").notes == ()  # phones store previews like that
 
 
 def broken(path, kind):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     content = path.read_bytes()
-    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "words": b"no picture"}[kind])
+    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "words": b"no image"}[kind])
 
 
 @pytest.mark.parametrize("kind", ["cut", "empty", "words"])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 def test_a_damaged_file_is_one_line(tmp_path, suffix, kind):
     broken(tmp_path / f"a{suffix}", kind)
-    with pytest.raises(ValueError, match=f"a{suffix}: not a readable picture") as caught:
-        read_picture(tmp_path / f"a{suffix}")
+    with pytest.raises(ValueError, match=f"a{suffix}: not a readable image") as caught:
+        read_image_file(tmp_path / f"a{suffix}")
     assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_16_bit_file_is_one_line(rng, tmp_path):
     content = png_16(rng.integers(0, 65536, (64, 64, 3), np.uint16), 2)
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"a.png: not a readable picture"):
-        read_picture(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a.png: not a readable image"):
+        read_image_file(tmp_path / "a.png")
 
 
 def test_a_decompression_bomb_is_refused(tmp_path):
@@ -334,32 +334,32 @@ def test_a_decompression_bomb_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(content)
     assert len(content) < 100_000
     with pytest.raises(ValueError, match="DecompressionBombError"):
-        read_picture(tmp_path / "a.png")
+        read_image_file(tmp_path / "a.png")
 
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
-        read_picture(tmp_path / "a.png")
-    with pytest.raises(FileNotFoundError, match="is a folder, expected a picture"):
-        read_picture(tmp_path)
+        read_image_file(tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match="is a folder, expected an image"):
+        read_image_file(tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_32_bits_are_refused(tmp_path, mode):
     Image.new(mode, (8, 8)).save(tmp_path / "a.tif")
     with pytest.raises(ValueError, match=f"mode {mode} cannot be filled; convert it to 8 or 16 bits"):
-        read_picture(tmp_path / "a.tif")
+        read_image_file(tmp_path / "a.tif")
 
 
-def test_a_picture_too_large_for_its_format_is_one_line(tmp_path):
-    with pytest.raises(ValueError, match=r"a.webp: .webp cannot hold this picture of 17000 x 1 pixels"):
-        write_picture(tmp_path / "a.webp", Picture(np.zeros((1, 17000, 3), np.uint8)))
+def test_a_image_too_large_for_its_format_is_one_line(tmp_path):
+    with pytest.raises(ValueError, match=r"a.webp: .webp cannot hold this image of 17000 x 1 pixels"):
+        write_image_file(tmp_path / "a.webp", ImageFile(np.zeros((1, 17000, 3), np.uint8)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_cv2_agrees_about_a_16_bit_png_we_wrote(rng, tmp_path):
     pixels = noise(rng, "RGB", np.uint16)
-    write_picture(tmp_path / "a.png", Picture(pixels, None, read_picture(_with_text(tmp_path)).metadata))
+    write_image_file(tmp_path / "a.png", ImageFile(pixels, None, read_image_file(_with_text(tmp_path)).metadata))
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)[..., ::-1], pixels)
     with Image.open(tmp_path / "a.png") as written:
         written.load()  # checks every chunk

@@ -1,4 +1,4 @@
-"""bin/predict.py and what it is made of: which pictures, which masks, what is said, how it ends."""
+"""bin/predict.py and what it is made of: which images, which masks, what is said, how it ends."""
 
 import errno
 import logging
@@ -20,7 +20,7 @@ from lama.pictures import MaskReader
 from lama.pictures.folder import fill_all
 from lama.pictures.prediction_jobs import PredictionPlan
 from lama.pictures.prediction_set import find
-from lama.pictures.reading import Picture, read_picture
+from lama.pictures.reading import ImageFile, read_image_file
 
 
 def paint(pixels, hole):
@@ -31,7 +31,7 @@ def paint(pixels, hole):
 
 
 def put(path, size=(12, 10), colour="red", **options):
-    """A picture of one colour that is not mid grey."""
+    """An image of one colour that is not mid grey."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path, **options)
     return path
@@ -59,7 +59,7 @@ def in_folder(tmp_path, **places):
     return {name: str(tmp_path / path) for name, path in places.items()}
 
 
-# Which pictures
+# Which images
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_results_are_named_after_the_masks(folder):
     assert {t.image.name for t in found.triples} == {"a.jpg", "b.jpg"}
 
 
-def test_the_format_may_be_that_of_the_picture(folder):
+def test_the_format_may_be_that_of_the_image(folder):
     found = find(in_folder(folder, indir="in", outdir="out"), out_ext="same")
     assert {t.out.suffix for t in found.triples} == {".jpg"}
     found = find(in_folder(folder, indir="in", outdir="out"), out_ext="webp")
@@ -101,7 +101,7 @@ def test_masks_may_lie_in_a_folder_of_their_own(tmp_path):
     assert [str(path) for path in found.unmasked] == ["4.jpg"]
 
 
-def test_one_mask_serves_all_and_results_are_named_after_the_pictures(tmp_path):
+def test_one_mask_serves_all_and_results_are_named_after_the_images(tmp_path):
     put(tmp_path / "in" / "a.jpg")
     put(tmp_path / "in" / "deep" / "b.png")
     put_mask(tmp_path / "in" / "m.png")
@@ -138,8 +138,8 @@ def test_a_list_without_results_is_named_after_the_masks(tmp_path):
         ("image,mask\n", "found none"),
         ("a.png,m.png\n", "line 1: where to"),
         (
-            "picture,mask\na.png,m.png\n",
-            "line 1: expected the columns image and mask, and perhaps out, got picture,mask",
+            "image,mask\na.png,m.png\n",
+            "line 1: expected the columns image and mask, and perhaps out, got image,mask",
         ),
         ("image,mask,out\na.png,m.png,x.png\nb.png\n", "line 3: expected image,mask,out, got b.png"),
         ("a.png,m.png,x.txt\n", "line 1: out=x.txt: expected one of .jpg"),
@@ -186,7 +186,7 @@ def test_no_masks_is_an_error_that_says_what_was_looked_for(tmp_path):
     assert "maskdir=FOLDER" in str(caught.value)
 
 
-def test_pictures_may_have_mask_within_their_names(tmp_path):
+def test_images_may_have_mask_within_their_names(tmp_path):
     for name in ("unmasked.png", "gas mask.png"):
         put(tmp_path / "in" / name)
         put_mask(tmp_path / "in" / f"{Path(name).stem}_mask001.png")
@@ -195,8 +195,8 @@ def test_pictures_may_have_mask_within_their_names(tmp_path):
     assert found.unmasked == []
 
 
-def test_masks_beside_their_pictures_need_no_maskdir(folder):
-    with pytest.raises(ValueError, match=r"maskdir=.*in: is indir; masks beside their pictures"):
+def test_masks_beside_their_images_need_no_maskdir(folder):
+    with pytest.raises(ValueError, match=r"maskdir=.*in: is indir; masks beside their images"):
         find(in_folder(folder, indir="in", maskdir="in", outdir="out"))
 
 
@@ -207,16 +207,16 @@ def test_folders_of_images_and_masks_are_recognised_in_the_error(tmp_path):
         find(in_folder(tmp_path, indir="in", outdir="out"))
 
 
-def test_a_mask_without_a_picture_names_the_nearest(tmp_path):
+def test_a_mask_without_a_image_names_the_nearest(tmp_path):
     put(tmp_path / "in" / "kitchen.jpg")
     put_mask(tmp_path / "in" / "kitchn_mask.png")
-    with pytest.raises(ValueError, match=r"kitchn_mask.png: mask without a picture; .* the nearest is kitchen.jpg$"):
+    with pytest.raises(ValueError, match=r"kitchn_mask.png: mask without an image; .* the nearest is kitchen.jpg$"):
         find(in_folder(tmp_path, indir="in", outdir="out"))  # it is the only one
     put(tmp_path / "in" / "bath.jpg")
     put_mask(tmp_path / "in" / "bath_mask.png")
     triple = find(in_folder(tmp_path, indir="in", outdir="out")).triples[-1]
     assert triple.image is None
-    assert "mask without a picture; expected kitchn with one of" in triple.missing
+    assert "mask without an image; expected kitchn with one of" in triple.missing
     assert "the nearest is kitchen.jpg" in triple.missing
 
 
@@ -250,7 +250,7 @@ def test_two_results_of_one_name_are_an_error_before_any_work(tmp_path):
         find(in_folder(tmp_path, indir="in", outdir="out"))
 
 
-def test_two_pictures_of_one_name_are_not_guessed_between(tmp_path):
+def test_two_images_of_one_name_are_not_guessed_between(tmp_path):
     put(tmp_path / "in" / "a.jpg")
     put(tmp_path / "in" / "a.png")
     put_mask(tmp_path / "in" / "a_mask1.png")
@@ -295,7 +295,7 @@ def test_a_folder_without_permission_is_told(folder):
 
 HOLE = np.zeros((10, 12), bool)
 HOLE[2:5, 3:9] = True
-PICTURE = Picture(np.zeros((10, 12, 3), np.uint8))
+IMAGE = ImageFile(np.zeros((10, 12, 3), np.uint8))
 
 
 def layer(colour, transparent):
@@ -337,29 +337,29 @@ MASKS = {
 @pytest.mark.parametrize("kind", MASKS)
 def test_masks_of_every_kind_are_read(tmp_path, kind):
     MASKS[kind].save(tmp_path / "m.png")
-    np.testing.assert_array_equal(MaskReader().read(tmp_path / "m.png", PICTURE, "a.png")[0], HOLE)
+    np.testing.assert_array_equal(MaskReader().read(tmp_path / "m.png", IMAGE, "a.png")[0], HOLE)
 
 
-def test_a_cut_out_picture_is_a_mask_by_its_alpha(tmp_path):
+def test_a_cut_out_image_is_a_mask_by_its_alpha(tmp_path):
     array = np.random.default_rng(0).integers(0, 256, (10, 12, 4), np.uint8)
     array[..., 3] = np.where(HOLE, 0, 255)  # transparent = to be filled, as image editing services have it
     Image.fromarray(array).save(tmp_path / "m.png")
     reader = MaskReader(channel="alpha", invert=True)
-    np.testing.assert_array_equal(reader.read(tmp_path / "m.png", PICTURE, "a.png")[0], HOLE)
+    np.testing.assert_array_equal(reader.read(tmp_path / "m.png", IMAGE, "a.png")[0], HOLE)
     Image.new("RGB", (12, 10)).save(tmp_path / "m.png")
     with pytest.raises(ValueError, match="this mask has no alpha channel"):
-        reader.read(tmp_path / "m.png", PICTURE, "a.png")[0]
+        reader.read(tmp_path / "m.png", IMAGE, "a.png")[0]
 
 
 def test_alpha_can_be_ignored(tmp_path):
     layer((255, 255, 255), (9, 9, 9)).save(tmp_path / "m.png")
-    assert MaskReader(channel="colour").read(tmp_path / "m.png", PICTURE, "a.png")[0].all()
+    assert MaskReader(channel="colour").read(tmp_path / "m.png", IMAGE, "a.png")[0].all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_black_may_be_what_is_removed(tmp_path, dtype):
     grey(dtype, np.iinfo(dtype).max, 0).save(tmp_path / "m.png")
-    np.testing.assert_array_equal(MaskReader(invert=True).read(tmp_path / "m.png", PICTURE, "a")[0], HOLE)
+    np.testing.assert_array_equal(MaskReader(invert=True).read(tmp_path / "m.png", IMAGE, "a")[0], HOLE)
 
 
 @pytest.mark.parametrize(("threshold", "values"), [(0, (1, 127, 128, 255)), (127, (128, 255)), (254, (255,))])
@@ -367,16 +367,16 @@ def test_black_may_be_what_is_removed(tmp_path, dtype):
 def test_a_threshold_is_of_255_whatever_the_depth(tmp_path, threshold, values, factor):
     levels = np.array([[0, 1, 127, 128, 255]])
     Image.fromarray((levels * factor).astype(np.uint8 if factor == 1 else np.uint16)).save(tmp_path / "m.png")
-    hole, _ = MaskReader(threshold=threshold).read(tmp_path / "m.png", Picture(np.zeros((1, 5), np.uint8)), "a")
+    hole, _ = MaskReader(threshold=threshold).read(tmp_path / "m.png", ImageFile(np.zeros((1, 5), np.uint8)), "a")
     assert tuple(levels[hole]) == values
 
 
 def test_a_threshold_cleans_a_jpeg(tmp_path):
     image = Image.fromarray(np.where(np.indices((64, 64)).sum(axis=0) < 50, 255, 0).astype(np.uint8))
     image.save(tmp_path / "m.jpg", quality=50)
-    truth, picture = np.asarray(image) > 0, Picture(np.zeros((64, 64), np.uint8))
-    assert (MaskReader().read(tmp_path / "m.jpg", picture, "a")[0] != truth).mean() > 0.02
-    assert (MaskReader(threshold=127).read(tmp_path / "m.jpg", picture, "a")[0] != truth).mean() < 0.005
+    truth, photo = np.asarray(image) > 0, ImageFile(np.zeros((64, 64), np.uint8))
+    assert (MaskReader().read(tmp_path / "m.jpg", photo, "a")[0] != truth).mean() > 0.02
+    assert (MaskReader(threshold=127).read(tmp_path / "m.jpg", photo, "a")[0] != truth).mean() < 0.005
 
 
 @pytest.mark.parametrize(
@@ -390,7 +390,7 @@ def test_a_threshold_cleans_a_jpeg(tmp_path):
 def test_remarks_on_a_jpeg(tmp_path, options, part):
     image = Image.fromarray(np.where(np.indices((64, 64)).sum(axis=0) < 20, 255, 0).astype(np.uint8))
     image.save(tmp_path / "m.jpg", quality=50)
-    _, remarks = MaskReader(**options).read(tmp_path / "m.jpg", Picture(np.zeros((64, 64), np.uint8)), "a")
+    _, remarks = MaskReader(**options).read(tmp_path / "m.jpg", ImageFile(np.zeros((64, 64), np.uint8)), "a")
     assert len(remarks) == (part is not None)
     assert part is None or part in remarks[0]
 
@@ -398,7 +398,7 @@ def test_remarks_on_a_jpeg(tmp_path, options, part):
 def test_the_polarity_is_remarked_on_before_anything_else(tmp_path):
     image = Image.fromarray(np.where(np.indices((64, 64)).sum(axis=0) > 40, 255, 0).astype(np.uint8))
     image.save(tmp_path / "m.jpg", quality=20)
-    _, remarks = MaskReader().read(tmp_path / "m.jpg", Picture(np.zeros((64, 64), np.uint8)), "a")
+    _, remarks = MaskReader().read(tmp_path / "m.jpg", ImageFile(np.zeros((64, 64), np.uint8)), "a")
     assert [remark.split(",")[0] for remark in remarks] == [
         "its mask removes more than 80% of it; white is removed",
         "its mask has many pixels that are nearly black",
@@ -407,43 +407,43 @@ def test_the_polarity_is_remarked_on_before_anything_else(tmp_path):
 
 def test_a_mask_that_lies_on_its_side_is_said(tmp_path):
     put_mask(tmp_path / "m.png", size=(30, 20))
-    picture = Picture(np.zeros((30, 20), np.uint8))
+    image = ImageFile(np.zeros((30, 20), np.uint8))
     with pytest.raises(ValueError, match=r"mask is 30 x 20, .* is 20 x 30 pixels; the mask lies on its side"):
-        MaskReader().read(tmp_path / "m.png", picture, "a.png")
+        MaskReader().read(tmp_path / "m.png", image, "a.png")
 
 
 def test_a_mask_of_zeros_and_ones_is_nothing_odd(tmp_path):
     MASKS["dark grey"].save(tmp_path / "m.png")
-    assert MaskReader().read(tmp_path / "m.png", PICTURE, "a.png")[1] == []
+    assert MaskReader().read(tmp_path / "m.png", IMAGE, "a.png")[1] == []
 
 
 def test_a_hole_grows_by_a_disc(tmp_path):
     put_mask(tmp_path / "m.png", size=(21, 21), hole=(10, 10))
-    picture = Picture(np.zeros((21, 21), np.uint8))
-    hole = MaskReader(dilate=5).read(tmp_path / "m.png", picture, "a")[0]
+    image = ImageFile(np.zeros((21, 21), np.uint8))
+    hole = MaskReader(dilate=5).read(tmp_path / "m.png", image, "a")[0]
     y, x = np.indices((21, 21)) - 10
     np.testing.assert_array_equal(hole, x**2 + y**2 <= 25)
     put_mask(tmp_path / "empty.png", size=(21, 21), hole=(slice(0), slice(0)))
-    assert not MaskReader(dilate=5).read(tmp_path / "empty.png", picture, "a")[0].any()
+    assert not MaskReader(dilate=5).read(tmp_path / "empty.png", image, "a")[0].any()
 
 
 def test_a_mask_of_another_size_is_refused_or_stretched(tmp_path):
     put_mask(tmp_path / "m.png", size=(6, 5), hole=(slice(1, 3), slice(2, 4)))
-    with pytest.raises(ValueError, match=r"m.png: mask is 6 x 5, but its picture a.png is 12 x 10 pixels; mask.resize"):
-        MaskReader().read(tmp_path / "m.png", PICTURE, "a.png")[0]
-    hole = MaskReader(resize=True).read(tmp_path / "m.png", PICTURE, "a.png")[0]
+    with pytest.raises(ValueError, match=r"m.png: mask is 6 x 5, but its image a.png is 12 x 10 pixels; mask.resize"):
+        MaskReader().read(tmp_path / "m.png", IMAGE, "a.png")[0]
+    hole = MaskReader(resize=True).read(tmp_path / "m.png", IMAGE, "a.png")[0]
     expected = np.zeros((10, 12), bool)
     expected[2:6, 4:8] = True
     np.testing.assert_array_equal(hole, expected)
 
 
-def test_a_mask_drawn_before_the_picture_was_turned_is_explained(tmp_path):
+def test_a_mask_drawn_before_the_image_was_turned_is_explained(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     put(tmp_path / "a.jpg", size=(12, 10), exif=exif)
     put_mask(tmp_path / "m.png", size=(12, 10))
     with pytest.raises(ValueError, match="before its EXIF orientation turned it"):
-        MaskReader().read(tmp_path / "m.png", read_picture(tmp_path / "a.jpg"), "a.jpg")[0]
+        MaskReader().read(tmp_path / "m.png", read_image_file(tmp_path / "a.jpg"), "a.jpg")[0]
 
 
 @pytest.mark.parametrize(
@@ -485,8 +485,8 @@ def test_the_hole_is_filled_and_the_rest_of_the_file_kept(tmp_path):
     put_mask(tmp_path / "in" / "a_mask.png")
     plan, outcome = predict(tmp_path)
     assert (outcome.done, outcome.failures, outcome.exit_code) == (1, [], 0)
-    assert plan.summary(1, "") == f"1 of 1 pictures written to {tmp_path / 'out'}"
-    written = read_picture(tmp_path / "out" / "a_mask.png")
+    assert plan.summary(1, "") == f"1 of 1 images written to {tmp_path / 'out'}"
+    written = read_image_file(tmp_path / "out" / "a_mask.png")
     assert (written.pixels[HOLE] == 127).all()
     assert (written.pixels[~HOLE] == (255, 0, 0)).all()
     assert written.metadata.dpi == pytest.approx((300, 300), abs=0.01)
@@ -498,7 +498,7 @@ def test_odd_sizes_and_a_mask_of_everything(tmp_path, tiny_generator, size):
     put_mask(tmp_path / "in" / "a_mask.png", size=size, hole=...)
     _, outcome = predict(tmp_path, Inpainter(tiny_generator, "cpu"))
     assert outcome.failures == []
-    result = read_picture(tmp_path / "out" / "a_mask.png").pixels
+    result = read_image_file(tmp_path / "out" / "a_mask.png").pixels
     assert result.shape == (size[1], size[0], 3)
     assert (result != (255, 0, 0)).any(axis=2).all()
 
@@ -510,7 +510,7 @@ def test_16_bits_through_a_network(tmp_path, tiny_generator):
     put_mask(tmp_path / "in" / "a_mask.png")
     _, outcome = predict(tmp_path, Inpainter(tiny_generator, "cpu"))
     assert outcome.failures == []
-    result = read_picture(tmp_path / "out" / "a_mask.png").pixels
+    result = read_image_file(tmp_path / "out" / "a_mask.png").pixels
     np.testing.assert_array_equal(result[~HOLE], pixels[~HOLE])
     assert (result[HOLE] != pixels[HOLE]).any()
 
@@ -529,15 +529,15 @@ def test_a_bad_file_is_told_at_the_end_and_the_rest_is_done(tmp_path):
     assert files(tmp_path / "out") == ["a_mask.png"]
     for failure, part in zip(
         outcome.failures,
-        ("b.jpg: not a readable picture", "c_mask.png: mask without a picture", "mask is 9 x 9", "e_mask.png: not a"),
+        ("b.jpg: not a readable image", "c_mask.png: mask without an image", "mask is 9 x 9", "e_mask.png: not a"),
         strict=True,
     ):
         assert part in failure
         assert "\n" not in failure
-    assert plan.summary(outcome.done, outcome.stopped).startswith("1 of 5 pictures written")
+    assert plan.summary(outcome.done, outcome.stopped).startswith("1 of 5 images written")
 
 
-def test_a_failure_inside_the_network_names_its_picture(folder):
+def test_a_failure_inside_the_network_names_its_image(folder):
     def refuse(pixels, hole):
         raise ValueError("too odd")
 
@@ -547,12 +547,12 @@ def test_a_failure_inside_the_network_names_its_picture(folder):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
-def test_too_little_memory_for_one_picture_does_not_stop_the_rest(folder, error):
+def test_too_little_memory_for_one_image_does_not_stop_the_rest(folder, error):
     def hungry(pixels, hole):
         raise error
 
     _, outcome = predict(folder, hungry)
-    assert outcome.failures[0].endswith("in/a.jpg: not enough memory for a picture of this size")
+    assert outcome.failures[0].endswith("in/a.jpg: not enough memory for an image of this size")
     assert len(outcome.failures) == 3
 
 
@@ -579,7 +579,7 @@ def test_an_interrupted_run_is_gone_on_with(folder, caplog):
     assert files(folder / "out") == ["a_mask001.png"]
     summary = plan.summary(outcome.done, outcome.stopped)
     assert summary == (
-        f"interrupted: 1 of 3 pictures written to {folder / 'out'}; the same command with skip_existing=true goes on"
+        f"interrupted: 1 of 3 images written to {folder / 'out'}; the same command with skip_existing=true goes on"
     )
     before = (folder / "out" / "a_mask001.png").stat().st_mtime_ns
     plan, outcome = predict(folder, skip_existing=True)
@@ -646,7 +646,7 @@ def test_polarity_is_warned_about_once_and_counted(folder, caplog):
         f"{folder / 'in' / 'a.jpg'}: its mask removes more than 80% of it; "
         "black is removed, and mask.invert=false removes white"
     ]
-    assert plan.notices.counted()[0].startswith(f"3 pictures, first {folder / 'in' / 'a.jpg'}: its mask removes more")
+    assert plan.notices.counted()[0].startswith(f"3 images, first {folder / 'in' / 'a.jpg'}: its mask removes more")
 
 
 def test_a_mask_that_removes_nothing_is_told_and_the_network_not_asked(tmp_path, caplog):
@@ -654,9 +654,9 @@ def test_a_mask_that_removes_nothing_is_told_and_the_network_not_asked(tmp_path,
     put_mask(tmp_path / "in" / "a_mask.png", hole=(slice(0), slice(0)))
     _, outcome = predict(tmp_path, fill=None)
     assert outcome.done == 1
-    assert "removes nothing, and the picture is written as it is" in caplog.text
+    assert "removes nothing, and the image is written as it is" in caplog.text
     np.testing.assert_array_equal(
-        read_picture(tmp_path / "out" / "a_mask.png").pixels, read_picture(tmp_path / "in" / "a.png").pixels
+        read_image_file(tmp_path / "out" / "a_mask.png").pixels, read_image_file(tmp_path / "in" / "a.png").pixels
     )
 
 
@@ -674,11 +674,11 @@ def test_what_a_format_cannot_hold_is_told(tmp_path, caplog):
     assert ".bmp has no alpha: it is dropped" in caplog.text
 
 
-def test_pictures_without_a_mask_are_told(folder, caplog):
+def test_images_without_a_mask_are_told(folder, caplog):
     put(folder / "in" / "alone.png")
     with caplog.at_level(logging.INFO):
         predict(folder)
-    assert "pictures without a mask, left out (1): alone.png" in caplog.text
+    assert "images without a mask, left out (1): alone.png" in caplog.text
 
 
 @pytest.mark.parametrize("quality", [0, 101, "high", True, 9.5])
@@ -750,8 +750,8 @@ def test_odd_names_need_no_quotes_and_options_of_the_mask_stand_beside_its_path(
     process = command(root, *arguments, "mask.invert=true", "mask.dilate=1", cwd=tmp_path)
     stdout, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert stdout.strip() == f"1 of 1 pictures written to {relative[2]}"
-    result = read_picture(out).pixels
+    assert stdout.strip() == f"1 of 1 images written to {relative[2]}"
+    result = read_image_file(out).pixels
     assert (result[:1] == (255, 0, 0)).all()
     assert (result[1, 3:9] != (255, 0, 0)).any()
 
@@ -773,7 +773,7 @@ def test_ctrl_c_ends_with_one_line(root, tmp_path, model):
     assert last.endswith("; the same command with skip_existing=true goes on")
     assert "Traceback" not in errors
     done = len(list((tmp_path / "out").iterdir()))
-    assert f"{done} of 400 pictures written" in last
+    assert f"{done} of 400 images written" in last
     assert 2 < done < 400
 
 
@@ -784,7 +784,7 @@ def test_ctrl_c_ends_with_one_line(root, tmp_path, model):
     ("places", "options", "done", "failed"),
     [
         ({"indir": "fcf_celebahq"}, {}, 12, 0),  # RGBA masks, opaque
-        ({"indir": "fcf_places2"}, {}, 8, 0),  # grey masks, RGBA pictures
+        ({"indir": "fcf_places2"}, {}, 8, 0),  # grey masks, RGBA images
         ({"indir": "ffhq_256_freeform/images", "maskdir": "ffhq_256_freeform/masks"}, {"invert": True}, 18, 0),
         ({"indir": "places2_256_freeform/images", "maskdir": "places2_256_freeform/masks"}, {"invert": True}, 16, 0),
         ({"indir": "iopaint"}, {"threshold": 127}, 3, 1),  # anytext_mask.jpg has no anytext
@@ -803,7 +803,7 @@ def test_real_pairs(shared, tmp_path, tiny_generator, places, options, done, fai
     for job in plan.jobs:
         if not job.triple.out.exists():
             continue
-        before, after = read_picture(job.triple.image), read_picture(job.triple.out)
+        before, after = read_image_file(job.triple.image), read_image_file(job.triple.out)
         hole = masks.read(job.triple.mask, before, "")[0]
         if job.triple.out.suffix == ".png":
             np.testing.assert_array_equal(after.pixels[~hole], before.pixels[~hole])
@@ -817,7 +817,7 @@ def test_real_pairs(shared, tmp_path, tiny_generator, places, options, done, fai
         assert all("mask is 512 x 512" in line and "mask.resize=true" in line for line in outcome.failures)
 
 
-def test_a_picture_that_is_its_own_mask_is_opaque_where_it_was_filled(tmp_path, caplog):
+def test_a_image_that_is_its_own_mask_is_opaque_where_it_was_filled(tmp_path, caplog):
     rgba = np.full((10, 12, 4), 200, np.uint8)
     rgba[2:5, 3:9, 3] = 0
     Image.fromarray(rgba).save(tmp_path / "cut.png")

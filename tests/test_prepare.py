@@ -69,7 +69,7 @@ def main(monkeypatch, root, name, *arguments):
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
-def test_the_wanted_pictures_of_an_archive_are_unpacked(tmp_path, kind):
+def test_the_wanted_images_of_an_archive_are_unpacked(tmp_path, kind):
     members = {"data/a/1.jpg": jpeg(1), "data/b/2.JPG": jpeg(2), "data/readme.txt": b"x", "data/c/3.jpg": jpeg(3)}
     archive = ARCHIVES[kind](tmp_path / f"a.{kind}", members)
     assert len(extract(archive, tmp_path / "out", lambda name: "/c/" not in name)) == 2
@@ -124,7 +124,7 @@ DAMAGES = {
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 @pytest.mark.parametrize("kind", ARCHIVES)
-def test_a_damaged_archive_is_named_and_leaves_no_half_picture(tmp_path, kind, damage):
+def test_a_damaged_archive_is_named_and_leaves_no_half_image(tmp_path, kind, damage):
     members = {f"{i}.jpg": jpeg(i) for i in range(8)}
     archive = ARCHIVES[kind](tmp_path / f"a.{kind}", members)
     archive.write_bytes(damage(archive.read_bytes()))
@@ -145,7 +145,7 @@ def test_an_archive_with_noise_in_its_middle_is_named(tmp_path, kind):
 
 
 @pytest.mark.parametrize("cut", [0, 200])
-def test_a_download_that_broke_off_between_two_pictures_is_noticed(tmp_path, cut):
+def test_a_download_that_broke_off_between_two_images_is_noticed(tmp_path, cut):
     members = {f"{i}.jpg": jpeg(i) for i in range(8)}
     with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT):
         pass
@@ -156,11 +156,11 @@ def test_a_download_that_broke_off_between_two_pictures_is_noticed(tmp_path, cut
         extract(archive, tmp_path / "out")
 
 
-def test_a_missing_archive_and_one_without_pictures_are_named(tmp_path):
+def test_a_missing_archive_and_one_without_images_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"a\.tar: no such archive; download it first"):
         extract(tmp_path / "a.tar", tmp_path / "out")
     tar(tmp_path / "a.tar", {"a.txt": b"x"})
-    with pytest.raises(ValueError, match="expected pictures"):
+    with pytest.raises(ValueError, match="expected images"):
         extract(tmp_path / "a.tar", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -172,7 +172,7 @@ def test_a_pick_is_the_same_for_the_same_seed(tmp_path):
     assert len(chosen) == 10
     assert chosen != pick(paths, 10, 4)
     assert pick(paths, 40, 0) == paths
-    with pytest.raises(ValueError, match="at least 41 pictures, got 40"):
+    with pytest.raises(ValueError, match="at least 41 images, got 40"):
         pick(paths, 41, 0)
 
 
@@ -200,16 +200,16 @@ def test_places_becomes_the_folders_of_the_configurations(tmp_path, places):
         for size, pixels in ((256, 16), (512, 32)):
             pairs = list(PairFolder(out / "evaluation" / f"{kind}_{size}"))
             assert [pair.mask.shape for pair in pairs] == [(pixels, pixels)] * 4
-    assert "4 pictures in" in lines[0]
+    assert "4 images in" in lines[0]
     assert f"location.data_root_dir={out}" in lines[1]
 
 
-def test_only_training_pictures_of_the_categories_are_kept(tmp_path, places):
+def test_only_training_images_of_the_categories_are_kept(tmp_path, places):
     (tmp_path / "categories.txt").write_text("barn\n\n")
     out = tmp_path / "challenge"
     lines = prepare_places(*places, out, build, counts=(1, 1, 1), categories=tmp_path / "categories.txt")
     assert {path.parent.name for path in list_images(out / "train")} == {"barn"}
-    assert lines[0].startswith("2 pictures")
+    assert lines[0].startswith("2 images")
 
 
 def test_places_prepared_again_changes_nothing(tmp_path, places):
@@ -255,8 +255,8 @@ def test_an_extraction_killed_while_it_wrote_goes_on(tmp_path, monkeypatch):
     assert [path.name for path in list_images(tmp_path / "out")] == sorted(members)
 
 
-def test_too_few_pictures_are_named_with_their_folder(tmp_path, places):
-    with pytest.raises(ValueError, match=r"source/test.*expected at least 6 pictures, got 5"):
+def test_too_few_images_are_named_with_their_folder(tmp_path, places):
+    with pytest.raises(ValueError, match=r"source/test.*expected at least 6 images, got 5"):
         prepare_places(*places, tmp_path / "out", build, counts=(6, 1, 1))
 
 
@@ -268,7 +268,7 @@ def test_a_missing_archive_is_noticed_before_hours_of_unpacking(tmp_path, places
     assert not (tmp_path / "out").exists()
 
 
-def test_categories_that_no_picture_has_are_refused(tmp_path, places):
+def test_categories_that_no_image_has_are_refused(tmp_path, places):
     (tmp_path / "categories.txt").write_text("castle\n")
     with pytest.raises(ValueError, match="found none that is wanted"):
         prepare_places(*places, tmp_path / "out", build, counts=(1, 1, 1), categories=tmp_path / "categories.txt")
@@ -320,11 +320,11 @@ def test_celeba_prepared_again_changes_nothing(tmp_path, celeba):
     assert everything(tmp_path / "out") == before
 
 
-def test_a_list_of_pictures_that_are_not_there_and_too_few_are_refused(tmp_path, celeba):
+def test_a_list_of_images_that_are_not_there_and_too_few_are_refused(tmp_path, celeba):
     (tmp_path / "val.flist").write_text("3.jpg\n12.jpg\n")
-    with pytest.raises(ValueError, match="1 of its pictures are not in the archive, first 12"):
+    with pytest.raises(ValueError, match="1 of its images are not in the archive, first 12"):
         prepare_celebahq(celeba, tmp_path / "a", build, counts=(3, 4), val_list=tmp_path / "val.flist")
-    with pytest.raises(ValueError, match=r"expected more than 12 pictures named 00001\.jpg \.\.\., got 12"):
+    with pytest.raises(ValueError, match=r"expected more than 12 images named 00001\.jpg \.\.\., got 12"):
         prepare_celebahq(celeba, tmp_path / "b", build, counts=(6, 6))
 
 
@@ -360,7 +360,7 @@ def test_a_missing_archive_is_one_line(tmp_path, root, monkeypatch, capsys, name
     assert not list(tmp_path.iterdir())
 
 
-def test_pictures_with_the_same_name_in_two_folders_are_both_copied_or_refused(tmp_path):
+def test_images_with_the_same_name_in_two_folders_are_both_copied_or_refused(tmp_path):
     paths = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -27,15 +27,15 @@ from lama.runs.checkpointing import read_checkpoint
 from lama.runs.lock import only_one
 from lama.runs.processes import AveragedGradients, Processes, choose_processes
 
-PICTURES, EPOCHS = 40, 2
-STEPS = 20  # of two processes with two pictures each
+IMAGES, EPOCHS = 40, 2
+STEPS = 20  # of two processes with two images each
 
 
 class Noise:
-    """Forty pictures."""
+    """Forty images."""
 
     def __init__(self, path):
-        self.names = [f"{path}{i}" for i in range(PICTURES if path == "train" else 3)]
+        self.names = [f"{path}{i}" for i in range(IMAGES if path == "train" else 3)]
 
     def __len__(self):
         return len(self.names)
@@ -49,7 +49,7 @@ def rank():
 
 
 def without_batches(module):
-    """Nothing depends on which pictures a process has together: BatchNorm with fixed statistics. And no Adam, which
+    """Nothing depends on which images a process has together: BatchNorm with fixed statistics. And no Adam, which
     divides by the gradient and makes a step of what is rounding."""
     module.make_optimizers = {name: partial(torch.optim.SGD, lr=1e-3) for name in ("generator", "discriminator")}
     layers = [layer for layer in module.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
@@ -89,7 +89,7 @@ def states(folder):
     return [torch.load(folder.with_name(f"{r}.pt"), weights_only=True) for r in range(2)]
 
 
-def pictures(folder):
+def images(folder):
     return [json.loads(folder.with_name(f"{r}.json").read_text()) for r in range(2)]
 
 
@@ -107,11 +107,11 @@ def test_both_processes_have_the_same_networks_optimisers_and_averages(of_two):
     assert_equal(first, second)
 
 
-def test_an_epoch_is_shared_out_each_picture_once(of_two):
-    first, second = pictures(of_two)
+def test_an_epoch_is_shared_out_each_image_once(of_two):
+    first, second = images(of_two)
     for epoch in range(EPOCHS):
-        part = slice(epoch * PICTURES // 2, (epoch + 1) * PICTURES // 2)
-        assert sorted(first[part] + second[part]) == list(range(PICTURES))
+        part = slice(epoch * IMAGES // 2, (epoch + 1) * IMAGES // 2)
+        assert sorted(first[part] + second[part]) == list(range(IMAGES))
 
 
 def test_what_is_logged_and_validated_is_of_both(of_two):
@@ -128,7 +128,7 @@ def test_what_is_logged_and_validated_is_of_both(of_two):
 def test_two_processes_compute_what_one_does_with_twice_the_batch(tmp_path):
     assert forked(a_run, tmp_path / "two/run", 2, without_batches) == [0, 0]
     assert forked(a_run, tmp_path / "one/run", 4, without_batches, world=1) == [0]
-    first, second = pictures(tmp_path / "two/run")
+    first, second = images(tmp_path / "two/run")
     alone = json.loads((tmp_path / "one/0.json").read_text())
     together = np.stack([first, second], axis=1).flatten()
     assert together.tolist() == alone  # the same order
@@ -165,7 +165,7 @@ def test_a_signal_to_one_stops_both_and_they_resume_to_the_bit(tmp_path, of_two)
     folder = tmp_path / "run"
     assert forked(a_run, folder, 2, signalled(signal.SIGTERM, 6)) == [75, 0]
     assert read_checkpoint(folder / "checkpoints/last.ckpt")["progress"]["iteration"] == 7
-    assert [len(seen) for seen in pictures(folder)] == [14, 14]
+    assert [len(seen) for seen in images(folder)] == [14, 14]
     assert "stopped by SIGTERM after iteration 7" in (folder / "train.log").read_text()
     assert forked(a_run, folder) == [0, 0]
     assert_equal(everything(folder), everything(of_two))
@@ -368,7 +368,7 @@ def test_batchnorm_is_synchronised_where_it_is_asked_for(option, converted):
         module.setup("fit")
 
 
-def test_processes_share_the_memory_for_decoded_pictures():
+def test_processes_share_the_memory_for_decoded_images():
     def size(processes, **settings):
         data = make_data(**settings)
         data.share_machine(processes)
@@ -433,4 +433,4 @@ def test_a_process_that_fails_ends_the_command_with_its_line(tmp_path, root):
     message = process.communicate(timeout=120)[1]
     assert process.returncode == 2, message
     assert "Traceback" not in message
-    assert "pictures cannot be used, more than data.max_broken=0.02" in message
+    assert "images cannot be used, more than data.max_broken=0.02" in message

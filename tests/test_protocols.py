@@ -49,7 +49,7 @@ def test_frechet_distance_of_degenerate_features_is_a_number():
     assert frechet_distance(x, x) == pytest.approx(0, abs=1e-6)
 
 
-def test_frechet_distance_of_one_picture_is_no_number():
+def test_frechet_distance_of_one_image_is_no_number():
     assert np.isnan(frechet_distance(features(1, 4), features(5, 4)))
     with pytest.raises(ValueError, match="NaN or infinity"):
         frechet_distance(features(5, 4) * float("nan"), features(5, 4))
@@ -159,7 +159,7 @@ def test_a_paired_comparison_counts_wins_and_tests_their_sign():
     assert (result["wins"], result["losses"], result["ties"], result["n"]) == (3, 0, 1, 4)
     assert result["difference"] == pytest.approx(1.25)
     assert paired_comparison(a, b, higher_is_better=False)["wins"] == 0
-    with pytest.raises(ValueError, match="same pictures"):
+    with pytest.raises(ValueError, match="same images"):
         paired_comparison(a, b[:2], True)
 
 
@@ -243,7 +243,7 @@ def test_content_is_pixels_and_size():
 
 
 class Tiny(torch.nn.Module):
-    """In place of the Inception: 12 numbers of a picture."""
+    """In place of the Inception: 12 numbers of an image."""
 
     def forward(self, x):
         return [torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)[:, :, None, None]]
@@ -255,7 +255,7 @@ def tiny_inception(monkeypatch):
 
 
 @pytest.fixture
-def pictures():
+def images():
     rng = np.random.default_rng(0)
     target = torch.from_numpy(rng.integers(0, 256, (30, 3, 20, 24)).astype(np.float32)) / 255
     completed = ((target * 0.9 + 0.05) * 255).round() / 255
@@ -268,27 +268,27 @@ def pictures():
 ALL = ["psnr", "l1_hole", "ssim_skimage", "fid", "kid", "p_ids", "u_ids", "ssim_fid100_f1"]
 
 
-def evaluated(pictures, batch, cache=None, metrics=ALL, **options):
-    evaluator = Evaluator(metrics, cache=cache, min_pictures=5, **options)
-    names, *tensors = pictures
+def evaluated(images, batch, cache=None, metrics=ALL, **options):
+    evaluator = Evaluator(metrics, cache=cache, min_images=5, **options)
+    names, *tensors = images
     for i in range(0, len(names), batch):
         evaluator.update(names[i : i + batch], *(x[i : i + batch] for x in tensors))
     return evaluator
 
 
-def test_batches_and_order_change_nothing(tiny_inception, pictures):
-    expected = evaluated(pictures, 30).compute()
-    names, *tensors = pictures
+def test_batches_and_order_change_nothing(tiny_inception, images):
+    expected = evaluated(images, 30).compute()
+    names, *tensors = images
     backwards = (names[::-1], *(x.flip(0) for x in tensors))
-    for other in (evaluated(pictures, 1), evaluated(pictures, 7), evaluated(backwards, 4)):
+    for other in (evaluated(images, 1), evaluated(images, 7), evaluated(backwards, 4)):
         results = other.compute()
         for name in ALL:
             assert results[name]["mean"] == pytest.approx(expected[name]["mean"], rel=1e-6), name
 
 
-def test_two_runs_give_the_same_bytes_and_the_second_computes_no_feature(tiny_inception, pictures, tmp_path):
+def test_two_runs_give_the_same_bytes_and_the_second_computes_no_feature(tiny_inception, images, tmp_path):
     for run in ("a", "b"):
-        evaluator = evaluated(pictures, 8, cache=str(tmp_path / "features.db"))
+        evaluator = evaluated(images, 8, cache=str(tmp_path / "features.db"))
         described = about(ABOUT, evaluator)
         results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
         write_results(tmp_path / run, results, groups, rows, described, "")
@@ -297,9 +297,9 @@ def test_two_runs_give_the_same_bytes_and_the_second_computes_no_feature(tiny_in
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_bins_hold_their_pictures_and_small_ones_no_fid(tiny_inception, pictures):
-    evaluator = Evaluator(["psnr", "fid"], min_pictures=12)
-    names, *tensors = pictures
+def test_bins_hold_their_images_and_small_ones_no_fid(tiny_inception, images):
+    evaluator = Evaluator(["psnr", "fid"], min_images=12)
+    names, *tensors = images
     evaluator.update(names, *tensors)
     groups = evaluator.compute_groups()
     labels = lama_bins(tensors[2].double().mean(dim=(1, 2, 3)).tolist())
@@ -310,27 +310,27 @@ def test_bins_hold_their_pictures_and_small_ones_no_fid(tiny_inception, pictures
         assert group["psnr"]["n"] == n
         if n < 12:
             assert group["fid"]["mean"] is None
-            assert f"{n} pictures are too few" in group["fid"]["note"]
+            assert f"{n} images are too few" in group["fid"]["note"]
     assert evaluator.compute()["fid"]["mean"] is not None
     assert list(Evaluator(["psnr"], grouping="none").metrics) == ["psnr"]
 
 
-def test_every_number_has_an_interval_unless_told_otherwise(tiny_inception, pictures):
-    results = evaluated(pictures, 30).compute()
+def test_every_number_has_an_interval_unless_told_otherwise(tiny_inception, images):
+    results = evaluated(images, 30).compute()
     assert all(len(results[name]["ci95"]) == 2 for name in ALL if name != "ssim_fid100_f1")
-    assert not any("ci95" in result for result in evaluated(pictures, 30, intervals=False).compute().values())
+    assert not any("ci95" in result for result in evaluated(images, 30, intervals=False).compute().values())
 
 
-def test_identical_pictures_are_perfect(tiny_inception, pictures):
-    names, _, target, mask = pictures
+def test_identical_images_are_perfect(tiny_inception, images):
+    names, _, target, mask = images
     results = evaluated((names, target, target, mask), 30).compute()
     assert results["fid"]["mean"] == pytest.approx(0, abs=1e-6)
     assert results["p_ids"]["mean"] == 0  # no fake is more real than itself
     assert results["ssim_skimage"]["mean"] == pytest.approx(1)
 
 
-def test_one_picture_has_no_statistics_of_sets(tiny_inception, pictures):
-    names, *tensors = pictures
+def test_one_image_has_no_statistics_of_sets(tiny_inception, images):
+    names, *tensors = images
     results = evaluated((names[:1], *(x[:1] for x in tensors)), 1).compute()
     assert results["psnr"]["n"] == 1
     assert results["psnr"]["ci95"] is None
@@ -391,18 +391,18 @@ def test_fid_equals_pytorch_fids_on_the_same_folders(tmp_path):
 ABOUT = {"predictions": "x", "indir": "y", "pictures": 30, "evaluation_set": ["5e7"]}
 
 
-def written(folder, pictures, shift, metrics=("psnr", "l1"), weights=None, **about_it):
-    names, completed, target, mask = pictures
+def written(folder, images, shift, metrics=("psnr", "l1"), weights=None, **about_it):
+    names, completed, target, mask = images
     evaluator = evaluated((names, (completed * (1 - shift)), target, mask), 30, metrics=list(metrics))
     evaluator.weights_sha256 |= weights or {}
     described = about(ABOUT | about_it, evaluator)
     return write_results(folder, evaluator.compute(), {}, evaluator.per_image(), described, "")
 
 
-def test_two_models_are_compared_on_every_metric_they_share(tmp_path, pictures):
+def test_two_models_are_compared_on_every_metric_they_share(tmp_path, images):
     from lama.evaluation.compare import compare, comparison_table
 
-    a, b = written(tmp_path / "a", pictures, 0.0), written(tmp_path / "b", pictures, 0.3, metrics=("psnr", "psnr_hole"))
+    a, b = written(tmp_path / "a", images, 0.0), written(tmp_path / "b", images, 0.3, metrics=("psnr", "psnr_hole"))
     results = compare(a, b)
     assert list(results) == ["psnr"]
     assert (results["psnr"]["wins"], results["psnr"]["losses"]) == (30, 0)
@@ -414,13 +414,13 @@ def test_two_models_are_compared_on_every_metric_they_share(tmp_path, pictures):
     assert "n/a" in comparison_table({"psnr": results["psnr"] | {"ci95": None}}, "a", "b")
 
 
-def test_two_trainings_of_several_seeds_are_compared_over_pictures_and_over_seeds(tmp_path, pictures):
+def test_two_trainings_of_several_seeds_are_compared_over_images_and_over_seeds(tmp_path, images):
     from lama.evaluation.compare import compare, comparison_table
 
     shifts = {"a": (0.0, 0.02, 0.04), "b": (0.3, 0.32, 0.31)}
     for row, values in shifts.items():
         for seed, shift in enumerate(values):
-            written(tmp_path / row / f"seed{seed}" / "thick", pictures, shift)
+            written(tmp_path / row / f"seed{seed}" / "thick", images, shift)
     result = compare(tmp_path / "a", tmp_path / "b", "thick")["psnr"]
     singly = [compare(*(tmp_path / row / f"seed{seed}" / "thick" for row in "ab"))["psnr"] for seed in range(3)]
     assert result["difference"] == pytest.approx(np.mean([one["difference"] for one in singly]))
@@ -438,7 +438,7 @@ def test_two_trainings_of_several_seeds_are_compared_over_pictures_and_over_seed
         assert welch_interval(np.full(3, 0.5), np.full(3, 0.5)) is None
     with pytest.raises(FileNotFoundError, match=r"no seedN/thin/metrics\.json"):
         compare(tmp_path / "a", tmp_path / "b", "thin")
-    written(tmp_path / "a" / "seed2" / "thick", pictures, 0.0, evaluation_set=["other"])
+    written(tmp_path / "a" / "seed2" / "thick", images, 0.0, evaluation_set=["other"])
     with pytest.raises(ValueError, match="differ in evaluation_set"):
         compare(tmp_path / "a", tmp_path / "b", "thick")
 
@@ -448,36 +448,36 @@ def test_two_trainings_of_several_seeds_are_compared_over_pictures_and_over_seed
     [("metrics.json", "[1, 2]"), ("metrics.json", '{"overall"'), ("metrics.json", "{}"), ("per_image.csv", ""),
      ("per_image.csv", "name,psnr\na,abc\n"), ("per_image.csv", "x,psnr\na,1\n")],
 )  # fmt: skip
-def test_a_damaged_evaluation_is_named_and_not_compared(tmp_path, pictures, name, content):
+def test_a_damaged_evaluation_is_named_and_not_compared(tmp_path, images, name, content):
     from lama.evaluation.compare import compare
 
-    a, b = written(tmp_path / "a", pictures, 0.0), written(tmp_path / "b", pictures, 0.3)
+    a, b = written(tmp_path / "a", images, 0.0), written(tmp_path / "b", images, 0.3)
     (b / name).write_text(content)
     with pytest.raises(ValueError, match=f"{b}: metrics.json or per_image.csv is .*; evaluate again"):
         compare(a, b)
 
 
-def test_only_what_is_about_the_same_pictures_is_compared(tmp_path, pictures):
+def test_only_what_is_about_the_same_images_is_compared(tmp_path, images):
     from lama.evaluation.compare import compare
 
-    names, *tensors = pictures
-    a = written(tmp_path / "a", pictures, 0.0)
+    names, *tensors = images
+    a = written(tmp_path / "a", images, 0.0)
     fewer = written(tmp_path / "b", (names[:-1], *(x[:-1] for x in tensors)), 0.0)
-    with pytest.raises(ValueError, match="different pictures: 1 are in one of them only, first 29"):
+    with pytest.raises(ValueError, match="different images: 1 are in one of them only, first 29"):
         compare(a, fewer)
     with pytest.raises(ValueError, match="differ in evaluation_set"):
-        compare(a, written(tmp_path / "c", pictures, 0.0, evaluation_set=["other"]))
+        compare(a, written(tmp_path / "c", images, 0.0, evaluation_set=["other"]))
     one, other = ({"lpips_alex": name, "fid_inception": "z"} for name in "pq")
-    d, e = (written(tmp_path / w["lpips_alex"], pictures, 0.0, weights=w) for w in (one, other))
+    d, e = (written(tmp_path / w["lpips_alex"], images, 0.0, weights=w) for w in (one, other))
     with pytest.raises(ValueError, match="different weights of lpips_alex"):
         compare(d, e)
     with pytest.raises(FileNotFoundError, match=r"metrics\.json: no such file"):
         compare(a, tmp_path / "nowhere")
 
 
-def test_no_fid_is_computed_where_none_is_asked_for(tiny_inception, pictures, monkeypatch):
+def test_no_fid_is_computed_where_none_is_asked_for(tiny_inception, images, monkeypatch):
     monkeypatch.setattr("lama.evaluation.evaluator.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
-    assert list(evaluated(pictures, 30, metrics=["kid", "psnr"]).compute()) == ["kid", "psnr"]
+    assert list(evaluated(images, 30, metrics=["kid", "psnr"]).compute()) == ["kid", "psnr"]
 
 
 MANY = """
@@ -499,7 +499,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 
 @pytest.mark.slow
-def test_as_many_pictures_as_the_paper_has_take_less_than_2_gb(root):
+def test_as_many_images_as_the_paper_has_take_less_than_2_gb(root):
     done = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True, cwd=root)
-    print(f"\n36 500 pictures, simulated features: {int(done.stdout) / 1e9:.2f} GB")
+    print(f"\n36 500 images, simulated features: {int(done.stdout) / 1e9:.2f} GB")
     assert int(done.stdout) < 2e9

@@ -17,7 +17,7 @@ EPOCHS = 3
 BATCH = 4  # over all processes
 
 
-class Pictures:
+class Images:
     """Noise of different sizes, one of them broken."""
 
     names = tuple(f"noise{i}" for i in range(9))
@@ -27,7 +27,7 @@ class Pictures:
 
     def __getitem__(self, index):
         if index == 5:
-            raise ValueError("noise5: not a readable picture")
+            raise ValueError("noise5: not a readable image")
         image = np.random.default_rng(index).integers(0, 256, (30 + 7 * index, 80 - 6 * index, 3), dtype=np.uint8)
         return self.names[index], image
 
@@ -38,7 +38,7 @@ def growing():
 
 
 def dataset(cached=True, seed=3):
-    source = DecodedCache(Pictures(), 0.001) if cached else Pictures()
+    source = DecodedCache(Images(), 0.001) if cached else Images()
     return TrainingDataset(source, Distortions(32), growing(), seed, max_broken=0.2)
 
 

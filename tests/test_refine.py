@@ -19,7 +19,7 @@ from lama.models import FFCResNetGenerator
 from lama.pictures.images import image_to_tensor, mask_to_tensor
 
 
-def picture(height, width, hole=slice(None), batch=1):
+def make_image(height, width, hole=slice(None), batch=1):
     """An image and a mask with a hole of those rows, in the middle half of the columns."""
     mask = torch.zeros(batch, 1, height, width)
     mask[:, :, hole, width // 4 : 3 * width // 4] = 1
@@ -54,7 +54,7 @@ def test_every_generator_is_refined_and_left_as_it_was(name):
     generator.model[1].requires_grad_(False)  # as a fine-tuning may have it
     flags = [parameter.requires_grad for parameter in generator.parameters()]
     before = {key: value.clone() for key, value in generator.state_dict().items()}
-    image, mask = picture(129, 123, slice(20, 100))
+    image, mask = make_image(129, 123, slice(20, 100))
     plain = Refiner(min_side=64, max_scales=1)(generator, image, mask)
     refined = Refiner(min_side=64, n_iters=3)(generator, image, mask)
     assert refined.shape == image.shape
@@ -71,7 +71,7 @@ def test_one_scale_is_the_plain_prediction(name):
     generator = fill(GENERATORS[name]()).eval()
     multiple = 2 * generator.pad_multiple
     side = -(-generator.min_size // multiple) * multiple + multiple  # nothing to pad, where ours mirrors otherwise
-    image, mask = picture(side, side, slice(3, 9))
+    image, mask = make_image(side, side, slice(3, 9))
     with torch.no_grad():
         expected = generator(pad_to_multiple(generator_input(image, mask), generator.pad_multiple))
     torch.testing.assert_close(Refiner(max_scales=1)(generator, image, mask), expected, atol=1e-6, rtol=0)
@@ -79,7 +79,7 @@ def test_one_scale_is_the_plain_prediction(name):
 
 def test_refining_brings_the_hole_closer_to_the_coarser_answer():
     generator = fill(FFCResNetGenerator(ngf=8, n_blocks=2), gain=1.2).eval()
-    image, mask = picture(160, 160, slice(30, 130))
+    image, mask = make_image(160, 160, slice(30, 130))
 
     def distance(n_iters):
         refiner = Refiner(min_side=80, max_scales=2, n_iters=n_iters, lr=0.2)
@@ -94,7 +94,7 @@ def test_refining_brings_the_hole_closer_to_the_coarser_answer():
 
 def test_levels_number_and_sizes():
     def sizes(height, width, **options):
-        return [tuple(level.shape[-2:]) for level, _ in Refiner(**options)._pyramid(*picture(height, width))]
+        return [tuple(level.shape[-2:]) for level, _ in Refiner(**options)._pyramid(*make_image(height, width))]
 
     assert sizes(1024, 1100) == [(512, 550), (1024, 1100)]
     assert sizes(723, 900) == [(723, 900)]  # log2(723 / 512) = 0.498 rounds down
@@ -114,9 +114,9 @@ def test_a_coarser_mask_covers_what_the_hole_has_touched():
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (3, 200), (16, 16), (37, 21)])
 @pytest.mark.parametrize("name", GENERATORS)
-def test_tiny_pictures(name, size):
+def test_tiny_images(name, size):
     generator = fill(GENERATORS[name]()).eval()
-    image, mask = picture(*size)
+    image, mask = make_image(*size)
     refined = Refiner(min_side=2, n_iters=2, modulo=4)(generator, image, mask)
     assert refined.shape == image.shape
     assert refined.isfinite().all()
@@ -125,7 +125,7 @@ def test_tiny_pictures(name, size):
 @pytest.mark.parametrize("hole", [slice(0, 0), slice(40, 44), slice(None)])
 def test_empty_thin_and_whole_holes(hole):
     generator = fill(FFCResNetGenerator(ngf=4, n_blocks=1)).eval()
-    image, mask = picture(96, 96, hole)
+    image, mask = make_image(96, 96, hole)
     if hole == slice(None):
         mask[:] = 1
     refined = Refiner(min_side=24, n_iters=3)(generator, image, mask)
@@ -136,13 +136,13 @@ def test_empty_thin_and_whole_holes(hole):
 def test_without_a_hole_the_network_runs_once():
     generator = fill(FFCResNetGenerator(ngf=4, n_blocks=1)).eval()
     calls = count_calls(generator)
-    Refiner(min_side=24)(generator, *picture(96, 96, slice(0, 0)))
+    Refiner(min_side=24)(generator, *make_image(96, 96, slice(0, 0)))
     assert len(calls) == 1
 
 
 def test_every_item_of_a_batch_is_refined_for_itself():
     generator = fill(FFCResNetGenerator(ngf=4, n_blocks=1)).eval()
-    image, mask = picture(64, 56, slice(10, 40), batch=2)
+    image, mask = make_image(64, 56, slice(10, 40), batch=2)
     mask[1] = mask[1].flip(-2)
     refiner = Refiner(min_side=28, n_iters=3)
     together = refiner(generator, image, mask)
@@ -152,7 +152,7 @@ def test_every_item_of_a_batch_is_refined_for_itself():
 
 def test_above_the_budget_the_result_has_the_size_that_went_in():
     generator = fill(FFCResNetGenerator(ngf=4, n_blocks=1)).eval()
-    image, mask = picture(130, 90, slice(20, 90))
+    image, mask = make_image(130, 90, slice(20, 90))
     refiner = Refiner(min_side=24, n_iters=2, px_budget=4000)
     small, small_mask = within_budget(image, mask, 4000)
     assert small.shape[-2:] == (76, 52)
@@ -169,17 +169,17 @@ def test_above_the_budget_the_result_has_the_size_that_went_in():
 def test_works_for_tensors_made_in_inference_mode():
     generator = fill(FFCResNetGenerator(ngf=4, n_blocks=1)).eval()
     refiner = Refiner(min_side=28, n_iters=3)
-    expected = refiner(generator, *picture(56, 56, slice(10, 40)))
+    expected = refiner(generator, *make_image(56, 56, slice(10, 40)))
     with torch.inference_mode():
-        assert torch.equal(refiner(generator, *picture(56, 56, slice(10, 40))), expected)
+        assert torch.equal(refiner(generator, *make_image(56, 56, slice(10, 40))), expected)
     with torch.no_grad():
-        assert torch.equal(refiner(generator, *picture(56, 56, slice(10, 40))), expected)
+        assert torch.equal(refiner(generator, *make_image(56, 56, slice(10, 40))), expected)
 
 
 def test_the_rear_is_recomputed_and_the_last_pass_keeps_nothing():
     generator = fill(FFCResNetGenerator(ngf=4, n_blocks=2)).eval()
     calls = count_calls(generator)
-    Refiner(min_side=24, n_iters=4, max_scales=2)(generator, *picture(48, 48, slice(0, 30)))
+    Refiner(min_side=24, n_iters=4, max_scales=2)(generator, *make_image(48, 48, slice(0, 30)))
     assert len(calls) == 1 + 4 + 3  # coarse; fine; one recomputation for each update
 
 
@@ -187,14 +187,14 @@ def test_the_generator_is_as_it_was_after_an_error():
     generator = fill(FFCResNetGenerator(ngf=4, n_blocks=1))
     generator.model[-2].register_forward_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("out of memory")))
     with pytest.raises(RuntimeError, match="out of memory"):
-        Refiner()(generator, *picture(32, 32, slice(0, 9)))
+        Refiner()(generator, *make_image(32, 32, slice(0, 9)))
     assert generator.training
     assert all(parameter.requires_grad for parameter in generator.parameters())
 
 
 def test_shows_its_progress(capsys):
     generator = fill(FFCResNetGenerator(ngf=4, n_blocks=1)).eval()
-    Refiner(min_side=24, n_iters=4, max_scales=2)(generator, *picture(48, 48, slice(0, 30)))
+    Refiner(min_side=24, n_iters=4, max_scales=2)(generator, *make_image(48, 48, slice(0, 30)))
     assert "refining" in capsys.readouterr().err
 
 
@@ -210,11 +210,11 @@ def test_values_that_mean_nothing_are_refused(option, value):
 
 def test_another_network_is_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^refine: needs the trained generator itself, .* got Conv2d$"):
-        Refiner()(nn.Conv2d(4, 3, 1), *picture(32, 32))
+        Refiner()(nn.Conv2d(4, 3, 1), *make_image(32, 32))
 
 
 def test_shapes_that_do_not_go_together_are_refused(tiny_generator):
-    image, _ = picture(32, 32)
+    image, _ = make_image(32, 32)
     with pytest.raises(ValueError, match=r"^mask: expected shape"):
         Refiner()(tiny_generator, image, torch.zeros(1, 1, 32, 31))
 
@@ -222,7 +222,7 @@ def test_shapes_that_do_not_go_together_are_refused(tiny_generator):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 def test_a_gpu_gives_the_same():
     generator = fill(FFCResNetGenerator(ngf=8, n_blocks=2), gain=1.2).eval()
-    image, mask = picture(128, 120, slice(20, 100))
+    image, mask = make_image(128, 120, slice(20, 100))
     refiner = Refiner(min_side=32, n_iters=5)
     expected = refiner(generator, image, mask)
     refined = refiner(generator.cuda(), image, mask)
@@ -280,7 +280,7 @@ def test_options_that_mean_nothing_to_a_refiner_are_refused(tiny_generator, opti
         Inpainter(tiny_generator, "cpu", **options)
 
 
-def test_a_picture_with_one_scale_says_that_nothing_is_refined(tiny_generator, caplog):
+def test_a_image_with_one_scale_says_that_nothing_is_refined(tiny_generator, caplog):
     caplog.set_level(logging.INFO)
     image, mask = np.zeros((40, 50, 3), np.uint8), np.zeros((40, 50), bool)
     mask[10:20, 10:20] = True

@@ -28,13 +28,13 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.pictures, self.links, self.headings, self.open = [], [], [], []
+        self.images, self.links, self.headings, self.open = [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
         if tag == "img":
-            self.pictures.append(given["src"])
+            self.images.append(given["src"])
         self.links += [value for name, value in given.items() if name in ("src", "href") and "://" in (value or "")]
         if tag not in ("img", "meta", "link", "br", "input"):
             self.open.append(tag)
@@ -52,14 +52,14 @@ def decoded(url):
 
 
 def evaluated(errors, metrics="quick"):
-    """A page about pictures of one colour, each off by its error, in grey levels."""
+    """A page about images of one colour, each off by its error, in grey levels."""
     mask = np.zeros((20, 24), bool)
     mask[5:15, 5:15] = True
     truth, completed = {}, {}
-    evaluator = Evaluator(metrics, min_pictures=2)
+    evaluator = Evaluator(metrics, min_images=2)
     pairs = []
     for i, error in enumerate(errors):
-        name = f"picture{i:02d}"
+        name = f"image{i:02d}"
         truth[name] = np.full((20, 24, 3), 100, np.uint8)
         completed[name] = np.where(mask[..., None], np.uint8(100 + error), truth[name])
         pairs.append(EvaluationPair(name, truth[name], mask))
@@ -71,13 +71,13 @@ def evaluated(errors, metrics="quick"):
     return report_page(results, groups, rows, described, lambda name: (truth[name], mask, completed[name]))
 
 
-def test_a_page_shows_worst_best_and_random_pictures_none_twice():
+def test_a_page_shows_worst_best_and_random_images_none_twice():
     errors = [(7 * i) % 23 + 1 for i in range(20)]
     text = evaluated(errors)
     page = Page(text)
-    kinds = ["Worst pictures by psnr_hole", "Best pictures by psnr_hole", "Random pictures"]
+    kinds = ["Worst images by psnr_hole", "Best images by psnr_hole", "Random images"]
     assert [heading for heading in page.headings if "pictures" in heading][1:] == kinds
-    shown = re.findall(r"<figcaption><span>picture(\d+)</span>", text)
+    shown = re.findall(r"<figcaption><span>image(\d+)</span>", text)
     assert len(shown) == len(set(shown)) == 12
     by_error = sorted(range(20), key=lambda i: -errors[i])
     assert [int(name) for name in shown[:4]] == by_error[:4]
@@ -88,13 +88,13 @@ def test_a_page_is_one_file_without_connections_and_well_formed():
     page = Page(evaluated([3, 5, 9]))
     assert page.links == []
     assert page.open == []
-    assert all(url.startswith("data:image/") for url in page.pictures)
+    assert all(url.startswith("data:image/") for url in page.images)
     assert "sets/&lt;thick&gt;" in evaluated([3, 5, 9])
 
 
-def test_an_example_is_picture_hole_prediction_and_difference():
-    picture, masked, prediction, difference = (decoded(url) for url in Page(evaluated([50])).pictures[-4:])
-    assert abs(int(picture[8, 8, 0]) - 100) < 6
+def test_an_example_is_image_hole_prediction_and_difference():
+    image, masked, prediction, difference = (decoded(url) for url in Page(evaluated([50])).images[-4:])
+    assert abs(int(image[8, 8, 0]) - 100) < 6
     assert masked[10, 10, 0] > 200 > masked[10, 10, 1]
     assert abs(int(prediction[10, 10, 0]) - 150) < 6
     assert abs(int(difference[10, 10, 0]) - (255 - 50)) < 6
@@ -102,7 +102,7 @@ def test_an_example_is_picture_hole_prediction_and_difference():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_few_pictures_make_a_page_too(n):
+def test_few_images_make_a_page_too(n):
     text = evaluated(range(1, n + 1))
     assert len(re.findall("<figure", text)) == n
 
@@ -176,7 +176,7 @@ def test_every_baseline_has_a_name_for_the_command():
         assert find_baseline(fill.__name__) is fill
 
 
-def test_an_evaluation_is_not_replaced_unasked_nor_mixed_with_its_pictures(root, tmp_path):
+def test_an_evaluation_is_not_replaced_unasked_nor_mixed_with_its_images(root, tmp_path):
     mask = np.zeros((40, 50), bool)
     mask[10:20, 10:30] = True
     write_pairs([EvaluationPair("a_mask000", np.full((40, 50, 3), 9, np.uint8), mask)], tmp_path / "set")
@@ -185,7 +185,7 @@ def test_an_evaluation_is_not_replaced_unasked_nor_mixed_with_its_pictures(root,
     with pytest.raises(FileExistsError, match=r"holds an evaluation; choose another, or .* overwrite=true"):
         prepare(tmp_path / "out", False, ())
     prepare(tmp_path / "out", True, ())
-    with pytest.raises(ValueError, match="holds the pictures; choose another folder"):
+    with pytest.raises(ValueError, match="holds the images; choose another folder"):
         prepare(tmp_path / "set", False, (tmp_path / "set",))
     with pytest.raises(ValueError, match="cannot be written to"):
         prepare(tmp_path / "out" / "metrics.json" / "x", False, ())
@@ -204,7 +204,7 @@ def test_a_baseline_never_sees_what_it_shall_fill(fill):
         assert (fill(image, mask)[mask] != image[mask]).any()
 
 
-def test_remarks_on_weights_and_pictures(caplog, tmp_path):
+def test_remarks_on_weights_and_images(caplog, tmp_path):
     torch.save(lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).state_dict(), tmp_path / "other.pth")
     evaluator = Evaluator(["lpips_squeeze"], {"lpips_squeeze": str(tmp_path / "other.pth"), "lpips_alex": "unused.pth"})
     assert evaluator.unpublished == ["lpips_squeeze"]
@@ -213,7 +213,7 @@ def test_remarks_on_weights_and_pictures(caplog, tmp_path):
     image = torch.rand(1, 3, 32, 40)
     evaluator.update(["a"], image, image, torch.zeros(1, 1, 32, 40))
     evaluator.compute()
-    assert "1 of 1 pictures have an empty mask" in caplog.text
+    assert "1 of 1 images have an empty mask" in caplog.text
     what = {"indir": "x", "predictions": "y", "pictures": 1, "evaluation_set": ["5e7"]}
     assert "weights that are not the published ones: lpips_squeeze" in stamp(about(what, evaluator))
 

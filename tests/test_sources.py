@@ -1,4 +1,4 @@
-"""Where pictures come from: lists, shards, the cache; and what happens to those that cannot be used."""
+"""Where images come from: lists, shards, the cache; and what happens to those that cannot be used."""
 
 import io
 import pickle
@@ -22,7 +22,7 @@ from lama.data.sampler import EpochSampler
 from lama.data.sources import Subset
 from lama.masks import Boxes, PairedMasks
 from lama.pictures.images import write_image
-from lama.runs.callbacks import BrokenPictures
+from lama.runs.callbacks import BrokenImages
 
 
 def noise(height=40, width=48, seed=0):
@@ -49,7 +49,7 @@ def contents(source):
 # Lists
 
 
-def test_a_list_gives_its_pictures_in_its_own_order(tmp_path):
+def test_a_list_gives_its_images_in_its_own_order(tmp_path):
     photos(tmp_path / "photos", 3)
     absolute = tmp_path / "photos" / "000.png"
     (tmp_path / "list.txt").write_text(f"# mine\nphotos/002.png\n\n  {absolute}  # absolute\nphotos/001.png\r\n")
@@ -68,7 +68,7 @@ def test_a_list_of_nothing_is_refused(tmp_path, text):
     one_line(caught, tmp_path / "list.txt")
 
 
-def test_a_list_of_missing_pictures_names_and_counts_them(tmp_path):
+def test_a_list_of_missing_images_names_and_counts_them(tmp_path):
     photos(tmp_path, 1)
     (tmp_path / "list.txt").write_text("000.png\nb.png\nc.png\n")
     with pytest.raises(FileNotFoundError, match=r"2 of 3 files are missing, first .*b\.png") as caught:
@@ -79,7 +79,7 @@ def test_a_list_of_missing_pictures_names_and_counts_them(tmp_path):
 def test_a_missing_list_is_named_and_a_folder_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such list"):
         ImageList(tmp_path / "nowhere.txt")
-    with pytest.raises(ValueError, match=r"is a folder; data=folder trains on its pictures"):
+    with pytest.raises(ValueError, match=r"is a folder; data=folder trains on its images"):
         ImageList(tmp_path)
 
 
@@ -91,7 +91,7 @@ def test_names_of_a_list_carry_no_suffix_and_stay_inside_a_folder_of_results(tmp
         assert (tmp_path / "out" / name).resolve().is_relative_to(tmp_path / "out")
 
 
-def test_pairs_drawn_from_a_list_are_not_written_beside_the_pictures(tmp_path):
+def test_pairs_drawn_from_a_list_are_not_written_beside_the_images(tmp_path):
     from lama.data import FrozenPairs
     from lama.data.evaluation_set import write_pairs
 
@@ -111,8 +111,8 @@ def shards(folder, counts=(2, 3), suffix="jpg"):
     for number, count in enumerate(counts):
         with webdataset.TarWriter(str(folder / f"part{number:05d}.tar")) as writer:
             for _ in range(count):
-                picture = cv2.imencode(f".{suffix}", noise(seed=seed)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
-                writer.write({"__key__": f"a/{seed:06d}", suffix: picture.tobytes(), "json": {"seed": seed}})
+                image = cv2.imencode(f".{suffix}", noise(seed=seed)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+                writer.write({"__key__": f"a/{seed:06d}", suffix: image.tobytes(), "json": {"seed": seed}})
                 seed += 1
     return folder
 
@@ -139,18 +139,18 @@ def test_shards_are_read_by_workers_as_by_one_process(tmp_path):
     assert [(name, image.numpy().tobytes(), tuple(image.shape)) for name, image in loader] == expected
 
 
-def test_a_picture_damaged_in_its_shard_is_named_with_the_shard(tmp_path):
+def test_a_image_damaged_in_its_shard_is_named_with_the_shard(tmp_path):
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
         writer.write({"__key__": "good", "jpg": cv2.imencode(".jpg", noise())[1].tobytes()})
-        writer.write({"__key__": "bad", "jpg": b"no picture"})
+        writer.write({"__key__": "bad", "jpg": b"no image"})
     source = TarShards(tmp_path)
     assert source[0][1].shape == (40, 48, 3)
-    with pytest.raises(ValueError, match="not a readable picture") as caught:
+    with pytest.raises(ValueError, match="not a readable image") as caught:
         source[1]
     one_line(caught, tmp_path / "a.tar", "bad")
 
 
-def cut_in_a_picture(content):
+def cut_in_a_image(content):
     return content[: len(content) // 2 + 200]
 
 
@@ -158,7 +158,7 @@ def no_tar(content):
     return b"this is no tar file at all" * 100
 
 
-@pytest.mark.parametrize("damage", [cut_in_a_picture, no_tar, lambda _: b""])
+@pytest.mark.parametrize("damage", [cut_in_a_image, no_tar, lambda _: b""])
 def test_a_damaged_shard_is_named(tmp_path, damage):
     path = shards(tmp_path / "shards", (6,)) / "part00000.tar"
     path.write_bytes(damage(path.read_bytes()))
@@ -176,13 +176,13 @@ def test_a_damaged_shard_is_named(tmp_path, damage):
     ],
     ids=["overwritten header", "cut in a header", "cut before a header"],
 )
-def test_a_shard_damaged_between_two_pictures_loses_none_in_silence(tmp_path, damage):
+def test_a_shard_damaged_between_two_images_loses_none_in_silence(tmp_path, damage):
     with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT) as shard:
         for i in range(6):
-            picture = cv2.imencode(".png", noise(seed=i))[1].tobytes()
+            image = cv2.imencode(".png", noise(seed=i))[1].tobytes()
             member = tarfile.TarInfo(f"{i}.png")
-            member.size = len(picture)
-            shard.addfile(member, io.BytesIO(picture))
+            member.size = len(image)
+            shard.addfile(member, io.BytesIO(image))
     content = (tmp_path / "a.tar").read_bytes()
     (tmp_path / "a.tar").write_bytes(damage(content, content.index(b"2.png")))
     with pytest.raises(ValueError, match="damaged"):
@@ -202,12 +202,12 @@ def test_shards_elsewhere_are_refused(path):
     one_line(caught, path)
 
 
-def test_a_folder_without_shards_and_shards_without_pictures_are_refused(tmp_path):
+def test_a_folder_without_shards_and_shards_without_images_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected .tar files, found none"):
         TarShards(tmp_path)
     with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
-        writer.write({"__key__": "a", "txt": "no picture"})
-    with pytest.raises(ValueError, match="expected pictures"):
+        writer.write({"__key__": "a", "txt": "no image"})
+    with pytest.raises(ValueError, match="expected images"):
         TarShards(tmp_path)
 
 
@@ -239,7 +239,7 @@ def test_a_cache_gives_the_same_names_and_bytes_every_time():
     assert contents(cache) == expected
 
 
-def test_a_cache_decodes_each_picture_once():
+def test_a_cache_decodes_each_image_once():
     source = Counted()
     cache = DecodedCache(source, MEGABYTE)
     for _ in range(3):
@@ -262,7 +262,7 @@ def test_a_full_cache_keeps_what_fits_and_decodes_the_rest():
     assert sorted(source.decoded.tolist()) == [1, 1, 1, 3, 3, 3]
 
 
-def test_a_cached_picture_cannot_be_overwritten():
+def test_a_cached_image_cannot_be_overwritten():
     cache = DecodedCache(Counted(), MEGABYTE)
     contents(cache)
     with pytest.raises(ValueError, match="read-only"):
@@ -299,7 +299,7 @@ def test_an_error_is_not_cached(tmp_path):
     (tmp_path / "001.png").write_bytes(b"")
     cache = DecodedCache(ImageFolder(tmp_path), MEGABYTE)
     for _ in range(2):
-        with pytest.raises(ValueError, match=r"001\.png: not a readable picture"):
+        with pytest.raises(ValueError, match=r"001\.png: not a readable image"):
             cache[1]
     assert cache[0][0] == "000"
 
@@ -316,7 +316,7 @@ def test_what_was_asked_for_is_taken_and_otherwise_what_is_to_spare():
     assert 0 <= gigabytes_to_spare(None) <= 4
 
 
-# Pictures that cannot be used
+# Images that cannot be used
 
 
 def jpeg(path):
@@ -345,7 +345,7 @@ def wrong_crc(path):
 
 
 def broken_exif(path):
-    """A turned picture whose resolution, in its EXIF data, is of another type than it says: one flipped byte."""
+    """A turned image whose resolution, in its EXIF data, is of another type than it says: one flipped byte."""
     exif = Image.Exif()
     exif[0x0112], exif[0x011A] = 6, 72.0
     Image.fromarray(noise(60, 60)).save(path, exif=exif)
@@ -366,32 +366,32 @@ DAMAGES = {
     "huge size in the header": bomb,
     "wrong checksum": wrong_crc,
     "dangling link": lambda path: (path.unlink(missing_ok=True), path.symlink_to("nowhere")),
-    "too small": lambda path: Image.fromarray(noise(8, 8)).save(path, format="PNG"),  # for pictures as they are
+    "too small": lambda path: Image.fromarray(noise(8, 8)).save(path, format="PNG"),  # for images as they are
 }
 
 
-def whole_picture(image, rng, mask=None):
+def whole_image(image, rng, mask=None):
     if image.shape[:2] != (40, 48):
         raise ValueError("another size")
     return image, mask
 
 
-whole_picture.size = (40, 48)
+whole_image.size = (40, 48)
 
 
-def training(folder, max_broken=0.5, augment=whole_picture, masks=None):
+def training(folder, max_broken=0.5, augment=whole_image, masks=None):
     return TrainingDataset(ImageFolder(folder), augment, masks or Boxes(1, 3, 9, 1, 2), 0, max_broken)
 
 
 def indices(samples):
-    """Which of the pictures made by ``photos`` the samples are."""
+    """Which of the images made by ``photos`` the samples are."""
     known = {noise(seed=i).tobytes(): i for i in range(40)}
     return [known[(s["image"].permute(1, 2, 0) * 255).round().byte().numpy().tobytes()] for s in samples]
 
 
 @pytest.fixture
 def damaged(tmp_path):
-    """Thirty pictures, twelve of them damaged in twelve ways, and a folder named like a picture."""
+    """Thirty images, twelve of them damaged in twelve ways, and a folder named like an image."""
     photos(tmp_path / "photos", 30)
     places = [1, 2, 4, 7, 9, 12, 13, 15, 18, 22, 25, 29]
     for place, damage in zip(places, DAMAGES.values(), strict=True):
@@ -400,7 +400,7 @@ def damaged(tmp_path):
     return tmp_path / "photos"
 
 
-def test_each_broken_picture_is_replaced_by_the_next_healthy_one_and_the_rest_stays(damaged):
+def test_each_broken_image_is_replaced_by_the_next_healthy_one_and_the_rest_stays(damaged):
     source = ImageFolder(damaged)  # a dangling link is no file, and not listed
     numbers = [int(name) for name in source.names]
     broken = {1, 2, 4, 7, 9, 12, 13, 15, 18, 22, 29} & set(numbers)
@@ -408,7 +408,7 @@ def test_each_broken_picture_is_replaced_by_the_next_healthy_one_and_the_rest_st
     expected = [next((n for n in numbers[i:] if n not in broken), healthy[0]) for i in range(len(numbers))]
     dataset = training(damaged)
     assert indices(dataset[0, i] for i in range(len(numbers))) == expected
-    assert {numbers[i] for i in dataset.broken_pictures()} == broken
+    assert {numbers[i] for i in dataset.broken_images()} == broken
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -423,9 +423,9 @@ def test_what_was_found_broken_before_changes_no_sample(damaged, order):
         assert torch.equal(a["mask"], b["mask"])
 
 
-def test_an_epoch_over_broken_pictures_lists_each_of_them_once(tmp_path, damaged, caplog):
+def test_an_epoch_over_broken_images_lists_each_of_them_once(tmp_path, damaged, caplog):
     dataset = training(damaged)
-    listing = BrokenPictures(tmp_path / "run", dataset)
+    listing = BrokenImages(tmp_path / "run", dataset)
     loader = DataLoader(dataset, 4, sampler=EpochSampler(len(dataset.source)), num_workers=2,
                         multiprocessing_context="fork")  # fmt: skip
     assert sum(len(batch["image"]) for batch in loader) == len(dataset.source)
@@ -434,47 +434,47 @@ def test_an_epoch_over_broken_pictures_lists_each_of_them_once(tmp_path, damaged
         first = caplog.text
         listing.on_train_epoch_end(None, None)
     assert caplog.text == first  # nothing new, nothing said
-    lines = (tmp_path / "run" / "broken_pictures.txt").read_text().splitlines()
+    lines = (tmp_path / "run" / "broken_images.txt").read_text().splitlines()
     names = [f"{i:03d}" for i in (1, 2, 4, 7, 9, 12, 13, 15, 18, 22, 29)]
     assert len(lines) == len(names)
     for name, line in zip(names, lines, strict=True):
         assert name in line
         assert name in first
-    assert f"{len(names)} of {len(dataset.source)} pictures cannot be used" in first
+    assert f"{len(names)} of {len(dataset.source)} images cannot be used" in first
 
 
 def test_a_healthy_epoch_lists_nothing(tmp_path, caplog):
     dataset = training(photos(tmp_path / "photos", 3))
     dataset[0, 0]
-    BrokenPictures(tmp_path / "run", dataset).on_train_epoch_end(None, None)
+    BrokenImages(tmp_path / "run", dataset).on_train_epoch_end(None, None)
     assert not caplog.text
     assert not (tmp_path / "run").exists()
 
 
-def test_a_picture_that_became_readable_again_is_still_named_by_its_path(tmp_path):
+def test_a_image_that_became_readable_again_is_still_named_by_its_path(tmp_path):
     photos(tmp_path, 3)
     (tmp_path / "001.png").rename(tmp_path / "away")
     dataset = training(tmp_path)
     dataset.source.paths.insert(1, tmp_path / "001.png")
     dataset.source.names.insert(1, "001")
-    dataset = TrainingDataset(dataset.source, whole_picture, Boxes(1, 3, 9, 1, 2), 0, 0.5)
+    dataset = TrainingDataset(dataset.source, whole_image, Boxes(1, 3, 9, 1, 2), 0, 0.5)
     dataset[0, 1]
     (tmp_path / "away").rename(tmp_path / "001.png")  # a network drive that was gone for a moment
-    assert "001" in dataset.broken_pictures()[1].replace("1: ", "")
+    assert "001" in dataset.broken_images()[1].replace("1: ", "")
 
 
-def test_more_broken_pictures_than_the_limit_are_an_error_that_names_one(tmp_path):
+def test_more_broken_images_than_the_limit_are_an_error_that_names_one(tmp_path):
     photos(tmp_path, 20)
     for place in (3, 8):
         (tmp_path / f"{place:03d}.png").write_bytes(b"")
     dataset = training(tmp_path, max_broken=0.05)
     dataset[0, 3]  # one of twenty is allowed
-    with pytest.raises(ValueError, match=r"2 of 20 pictures cannot be used, more than data.max_broken=0.05") as caught:
+    with pytest.raises(ValueError, match=r"2 of 20 images cannot be used, more than data.max_broken=0.05") as caught:
         dataset[0, 8]
     one_line(caught, tmp_path / "008.png")
 
 
-def test_without_a_healthy_picture_there_is_no_sample(tmp_path):
+def test_without_a_healthy_image_there_is_no_sample(tmp_path):
     photos(tmp_path, 2)
     for path in tmp_path.iterdir():
         path.write_bytes(b"")
@@ -498,7 +498,7 @@ def test_damaged_exif_data_end_no_training(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("augment", [Distortions(32), CropFlip(32), NoAugmentation([40, 48])])
-def test_a_picture_of_an_extreme_shape_ends_no_training(tmp_path, augment):
+def test_a_image_of_an_extreme_shape_ends_no_training(tmp_path, augment):
     photos(tmp_path, 3)
     write_image(tmp_path / "001.png", np.zeros((2, 40000, 3), np.uint8))
     dataset = training(tmp_path, augment=augment)
@@ -507,7 +507,7 @@ def test_a_picture_of_an_extreme_shape_ends_no_training(tmp_path, augment):
 
 
 @pytest.mark.parametrize("split", [{"val_fraction": 0.5}, {"val_path": "the same"}])
-def test_a_broken_picture_to_validate_on_is_left_out_and_named(tmp_path, caplog, split):
+def test_a_broken_image_to_validate_on_is_left_out_and_named(tmp_path, caplog, split):
     photos(tmp_path, 8)
     for place in (0, 7):
         (tmp_path / f"{place:03d}.png").write_bytes(b"")
@@ -521,11 +521,11 @@ def test_a_broken_picture_to_validate_on_is_left_out_and_named(tmp_path, caplog,
     assert "007.png" in caplog.text
 
 
-# Masks that belong to their pictures
+# Masks that belong to their images
 
 
 def paired(tmp_path, count=4):
-    """Pictures whose red channel is their mask."""
+    """Images whose red channel is their mask."""
     for i in range(count):
         image, mask = noise(40, 48, seed=i), np.zeros((40, 48), bool)
         mask[5 + i : 25, 8 : 30 + i] = True
@@ -540,7 +540,7 @@ def paired_set(tmp_path, augment, max_broken=0.5):
     return TrainingDataset(source, augment, PairedMasks(str(tmp_path / "masks")), 0, max_broken)
 
 
-def test_a_paired_mask_is_cut_out_with_its_picture(tmp_path):
+def test_a_paired_mask_is_cut_out_with_its_image(tmp_path):
     paired(tmp_path)
     dataset = paired_set(tmp_path, CropFlip([32, 40]))
     crops = set()
@@ -552,19 +552,19 @@ def test_a_paired_mask_is_cut_out_with_its_picture(tmp_path):
     assert len(crops) > 20
 
 
-def test_a_picture_without_its_mask_or_with_one_of_another_size_is_replaced_and_named(tmp_path):
+def test_a_image_without_its_mask_or_with_one_of_another_size_is_replaced_and_named(tmp_path):
     paired(tmp_path)
     (tmp_path / "masks" / "sub" / "1.png").unlink()
     write_image(tmp_path / "masks" / "sub" / "2.png", np.ones((40, 40), bool))
-    (tmp_path / "masks" / "sub" / "0.png").write_bytes(b"no picture")
+    (tmp_path / "masks" / "sub" / "0.png").write_bytes(b"no image")
     dataset = paired_set(tmp_path, CropFlip(32), max_broken=0.8)
     samples = [dataset[0, index] for index in range(4)]
     assert all(torch.equal(sample["image"][:1], sample["mask"]) for sample in samples)
-    reasons = dataset.broken_pictures()
+    reasons = dataset.broken_images()
     assert list(reasons) == [0, 1, 2]
     assert "0.png: not a readable mask" in reasons[0]
-    assert "no mask for the picture sub/1" in reasons[1]
-    assert "sub/2: its mask is 40 x 40, the picture 48 x 40 pixels" in reasons[2]
+    assert "no mask for the image sub/1" in reasons[1]
+    assert "sub/2: its mask is 40 x 40, the image 48 x 40 pixels" in reasons[2]
 
 
 def test_paired_masks_work_with_a_list_of_absolute_paths(tmp_path):
@@ -588,8 +588,8 @@ def test_paired_masks_go_through_a_run_of_the_data_module(tmp_path):
             assert torch.equal(batch["image"][:, :1], batch["mask"])
 
 
-def test_one_run_lists_the_broken_pictures_of_all_its_processes(tmp_path):
-    """Two processes that each met another broken picture and end their epoch one after the other."""
+def test_one_run_lists_the_broken_images_of_all_its_processes(tmp_path):
+    """Two processes that each met another broken image and end their epoch one after the other."""
     photos(tmp_path / "photos", 20)
     for place in (3, 8):
         (tmp_path / "photos" / f"{place:03d}.png").write_bytes(b"")
@@ -597,7 +597,7 @@ def test_one_run_lists_the_broken_pictures_of_all_its_processes(tmp_path):
         dataset = training(tmp_path / "photos")
         dataset[0, met]
         trainer = SimpleNamespace(global_rank=rank, is_global_zero=rank == 0)
-        BrokenPictures(tmp_path / "run", dataset).on_train_epoch_end(trainer, None)
-    text = "".join(path.read_text() for path in (tmp_path / "run").glob("broken_pictures*"))
+        BrokenImages(tmp_path / "run", dataset).on_train_epoch_end(trainer, None)
+    text = "".join(path.read_text() for path in (tmp_path / "run").glob("broken_images*"))
     assert "003.png" in text
     assert "008.png" in text

@@ -1,4 +1,4 @@
-"""Large pictures: what is computed, in how much memory, and that it is what the whole frame gives."""
+"""Large images: what is computed, in how much memory, and that it is what the whole frame gives."""
 
 import itertools
 import logging
@@ -145,7 +145,7 @@ def test_a_strategy_that_is_asked_for_is_taken(name):
         assert Strategy(name).plan(hole, PLENTY).name == name
 
 
-def test_the_choice_is_said_in_one_line_per_picture(caplog):
+def test_the_choice_is_said_in_one_line_per_image(caplog):
     caplog.set_level(logging.INFO, logger="lama")
     Strategy().plan(blob(4000, 6000, ONE_PERCENT), PLENTY)
     (record,) = caplog.records
@@ -187,7 +187,7 @@ def test_a_crop_is_what_its_window_gives_alone(tiny_generator):
     np.testing.assert_array_equal(inpainter(image, mask)[here], inpainter(image[here], mask[here]))
 
 
-def test_the_context_is_the_margin_or_half_of_the_hole_within_the_picture():
+def test_the_context_is_the_margin_or_half_of_the_hole_within_the_image():
     assert context(50, 400, 600, 1)(Window(100, 130, 10, 60)) == Window(50, 180, 0, 110)
     assert context(None, 2000, 2000, 1)(Window(900, 1000, 900, 910)) == Window(772, 1128, 772, 1038)
     assert context(None, 2000, 2000, 1)(Window(500, 1100, 900, 910)) == Window(200, 1400, 600, 1210)
@@ -286,8 +286,8 @@ def test_later_tiles_see_what_earlier_ones_have_filled():
 # --- a soft seam ----------------------------------------------------------------------------------------------------
 
 
-def ramp_picture(height=120, width=140):
-    """A smooth picture: a plane of its own in every channel."""
+def ramp_image(height=120, width=140):
+    """A smooth image: a plane of its own in every channel."""
     y, x = np.mgrid[:height, :width].astype(np.float32)
     return np.stack([0.2 + 0.002 * x, 0.3 + 0.003 * y, 0.7 - 0.001 * x - 0.002 * y], axis=2)
 
@@ -295,10 +295,10 @@ def ramp_picture(height=120, width=140):
 HOLE = blob(120, 140, (40, 90, 30, 100))
 
 
-def seam(picture, hole):
+def seam(image, hole):
     """Mean step between horizontal neighbours on either side of the border."""
     across = hole[:, 1:] != hole[:, :-1]
-    return float(np.abs(np.diff(picture.astype(float), axis=1))[across].mean())
+    return float(np.abs(np.diff(image.astype(float), axis=1))[across].mean())
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -306,10 +306,10 @@ def seam(picture, hole):
 def test_an_offset_of_colour_at_the_seam_becomes_a_ramp_inside_the_hole(dtype, width):
     white = 1 if dtype == "float32" else np.iinfo(dtype).max
     scale = lambda x: (x * white).astype(dtype)  # noqa: E731
-    image = scale(ramp_picture())
+    image = scale(ramp_image())
     offset = np.float32([0.1, -0.1, 0.05])
     inpainter = Inpainter(
-        Recorder(lambda x, _: torch.from_numpy(ramp_picture() + offset).permute(2, 0, 1)[None]), "cpu", fast=False
+        Recorder(lambda x, _: torch.from_numpy(ramp_image() + offset).permute(2, 0, 1)[None]), "cpu", fast=False
     )
     hard = inpainter(image, HOLE)
     inpainter = Inpainter(inpainter.generator, "cpu", feather=width, fast=False)
@@ -325,27 +325,27 @@ def test_an_offset_of_colour_at_the_seam_becomes_a_ramp_inside_the_hole(dtype, w
 
 
 def test_a_fill_without_a_step_stays():
-    picture = ramp_picture()
-    assert np.abs(feather(picture, HOLE, 12) - picture).max() < 0.004  # the slope of the picture, one pixel of it
+    image = ramp_image()
+    assert np.abs(feather(image, HOLE, 12) - image).max() < 0.004  # the slope of the image, one pixel of it
 
 
 def test_texture_stays():
-    picture = (0.5 + 0.2 * (noise(120, 140) - 0.5)).astype(np.float32)
-    change = feather(picture, HOLE, 12) - picture
-    assert change.std() < 0.2 * picture.std()
+    image = (0.5 + 0.2 * (noise(120, 140) - 0.5)).astype(np.float32)
+    change = feather(image, HOLE, 12) - image
+    assert change.std() < 0.2 * image.std()
 
 
 def test_a_soft_seam_does_not_depend_on_the_bands_it_is_computed_in(monkeypatch):
-    picture, hole = noise(200, 60), np.random.default_rng(1).random((200, 60)) < 0.6
+    image, hole = noise(200, 60), np.random.default_rng(1).random((200, 60)) < 0.6
     hole[60:150, 10:50] = True
-    whole = feather(picture, hole, 9)
+    whole = feather(image, hole, 9)
     monkeypatch.setattr("lama.inference.feather._ROWS", 16)
-    np.testing.assert_allclose(feather(picture, hole, 9), whole, atol=1e-6)
+    np.testing.assert_allclose(feather(image, hole, 9), whole, atol=1e-6)
 
 
-def test_a_picture_that_is_all_hole_has_no_seam():
-    picture = noise(30, 40)
-    np.testing.assert_array_equal(feather(picture, np.ones((30, 40), bool), 8), picture)
+def test_a_image_that_is_all_hole_has_no_seam():
+    image = noise(30, 40)
+    np.testing.assert_array_equal(feather(image, np.ones((30, 40), bool), 8), image)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------

@@ -149,8 +149,8 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
         (["-m", "sweep=table4_masks", "evaluation.metrics=[psnr_hle]"], r"evaluation\.metrics: unknown 'psnr_hle'"),
         (["-m", "sweep=table4_masks", "launcher.device=3"], r"launcher\.device: unknown config key"),
         (["-m", "sweep=table2_generators"], r"weights\.ade20k_encoder: .* is missing"),
-        (["-m", "sweep=table4_masks", "losses=no_perceptual", "data=folder", "data.path=/no/pictures"],
-         r"data\.path, the pictures to train on: .*/no/pictures"),
+        (["-m", "sweep=table4_masks", "losses=no_perceptual", "data=folder", "data.path=/no/images"],
+         r"data\.path, the images to train on: .*/no/images"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_before_anything_is_written(tmp_path, monkeypatch, arguments, message):

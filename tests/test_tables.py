@@ -208,7 +208,7 @@ def test_best_and_second_of_ours(tables, runs):
     [
         ({"set_hash": "another"}, "evaluation set"),
         ({"protocol": "clean"}, "protocol"),
-        ({"n": 29999}, "number of pictures"),
+        ({"n": 29999}, "number of images"),
     ],
 )
 def test_numbers_of_other_conditions_are_not_ranked_or_compared(tables, runs, other, what):
@@ -226,11 +226,11 @@ def test_numbers_of_other_conditions_are_not_ranked_or_compared(tables, runs, ot
 @pytest.mark.parametrize(
     ("where", "settings", "options", "note"),
     [
-        ("random_thick_512", {"n": 200}, {}, "200 pictures (published: 30 000)"),
+        ("random_thick_512", {"n": 200}, {}, "200 images (published: 30 000)"),
         ("random_thick_512", {"protocol": "mat"}, {}, "protocol mat (published: lama)"),
-        ("random_thick_512", {"size": 256}, {}, "pictures of 256 pixels (published: 512 pixels)"),
+        ("random_thick_512", {"size": 256}, {}, "images of 256 pixels (published: 512 pixels)"),
         ("random_thick_512", {"unpublished": ["fid_inception"]}, {}, "weights of fid are not the published file"),
-        ("random_thick_256", {}, {"size": 256}, "pictures of 256 pixels (published: 512 pixels)"),
+        ("random_thick_256", {}, {"size": 256}, "images of 256 pixels (published: 512 pixels)"),
     ],
 )
 def test_what_differs_from_the_published_is_said_at_the_number(tables, runs, tmp_path, where, settings, options, note):
@@ -299,7 +299,7 @@ def test_the_page_is_well_formed_and_needs_no_other_file(files):
     assert tags.open == []
     assert tags.cells == 11 * 12 + 6 * 8 + 5 * 6 + 9 * 6
     assert "my_own &amp; {big} 100%|&lt;b&gt;" in files["html"]
-    assert files["html"].count("200 pictures (published: 30 000)") == 2  # below tables 1 and 2
+    assert files["html"].count("200 images (published: 30 000)") == 2  # below tables 1 and 2
 
 
 def test_markdown_keeps_its_columns(files):

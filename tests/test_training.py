@@ -212,7 +212,7 @@ def test_next_steps_never_mix_a_resumption_with_something_else():
     lines = next_steps("runs/x", "python bin/train.py -cn demo init_from=a init_parts=both", 3).splitlines()
     assert lines[3] == "python bin/train.py -cn demo init_from=a init_parts=both trainer.max_epochs=6"
     lines = next_steps("runs/x", "python bin/train.py -cn demo resume=b", 3).splitlines()
-    assert lines[5] == "python bin/train.py -cn demo data=folder data.path=PICTURES run_dir=runs/mine"
+    assert lines[5] == "python bin/train.py -cn demo data=folder data.path=IMAGES run_dir=runs/mine"
 
 
 @pytest.mark.parametrize(("script", "folder"), [("bin/train.py", "bin"), ("'my code/bin/train.py'", "my code/bin")])
@@ -255,7 +255,7 @@ def test_a_run_refuses_before_it_starts_and_writes_nothing(tmp_path, settings, e
     assert not (tmp_path / "run").exists()
 
 
-def test_validation_pictures_of_any_size_are_padded_and_cropped():
+def test_validation_images_of_any_size_are_padded_and_cropped():
     module = make_module().eval()
     image, mask = torch.rand(1, 3, 61, 83), torch.zeros(1, 1, 61, 83)
     mask[..., 10:20, 10:20] = 1

@@ -61,7 +61,7 @@ def test_the_discriminator_is_asked_once_and_the_gradients_are_those_of_asking_t
         network.make_optimizers = {name: partial(torch.optim.SGD, lr=0.0) for name in network.make_optimizers}
     for _ in range(accumulate):
         steps(module, [batch])
-    assert len(calls) == 2 * accumulate  # the picture, and the fake
+    assert len(calls) == 2 * accumulate  # the image, and the fake
 
     fake = plain.train()._predict(batch)
     image = batch["image"].clone().requires_grad_()
@@ -80,7 +80,7 @@ def test_the_discriminator_is_asked_once_and_the_gradients_are_those_of_asking_t
         torch.testing.assert_close(gradient, expected[name], rtol=1e-7, atol=1e-10, msg=name)
 
 
-def test_pictures_and_weights_are_channels_last_from_end_to_end():
+def test_images_and_weights_are_channels_last_from_end_to_end():
     module, seen = make_module(), []
     for layer in (*module.generator.model, *module.discriminator.children()):
         layer.register_forward_hook(lambda _, __, out: seen.append(out))

@@ -35,7 +35,7 @@ def module_with_fid():
     torch.manual_seed(0)
     module = make_module()
     module.evaluator = Evaluator(
-        ["psnr_hole", "ssim", "fid", "ssim_fid100_f1"], min_pictures=2, intervals=False, grouping="lama_online"
+        ["psnr_hole", "ssim", "fid", "ssim_fid100_f1"], min_images=2, intervals=False, grouping="lama_online"
     )
     return module
 
@@ -85,8 +85,8 @@ def test_processes_share_the_validation_set_and_log_the_same_numbers(tiny_incept
         (["l1"], 5, ("val_l1_total_mean", "min")),
     ],
 )
-def test_the_best_is_chosen_as_published_where_that_is_measured(tiny_inception, metrics, pictures, expected):
-    assert choose_monitor("auto", Evaluator(metrics), pictures) == expected
+def test_the_best_is_chosen_as_published_where_that_is_measured(tiny_inception, metrics, images, expected):
+    assert choose_monitor("auto", Evaluator(metrics), images) == expected
 
 
 def test_without_an_fid_lpips_chooses_before_ssim():
@@ -98,7 +98,7 @@ def test_without_an_fid_lpips_chooses_before_ssim():
 @pytest.mark.parametrize(
     ("monitor", "why"),
     [
-        ("val_fid_total_mean", "99 pictures are too few"),
+        ("val_fid_total_mean", "99 images are too few"),
         ("val_ssim", "not measured in this run; expected auto or one of val_ssim_total_mean"),
         ("val_lpips_vgg_total_mean", "not measured in this run"),
         ("train_gen_l1", "not measured in this run"),

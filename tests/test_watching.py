@@ -45,7 +45,7 @@ def test_everything_worth_watching_is_written(tmp_path):
     assert "images a second" in (run / "train.log").read_text()
 
 
-def test_slow_pictures_are_seen_as_waiting(tmp_path, monkeypatch):
+def test_slow_images_are_seen_as_waiting(tmp_path, monkeypatch):
     data = make_data(epoch_size=20)
     read = type(data.train_set).__getitem__
 
@@ -156,7 +156,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path, monkeypatch, 
         "generator 0.02 M parameters, discriminator 0.00 M",
         "batch size: 2",
         "warning: batch size under 20",
-        "measured: 4 steps of 2 pictures on cpu",
+        "measured: 4 steps of 2 images on cpu",
         "estimated: 20000 iterations in",
     ):
         assert line in said, line
@@ -194,7 +194,7 @@ def test_the_command_makes_a_dry_run_and_then_goes_through_everything_once(root,
     assert capsys.readouterr().err.endswith("error: debug.batches: expected at least 1, got 0\n")
 
 
-def test_a_copy_of_an_evaluator_keeps_its_pictures_to_itself():
+def test_a_copy_of_an_evaluator_keeps_its_images_to_itself():
     module = make_module(ema_decay=0.9, validate_raw=True)
     assert isinstance(module.raw_evaluator, Evaluator)
     module.raw_evaluator.update(["a"], *[torch.rand(1, 3, 32, 32)] * 2, torch.ones(1, 1, 32, 32))

@@ -1,4 +1,4 @@
-"""Pictures for benchmarks: no file is needed, and no network finds them easy."""
+"""Images for benchmarks: no file is needed, and no network finds them easy."""
 
 import torch
 import torch.nn.functional as F

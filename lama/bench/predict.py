@@ -55,7 +55,7 @@ def bench_predict(*arguments: str) -> list[str]:
 
 
 def calibrated(ngf: int, n_blocks: int) -> nn.Module:
-    """LaMa-Fourier with random weights, and BatchNorm statistics of one picture."""
+    """LaMa-Fourier with random weights, and BatchNorm statistics of one image."""
     torch.manual_seed(0)
     generator = FFCResNetGenerator(ngf=ngf, n_blocks=n_blocks)
     for layer in generator.modules():

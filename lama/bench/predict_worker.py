@@ -31,7 +31,7 @@ VARIANTS = {  # name: (precision, compiled); the first is the trained module in 
 
 @torch.no_grad()
 def main(model: str, variant: str, size: int, striped: bool, out: str) -> dict[str, float]:
-    """Seconds and peak memory in MB of ``variant``; the picture it gives goes to ``out``."""
+    """Seconds and peak memory in MB of ``variant``; the image it gives goes to ``out``."""
     options = VARIANTS[variant]
     if options is not None:
         tune_allocator(size * size)

@@ -1,6 +1,6 @@
 """The training step computed the plain way, as the published code did it: for the first column of ``bench.train``.
 
-Three convolutions for an FFC, each with its own padding; the spectrum taken apart into planes and back; pictures and
+Three convolutions for an FFC, each with its own padding; the spectrum taken apart into planes and back; images and
 weights as planes (NCHW); BatchNorm of the HRF encoder computed; ``mse_loss`` of its features; Adam one tensor after the
 other. The values are those of the classes this replaces methods of, to rounding.
 """

@@ -78,7 +78,7 @@ def _infer_resnet(shapes: Shapes) -> Description:
 
 
 def _common(shapes: Shapes, ngf: int, input_nc: int, n_downsampling: int, n_blocks: int, widest: int) -> dict[str, Any]:
-    head = max(_indices(shapes, r"model\.(\d+)\."))  # the last layer with weights makes the picture
+    head = max(_indices(shapes, r"model\.(\d+)\."))  # the last layer with weights makes the image
     return {
         "input_nc": input_nc,
         "output_nc": shapes[f"model.{head}.weight"][0],

@@ -188,7 +188,7 @@ def load_generator(path: str | Path) -> nn.Module:
     """The generator at ``path``, in eval mode, on the CPU. Raises as ``open_checkpoint``."""
     generator = open_checkpoint(path).build("generator")
     if generator.config["input_nc"] != 4 or generator.config["output_nc"] != 3:  # type: ignore[index]
-        raise ValueError(f"{path}: expected a network from 4 channels (picture and mask) to 3, got {generator.config}")
+        raise ValueError(f"{path}: expected a network from 4 channels (image and mask) to 3, got {generator.config}")
     return generator.eval().requires_grad_(False)
 
 

@@ -1,7 +1,7 @@
-"""Augmentation of training pictures, on albumentations: the official variants, and a plain crop.
+"""Augmentation of training images, on albumentations: the official variants, and a plain crop.
 
 ``augment(image uint8 (H, W, 3), rng, mask) -> (image uint8 (h, w, 3), mask)``; the mask, bool (H, W), takes the same
-way as the picture where there is one. ``size`` is the side of the crop, or [height, width].
+way as the image where there is one. ``size`` is the side of the crop, or [height, width].
 """
 
 import os
@@ -39,12 +39,12 @@ class _Chain:
         try:
             made = self.chain(**given)
         except cv2.error as error:  # OpenCV warps no side of 32767 pixels or more
-            raise ValueError(f"a picture of {image.shape[1]} x {image.shape[0]} pixels cannot be distorted") from error
+            raise ValueError(f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be distorted") from error
         return made["image"], None if mask is None else made["mask"].astype(np.bool_)
 
 
 def _two_pixels(array: Any) -> Any:
-    """Repeat a picture of one row or column: there is nothing to interpolate in it."""
+    """Repeat an image of one row or column: there is nothing to interpolate in it."""
     for axis in (0, 1):
         if array.shape[axis] == 1:
             array = np.repeat(array, 2, axis=axis)
@@ -54,7 +54,7 @@ def _two_pixels(array: Any) -> Any:
 class Distortions(_Chain):
     """The official ``distortions`` chains: perspective, affine, optical distortion, crop, flip, colour.
 
-    The crop is taken from the picture as it is, without resizing first; smaller pictures are extended by reflection.
+    The crop is taken from the image as it is, without resizing first; smaller images are extended by reflection.
     Horizontal and vertical scale are drawn independently. Raises ValueError for ranges that are none.
     """
 
@@ -99,9 +99,9 @@ class CropFlip(_Chain):
 
 
 class NoAugmentation:
-    """The official ``no_augs``: pictures of the right size as they are.
+    """The official ``no_augs``: images of the right size as they are.
 
-    Raises ValueError for a picture of another size.
+    Raises ValueError for an image of another size.
     """
 
     def __init__(self, size: int | Sequence[int] = 256) -> None:
@@ -111,7 +111,7 @@ class NoAugmentation:
         if image.shape[:2] != self.size:
             (h, w), (ih, iw) = self.size, image.shape[:2]
             raise ValueError(
-                f"expected a picture of {w} x {h} pixels, got {iw} x {ih}: resize the pictures first, or crop them "
+                f"expected an image of {w} x {h} pixels, got {iw} x {ih}: resize the images first, or crop them "
                 "with augment=crop_flip"
             )
         return image, mask

@@ -1,4 +1,4 @@
-"""Decoded pictures in memory that all workers of a DataLoader share."""
+"""Decoded images in memory that all workers of a DataLoader share."""
 
 import logging
 import mmap
@@ -17,9 +17,9 @@ MOST = 4.0  # gigabytes, where nothing was asked for
 
 
 class DecodedCache:
-    """A source that keeps what it has decoded, up to ``gigabytes``; later pictures are decoded every time.
+    """A source that keeps what it has decoded, up to ``gigabytes``; later images are decoded every time.
 
-    The memory is shared by processes that are forked from this one, and taken as pictures come. Where processes are
+    The memory is shared by processes that are forked from this one, and taken as images come. Where processes are
     spawned (Windows, macOS) every worker decodes for itself.
     """
 
@@ -35,7 +35,7 @@ class DecodedCache:
         except (OSError, OverflowError, ValueError) as error:
             raise ValueError(f"data.cache_gb={self.size / GIGABYTE:g}: this machine has no such memory") from error
         self.pixels = np.frombuffer(self.memory, np.uint8, self.size, offset=n * 24)
-        # per picture: where it begins plus 1 (0 = not there), height, width
+        # per image: where it begins plus 1 (0 = not there), height, width
         self.table = np.frombuffer(self.memory, np.int64, n * 3).reshape(n, 3)
         self.used = multiprocessing.Value("q", 0)
 

@@ -20,7 +20,7 @@ from lama.pictures.images import list_images, read_image, read_mask, upright_siz
 
 MOSTLY = 0.8  # a hole that covers more than this is more likely a mask of the other polarity
 LISTED = 20  # files that are named one by one
-WIDTH = 6  # pictures in a row of the contact sheet
+WIDTH = 6  # images in a row of the contact sheet
 
 
 @dataclass
@@ -37,54 +37,54 @@ class Findings:
         self.problems.append(text)
 
 
-def check_pictures(paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True) -> list[Path]:
+def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True) -> list[Path]:
     """Sizes against the crop, kinds, and files that cannot be read; returns the readable ones.
 
-    With ``decode`` every picture is decoded whole, else only its header is read.
+    With ``decode`` every image is decoded whole, else only its header is read.
     """
     sizes: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
     readable, broken = [], []
-    for path in tqdm(paths, desc="pictures", unit="picture", leave=False, disable=not decode):
+    for path in tqdm(paths, desc="pictures", unit="image", leave=False, disable=not decode):
         try:
             with Image.open(path) as header:
                 size, mode = upright_size(header), header.mode
             if decode:
                 read_image(path)
         except Exception as error:  # Pillow raises whatever a damaged file suggests
-            plain = isinstance(error, ValueError) and "not a readable picture" in str(error)
-            broken.append(str(error) if plain else f"{path}: not a readable picture ({type(error).__name__})")
+            plain = isinstance(error, ValueError) and "not a readable image" in str(error)
+            broken.append(str(error) if plain else f"{path}: not a readable image ({type(error).__name__})")
             continue
         sizes.append(size)
         kinds[mode] += 1
         readable.append(path)
     if broken:
-        findings.problem(f"{len(broken)} of {len(paths)} pictures cannot be read")
+        findings.problem(f"{len(broken)} of {len(paths)} images cannot be read")
         for line in broken[:LISTED]:
             findings.problem(line)
     if not readable:
         return readable
     short = [min(size) for size in sizes]
     suffixes = Counter(path.suffix.lower() for path in paths)
-    findings.note(f"{len(paths)} pictures: {_counted(suffixes)}; {_counted(kinds)}")
+    findings.note(f"{len(paths)} images: {_counted(suffixes)}; {_counted(kinds)}")
     findings.note(f"shorter side: {min(short)} to {max(short)} pixels, median {median(short):.0f}")
     small = sum(side < crop for side in short)
     if small:
         share = small / len(short)
-        text = f"{small} pictures ({share:.0%}) are smaller than the crop of {crop}: they are extended by reflection"
+        text = f"{small} images ({share:.0%}) are smaller than the crop of {crop}: they are extended by reflection"
         (findings.problem if share > 0.1 else findings.note)(text)
     return readable
 
 
 def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> list[tuple[Path, Path]]:
-    """Masks without pictures, of other sizes, of the wrong polarity, empty or full; returns the pairs that are fine."""
+    """Masks without images, of other sizes, of the wrong polarity, empty or full; returns the pairs that are fine."""
     pairs = list(find_pairs(root))
     if limit is not None:
         pairs = _spread(pairs, limit)
     areas, good = [], []
     for image, mask in tqdm(pairs, desc="masks", unit="mask", leave=False, disable=limit is not None):
         if image is None:
-            findings.problem(f"{mask}: mask without a picture")
+            findings.problem(f"{mask}: mask without an image")
             continue
         try:
             hole = read_mask(mask)
@@ -93,11 +93,11 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
             if limit is None:
                 read_image(image)
         except Exception as error:  # Pillow raises whatever a damaged file suggests
-            findings.problem(str(error) if isinstance(error, ValueError) else f"{image}: not a readable picture")
+            findings.problem(str(error) if isinstance(error, ValueError) else f"{image}: not a readable image")
             continue
         if hole.shape != size[::-1]:
             shape = f"{hole.shape[1]} x {hole.shape[0]}"
-            findings.problem(f"{mask}: mask is {shape}, its picture {size[0]} x {size[1]} pixels")
+            findings.problem(f"{mask}: mask is {shape}, its image {size[0]} x {size[1]} pixels")
             continue
         areas.append(float(hole.mean()))
         good.append((image, mask))
@@ -125,7 +125,7 @@ def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findi
         if _digest(path) == _digest(other)
     ]
     if same:
-        findings.problem(f"{len(same)} pictures are in training and validation, first {same[0][0]} = {same[0][1]}")
+        findings.problem(f"{len(same)} images are in training and validation, first {same[0][0]} = {same[0][1]}")
 
 
 def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
@@ -135,10 +135,10 @@ def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
     like_masks = [path for path in paths if "_mask" in path.stem]
     if like_masks:
         findings.problem(
-            f"{len(like_masks)} of {len(paths)} pictures to train on are named like masks, such as {like_masks[0].name}"
+            f"{len(like_masks)} of {len(paths)} images to train on are named like masks, such as {like_masks[0].name}"
         )
     if paths:
-        check_pictures(_spread(paths, 200), crop, findings, decode=False)
+        check_images(_spread(paths, 200), crop, findings, decode=False)
     root = getattr(pairs, "root", None)
     if root is not None:
         check_pairs(root, findings, limit=50)
@@ -148,7 +148,7 @@ def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
 
 
 def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | None, list[str]]:
-    """Everything about ``root``: pictures, or train/ and val/ as in the official layout.
+    """Everything about ``root``: images, or train/ and val/ as in the official layout.
 
     Returns findings, a contact sheet (H, W, 3) and the overrides to train on it. Raises FileNotFoundError or ValueError
     where there is nothing to look at.
@@ -156,7 +156,7 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
     findings = Findings()
     train, val = (root / "train", root / "val") if (root / "train").is_dir() else (root, None)
     masks = {mask for image, mask in _pairs_of(train) if image is not None} if val is None else set()
-    pictures = check_pictures([path for path in list_images(train) if path not in masks], crop, findings)
+    images = check_images([path for path in list_images(train) if path not in masks], crop, findings)
     pairs: list[tuple[Path, Path]] = []
     if masks:
         pairs = check_pairs(train, findings)
@@ -166,21 +166,21 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
             pairs = check_pairs(val, findings)
         else:
             findings.problem(
-                f"{val}: pictures without masks; make pairs of them with bin/gen_mask_dataset.py, or train with "
+                f"{val}: images without masks; make pairs of them with bin/gen_mask_dataset.py, or train with "
                 f"data=folder data.path={train} data.val_path={val}"
             )
-            held_out = set(check_pictures(list_images(val), crop, findings))
-        check_duplicates(pictures, held_out, findings)
+            held_out = set(check_images(list_images(val), crop, findings))
+        check_duplicates(images, held_out, findings)
     elif val is not None:
         findings.problem(f"{val}: no such folder; make it with bin/gen_mask_dataset.py, or train with data=folder")
     for manifest in Manifest.below(root):
         findings.problems += [f"{manifest.root / name}: missing or changed" for name in manifest.damaged()[:LISTED]]
-    sheet = contact_sheet([read_image(p) for p in _spread(pictures, 2 * WIDTH)], _spread(pairs, WIDTH))
+    sheet = contact_sheet([read_image(p) for p in _spread(images, 2 * WIDTH)], _spread(pairs, WIDTH))
     return findings, sheet, _to_paste(root, val, bool(masks))
 
 
 def _pairs_of(folder: Path) -> list[tuple[Path | None, Path]]:
-    """Pictures and masks of a folder; none where no file is named like a mask."""
+    """Images and masks of a folder; none where no file is named like a mask."""
     if not any("mask" in path.stem for path in list_images(folder)):
         return []
     return list(find_pairs(folder))
@@ -196,13 +196,13 @@ def _to_paste(root: Path, val: Path | None, has_masks: bool) -> list[str]:
 
 
 def contact_sheet(
-    pictures: Sequence[ImageArray], pairs: Sequence[tuple[Path, Path]], side: int = 160
+    images: Sequence[ImageArray], pairs: Sequence[tuple[Path, Path]], side: int = 160
 ) -> ImageArray | None:
-    """Thumbnails in rows, pictures first, then pairs with the hole in pink; None where there are none."""
-    tiles = [_thumbnail(picture, side) for picture in pictures]
+    """Thumbnails in rows, images first, then pairs with the hole in pink; None where there are none."""
+    tiles = [_thumbnail(image, side) for image in images]
     for image, mask in pairs:
-        picture, hole = read_image(image), read_mask(mask)
-        tiles.append(_thumbnail(np.where(hole[..., None], np.array([236, 72, 153], np.uint8), picture), side))
+        pixels, hole = read_image(image), read_mask(mask)
+        tiles.append(_thumbnail(np.where(hole[..., None], np.array([236, 72, 153], np.uint8), pixels), side))
     if not tiles:
         return None
     tiles += [np.full((side, side, 3), 255, np.uint8)] * (-len(tiles) % WIDTH)
@@ -210,8 +210,8 @@ def contact_sheet(
     return np.concatenate(rows)
 
 
-def _thumbnail(picture: ImageArray, side: int) -> ImageArray:
-    small = Image.fromarray(picture)
+def _thumbnail(image: ImageArray, side: int) -> ImageArray:
+    small = Image.fromarray(image)
     small.thumbnail((side - 4, side - 4))
     tile = Image.new("RGB", (side, side), (255, 255, 255))
     tile.paste(small, ((side - small.width) // 2, (side - small.height) // 2))

@@ -27,32 +27,32 @@ logger = logging.getLogger(__name__)
 
 
 class InpaintingDataModule(LightningDataModule):
-    """Pictures to train on, and a frozen set to validate on.
+    """Images to train on, and a frozen set to validate on.
 
-    The frozen set is, in this order: the pairs in ``val_pairs``; the pictures in ``val_path``; every
-    ``1 / val_fraction``-th picture of ``path``, which then is not trained on.
+    The frozen set is, in this order: the pairs in ``val_pairs``; the images in ``val_path``; every
+    ``1 / val_fraction``-th image of ``path``, which then is not trained on.
     Raises ValueError or FileNotFoundError for folders that are missing or empty.
     """
 
     def __init__(
         self,
         source: Callable[[str], ImageSource],  # opens ``path`` and ``val_path``
-        path: str,  # the pictures to train on: a folder, or a split of the built-in photographs
+        path: str,  # the images to train on: a folder, or a split of the built-in photographs
         masks: MaskSampler,  # of the training
         augment: Augmentation,
         val_masks: MaskSampler,  # drawn once from the seed, for val_path and val_fraction
-        val_path: str | None = None,  # pictures to validate on
+        val_path: str | None = None,  # images to validate on
         val_pairs: str | None = None,  # a folder of name.png + name_mask000.png to validate on
-        val_fraction: float = 0.05,  # share of the training pictures kept apart where neither is given
+        val_fraction: float = 0.05,  # share of the training images kept apart where neither is given
         val_size: int = 256,  # pixels, of the crops that get ``val_masks``
-        val_per_image: int = 1,  # crops of each validation picture
+        val_per_image: int = 1,  # crops of each validation image
         max_val_pairs: int = 200,  # validate on no more than this many drawn pairs
         batch_size: int = 10,  # per process
-        epoch_size: int | None = None,  # samples per epoch over all processes; None = every picture once
+        epoch_size: int | None = None,  # samples per epoch over all processes; None = every image once
         epoch_batches: int | None = None,  # where epoch_size is None: batches per epoch, on each process
         num_workers: int = 2,
-        cache_gb: float | None = None,  # memory for decoded pictures; None = what is to spare, 0 = none
-        max_broken: float = 0.05,  # share of the pictures that may be unusable before a training stops
+        cache_gb: float | None = None,  # memory for decoded images; None = what is to spare, 0 = none
+        max_broken: float = 0.05,  # share of the images that may be unusable before a training stops
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -66,14 +66,14 @@ class InpaintingDataModule(LightningDataModule):
         if epoch_batches is not None and epoch_batches < 1:
             raise ValueError(f"data.epoch_batches: expected at least 1, or null, got {epoch_batches}")
         try:
-            pictures = source(path)
+            images = source(path)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"data.path, the pictures to train on: {error}") from None
+            raise FileNotFoundError(f"data.path, the images to train on: {error}") from None
         held_out: ImageSource | None = None
         if val_pairs is None and val_path is not None:
             held_out = source(val_path)
         elif val_pairs is None:
-            pictures, held_out = _split(pictures, val_fraction, path)
+            images, held_out = _split(images, val_fraction, path)
         self.val_pairs: EvaluationSet
         if held_out is None:
             assert val_pairs is not None
@@ -82,11 +82,11 @@ class InpaintingDataModule(LightningDataModule):
             held_out = _usable(_at_most(held_out, max(1, max_val_pairs // val_per_image)))
             self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
         spare = gigabytes_to_spare(cache_gb)
-        cache = DecodedCache(pictures, spare) if spare > 0 else None
+        cache = DecodedCache(images, spare) if spare > 0 else None
         self._may_shrink = cache if cache_gb is None else None
-        self.train_set = TrainingDataset(pictures if cache is None else cache, augment, masks, seed, max_broken)
+        self.train_set = TrainingDataset(images if cache is None else cache, augment, masks, seed, max_broken)
         process_size = None if epoch_batches is None or epoch_size is not None else epoch_batches * batch_size
-        self.sampler = EpochSampler(len(pictures), epoch_size, seed, process_size)
+        self.sampler = EpochSampler(len(images), epoch_size, seed, process_size)
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.waited = Waited()
@@ -105,7 +105,7 @@ class InpaintingDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        # One at a time: the pictures of a folder of pairs have sizes of their own. Each process has a share of them.
+        # One at a time: the images of a folder of pairs have sizes of their own. Each process has a share of them.
         rank, world = rank_and_world()
         share = range(rank, len(self.val_pairs), world)
         return DataLoader(EvaluationDataset(self.val_pairs), batch_size=1, sampler=share)
@@ -127,7 +127,7 @@ class InpaintingDataModule(LightningDataModule):
     def describe(self, processes: int) -> str:
         """One line for the start of a run of so many processes."""
         return (
-            f"{self.sampler.length} pictures to train on, "
+            f"{self.sampler.length} images to train on, "
             f"{self.sampler.share(processes) * processes} samples an epoch, "
             f"{len(self.val_pairs)} frozen pairs to validate on"
         )
@@ -177,32 +177,32 @@ def _end_workers() -> None:
             process.kill()
 
 
-def _split(pictures: ImageSource, fraction: float, path: str) -> tuple[ImageSource, ImageSource]:
-    """Keep evenly spaced pictures apart for validation."""
-    n = len(pictures)
+def _split(images: ImageSource, fraction: float, path: str) -> tuple[ImageSource, ImageSource]:
+    """Keep evenly spaced images apart for validation."""
+    n = len(images)
     kept_apart = max(1, round(n * fraction))
     if kept_apart >= n:
-        raise ValueError(f"{path}: expected at least 2 pictures, to keep one apart for validation, got {n}")
+        raise ValueError(f"{path}: expected at least 2 images, to keep one apart for validation, got {n}")
     held_out = np.linspace(0, n - 1, kept_apart).round().astype(int).tolist()
-    return Subset(pictures, sorted(set(range(n)) - set(held_out))), Subset(pictures, held_out)
+    return Subset(images, sorted(set(range(n)) - set(held_out))), Subset(images, held_out)
 
 
-def _usable(pictures: ImageSource) -> ImageSource:
+def _usable(images: ImageSource) -> ImageSource:
     """Leave out what cannot be read, and say so: one damaged file shall not end a training at its first validation."""
     good = []
-    for i in range(len(pictures)):
+    for i in range(len(images)):
         try:
-            pictures[i]
+            images[i]
             good.append(i)
         except (ValueError, OSError) as error:
             logger.warning("validation: %s (left out)", error)
             last = error
     if not good:
-        raise ValueError(f"validation: none of {len(pictures)} pictures can be used; {last}")
-    return pictures if len(good) == len(pictures) else Subset(pictures, good)
+        raise ValueError(f"validation: none of {len(images)} images can be used; {last}")
+    return images if len(good) == len(images) else Subset(images, good)
 
 
-def _at_most(pictures: ImageSource, limit: int) -> ImageSource:
-    if len(pictures) <= limit:
-        return pictures
-    return Subset(pictures, np.linspace(0, len(pictures) - 1, limit).round().astype(int).tolist())
+def _at_most(images: ImageSource, limit: int) -> ImageSource:
+    if len(images) <= limit:
+        return images
+    return Subset(images, np.linspace(0, len(images) - 1, limit).round().astype(int).tolist())

@@ -1,4 +1,4 @@
-"""Training samples: a picture, augmented, and a mask drawn for it."""
+"""Training samples: an image, augmented, and a mask drawn for it."""
 
 import os
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ class SampleKey(NamedTuple):
     """What a sampler asks a dataset for."""
 
     pass_: int  # which pass over the source
-    picture: int  # its index in the source
+    image: int  # its index in the source
     position: int = 0  # which sample of the whole training it is
 
 
@@ -29,7 +29,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
     Crop, augmentation and mask are a function of (seed, pass, index) alone, and of the position in the training where
     masks grow: workers, processes and resuming change nothing.
 
-    A picture that cannot be used is replaced by the next one that can, and remembered in ``broken``, which all workers
+    An image that cannot be used is replaced by the next one that can, and remembered in ``broken``, which all workers
     share. Raises ValueError where more than the share ``max_broken`` is broken.
     """
 
@@ -44,7 +44,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.max_broken = max_broken
         self.broken = torch.zeros(len(source), dtype=torch.bool).share_memory_()
-        self.at_work = torch.zeros(MOST_WORKERS, 2, dtype=torch.long).share_memory_()  # process, picture + 1
+        self.at_work = torch.zeros(MOST_WORKERS, 2, dtype=torch.long).share_memory_()  # process, image + 1
 
     def __getitem__(self, key: tuple[int, ...]) -> dict[str, Tensor]:
         pass_, index, position = SampleKey(*key)
@@ -60,45 +60,45 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
 
     def _healthy(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
-        """The crop of picture ``index``, or of the next one that can be used, and its own mask where it has one."""
+        """The crop of image ``index``, or of the next one that can be used, and its own mask where it has one."""
         state = rng.bit_generator.state
         for candidate in (*range(index, len(self.source)), *range(index)):
             if self.broken[candidate]:
                 continue
-            rng.bit_generator.state = state  # a broken picture draws nothing
+            rng.bit_generator.state = state  # a broken image draws nothing
             try:
                 return self._crop(candidate, rng)
             except (ValueError, OSError) as error:
                 self._give_up(candidate, error)
-        raise ValueError("data: none of the pictures can be used")
+        raise ValueError("data: none of the images can be used")
 
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
         name, image = self.source[index]
-        of = getattr(self.masks, "of", None)  # masks that belong to their pictures
+        of = getattr(self.masks, "of", None)  # masks that belong to their images
         mask = None if of is None else of(rng, name)
         if mask is not None and mask.shape != image.shape[:2]:
             (h, w), (ih, iw) = mask.shape, image.shape[:2]
-            raise ValueError(f"{name}: its mask is {w} x {h}, the picture {iw} x {ih} pixels")
+            raise ValueError(f"{name}: its mask is {w} x {h}, the image {iw} x {ih} pixels")
         try:
             return self.augment(image, rng, mask)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
     def _give_up(self, index: int, error: Exception) -> None:
-        """Remember a broken picture; raise where there are too many."""
+        """Remember a broken image; raise where there are too many."""
         self.broken[index] = True
         count, total = int(self.broken.sum()), len(self.source)
         if count > self.max_broken * total:
             raise ValueError(
-                f"{error} ({count} of {total} pictures cannot be used, more than data.max_broken={self.max_broken})"
+                f"{error} ({count} of {total} images cannot be used, more than data.max_broken={self.max_broken})"
             ) from error
 
     def name(self, index: int) -> str:
-        """The file of a picture, or what else it is known by."""
+        """The file of an image, or what else it is known by."""
         return str((files_behind(self.source) or getattr(self.source, "names", None) or range(index + 1))[index])
 
-    def broken_pictures(self) -> dict[int, str]:
-        """Why each picture that was replaced cannot be used, by index."""
+    def broken_images(self) -> dict[int, str]:
+        """Why each image that was replaced cannot be used, by index."""
         reasons = {}
         for index in self.broken.nonzero().flatten().tolist():
             try:

@@ -1,4 +1,4 @@
-"""Evaluation sets: pictures with masks that never change, from a folder of pairs or drawn once from a seed."""
+"""Evaluation sets: images with masks that never change, from a folder of pairs or drawn once from a seed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,11 +24,11 @@ from lama.pictures.pairing import find_pairs
 
 
 class PairFolder(Sequence[EvaluationPair]):
-    """A folder of ``name.png`` + ``name_mask001.png`` (any picture suffix, several masks per picture, sub-folders).
+    """A folder of ``name.png`` + ``name_mask001.png`` (any image suffix, several masks per image, sub-folders).
 
-    ``mask_1.png`` + ``image_1.png`` is understood too. A picture's result is named after its mask, as officially.
-    Raises FileNotFoundError or ValueError, in one line, where the folder is missing or empty, a mask has no picture,
-    or (on access) a mask and its picture differ in size or cannot be read. Where the folder has a ``manifest.json``, as
+    ``mask_1.png`` + ``image_1.png`` is understood too. An image's result is named after its mask, as officially.
+    Raises FileNotFoundError or ValueError, in one line, where the folder is missing or empty, a mask has no image,
+    or (on access) a mask and its image differ in size or cannot be read. Where the folder has a ``manifest.json``, as
     ``bin/gen_mask_dataset.py`` writes it, its files must be those of the manifest, byte for byte.
     """
 
@@ -71,24 +71,24 @@ class PairFolder(Sequence[EvaluationPair]):
 
 
 def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> EvaluationPair:
-    """Read one pair found below ``root``. Raises ValueError where the picture is missing or sizes differ."""
+    """Read one pair found below ``root``. Raises ValueError where the image is missing or sizes differ."""
     if image_path is None:
         raise ValueError(_no_image(mask_path))
     image, mask = read_image(image_path), read_mask(mask_path)
     if mask.shape != image.shape[:2]:
         (h, w), (ih, iw) = mask.shape, image.shape[:2]
-        raise ValueError(f"{mask_path}: mask is {w} x {h}, but its picture {image_path.name} is {iw} x {ih} pixels")
+        raise ValueError(f"{mask_path}: mask is {w} x {h}, but its image {image_path.name} is {iw} x {ih} pixels")
     return EvaluationPair(mask_path.relative_to(root).with_suffix("").as_posix(), image, mask)
 
 
 def _no_image(mask: Path, more: int = 0) -> str:
     others = f" (and {more} more such masks)" if more else ""
     stem = mask.stem.rsplit("_mask", 1)[0]
-    return f"{mask}: mask without a picture; expected {stem} with one of {' '.join(SUFFIXES)} beside it{others}"
+    return f"{mask}: mask without an image; expected {stem} with one of {' '.join(SUFFIXES)} beside it{others}"
 
 
 class PredictionFolder:
-    """Completed pictures for an evaluation set, named after its masks, with any picture suffix.
+    """Completed images for an evaluation set, named after its masks, with any image suffix.
 
     Raises ValueError where predictions are missing, naming the first, or (on reading) one has another size.
     """
@@ -108,7 +108,7 @@ class PredictionFolder:
         if extra:
             whose = "; it looks like an evaluation set itself" if any("_mask" not in name for name in extra) else ""
             raise ValueError(
-                f"{self.root}: {len(extra)} pictures belong to no mask of {pairs.root}, {_some(extra)}{whose}; "
+                f"{self.root}: {len(extra)} images belong to no mask of {pairs.root}, {_some(extra)}{whose}; "
                 "expected one prediction for each mask, named after it, and nothing else"
             )
 
@@ -121,7 +121,7 @@ class PredictionFolder:
         image = read_image(path)
         if image.shape != pair.image.shape:
             (h, w), (ih, iw) = image.shape[:2], pair.image.shape[:2]
-            raise ValueError(f"{path}: prediction is {w} x {h}, but its picture is {iw} x {ih} pixels")
+            raise ValueError(f"{path}: prediction is {w} x {h}, but its image is {iw} x {ih} pixels")
         return image
 
 
@@ -132,7 +132,7 @@ def _some(names: list[str], most: int = 10) -> str:
 def batches_by_size(
     pairs: EvaluationSet, complete: Callable[[Sequence[EvaluationPair]], Sequence[ImageArray]], batch_size: int
 ) -> Iterator[tuple[list[str], Tensor, Tensor, Tensor]]:
-    """(names, completed, target, mask) of pictures of one size at a time, tensors as ``lama.conventions`` has them.
+    """(names, completed, target, mask) of images of one size at a time, tensors as ``lama.conventions`` has them.
 
     ``complete`` gives the predictions for pairs of one size.
     """
@@ -154,11 +154,11 @@ def batches_by_size(
 
 
 class FrozenPairs(Sequence[EvaluationPair]):
-    """Square crops of a source with masks, both a function of (seed, picture, variant) alone.
+    """Square crops of a source with masks, both a function of (seed, image, variant) alone.
 
-    A picture smaller than ``size`` is enlarged first. Masks are drawn again until 0 < area <= ``max_area``; for masks
-    that belong to their pictures (``of``) it is the place of the crop that is drawn again.
-    Raises ValueError where 100 tries give no such mask, or a picture and its own mask differ in size.
+    An image smaller than ``size`` is enlarged first. Masks are drawn again until 0 < area <= ``max_area``; for masks
+    that belong to their images (``of``) it is the place of the crop that is drawn again.
+    Raises ValueError where 100 tries give no such mask, or an image and its own mask differ in size.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class FrozenPairs(Sequence[EvaluationPair]):
         source: ImageSource,
         masks: MaskSampler,
         size: int = 256,  # pixels, crop and mask
-        per_image: int = 1,  # pairs of each picture
+        per_image: int = 1,  # pairs of each image
         max_area: float = 0.5,  # largest share of a crop that may be hole, as in the paper's test sets
         seed: int = 0,
     ) -> None:
@@ -188,10 +188,10 @@ class FrozenPairs(Sequence[EvaluationPair]):
     def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
         if not 0 <= index < len(self):
             raise IndexError(index)
-        picture, variant = divmod(index, self.per_image)
-        rng = np.random.default_rng([self.seed, picture, variant])
-        name, image = self.source[picture]
-        of = getattr(self.masks, "of", None)  # masks that belong to their pictures
+        number, variant = divmod(index, self.per_image)
+        rng = np.random.default_rng([self.seed, number, variant])
+        name, image = self.source[number]
+        of = getattr(self.masks, "of", None)  # masks that belong to their images
         if of is not None:
             return self._own_mask(f"{name}_crop{variant:03d}_mask{0:03d}", image, of(rng, name), rng)
         if min(image.shape[:2]) < self.size:
@@ -205,10 +205,10 @@ class FrozenPairs(Sequence[EvaluationPair]):
         raise ValueError(f"evaluation masks: none of 100 covers between 0 and {self.max_area:.0%} of {name}")
 
     def _own_mask(self, name: str, image: ImageArray, mask: MaskArray, rng: np.random.Generator) -> EvaluationPair:
-        """A crop of a picture with its own mask, at a place where that hides something but not too much."""
+        """A crop of an image with its own mask, at a place where that hides something but not too much."""
         if mask.shape != image.shape[:2]:
             (h, w), (ih, iw) = mask.shape, image.shape[:2]
-            raise ValueError(f"{name}: its mask is {w} x {h}, the picture {iw} x {ih} pixels")
+            raise ValueError(f"{name}: its mask is {w} x {h}, the image {iw} x {ih} pixels")
         if min(image.shape[:2]) < self.size:
             image = scale_to_short_side(image, self.size)
             mask = np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))

@@ -9,7 +9,7 @@ from typing import Any
 from lama.files import atomic_write
 
 NAME = "manifest.json"
-JOURNAL = ".journal.jsonl"  # of an unfinished set: a line for every finished picture
+JOURNAL = ".journal.jsonl"  # of an unfinished set: a line for every finished image
 FORMAT = "lama-evaluation-set-1"
 
 

@@ -1,7 +1,7 @@
 """Frozen evaluation sets, as the official generator of test masks makes them, but from a seed.
 
-A picture is scaled so that its shorter side has the size of the set, masks are drawn on all of it, each proposes a
-square crop, and of the crops in which at most half is hidden some are kept. What comes of a picture is a function of
+An image is scaled so that its shorter side has the size of the set, masks are drawn on all of it, each proposes a
+square crop, and of the crops in which at most half is hidden some are kept. What comes of an image is a function of
 the seed and its name: the number of processes, the order of the files and interruptions change nothing.
 """
 
@@ -31,12 +31,12 @@ WIDEST = 20000  # pixels of the longer side, once the shorter one is scaled
 
 @dataclass(frozen=True)
 class MaskDataset:
-    """How pictures become pairs of an evaluation set. Raises ValueError for settings out of range."""
+    """How images become pairs of an evaluation set. Raises ValueError for settings out of range."""
 
     masks: MaskSampler
     size: int = 256  # pixels, of the square crops
-    variants: int = 5  # masks that are drawn for each picture
-    masks_per_image: int = 1  # pairs that are kept of each picture, at most
+    variants: int = 5  # masks that are drawn for each image
+    masks_per_image: int = 1  # pairs that are kept of each image, at most
     max_area: float = 0.5  # largest share of a crop that may be hole
     seed: int = 0
 
@@ -88,7 +88,7 @@ class _Job:
     outdir: Path
 
     def __call__(self, path: Path) -> dict[str, Any]:
-        """Write the pairs of one picture; returns its line of the journal."""
+        """Write the pairs of one image; returns its line of the journal."""
         name = path.relative_to(self.indir).with_suffix("").as_posix()
         files = {}
         try:
@@ -107,7 +107,7 @@ class Result:
     """What a generation has made."""
 
     files: dict[str, str] = field(default_factory=dict)  # name: sha256
-    refused: dict[str, str] = field(default_factory=dict)  # picture: reason
+    refused: dict[str, str] = field(default_factory=dict)  # image: reason
     hash: str = ""
 
 
@@ -116,18 +116,18 @@ def generate(
     settings: Mapping[str, Any],  # plain values, kept in the manifest and compared when a run goes on
     indir: str | Path,
     outdir: str | Path,
-    suffix: str | None = None,  # only these pictures, "jpg" say
+    suffix: str | None = None,  # only these images, "jpg" say
     jobs: int = 0,  # processes beside this one
 ) -> Result:
     """Make the evaluation set of ``indir`` in ``outdir``, or go on where an earlier call was interrupted.
 
-    Raises FileNotFoundError or ValueError where there are no pictures or two have the same name, FileExistsError where
+    Raises FileNotFoundError or ValueError where there are no images or two have the same name, FileExistsError where
     ``outdir`` holds something else or a set of other settings.
     """
     root, out = Path(indir).expanduser(), Path(outdir).expanduser()
     if out.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"{out}: lies in the folder of the pictures, {root}; choose one outside")
-    paths = _pictures(root, suffix)
+        raise ValueError(f"{out}: lies in the folder of the images, {root}; choose one outside")
+    paths = _images(root, suffix)
     names = {path.relative_to(root).with_suffix("").as_posix() for path in paths}
     about = {**settings, "pictures": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
     done = _finished(out, about)
@@ -138,9 +138,7 @@ def generate(
     lines = _read_journal(journal, about)
     small = _smaller(paths, dataset.size)
     if small:
-        logger.warning(
-            "%d of %d pictures are smaller than %d pixels, and are enlarged", small, len(paths), dataset.size
-        )
+        logger.warning("%d of %d images are smaller than %d pixels, and are enlarged", small, len(paths), dataset.size)
     left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(journal) as partial:
@@ -156,7 +154,7 @@ def generate(
         if not any(out.iterdir()):
             out.rmdir()
         raise ValueError(
-            f"{root}: none of {len(paths)} pictures gave a pair; of {next(iter(result.refused))}: "
+            f"{root}: none of {len(paths)} images gave a pair; of {next(iter(result.refused))}: "
             f"{next(iter(result.refused.values()))}"
         )
     result.hash = write_manifest(out, about, result.files, result.refused)
@@ -165,7 +163,7 @@ def generate(
 
 
 def _smaller(paths: list[Path], size: int) -> int:
-    """How many pictures have a side below ``size``."""
+    """How many images have a side below ``size``."""
     count = 0
     for path in paths:
         try:
@@ -203,7 +201,7 @@ def _run(job: _Job, paths: list[Path], jobs: int) -> Iterator[dict[str, Any]]:
         cv2.setNumThreads(threads)
 
 
-def _pictures(root: Path, suffix: str | None) -> list[Path]:
+def _images(root: Path, suffix: str | None) -> list[Path]:
     paths = list_images(root)
     if suffix is not None:
         wanted = f".{suffix.lower().lstrip('.')}"
@@ -211,12 +209,12 @@ def _pictures(root: Path, suffix: str | None) -> list[Path]:
         paths = [path for path in paths if path.suffix.lower() == wanted]
         if not paths:
             raise ValueError(
-                f"{root}: expected pictures *{wanted}, found only {' '.join(found)}; leave --ext out for all"
+                f"{root}: expected images *{wanted}, found only {' '.join(found)}; leave --ext out for all"
             )
     stems = [path.with_suffix("") for path in paths]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None) if len(set(stems)) < len(stems) else None
     if twice is not None:
-        raise ValueError(f"{twice}: two pictures differ only in their suffix, and would overwrite each other's crops")
+        raise ValueError(f"{twice}: two images differ only in their suffix, and would overwrite each other's crops")
     return paths
 
 
@@ -239,12 +237,12 @@ def _finished(out: Path, about: dict[str, Any]) -> Manifest | None:
             raise FileExistsError(f"{out}: holds files of something else; choose another output folder")
         return None
     if manifest.content["settings"] != about:
-        raise FileExistsError(f"{out}: holds an evaluation set of other pictures or settings; choose another folder")
+        raise FileExistsError(f"{out}: holds an evaluation set of other images or settings; choose another folder")
     return manifest
 
 
 def _read_journal(journal: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The finished pictures of an interrupted run."""
+    """The finished images of an interrupted run."""
     if not journal.is_file():
         return {}
     lines = []
@@ -254,8 +252,6 @@ def _read_journal(journal: Path, about: dict[str, Any]) -> dict[str, dict[str, A
         except ValueError:
             break  # the line that was being written
     if not lines or lines[0].get("settings") != about:
-        raise FileExistsError(
-            f"{journal.parent}: holds an unfinished set of other pictures or settings; remove it first"
-        )
+        raise FileExistsError(f"{journal.parent}: holds an unfinished set of other images or settings; remove it first")
     intact = (line for line in lines[1:] if all((journal.parent / name).is_file() for name in line["files"]))
     return {line["name"]: line for line in intact}

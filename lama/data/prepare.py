@@ -23,15 +23,15 @@ Build = Callable[[str], tuple[Any, Mapping[str, Any]]]  # name of a set -> how i
 
 
 def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: True) -> set[Path]:
-    """Unpack the pictures of a tar or zip archive for which ``keep(name)``; returns their paths in ``folder``.
+    """Unpack the images of a tar or zip archive for which ``keep(name)``; returns their paths in ``folder``.
 
     A file appears whole or not at all, and what is there already is left alone, so an interrupted extraction goes on.
-    Raises FileNotFoundError or ValueError where the archive is missing, damaged or holds no picture.
+    Raises FileNotFoundError or ValueError where the archive is missing, damaged or holds no image.
     """
     require(archive)
     wanted: set[Path] = set()
     try:
-        for name, read in tqdm(_members(archive), desc=archive.name, unit="picture"):
+        for name, read in tqdm(_members(archive), desc=archive.name, unit="image"):
             relative = Path(name)
             if relative.suffix.lower() not in SUFFIXES or not keep(name):
                 continue
@@ -44,7 +44,7 @@ def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _:
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive}: a damaged archive ({error}); download it again") from error
     if not wanted:
-        raise ValueError(f"{archive}: expected pictures ({' '.join(SUFFIXES)}), found none that is wanted")
+        raise ValueError(f"{archive}: expected images ({' '.join(SUFFIXES)}), found none that is wanted")
     return wanted
 
 
@@ -74,7 +74,7 @@ def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def pick(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
     """``count`` of the paths at random, the same for the same seed; raises ValueError where there are fewer."""
     if len(paths) < count:
-        raise ValueError(f"{paths[0].parent}: expected at least {count} pictures, got {len(paths)} (see --counts)")
+        raise ValueError(f"{paths[0].parent}: expected at least {count} images, got {len(paths)} (see --counts)")
     chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
     return [paths[i] for i in sorted(chosen.tolist())]
 
@@ -82,21 +82,21 @@ def pick(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
 def copy(paths: Sequence[Path], root: Path, folder: Path) -> Path:
     """Copy files from below ``root`` into ``folder``; what is there already is left alone.
 
-    Raises FileExistsError where ``folder`` holds other pictures, of other counts or another seed say.
+    Raises FileExistsError where ``folder`` holds other images, of other counts or another seed say.
     """
     check_only(folder, {path.relative_to(root) for path in paths})
-    for path in tqdm(paths, desc=f"copying to {folder.name}", unit="picture", leave=False):
+    for path in tqdm(paths, desc=f"copying to {folder.name}", unit="image", leave=False):
         _copy(path, folder / path.relative_to(root))
     return folder
 
 
 def check_only(folder: Path, wanted: set[Path]) -> None:
-    """Raise FileExistsError where ``folder`` holds a picture that is not wanted."""
+    """Raise FileExistsError where ``folder`` holds an image that is not wanted."""
     filled = folder.is_dir() and any(folder.iterdir())
     there = {path.relative_to(folder) for path in list_images(folder)} if filled else set()
     if there - wanted:
         raise FileExistsError(
-            f"{folder}: holds {len(there - wanted)} pictures of an earlier call with other settings, such as "
+            f"{folder}: holds {len(there - wanted)} images of an earlier call with other settings, such as "
             f"{min(there - wanted)}; remove that folder, or choose another output folder"
         )
 
@@ -107,9 +107,9 @@ def _copy(path: Path, target: Path) -> None:
             shutil.copyfile(path, temporary)
 
 
-def make_sets(pictures: Path, out: Path, names: Sequence[str], build: Build, jobs: int) -> list[Result]:
-    """The evaluation sets ``names`` of the same pictures, each in ``out/NAME``."""
-    return [generate(*build(name), pictures, out / name, jobs=jobs) for name in names]
+def make_sets(images: Path, out: Path, names: Sequence[str], build: Build, jobs: int) -> list[Result]:
+    """The evaluation sets ``names`` of the same images, each in ``out/NAME``."""
+    return [generate(*build(name), images, out / name, jobs=jobs) for name in names]
 
 
 def prepare_places(
@@ -118,9 +118,9 @@ def prepare_places(
 ) -> list[str]:  # fmt: skip
     """Places365-Standard, or -Challenge: train/, val/, visual_test/ and evaluation/ as the official scripts have them.
 
-    ``val`` (2 000 pictures of the test archive) chooses checkpoints, ``visual_test`` (100 of the validation archive) is
+    ``val`` (2 000 images of the test archive) chooses checkpoints, ``visual_test`` (100 of the validation archive) is
     looked at, ``evaluation`` (30 000 of the validation archive, six kinds of masks) is what tables are made of.
-    ``categories`` is a file of names, one a line: only training pictures with one of them in their path are kept.
+    ``categories`` is a file of names, one a line: only training images with one of them in their path are kept.
     """
     wanted = (
         None if categories is None else [line.strip() for line in categories.read_text().splitlines() if line.strip()]
@@ -133,17 +133,17 @@ def prepare_places(
     extract(test, out / "source" / "test")
     n_val, n_visual, n_evaluation = counts
     val_root, test_root = out / "source" / "val", out / "source" / "test"
-    val_pictures = list_images(val_root)
+    val_images = list_images(val_root)
     copy(pick(list_images(test_root), n_val, seed), test_root, out / "val_source")
-    copy(pick(val_pictures, n_visual, seed), val_root, out / "visual_test_source")
-    copy(pick(val_pictures, n_evaluation, seed + 1), val_root, out / "evaluation" / "hires")
+    copy(pick(val_images, n_visual, seed), val_root, out / "visual_test_source")
+    copy(pick(val_images, n_evaluation, seed + 1), val_root, out / "evaluation" / "hires")
     generate(*build("random_thick_512"), out / "val_source", out / "val", jobs=jobs)
     generate(*build("random_thick_512"), out / "visual_test_source", out / "visual_test", jobs=jobs)
     names = [f"random_{kind}_{size}" for kind in KINDS for size in (256, 512)]
     make_sets(out / "evaluation" / "hires", out / "evaluation", names, build, jobs)
     return [
-        *([f"categories without a picture: {', '.join(unused)}; are they misspelt?"] if unused else []),
-        f"{len(kept)} pictures in {out}/train; pairs: {n_val} in val, {n_visual} to look at, {n_evaluation} to test",
+        *([f"categories without an image: {', '.join(unused)}; are they misspelt?"] if unused else []),
+        f"{len(kept)} images in {out}/train; pairs: {n_val} in val, {n_visual} to look at, {n_evaluation} to test",
         f"python bin/train.py -cn lama-fourier location=places_standard location.data_root_dir={out}",
     ]
 
@@ -154,7 +154,7 @@ def prepare_celebahq(
 ) -> list[str]:  # fmt: skip
     """CelebA-HQ at 256: train_256/, val_256/ and visual_test_256/ with thin, medium and thick masks.
 
-    Pictures 00001.jpg ... of the archive become 0.jpg ...; ``val_list`` names those to look at, one a line, as the
+    Images 00001.jpg ... of the archive become 0.jpg ...; ``val_list`` names those to look at, one a line, as the
     official ``val_shuffled.flist`` does; without it they are drawn from the seed. Officially the rest was shuffled
     without a seed, so that nobody else has the same 26 000.
     """
@@ -162,36 +162,36 @@ def prepare_celebahq(
     numbered = {int(path.stem): path for path in list_images(out / "source") if path.stem.isdigit()}
     if len(numbered) <= sum(counts):
         raise ValueError(
-            f"{archive}: expected more than {sum(counts)} pictures named 00001.jpg ..., got {len(numbered)} "
+            f"{archive}: expected more than {sum(counts)} images named 00001.jpg ..., got {len(numbered)} "
             "(--counts asks for fewer)"
         )
     if min(numbered) != 1:
-        raise ValueError(f"{archive}: expected pictures numbered from 00001, got {numbered[min(numbered)].name} first")
+        raise ValueError(f"{archive}: expected images numbered from 00001, got {numbered[min(numbered)].name} first")
     size = read_image(numbered[1]).shape[:2]
     if size != (256, 256):
-        raise ValueError(f"{archive}: expected pictures of 256 x 256 pixels, got {size[1]} x {size[0]}")
-    pictures = {number - 1: path for number, path in numbered.items()}
-    order = np.random.default_rng(seed).permutation(sorted(pictures)).tolist()
+        raise ValueError(f"{archive}: expected images of 256 x 256 pixels, got {size[1]} x {size[0]}")
+    images = {number - 1: path for number, path in numbered.items()}
+    order = np.random.default_rng(seed).permutation(sorted(images)).tolist()
     n_val, n_visual = counts
     visual = order[:n_visual]
     if val_list is not None:
         visual = [int(Path(line.strip()).stem) for line in val_list.read_text().splitlines() if line.strip()]
-        missing = [number for number in visual if number not in pictures]
+        missing = [number for number in visual if number not in images]
         if missing:
-            raise ValueError(f"{val_list}: {len(missing)} of its pictures are not in the archive, first {missing[0]}")
+            raise ValueError(f"{val_list}: {len(missing)} of its images are not in the archive, first {missing[0]}")
     rest = [number for number in order if number not in set(visual)]
     for name, numbers in (
         ("visual_test_source_256", visual),
         ("val_source_256", rest[:n_val]),
         ("train_256", rest[n_val:]),
     ):
-        check_only(out / name, {Path(f"{number}{pictures[number].suffix}") for number in numbers})
-        for number in tqdm(numbers, desc=name, unit="picture", leave=False):
-            _copy(pictures[number], out / name / f"{number}{pictures[number].suffix}")
+        check_only(out / name, {Path(f"{number}{images[number].suffix}") for number in numbers})
+        for number in tqdm(numbers, desc=name, unit="image", leave=False):
+            _copy(images[number], out / name / f"{number}{images[number].suffix}")
     names = [f"random_{kind}_256" for kind in KINDS]
     make_sets(out / "val_source_256", out / "val_256", names, build, jobs)
     make_sets(out / "visual_test_source_256", out / "visual_test_256", names, build, jobs)
     return [
-        f"{len(rest) - n_val} pictures in {out}/train_256, {n_val} for val_256, {len(visual)} to look at",
+        f"{len(rest) - n_val} images in {out}/train_256, {n_val} for val_256, {len(visual)} to look at",
         f"python bin/train.py -cn lama-fourier-celeba location=celeba location.data_root_dir={out}",
     ]

@@ -1,4 +1,4 @@
-"""Pictures in tar shards, as the ``webdataset`` package writes them."""
+"""Images in tar shards, as the ``webdataset`` package writes them."""
 
 import tarfile
 from collections import Counter
@@ -12,12 +12,12 @@ from lama.pictures.images import SUFFIXES, read_image
 
 
 class TarShards:
-    """The pictures of local tar files: ``part{00000..00039}.tar`` (braces as webdataset expands them), or a folder.
+    """The images of local tar files: ``part{00000..00039}.tar`` (braces as webdataset expands them), or a folder.
 
-    The shards are indexed once, and pictures are read where they lie, in any order. So samples are shared out over
+    The shards are indexed once, and images are read where they lie, in any order. So samples are shared out over
     processes and workers like those of any other source, and neither number changes what is trained on; a reader that
     streams whole shards per worker cannot promise that. Raises FileNotFoundError or ValueError where a shard is missing
-    or damaged, or none holds a picture.
+    or damaged, or none holds an image.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -28,7 +28,7 @@ class TarShards:
         for shard in tqdm(shards, desc="indexing shards", unit="shard", leave=False):
             self._index(shard, shard.stem if stems[shard.stem] == 1 else f"{shard.parent.name}/{shard.stem}")
         if not self.places:
-            raise ValueError(f"{path}: expected pictures ({' '.join(SUFFIXES)}) in the shards, found none")
+            raise ValueError(f"{path}: expected images ({' '.join(SUFFIXES)}) in the shards, found none")
 
     def _index(self, shard: Path, prefix: str) -> None:
         try:

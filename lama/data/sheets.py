@@ -11,7 +11,7 @@ from PIL import Image
 
 from lama.interfaces import Augmentation, ImageArray, MaskSampler
 from lama.pictures.mask_options import MaskReader
-from lama.pictures.reading import Picture
+from lama.pictures.reading import ImageFile
 
 LABEL = 24  # pixels of the strip above a row
 PINK = np.array([236, 72, 153], np.uint8)  # the hole
@@ -20,7 +20,7 @@ PINK = np.array([236, 72, 153], np.uint8)  # the hole
 def mask_sheet(
     samplers: Mapping[str, MaskSampler], images: Mapping[str, ImageArray], columns: int = 8, seed: int = 0
 ) -> ImageArray:
-    """A row per sampler: its masks over the picture of that name, the hole in pink."""
+    """A row per sampler: its masks over the image of that name, the hole in pink."""
     rows = {}
     for name, sampler in samplers.items():
         rng, image = np.random.default_rng(seed), images[name]
@@ -49,7 +49,7 @@ def reading_sheet(image: ImageArray) -> ImageArray:
         for label, suffix, mask, options in _stored_masks(image):
             path = Path(folder) / f"mask{suffix}"
             mask.save(path, quality=75)
-            hole, _ = MaskReader(**options).read(path, Picture(image), "")
+            hole, _ = MaskReader(**options).read(path, ImageFile(image), "")
             overlay = np.where(hole[..., None], PINK, image)
             options_text = " ".join(f"{name}={str(value).lower()}" for name, value in options.items())
             columns.append(_column(label, options_text, [_on_chequers(Image.open(path)), overlay]))
@@ -71,7 +71,7 @@ def _stored_masks(image: ImageArray) -> list[tuple[str, str, Image.Image, dict[s
         ("white on black", ".png", white, {}),
         ("black on white", ".png", Image.fromarray(255 - strokes), {"invert": True}),
         ("strokes on a layer", ".png", layer, {}),
-        ("a cut-out picture", ".png", cut_out, {"channel": "alpha", "invert": True}),
+        ("a cut-out image", ".png", cut_out, {"channel": "alpha", "invert": True}),
         ("JPEG", ".jpg", white, {}),
         ("JPEG", ".jpg", white, {"threshold": 127}),
         ("grown", ".png", white, {"dilate": 12}),

@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder, or the photographs that scikit-image carries in its wheel."""
+"""Where images come from: a folder, or the photographs that scikit-image carries in its wheel."""
 
 import re
 from collections import Counter
@@ -14,9 +14,9 @@ from lama.pictures.images import list_images, read_image
 
 
 class ImageFolder:
-    """The pictures of a folder and its sub-folders, decoded on access.
+    """The images of a folder and its sub-folders, decoded on access.
 
-    Raises FileNotFoundError for a missing folder, ValueError for an empty one; reading a damaged picture raises
+    Raises FileNotFoundError for a missing folder, ValueError for an empty one; reading a damaged image raises
     ValueError with its path.
     """
 
@@ -53,16 +53,16 @@ def files_behind(source: ImageSource) -> list[Path]:
 
 
 class ImageList:
-    """The pictures that a text file names, one path a line, absolute or from its folder; `` #`` starts a comment.
+    """The images that a text file names, one path a line, absolute or from its folder; `` #`` starts a comment.
 
-    Raises FileNotFoundError where the list or one of its pictures is missing, ValueError where it names none or is a
+    Raises FileNotFoundError where the list or one of its images is missing, ValueError where it names none or is a
     folder.
     """
 
     def __init__(self, path: str | Path) -> None:
         file = Path(path).expanduser()
         if file.is_dir():
-            raise ValueError(f"{file}: is a folder; data=folder trains on its pictures, data=list on those of a list")
+            raise ValueError(f"{file}: is a folder; data=folder trains on its images, data=list on those of a list")
         if not file.is_file():
             raise FileNotFoundError(f"{file}: no such list; expected a text file with one path a line")
         try:
@@ -102,9 +102,9 @@ SPLITS = {
 class BuiltinPhotos:
     """Real photographs from scikit-image's wheel, so that training needs no download.
 
-    ``split`` is "train" or "held_out": no picture, and no second view of one, is in both
-    (docs/architecture.md says how the split came about). The pictures are scaled
-    to ``short_side`` pixels, so that a 128 crop sees as much of a scene as the paper's 256 crop of a 512 picture.
+    ``split`` is "train" or "held_out": no image, and no second view of one, is in both
+    (docs/architecture.md says how the split came about). The images are scaled
+    to ``short_side`` pixels, so that a 128 crop sees as much of a scene as the paper's 256 crop of a 512 image.
     """
 
     def __init__(self, split: str, short_side: int = 256) -> None:
@@ -144,7 +144,7 @@ def scale_to_short_side(image: ImageArray, short_side: int) -> ImageArray:
 
 
 class Subset:
-    """Some pictures of a source, by index."""
+    """Some images of a source, by index."""
 
     def __init__(self, source: ImageSource, indices: list[int]) -> None:
         self.source = source

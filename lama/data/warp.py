@@ -1,7 +1,7 @@
 """Perspective, affine and optical distortion and the crop, as one resampling.
 
-A chain of albumentations' own transforms would resample the whole picture up to three times, to keep a crop of it. Here
-the coordinates of the crop's pixels are followed back to the picture, and each is interpolated once: several times as
+A chain of albumentations' own transforms would resample the whole image up to three times, to keep a crop of it. Here
+the coordinates of the crop's pixels are followed back to the image, and each is interpolated once: several times as
 fast, and sharper.
 """
 
@@ -16,12 +16,12 @@ Array = np.ndarray[Any, Any]
 
 
 class WarpCrop(A.DualTransform):  # type: ignore[misc]
-    """Distort a picture and cut ``height`` x ``width`` out of it, at a random place.
+    """Distort an image and cut ``height`` x ``width`` out of it, at a random place.
 
     In this order, each with its probability: corners moved inwards by \\|N(0, sigma)\\| of the extent with sigma ~
     U(0, ``perspective``); scale x and y by independent factors of ``scale``, rotate by +- ``rotate`` degrees, shear by
-    +- ``shear`` degrees about the centre; where the picture is smaller than the crop, extend it; radial distortion with
-    k ~ U(+- ``optical``). Everything outside the picture is its reflection. Interpolation is bilinear, of a mask
+    +- ``shear`` degrees about the centre; where the image is smaller than the crop, extend it; radial distortion with
+    k ~ U(+- ``optical``). Everything outside the image is its reflection. Interpolation is bilinear, of a mask
     nearest. A sample that draws none of the three is a plain crop, unchanged.
     """
 
@@ -47,7 +47,7 @@ class WarpCrop(A.DualTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         height, width = params["shape"][:2]
         rng = self.random_generator
-        back = np.eye(3)  # from a place in the distorted picture to one in the picture
+        back = np.eye(3)  # from a place in the distorted image to one in the image
         if rng.random() < self.p_perspective:
             back = back @ self._perspective(rng, height, width)
         if rng.random() < self.p_affine:
@@ -62,7 +62,7 @@ class WarpCrop(A.DualTransform):  # type: ignore[misc]
         return {"back": back, "lens": lens}
 
     def _perspective(self, rng: np.random.Generator, height: int, width: int) -> Array:
-        """The four corners of the result come from inside the picture."""
+        """The four corners of the result come from inside the image."""
         inwards = np.abs(rng.normal(0, rng.uniform(0, self.perspective), size=(4, 2))) % 1
         corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
         source = (corners + inwards * (1 - 2 * corners)) * (width, height)

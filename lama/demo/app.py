@@ -26,7 +26,7 @@ from lama.demo.refused import RefusedError
 from lama.demo.work import CancelledJobError, Job, Worker, closing
 from lama.interfaces import MaskArray
 from lama.pictures.mask_options import MaskReader
-from lama.pictures.reading import Picture
+from lama.pictures.reading import ImageFile
 
 logger = logging.getLogger(__name__)
 
@@ -91,11 +91,11 @@ class Service:
         return await self._answer(request, self._inpaint)
 
     async def open(self, request: Request) -> Response:
-        """POST /api/open: what a picture is, and a preview that any browser shows."""
+        """POST /api/open: what an image is, and a preview that any browser shows."""
         return await self._answer(request, self._open)
 
     async def convert(self, request: Request) -> Response:
-        """POST /api/convert: a picture in the format, and with the metadata, of another file."""
+        """POST /api/convert: an image in the format, and with the metadata, of another file."""
         return await self._answer(request, self._convert)
 
     async def _answer(self, request: Request, work: Callable[[bytes, Job], Awaitable[dict[str, Any]]]) -> Response:
@@ -128,22 +128,22 @@ class Service:
                                     "printed when it was started", {"WWW-Authenticate": "Bearer"})  # fmt: skip
 
     async def _inpaint(self, body: bytes, job: Job) -> dict[str, Any]:
-        values, upload, hole, notes = await self.worker.picture_work(self._read, body, job)
+        values, upload, hole, notes = await self.worker.image_work(self._read, body, job)
         options = {key: values[key] for key in fields.OPTION_FIELDS}
 
-        def compute() -> tuple[Picture, float]:
+        def compute() -> tuple[ImageFile, float]:
             started = time.monotonic()
-            filled = self.models.inpainter(values["model"], **options)(upload.picture.pixels, hole)
-            return replace(upload.picture, pixels=filled), time.monotonic() - started
+            filled = self.models.inpainter(values["model"], **options)(upload.image.pixels, hole)
+            return replace(upload.image, pixels=filled), time.monotonic() - started
 
         result, seconds = await self.worker.compute(job, compute)
         job.enter("writing")
-        answer = await self.worker.picture_work(self._written, result, upload, values)
+        answer = await self.worker.image_work(self._written, result, upload, values)
         logger.info("%d x %d pixels, %s: %.1f s", *result.size, values["model"], seconds)
         return answer | {"seconds": round(seconds, 2), "notes": list(dict.fromkeys([*notes, *answer["notes"]]))}
 
     def _read(self, body: bytes, job: Job) -> tuple[dict[str, Any], exchange.Upload, MaskArray, list[str]]:
-        """The fields of a request, its picture, the hole, bool (H, W), and remarks; all that can be wrong is found."""
+        """The fields of a request, its image, the hole, bool (H, W), and remarks; all that can be wrong is found."""
         values = fields.parse(body, fields.INPAINT)
         job.name = values["job"]
         values["model"] = self.models.known(values["model"])
@@ -151,40 +151,40 @@ class Service:
         upload = self._upload(values, "image")
         exchange.suffix_of(values["format"], upload)
         mask = exchange.from_base64(values.pop("mask"), "mask")
-        hole, remarks = exchange.open_mask(mask, upload.picture, reader, self.limits.max_megapixels)
-        return values, upload, hole, [*upload.picture.notes, *remarks]
+        hole, remarks = exchange.open_mask(mask, upload.image, reader, self.limits.max_megapixels)
+        return values, upload, hole, [*upload.image.notes, *remarks]
 
-    def _written(self, picture: Picture, upload: exchange.Upload, values: dict[str, Any]) -> dict[str, Any]:
+    def _written(self, image: ImageFile, upload: exchange.Upload, values: dict[str, Any]) -> dict[str, Any]:
         suffix = exchange.suffix_of(values["format"], upload)
-        content, notes = exchange.written(picture, suffix, values["quality"])
-        width, height = picture.size
+        content, notes = exchange.written(image, suffix, values["quality"])
+        width, height = image.size
         answer: dict[str, Any] = {"image": exchange.to_base64(content), "format": suffix[1:], "width": width,
                                   "height": height, "notes": notes}  # fmt: skip
         if values.get("preview"):
-            answer["preview"] = exchange.to_base64(exchange.preview(picture, values["preview"]))
+            answer["preview"] = exchange.to_base64(exchange.preview(image, values["preview"]))
         return answer
 
     async def _open(self, body: bytes, job: Job) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             values = fields.parse(body, fields.OPEN)
             upload = self._upload(values, "image")
-            picture, (width, height) = upload.picture, upload.picture.size
+            image, (width, height) = upload.image, upload.image.size
             return {
                 "format": upload.suffix[1:], "width": width, "height": height,
-                "bits": 8 * picture.pixels.dtype.itemsize, "alpha": picture.alpha is not None,
-                "notes": list(picture.notes),
-                "preview": exchange.to_base64(exchange.preview(picture, values["preview"])),
+                "bits": 8 * image.pixels.dtype.itemsize, "alpha": image.alpha is not None,
+                "notes": list(image.notes),
+                "preview": exchange.to_base64(exchange.preview(image, values["preview"])),
             }  # fmt: skip
 
-        return await self.worker.picture_work(work)
+        return await self.worker.image_work(work)
 
     async def _convert(self, body: bytes, job: Job) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             values = fields.parse(body, fields.CONVERT)
-            picture, original = self._upload(values, "image"), self._upload(values, "like")
-            return self._written(exchange.like(picture.picture, original.picture), original, values)
+            image, original = self._upload(values, "image"), self._upload(values, "like")
+            return self._written(exchange.like(image.image, original.image), original, values)
 
-        return await self.worker.picture_work(work)
+        return await self.worker.image_work(work)
 
     def _upload(self, values: dict[str, Any], key: str) -> exchange.Upload:
         content = exchange.from_base64(values.pop(key), key)

@@ -1,4 +1,4 @@
-"""Pictures as they come and go: bytes of a file in, bytes of a file out; nothing is written to a disk."""
+"""Images as they come and go: bytes of a file in, bytes of a file out; nothing is written to a disk."""
 
 import base64
 import io
@@ -13,7 +13,7 @@ from lama.demo.refused import RefusedError
 from lama.interfaces import MaskArray
 from lama.pictures.encode import encode, is_lossy, losses
 from lama.pictures.mask_options import MaskReader
-from lama.pictures.reading import Picture, read_picture
+from lama.pictures.reading import ImageFile, read_image_file
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 OPENED = [name for name in SUFFIXES if name != "MPO"]  # which is a phone's JPEG: its reader finds out
@@ -22,9 +22,9 @@ KINDS = [suffix[1:] for suffix in dict.fromkeys(SUFFIXES.values())]
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture that came in: decoded, and the suffix of its format."""
+    """An image that came in: decoded, and the suffix of its format."""
 
-    picture: Picture
+    image: ImageFile
     suffix: str
 
 
@@ -41,20 +41,20 @@ def from_base64(text: str, what: str) -> bytes:
 
 
 def open_upload(content: bytes, what: str, max_megapixels: float) -> Upload:
-    """Decode a picture that is not larger than allowed, which its header tells.
+    """Decode an image that is not larger than allowed, which its header tells.
 
-    ``what`` is what messages call it. Raises RefusedError where it is too large, ValueError where it is no picture.
+    ``what`` is what messages call it. Raises RefusedError where it is too large, ValueError where it is no image.
     """
     suffix = suffix_in_header(content, what, max_megapixels)
-    return Upload(read_picture(what, content), suffix)
+    return Upload(read_image_file(what, content), suffix)
 
 
 def open_mask(
-    content: bytes, picture: Picture, reader: MaskReader, max_megapixels: float
+    content: bytes, image: ImageFile, reader: MaskReader, max_megapixels: float
 ) -> tuple[MaskArray, list[str]]:
-    """The hole of ``picture``, bool (H, W), and remarks. Raises as ``open_upload``, and where it is no mask of it."""
+    """The hole of ``image``, bool (H, W), and remarks. Raises as ``open_upload``, and where it is no mask of it."""
     suffix_in_header(content, "mask", max_megapixels)
-    hole, remarks = reader.read(Path("mask"), picture, "image", content)
+    hole, remarks = reader.read(Path("mask"), image, "image", content)
     return hole, [in_our_words(remark) for remark in remarks]
 
 
@@ -64,14 +64,14 @@ def in_our_words(text: str) -> str:
 
 
 def suffix_in_header(content: bytes, what: str, max_megapixels: float) -> str:
-    """The suffix of a picture's format, from its header alone. Raises as ``open_upload`` does."""
+    """The suffix of an image's format, from its header alone. Raises as ``open_upload`` does."""
     try:
         with Image.open(io.BytesIO(content), formats=OPENED) as image:
             (width, height), suffix = image.size, SUFFIXES[str(image.format)]
     except Image.DecompressionBombError:
         raise RefusedError(413, f"{what}: far more than {max_megapixels:g} megapixels, the most allowed") from None
     except Exception:  # Pillow raises what it likes for files that are none
-        raise ValueError(f"{what}: not a readable picture; expected {', '.join(KINDS)}") from None
+        raise ValueError(f"{what}: not a readable image; expected {', '.join(KINDS)}") from None
     if width * height > max_megapixels * 1e6:
         raise RefusedError(413, f"{what}: {width} x {height} pixels are more than {max_megapixels:g} megapixels, the "
                                 "most allowed")  # fmt: skip
@@ -85,27 +85,27 @@ def suffix_of(format: str, upload: Upload) -> str:
     return upload.suffix if format == "same" else f".{format}"
 
 
-def written(picture: Picture, suffix: str, quality: int) -> tuple[bytes, list[str]]:
-    """The bytes of a file, and what it cannot hold. Raises ValueError where the format cannot hold the picture."""
+def written(image: ImageFile, suffix: str, quality: int) -> tuple[bytes, list[str]]:
+    """The bytes of a file, and what it cannot hold. Raises ValueError where the format cannot hold the image."""
     lossy = [f"{suffix[1:]} changes known pixels a little; png does not"] if is_lossy(suffix, quality) else []
-    return encode(picture, suffix, quality), losses(picture, suffix) + lossy
+    return encode(image, suffix, quality), losses(image, suffix) + lossy
 
 
-def like(picture: Picture, original: Picture) -> Picture:
-    """``picture`` with the metadata of ``original``. Raises ValueError where their sizes differ."""
-    if picture.size != original.size:
-        raise ValueError("like: expected a picture of the same size")
-    return replace(picture, metadata=original.metadata)
+def like(image: ImageFile, original: ImageFile) -> ImageFile:
+    """``image`` with the metadata of ``original``. Raises ValueError where their sizes differ."""
+    if image.size != original.size:
+        raise ValueError("like: expected an image of the same size")
+    return replace(image, metadata=original.metadata)
 
 
-def preview(picture: Picture, longest: int) -> bytes:
+def preview(image: ImageFile, longest: int) -> bytes:
     """A PNG of 8 bits for a browser, upright, smaller where a side has more than ``longest`` pixels."""
-    pixels = picture.pixels if picture.pixels.dtype == np.uint8 else (picture.pixels >> 8).astype(np.uint8)
-    image = Image.fromarray(pixels)
-    if max(image.size) > longest:
-        image.thumbnail((longest, longest), Image.Resampling.BOX, reducing_gap=2)
+    pixels = image.pixels if image.pixels.dtype == np.uint8 else (image.pixels >> 8).astype(np.uint8)
+    small = Image.fromarray(pixels)
+    if max(small.size) > longest:
+        small.thumbnail((longest, longest), Image.Resampling.BOX, reducing_gap=2)
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1, icc_profile=picture.metadata.icc)
+    small.save(file, "PNG", compress_level=1, icc_profile=image.metadata.icc)
     return file.getvalue()
 
 

@@ -21,25 +21,25 @@ class Field:
     range: tuple[int, int] | None = None  # least and most of a number
 
 
-IMAGE = Field(str, REQUIRED, "the picture: the bytes of a JPEG, PNG, WebP, TIFF or BMP file in base64")
-FORMAT = Field(str, "same", "of the result: same as the picture's, jpg, png, webp, tif or bmp")
+IMAGE = Field(str, REQUIRED, "the image: the bytes of a JPEG, PNG, WebP, TIFF or BMP file in base64")
+FORMAT = Field(str, "same", "of the result: same as the image's, jpg, png, webp, tif or bmp")
 QUALITY = Field(int, 95, "of jpg and webp; webp at 100 is lossless", (1, 100))
 PREVIEW = Field(int, 0, "also send a PNG of 8 bits with sides of at most so many pixels; 0: none", (0, 8192))
 MASK_FIELDS = {
     "invert": Field(bool, False, "remove black in place of white"),
     "threshold": Field(int, 0, "brighter than this (of 255) is removed; 0: every pixel that is not black"),
     "dilate": Field(int, 0, "pixels by which the hole grows"),
-    "resize": Field(bool, False, "stretch a mask of another size to the picture"),
+    "resize": Field(bool, False, "stretch a mask of another size to the image"),
 }
 OPTION_FIELDS = {
     "precision": Field(str, "fp32", "or bf16: faster, less exact"),
-    "strategy": Field(str, "auto", "auto, full, crop or tile: how a large picture is computed"),
+    "strategy": Field(str, "auto", "auto, full, crop or tile: how a large image is computed"),
     "feather": Field(int, 0, "pixels inside the hole over which a step at the seam is levelled out"),
-    "refine": Field(bool, False, "multi-scale refinement, for large holes in large pictures: minutes on a CPU"),
+    "refine": Field(bool, False, "multi-scale refinement, for large holes in large images: minutes on a CPU"),
 }
 INPAINT = {
     "image": IMAGE,
-    "mask": Field(str, REQUIRED, "another file in base64, of the picture's size (upright): what is not black goes"),
+    "mask": Field(str, REQUIRED, "another file in base64, of the image's size (upright): what is not black goes"),
     "model": Field(str, None, "one of /health's models; without it, the first"),
     **MASK_FIELDS,
     **OPTION_FIELDS,

@@ -1,4 +1,4 @@
-"""What a browser asks for: the page, its script and style, the documentation of the endpoint, built-in pictures."""
+"""What a browser asks for: the page, its script and style, the documentation of the endpoint, built-in images."""
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from lama.demo.refused import RefusedError
 from lama.demo.work import RETRY_AFTER
 from lama.pages import render
 from lama.pictures.encode import encode
-from lama.pictures.reading import Picture
+from lama.pictures.reading import ImageFile
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 EXAMPLES = {"coffee": "held_out", "chelsea": "held_out", "astronaut": "train", "rocket": "train",
             "motorcycle_left": "train", "retina": "held_out"}  # fmt: skip
-SHORT_SIDE = 480  # pixels of a built-in picture
+SHORT_SIDE = 480  # pixels of a built-in image
 
 
 class Pages:
@@ -52,7 +52,7 @@ class Pages:
     async def example(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in EXAMPLES:
-            raise RefusedError(404, f"no built-in picture {name[:80]!r}; known: {', '.join(EXAMPLES)}")
+            raise RefusedError(404, f"no built-in image {name[:80]!r}; known: {', '.join(EXAMPLES)}")
         return Response(await run_in_threadpool(_example, name), media_type="image/png")
 
 
@@ -70,4 +70,4 @@ def _rows(table: Mapping[str, fields.Field]) -> list[dict[str, str]]:
 def _example(name: str) -> bytes:
     source = BuiltinPhotos(EXAMPLES[name], SHORT_SIDE)
     _, image = source[source.names.index(name)]
-    return encode(Picture(image), ".png")
+    return encode(ImageFile(image), ".png")

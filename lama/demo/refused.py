@@ -1,4 +1,4 @@
-"""What a request gets in place of a picture: a status code and one line; a ValueError is 422."""
+"""What a request gets in place of an image: a status code and one line; a ValueError is 422."""
 
 
 class RefusedError(Exception):

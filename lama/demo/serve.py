@@ -20,7 +20,7 @@ def serve(
     token: str | int | None = None,  # None: none here, one made up where others can reach it
     queue: int = 8,  # requests that are worked on or wait; more are refused
     max_mb: float = 100,  # of a request
-    max_megapixels: float = 50,  # of a picture
+    max_megapixels: float = 50,  # of an image
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve until Ctrl-C. Raises ValueError, in one line, for an address that cannot be had or a missing extra."""
@@ -45,7 +45,7 @@ def serve(
     hosts = ("127.0.0.1", "localhost", host) if local else ("*",)
     app = create_app(models(), worker, limits, token, hosts)
     if not local:
-        say(f"warning: {host} is open to every machine that reaches this one: whoever has the token can have pictures "
+        say(f"warning: {host} is open to every machine that reaches this one: whoever has the token can have images "
             "computed here, and what is sent is not encrypted; host=127.0.0.1 serves this machine alone. From "
             "elsewhere open the address below with this machine's name in place of 127.0.0.1")  # fmt: skip
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host

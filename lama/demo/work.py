@@ -51,9 +51,9 @@ class Job:
 
 
 class Worker:
-    """A thread that computes and one that reads and writes pictures; ``most`` jobs at a time are taken in.
+    """A thread that computes and one that reads and writes images; ``most`` jobs at a time are taken in.
 
-    Two threads, so that a picture can be opened while another one is refined for minutes.
+    Two threads, so that an image can be opened while another one is refined for minutes.
     """
 
     def __init__(self, most: int) -> None:
@@ -63,7 +63,7 @@ class Worker:
         self.jobs: list[Job] = []
         self.closed = False
         self._computing = ThreadPoolExecutor(1, "compute")
-        self._pictures = ThreadPoolExecutor(1, "pictures")
+        self._images = ThreadPoolExecutor(1, "pictures")
 
     @contextmanager
     def admitted(self, job: Job) -> Iterator[None]:
@@ -87,9 +87,9 @@ class Worker:
             if not self.jobs and not self.closed:
                 self._computing.submit(give_back)
 
-    async def picture_work(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run what reads or writes a picture."""
-        return await asyncio.get_running_loop().run_in_executor(self._pictures, work, *arguments)
+    async def image_work(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Run what reads or writes an image."""
+        return await asyncio.get_running_loop().run_in_executor(self._images, work, *arguments)
 
     async def compute(self, job: Job, work: Callable[[], Result]) -> Result:
         """Run what takes long, after what came before it. Raises CancelledJobError where ``job`` was cancelled."""
@@ -117,7 +117,7 @@ class Worker:
         for job in self.jobs:
             job.cancel()
         self._computing.shutdown(wait=False, cancel_futures=True)
-        self._pictures.shutdown(wait=False, cancel_futures=True)
+        self._images.shutdown(wait=False, cancel_futures=True)
 
 
 def closing() -> RefusedError:

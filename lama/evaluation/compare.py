@@ -1,4 +1,4 @@
-"""Two models on the same pictures, from what ``bin/evaluate.py`` has written for each."""
+"""Two models on the same images, from what ``bin/evaluate.py`` has written for each."""
 
 import csv
 import json
@@ -16,12 +16,12 @@ Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, 
 def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[str, dict[str, Any]]:
     """{metric: paired comparison} of two folders with metrics.json and per_image.csv.
 
-    With ``set_name`` they hold one such folder for every seed, ``seed0/set_name`` and so on. A picture's score is then
-    its mean over the seeds, so that "ci95" says how other pictures would change the difference; "seeds_ci95", Welch's t
+    With ``set_name`` they hold one such folder for every seed, ``seed0/set_name`` and so on. An image's score is then
+    its mean over the seeds, so that "ci95" says how other images would change the difference; "seeds_ci95", Welch's t
     interval of the difference between the seeds' means, says how other trainings would; None where either has but one.
     "seeds" counts them.
 
-    Raises FileNotFoundError where one is missing, ValueError where they are about other pictures or another protocol.
+    Raises FileNotFoundError where one is missing, ValueError where they are about other images or another protocol.
     """
     of_a, of_b = (_evaluations(Path(folder), set_name) for folder in (a, b))
     first = next(iter(of_a))
@@ -32,7 +32,7 @@ def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[s
     names = sorted(every[0])
     results = {}
     for metric in shared:
-        scores_a, scores_b = (  # (seeds, pictures)
+        scores_a, scores_b = (  # (seeds, images)
             np.array([[rows[name][metric] for name in names] for _, rows in evaluations.values()])
             for evaluations in (of_a, of_b)
         )
@@ -66,23 +66,21 @@ def _check_comparable(a: Path, of_a: Evaluated, b: Path, of_b: Evaluated) -> Non
         raise ValueError(f"{a} and {b} were measured with different weights of {odd[0]}: use the same file for both")
     if rows_a.keys() != rows_b.keys():
         odd = sorted(rows_a.keys() ^ rows_b.keys())
-        raise ValueError(
-            f"{a} and {b} are about different pictures: {len(odd)} are in one of them only, first {odd[0]}"
-        )
+        raise ValueError(f"{a} and {b} are about different images: {len(odd)} are in one of them only, first {odd[0]}")
 
 
 def comparison_table(results: dict[str, dict[str, Any]], a: str, b: str) -> str:
     """Markdown: one row a metric; ``a`` and ``b`` are the names of the columns."""
     lines = [
-        f"| metric | {a} | {b} | {a} - {b} | 95 %, pictures | 95 %, seeds | {a} better | {b} better | equal "
+        f"| metric | {a} | {b} | {a} - {b} | 95 %, images | 95 %, seeds | {a} better | {b} better | equal "
         "| sign test p |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for metric, result in results.items():
-        pictures, seeds = (_interval(result[key]) for key in ("ci95", "seeds_ci95"))
+        images, seeds = (_interval(result[key]) for key in ("ci95", "seeds_ci95"))
         arrow = "↑" if higher_is_better(metric) else "↓"
         lines.append(
-            f"| {metric} {arrow} | {result['a']:.4g} | {result['b']:.4g} | {result['difference']:+.4g} | {pictures} | "
+            f"| {metric} {arrow} | {result['a']:.4g} | {result['b']:.4g} | {result['difference']:+.4g} | {images} | "
             f"{seeds} | {result['wins']} | {result['losses']} | {result['ties']} | {result['sign_test_p']:.2g} |"
         )
     return "\n".join(lines) + "\n"

@@ -50,7 +50,7 @@ PER_IMAGE: dict[str, Callable[[Weights], Metric]] = {
     "lpips_alex": _lpips("alex"),
     "lpips_squeeze": _lpips("squeeze"),
 }
-OF_SETS = ("fid", "kid", "p_ids", "u_ids")  # of the Inception features of all pictures together
+OF_SETS = ("fid", "kid", "p_ids", "u_ids")  # of the Inception features of all images together
 INTEGRAL = {"ssim_fid100_f1": "ssim", "lpips_fid100_f1": "lpips_vgg"}  # LaMa's checkpoint selectors, each beside FID
 METRICS = (*PER_IMAGE, *OF_SETS, *INTEGRAL)
 PRESETS = {
@@ -74,16 +74,16 @@ class Evaluator:
         protocol: str = "lama",
         grouping: str = "lama",  # of evaluation.groups.GROUPINGS
         cache: str | None = None,  # a file that remembers features by content; None = for this run only
-        min_pictures: int = 100,  # below so many pictures FID, KID, P-IDS and U-IDS are no numbers
+        min_images: int = 100,  # below so many images FID, KID, P-IDS and U-IDS are no numbers
         intervals: bool = True,  # bootstrap 95 % intervals
     ) -> None:
         self.metrics = _names(metrics)
         self.protocol = find_protocol(protocol)
         if grouping not in GROUPINGS:
             raise ValueError(f"grouping={grouping}: unknown; known: {', '.join(GROUPINGS)}")
-        if min_pictures < 2:
-            raise ValueError(f"min_pictures={min_pictures}: expected at least 2 pictures")
-        self.grouping, self.min_pictures, self.intervals = grouping, min_pictures, intervals
+        if min_images < 2:
+            raise ValueError(f"min_images={min_images}: expected at least 2 images")
+        self.grouping, self.min_images, self.intervals = grouping, min_images, intervals
         self.needed = needed = _parts(self.metrics)
         self.unavailable: dict[str, str] = {}
         self.scorers: dict[str, Metric] = {}
@@ -134,21 +134,21 @@ class Evaluator:
         for file in _files_of(_parts(_names(metrics))):
             pretrained.require(file, (weights or {}).get(file))
 
-    def why_not(self, metric: str, pictures: int) -> str | None:
-        """Why there will be no number for ``metric`` on a set of so many pictures; None where there will be."""
+    def why_not(self, metric: str, images: int) -> str | None:
+        """Why there will be no number for ``metric`` on a set of so many images; None where there will be."""
         if metric not in self.metrics:
             return "not measured in this run"
         if metric in self.unavailable:
             return self.unavailable[metric]
-        if _parts([metric]) & set(OF_SETS) and pictures < self.min_pictures:
-            return _too_few(pictures, self.min_pictures)
+        if _parts([metric]) & set(OF_SETS) and images < self.min_images:
+            return _too_few(images, self.min_images)
         return None
 
     def reset(self) -> None:
         """Forget what was seen."""
         self.names: list[str] = []
-        self.areas: list[float] = []  # share of each picture that is hole
-        self.sizes: set[tuple[int, int]] = set()  # (H, W) of the pictures
+        self.areas: list[float] = []  # share of each image that is hole
+        self.sizes: set[tuple[int, int]] = set()  # (H, W) of the images
         self.scores: dict[str, list[float]] = {name: [] for name in self.scorers}
         self.fake, self.real = Rows(), Rows()  # features of predictions and of the truth
 
@@ -195,17 +195,17 @@ class Evaluator:
                 self.scores[name] += values
 
     def compute(self) -> dict[str, Result]:
-        """{metric: {"mean", "std", "ci95", "n"}} over all pictures; with "note" for what is not available."""
+        """{metric: {"mean", "std", "ci95", "n"}} over all images; with "note" for what is not available."""
         if not self.names:
-            raise ValueError("evaluation: no picture was evaluated")
+            raise ValueError("evaluation: no image was evaluated")
         empty = sum(area == 0 for area in self.areas)
         if empty:
-            logger.warning("%d of %d pictures have an empty mask, and count as perfect", empty, len(self.names))
+            logger.warning("%d of %d images have an empty mask, and count as perfect", empty, len(self.names))
         self._sort()
         return self._of(np.arange(len(self.names)))
 
     def compute_groups(self) -> dict[str, dict[str, Result]]:
-        """The same for each group of pictures by the area of their masks."""
+        """The same for each group of images by the area of their masks."""
         self._sort()
         return {name: self._of(index) for name, index in members(GROUPINGS[self.grouping](self.areas)).items()}
 
@@ -232,7 +232,7 @@ class Evaluator:
     def _of(self, index: NDArray[np.intp]) -> dict[str, Result]:
         results: dict[str, Result] = {}
         for name, scores in self.scores.items():
-            results[name] = self._mean(np.asarray(scores, np.float64)[index], "no picture has a hole")
+            results[name] = self._mean(np.asarray(scores, np.float64)[index], "no image has a hole")
         if self.inception is not None:
             everything = len(index) == len(self.names)
             results |= self._of_sets(*(f.array if everything else f.array[index] for f in (self.fake, self.real)))
@@ -243,7 +243,7 @@ class Evaluator:
         return {name: results[name] for name in self.metrics}
 
     def _mean(self, scores: NDArray[np.float64], why_none: str) -> Result:
-        scores = scores[~np.isnan(scores)]  # a picture without a hole has no score inside it
+        scores = scores[~np.isnan(scores)]  # an image without a hole has no score inside it
         if len(scores) == 0:
             return {"mean": None, "n": 0, "note": f"not available: {why_none}"}
         result: Result = {"mean": float(scores.mean()), "std": float(scores.std()), "n": len(scores)}
@@ -251,8 +251,8 @@ class Evaluator:
 
     def _of_sets(self, fake: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, Result]:
         n = len(fake)
-        if n < self.min_pictures:
-            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_pictures)} for name in OF_SETS}
+        if n < self.min_images:
+            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_images)} for name in OF_SETS}
         x, y = torch.from_numpy(fake), torch.from_numpy(real)
         results: dict[str, Result] = {"fid": self._fid(x, y)} if "fid" in self.needed else {}
         if "kid" in self.needed:
@@ -303,8 +303,8 @@ def _files_of(parts: set[str]) -> list[str]:
     )
 
 
-def _too_few(pictures: int, least: int) -> str:
-    return f"not available: {pictures} pictures are too few ({least})"
+def _too_few(images: int, least: int) -> str:
+    return f"not available: {images} images are too few ({least})"
 
 
 def _f1(score: Mapping[str, Any], fid: Mapping[str, Any], part: str) -> Result:

@@ -1,4 +1,4 @@
-"""What has been computed for a picture before, by the picture's content."""
+"""What has been computed for an image before, by the image's content."""
 
 import hashlib
 import sqlite3
@@ -87,10 +87,10 @@ class Rows:
 
 
 def content_of(image: Tensor) -> list[bytes]:
-    """What identifies each picture of (B, 3, H, W): its 8-bit values and size."""
+    """What identifies each image of (B, 3, H, W): its 8-bit values and size."""
     array = (image * 255).round().clamp(0, 255).byte().cpu().numpy()
     head = repr(array.shape[1:]).encode()
-    return [hashlib.sha256(head + picture.tobytes()).digest() for picture in array]
+    return [hashlib.sha256(head + single.tobytes()).digest() for single in array]
 
 
 def is_8_bit(image: Tensor) -> bool:

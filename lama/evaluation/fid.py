@@ -35,7 +35,7 @@ def frechet_distance(x: Tensor, y: Tensor, covariance: str = "N-1", index: Tenso
 
 
 def _chunks(z: Tensor, index: Tensor | None) -> Iterator[Tensor]:
-    """A few rows at a time, in double precision, in which the features of 36 500 pictures would take 600 MB."""
+    """A few rows at a time, in double precision, in which the features of 36 500 images would take 600 MB."""
     if index is None:
         yield from (chunk.double() for chunk in z.split(ROWS))
     else:

@@ -1,4 +1,4 @@
-"""Groups of an evaluation set by how much of each picture is hidden."""
+"""Groups of an evaluation set by how much of each image is hidden."""
 
 import itertools
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ GROUPINGS = {
 
 
 def members(labels: Sequence[str]) -> dict[str, NDArray[np.intp]]:
-    """{group: indices of its pictures}, groups in order of their names' first number."""
+    """{group: indices of its images}, groups in order of their names' first number."""
     order = sorted(
         set(labels), key=lambda name: float("".join(c for c in name.split("-")[0] if c.isdigit() or c == ".") or 0)
     )

@@ -9,9 +9,9 @@ Flags = NDArray[np.float64]
 
 
 def discriminative_scores(fake: NDArray[np.float32], real: NDArray[np.float32]) -> tuple[Flags, Flags]:
-    """P-IDS and U-IDS of features (N, D) of completed pictures and of the true ones in the same order, as flags.
+    """P-IDS and U-IDS of features (N, D) of completed images and of the true ones in the same order, as flags.
 
-    A linear SVM learns to tell real (1) from fake (0). The mean of the first flags (N,) is P-IDS, the share of pictures
+    A linear SVM learns to tell real (1) from fake (0). The mean of the first flags (N,) is P-IDS, the share of images
     whose fake it thinks more real than their original; that of the second (2 N,) is U-IDS, its error on what it has
     learnt from. Higher is better, 0.5 is perfect. Raises ValueError where scikit-learn is missing.
     """

@@ -1,4 +1,4 @@
-"""Features of the Inception of 2015-12-05, by each protocol's way to resize pictures."""
+"""Features of the Inception of 2015-12-05, by each protocol's way to resize images."""
 
 from collections.abc import Callable
 
@@ -63,8 +63,8 @@ def pillow_bicubic(image: Tensor) -> Tensor:
     """clean-fid's: Pillow's antialiased bicubic, channel by channel in floats, not quantised again."""
     array = (image * 255).round().cpu().numpy().astype(np.float32)
     out = np.empty((*array.shape[:2], SIDE, SIDE), np.float32)
-    for i, picture in enumerate(array):
-        for c, channel in enumerate(picture):
+    for i, single in enumerate(array):
+        for c, channel in enumerate(single):
             out[i, c] = np.asarray(Image.fromarray(channel).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
     return (torch.from_numpy(out.clip(0, 255)).to(image.device) - 128) / 128
 
@@ -77,7 +77,7 @@ RESIZES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Inception:
-    """Features (B, 2048) of pictures (B, 3, H, W) in [0, 1], by a protocol's resize, remembered by content."""
+    """Features (B, 2048) of images (B, 3, H, W) in [0, 1], by a protocol's resize, remembered by content."""
 
     def __init__(self, weights: str | None, resize: str, store: Store) -> None:
         self.network, self.sha256 = fid_inception(weights)

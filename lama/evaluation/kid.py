@@ -12,7 +12,7 @@ def kernel_distance(fake: Tensor, real: Tensor, seed: int = 2020, subsets: int =
     """Mean and deviation over ``subsets`` subsets of the unbiased squared MMD of features (N, D) and (M, D).
 
     Polynomial kernel (x.y / D + 1)^3, subsets of 1000 drawn without replacement (of all where there are fewer), as
-    torch-fidelity has it. nan for fewer than two pictures.
+    torch-fidelity has it. nan for fewer than two images.
     """
     size = min(SUBSET, len(fake), len(real))
     if size < 2:

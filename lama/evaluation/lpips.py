@@ -7,7 +7,7 @@ from lama.lpips_network import file_of, lpips_network
 
 
 class LPIPS:
-    """Distance of deep features over the whole picture; LaMa reports the ``vgg`` trunk, others ``alex``.
+    """Distance of deep features over the whole image; LaMa reports the ``vgg`` trunk, others ``alex``.
 
     ``weights`` is a trunk as torchvision releases it (``features.<i>...``) or a whole LPIPS state dict; None looks in
     the cache. Raises MissingWeightsError where neither is there, ValueError where the file is something else.

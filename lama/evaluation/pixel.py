@@ -1,4 +1,4 @@
-"""Pixel metrics: L1 and PSNR, over the whole picture or inside the hole."""
+"""Pixel metrics: L1 and PSNR, over the whole image or inside the hole."""
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ class L1:
 class PSNR:
     """Peak signal-to-noise ratio in dB, -10 log10(MSE) with peak 1, one mean squared error per image over RGB.
 
-    Equal pictures score 100 dB, the ceiling.
+    Equal images score 100 dB, the ceiling.
     """
 
     def __init__(self, hole_only: bool = False) -> None:

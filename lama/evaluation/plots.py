@@ -1,4 +1,4 @@
-"""Plots of an evaluation: every metric by the area of the masks, and how the pictures' scores are spread."""
+"""Plots of an evaluation: every metric by the area of the masks, and how the images' scores are spread."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ def by_area(groups: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> 
 
 
 def histograms(per_image: Sequence[Mapping[str, Any]]) -> bytes | None:
-    """A PNG: one histogram of the pictures' scores per metric, the mean as a line."""
+    """A PNG: one histogram of the images' scores per metric, the mean as a line."""
     columns = [name for name in per_image[0] if name not in ("name", "mask_area")]
     scores = {name: np.array([row[name] for row in per_image], float) for name in columns}
     scores = {name: values[np.isfinite(values)] for name, values in scores.items()}

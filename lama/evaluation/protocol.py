@@ -1,4 +1,4 @@
-"""Named protocols: everything that moves a number besides the pictures themselves."""
+"""Named protocols: everything that moves a number besides the images themselves."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +14,7 @@ class Protocol:
     inception_resize: str  # of evaluation.inception.RESIZES
     covariance: str  # "N-1" or "N"
     lpips_trunk: str  # that its authors report
-    quantised: str  # what the pictures have been through
+    quantised: str  # what the images have been through
     source: str
 
     def describe(self) -> dict[str, Any]:

@@ -13,21 +13,21 @@ from lama.interfaces import ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
 
 HEADLINE = ("lpips_vgg", "lpips_alex", "lpips_squeeze", "psnr_hole", "ssim_hole", "l1_hole", *PER_IMAGE)
-SHOWN = 4  # pictures of each kind
-Example = Callable[[str], tuple[ImageArray, MaskArray, ImageArray]]  # name -> picture, mask, prediction
+SHOWN = 4  # images of each kind
+Example = Callable[[str], tuple[ImageArray, MaskArray, ImageArray]]  # name -> image, mask, prediction
 
 
 def write_evaluation(outdir: str | Path, evaluator: Evaluator, what: Mapping[str, Any], example: Example) -> str:
     """Write everything about what ``evaluator`` has seen into ``outdir``; returns what to print.
 
-    ``what`` says what was evaluated: indir, predictions, pictures, evaluation_set.
+    ``what`` says what was evaluated: indir, predictions, images, evaluation_set.
     """
     results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
     described = about(what, evaluator)
     write_results(outdir, results, groups, rows, described, report_page(results, groups, rows, described, example))
     store = evaluator.store
     return (
-        f"{markdown_table({**groups, 'total': results}, 'mask area', interval=True)}\n{what['pictures']} pictures; "
+        f"{markdown_table({**groups, 'total': results}, 'mask area', interval=True)}\n{what['images']} images; "
         f"features: {store.computed} computed, {store.remembered} remembered; written to {outdir}: report.html, "
         "metrics.json, per_image.csv, table.md, table.tex"
     )
@@ -40,11 +40,11 @@ def report_page(
     described: Mapping[str, Any],  # as ``tables.about`` makes it
     example: Example,
 ) -> str:
-    """HTML in one file: tables, metrics by mask area, histograms, worst, best and random pictures."""
+    """HTML in one file: tables, metrics by mask area, histograms, worst, best and random images."""
     metrics = list(results)
     headline = next((name for name in HEADLINE if name in per_image[0]), None)
-    pictures = (plots.by_area(groups, metrics), plots.histograms(per_image))
-    area, spread = (None if png is None else data_url(png, "image/png") for png in pictures)
+    images = (plots.by_area(groups, metrics), plots.histograms(per_image))
+    area, spread = (None if png is None else data_url(png, "image/png") for png in images)
     return render(
         "evaluation",
         title=f"evaluation of {Path(described['predictions']).name}",
@@ -76,7 +76,7 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _examples(per_image: Sequence[Mapping[str, Any]], metric: str, example: Example) -> dict[str, list[dict[str, Any]]]:
-    """{"worst", "best", "random": pictures with their predictions}; no picture twice."""
+    """{"worst", "best", "random": images with their predictions}; no image twice."""
     scored = [row for row in per_image if np.isfinite(row[metric])]
     scored.sort(key=lambda row: row[metric], reverse=higher_is_better(metric))
     k = min(SHOWN, len(scored) // 3)

@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap intervals, and the comparison of two models on the same pictures."""
+"""How sure a number is: bootstrap intervals, and the comparison of two models on the same images."""
 
 from collections.abc import Callable
 from math import comb
@@ -32,8 +32,8 @@ def set_interval(
 ) -> tuple[float, float] | None:
     """The 95 % interval of a statistic of the whole set (an FID, say), from ``resamples`` resampled sets.
 
-    It is the basic bootstrap interval, 2 x - q(97.5 %) to 2 x - q(2.5 %): a set with repeated pictures looks less
-    diverse, which moves an FID upwards, and that interval takes the shift out. None for fewer than two pictures.
+    It is the basic bootstrap interval, 2 x - q(97.5 %) to 2 x - q(2.5 %): a set with repeated images looks less
+    diverse, which moves an FID upwards, and that interval takes the shift out. None for fewer than two images.
     """
     if n < 2:
         return None
@@ -46,13 +46,13 @@ def set_interval(
 
 
 def paired_comparison(a: Scores, b: Scores, higher_is_better: bool, seed: int = 0) -> dict[str, Any]:
-    """Scores of two models on the same pictures: mean difference a - b, its interval, and a sign test.
+    """Scores of two models on the same images: mean difference a - b, its interval, and a sign test.
 
     The sign test is exact and two-sided (binomial, ties left out): how likely so uneven a count of wins is where
     neither model is better. Raises ValueError where the two have not the same length.
     """
     if len(a) != len(b):
-        raise ValueError(f"paired comparison: expected scores of the same pictures, got {len(a)} and {len(b)}")
+        raise ValueError(f"paired comparison: expected scores of the same images, got {len(a)} and {len(b)}")
     both = ~(np.isnan(a) | np.isnan(b))
     difference = a[both] - b[both]
     wins = int((difference > 0).sum() if higher_is_better else (difference < 0).sum())

@@ -24,7 +24,7 @@ def format_cell(result: Mapping[str, Any], interval: bool = False) -> str:
 
 
 def why_missing(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """A line for each reason why a cell is n/a: ``fid: n/a, 30 pictures are too few (100)``."""
+    """A line for each reason why a cell is n/a: ``fid: n/a, 30 images are too few (100)``."""
     notes = {
         f"{metric}: n/a, {str(result.get('note', 'not available')).removeprefix('not available: ')}": None
         for results in rows.values()
@@ -38,7 +38,7 @@ def markdown_table(rows: Mapping[str, Results], label: str = "method", interval:
     """One row a method or group, one column a metric; the best of each column in bold; below, why a cell is n/a."""
     metrics = list(next(iter(rows.values())))
     best = {metric: best_method(rows, metric) if label == "method" else None for metric in metrics}
-    counted = label != "method"  # groups have a number of pictures each
+    counted = label != "method"  # groups have a number of images each
     lines = [
         f"| {label} | {'n | ' if counted else ''}" + " | ".join(f"{m} {_arrow(m)}" for m in metrics) + " |",
         "|---" * (len(metrics) + 1 + counted) + "|",
@@ -82,8 +82,8 @@ def best_method(methods: Mapping[str, Results], metric: str) -> str | None:
 
 
 def about(
-    what: Mapping[str, Any],  # predictions, evaluation set, number of pictures
-    evaluator: Evaluator,  # that has seen all pictures
+    what: Mapping[str, Any],  # predictions, evaluation set, number of images
+    evaluator: Evaluator,  # that has seen all images
 ) -> dict[str, Any]:
     """What every number in a file stands under: protocol, files of weights, grouping, evaluation set, versions."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "lpips", "pytorch-fid")}
@@ -106,8 +106,8 @@ def stamp(described: Mapping[str, Any]) -> str:
     size = " to ".join(dict.fromkeys(f"{w} x {h}" for h, w in (described["sizes"][0], described["sizes"][-1])))
     other = ", ".join(described["unpublished_weights"])
     weights = f"; weights that are not the published ones: {other}" if other else ""
-    pictures = f"{described['pictures']} pictures of {size} pixels"
-    return f"protocol {protocol}; {pictures}; evaluation set {sets}{weights}; {versions}"
+    images = f"{described['images']} images of {size} pixels"
+    return f"protocol {protocol}; {images}; evaluation set {sets}{weights}; {versions}"
 
 
 def prepare(outdir: str | Path, overwrite: bool, keep_apart: Sequence[str | Path | None]) -> None:
@@ -117,7 +117,7 @@ def prepare(outdir: str | Path, overwrite: bool, keep_apart: Sequence[str | Path
     """
     outdir = Path(outdir).expanduser()
     if any(folder is not None and outdir.resolve() == Path(folder).expanduser().resolve() for folder in keep_apart):
-        raise ValueError(f"outdir={outdir}: holds the pictures; choose another folder for the results")
+        raise ValueError(f"outdir={outdir}: holds the images; choose another folder for the results")
     if (outdir / "metrics.json").exists() and not overwrite:
         raise FileExistsError(
             f"outdir={outdir}: holds an evaluation; choose another, or replace it with overwrite=true"

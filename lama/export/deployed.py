@@ -1,4 +1,4 @@
-"""What an exported file computes: the network alone, or from picture and mask to the finished picture.
+"""What an exported file computes: the network alone, or from image and mask to the finished image.
 
 Sizes are not known when a graph is made. So nothing here branches on them, and arithmetic on them keeps to what both
 TorchScript and ONNX have: maxima, positive quotients, remainders of tensors.
@@ -31,7 +31,7 @@ class Deployed(nn.Module):
 
 
 def _first(x: Tensor, dim: int, count: int) -> Tensor:
-    """A slice; torch.export would ask of that whether it cuts anything, and hold every later picture to the answer."""
+    """A slice; torch.export would ask of that whether it cuts anything, and hold every later image to the answer."""
     return x.index_select(dim, torch.arange(count, device=x.device))
 
 

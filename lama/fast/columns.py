@@ -1,4 +1,4 @@
-"""The convolution that paints the picture, 7 x 7 into 3 channels, column by column of its kernel.
+"""The convolution that paints the image, 7 x 7 into 3 channels, column by column of its kernel.
 
 A CPU computes channels in blocks of 16, so that 3 cost as much. Here the 7 columns of the kernel are 7 kernels of one
 column, whose 21 channels fill the blocks, and a sum over what they give 0 to 6 pixels further right: the same sums of

@@ -20,7 +20,7 @@ class FusedFourierUnit(nn.Module):
 
     A complex number is the real and the imaginary part beside each other. So the spectrum with its channels last *is*
     the interleaved planes of the convolution, channels last, and back; nothing is taken apart or permuted. The
-    transform is float32 whatever ``dtype`` the convolution has. Of a large picture some channels at a time are
+    transform is float32 whatever ``dtype`` the convolution has. Of a large image some channels at a time are
     transformed and some rows at a time convolved, in place: beside ``x`` and the answer one copy is in memory, not
     four.
     """

@@ -15,7 +15,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def planes_first(x: Tensor) -> Tensor:
-    """Channels-last -> contiguous, which the FFT wants; a transposed matrix for each picture."""
+    """Channels-last -> contiguous, which the FFT wants; a transposed matrix for each image."""
     return x.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2).contiguous().view(x.shape)
 
 

@@ -1,7 +1,7 @@
 """Encoder and decoder that compute any rows of their output from just the rows of the input these depend on.
 
 Outside the bottleneck there are only convolutions of kernel 7, 3 and 2 x 3, so that a stripe of the output needs a
-stripe of the input that is a few rows taller. At the borders of the picture a stripe is padded as the whole would be,
+stripe of the input that is a few rows taller. At the borders of the image a stripe is padded as the whole would be,
 elsewhere it is not padded: the numbers are those of the whole.
 
 What that takes of memory, and when it is done, is in ``memory``.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lama.fast.fused_layers import Conv, TransposedConv, channels_last
 from lama.models.folding import Folded
 
-STRIPE_PIXELS = 1 << 17  # of the picture, in a stripe: at 64 channels in float32 32 MB for each copy of it
+STRIPE_PIXELS = 1 << 17  # of the image, in a stripe: at 64 channels in float32 32 MB for each copy of it
 
 
 class Span(NamedTuple):

@@ -3,9 +3,9 @@
 // +-sqrt(2) and infinity, which rounds less than the usual 0, +-1, +-2.
 //
 // For tiles of 4 x 4 outputs d (6 x 6 inputs):  V = B^T d B,  M = sum over channels of U V,  y = A^T M A,  U = G g G^T.
-// Pictures are channels-last float32. The input may be two pictures side by side (channels of the second after those
+// Images are channels-last float32. The input may be two images side by side (channels of the second after those
 // of the first), and there may be several outputs, each reading the first `inputs` channels: an FFC in one call.
-// A dilated convolution is a plain one on every `step`-th pixel, step x step times. Beyond its borders a picture is
+// A dilated convolution is a plain one on every `step`-th pixel, step x step times. Beyond its borders an image is
 // reflected, or zero.
 // The gradient of the input is a convolution of the gradient of the output, with the weights turned. That of the
 // weights is  dU = sum over tiles of V (A dy A^T),  dg = G^T dU G.
@@ -51,7 +51,7 @@ inline void store(float* p, Vec v, int64_t n) {
   std::memcpy(p, &v, n * sizeof(float));
 }
 
-// Border pixels are not repeated; what lies further out than one pixel feeds only outputs beyond the picture.
+// Border pixels are not repeated; what lies further out than one pixel feeds only outputs beyond the image.
 inline int64_t reflect(int64_t i, int64_t size) {
   if (i < 0) i = -i;
   if (i >= size) i = 2 * size - 2 - i;
@@ -115,13 +115,13 @@ struct Tile {
   int64_t image, y, x;
 };
 
-struct Frame {  // of the outputs: `wider` pixels more than the picture on each side
+struct Frame {  // of the outputs: `wider` pixels more than the image on each side
   int64_t images, height, width, step, wider;
   bool reflected;
   int64_t down() const { return (height + 4 * step - 1) / (4 * step); }
   int64_t across() const { return (width + 4 * step - 1) / (4 * step); }
   int64_t tiles() const { return images * step * step * down() * across(); }
-  // Tiles of one sub-picture follow each other; the first pixel of a tile may lie outside of a small one.
+  // Tiles of one sub-image follow each other; the first pixel of a tile may lie outside of a small one.
   Tile tile(int64_t i) const {
     const int64_t part = i / (down() * across());
     return {part / (step * step), part / step % step + i / across() % down() * 4 * step,
@@ -197,8 +197,8 @@ extern "C" {
 struct Output {
   const float* weights;  // [36][channels / kPanel, rounded up][inputs][kPanel]
   const float* bias;     // [channels], or null
-  const float* before;   // picture added before the ReLU, or null
-  const float* after;    // picture added after it, or null; may be y
+  const float* before;   // image added before the ReLU, or null
+  const float* after;    // image added after it, or null; may be y
   float* y;
   int64_t channels, inputs;
 };

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from lama.fast.winograd_kernel import Convolution, Kernel
 from lama.models.folding import Folded
 
-MOST_PIXELS_TO_KEEP = 160 * 160  # of the bottleneck: up to 1280 x 1280 of a picture
+MOST_PIXELS_TO_KEEP = 160 * 160  # of the bottleneck: up to 1280 x 1280 of an image
 
 
 class PointWeights:
-    """Transformed weights, 4 times as large as the plain ones: kept, unless all that is asked for is large pictures."""
+    """Transformed weights, 4 times as large as the plain ones: kept, unless all that is asked for is large images."""
 
     def __init__(self, convs: Sequence[Folded], transform: Callable[[Tensor], Tensor]) -> None:
         self.plain, self.transform = [conv.weight.float() for conv in convs], transform

@@ -1,6 +1,6 @@
 """``winograd.cpp`` from Python: convolutions of 3 x 3 on a CPU in float32 by Winograd's F(4x4, 3x3), and gradients.
 
-Pictures are (B, C, H, W), channels-last. A convolution may read two pictures side by side, and one call may compute
+Images are (B, C, H, W), channels-last. A convolution may read two images side by side, and one call may compute
 several convolutions, each of which reads the first channels of what there is: an FFC is one call.
 """
 
@@ -99,7 +99,7 @@ class Kernel:
         self, parts: Sequence[Tensor], convolutions: Sequence[Convolution], *, relu: bool = False,
         dilation: int = 1, reflected: bool = True, wider: bool = False,
     ) -> list[Tensor]:  # fmt: skip
-        """One picture for each convolution, of the size of the input, or with one pixel more all around (``wider``).
+        """One image for each convolution, of the size of the input, or with one pixel more all around (``wider``).
 
         Beyond its border the input is ``reflected`` (needs H and W of 2), or zero.
         """
@@ -116,10 +116,10 @@ class Kernel:
             pointers = [_pointer(t) for t in (conv.points, conv.bias, before, conv.after, y)]
             outputs[i] = _Output(*pointers, conv.channels, conv.points.shape[2])
             results.append(y)
-        picture = _input(parts, dilation, reflected, wider)
-        scratch, stride, chunk = self._scratch(picture, [conv.channels for conv in convolutions])
+        image = _input(parts, dilation, reflected, wider)
+        scratch, stride, chunk = self._scratch(image, [conv.channels for conv in convolutions])
         self.library.lama_winograd(
-            ctypes.byref(picture), outputs, *_numbers(len(outputs), int(relu)), _pointer(scratch),
+            ctypes.byref(image), outputs, *_numbers(len(outputs), int(relu)), _pointer(scratch),
             *_numbers(stride, chunk, torch.get_num_threads()),
         )  # fmt: skip
         return results
@@ -136,29 +136,27 @@ class Kernel:
             weight = torch.empty((gradient.shape[1], n, 3, 3), memory_format=CHANNELS_LAST)
             outputs[i] = _Gradient(_pointer(gradient), _describe(weight))
             results.append(weight)
-        picture = _input(parts, dilation, reflected)
-        scratch, _, chunk = self._scratch(picture, [gradient.shape[1] for gradient in gradients])
+        image = _input(parts, dilation, reflected)
+        scratch, _, chunk = self._scratch(image, [gradient.shape[1] for gradient in gradients])
         self.library.lama_winograd_gradient(
-            ctypes.byref(picture), outputs, *_numbers(len(outputs)), _pointer(scratch),
+            ctypes.byref(image), outputs, *_numbers(len(outputs)), _pointer(scratch),
             *_numbers(chunk, torch.get_num_threads()),
         )  # fmt: skip
         return results
 
-    def _scratch(self, picture: Any, channels: Sequence[int]) -> tuple[Tensor, int, int]:
+    def _scratch(self, image: Any, channels: Sequence[int]) -> tuple[Tensor, int, int]:
         """Memory, the distance of two tiles in it, and how many tiles it holds."""
-        stride = -(-(picture.c0 + picture.c1) // 16) * 16 + 16  # the extra keeps rows off the same cache lines
+        stride = -(-(image.c0 + image.c1) // 16) * 16 + 16  # the extra keeps rows off the same cache lines
         per_tile = 36 * (stride + sum(-(-n // self.panel) * self.panel for n in channels))
-        down, across = (
-            -(-(size + 2 * picture.wider) // (4 * picture.step)) for size in (picture.height, picture.width)
-        )
-        tiles = picture.images * picture.step**2 * down * across
+        down, across = (-(-(size + 2 * image.wider) // (4 * image.step)) for size in (image.height, image.width))
+        tiles = image.images * image.step**2 * down * across
         chunk = max(1, min(tiles, SCRATCH // per_tile))
         return self._memory("scratch", per_tile * chunk), stride, chunk
 
 
 @functools.cache
 def kernel() -> Kernel | None:
-    """The compiled kernel, after it has shown on a small picture that it is right; None where it cannot be had."""
+    """The compiled kernel, after it has shown on a small image that it is right; None where it cannot be had."""
     library = native.load("winograd")
     if library is None:
         return None

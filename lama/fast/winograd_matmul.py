@@ -114,12 +114,12 @@ def _new_or_old(batch: int, channels: int, height: int, width: int, *old: Tensor
     return there[-1] if there else torch.empty((batch, channels, height, width), memory_format=torch.channels_last)
 
 
-def _rows(parts: Sequence[Tensor], picture: int, rows: slice) -> Tensor:
-    """These rows of one picture and one more on each side, by reflection, in whole tiles: (4 r + 2, 4 s + 2, C)."""
+def _rows(parts: Sequence[Tensor], image: int, rows: slice) -> Tensor:
+    """These rows of one image and one more on each side, by reflection, in whole tiles: (4 r + 2, 4 s + 2, C)."""
     height, width = parts[0].shape[2:]
     index = torch.arange(rows.start - 1, rows.stop + 1 + -(rows.stop - rows.start) % 4).abs()
     index = torch.where(index < height, index, (2 * height - 2 - index).clamp(min=0))
-    x = torch.cat([part[picture].permute(1, 2, 0).index_select(0, index).float() for part in parts], dim=2)
+    x = torch.cat([part[image].permute(1, 2, 0).index_select(0, index).float() for part in parts], dim=2)
     return torch.cat([x[:, 1:2], x, x[:, -2:-1], x[:, :1].expand(-1, -width % 4, -1)], dim=1)
 
 

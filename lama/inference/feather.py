@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lama.inference.picture import Array, to_kind, white
+from lama.inference.image_kinds import Array, to_kind, white
 
-_ROWS = 512  # at a time, so that a large picture needs little memory
+_ROWS = 512  # at a time, so that a large image needs little memory
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 
 
@@ -38,7 +38,7 @@ def feather(filled: Array, hole: NDArray[np.bool_], width: int) -> Array:
 
 
 def _correct(filled: Array, hole: NDArray[np.bool_], width: int) -> Array:
-    """(h, w, 3) in the picture's type, right inside the hole."""
+    """(h, w, 3) in the image's type, right inside the hole."""
     values = filled.astype(np.float32) / white(filled.dtype)
     known = (~hole).astype(np.float32)
     neighbours = _filter(known, _CROSS)

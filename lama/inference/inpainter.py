@@ -1,4 +1,4 @@
-"""Remove things from pictures with a trained generator."""
+"""Remove things from images with a trained generator."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -17,8 +17,8 @@ from lama.checkpoints import load_generator
 from lama.conventions import generator_input, pad_to_multiple
 from lama.fast.fuse import PRECISIONS, fuse
 from lama.inference.feather import feather as soften
+from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
 from lama.inference.peak import Memory, estimate
-from lama.inference.picture import Array, OpenPicture, network_input, open_picture, to_kind
 from lama.inference.refine import Refiner
 from lama.inference.strategies import Plan, Strategy, fill_tiles
 from lama.inference.windows import Piece
@@ -26,19 +26,19 @@ from lama.machine.device import pick_device
 from lama.machine.memory import available
 from lama.progress_bar import bar
 
-Picture = TypeVar("Picture", np.ndarray, Image.Image)
-_Job = tuple[OpenPicture, Array, Piece]  # a picture, what it becomes, and what is to be computed of it
+AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
+_Job = tuple[OpenedImage, Array, Piece]  # an image, what it becomes, and what is to be computed of it
 
 logger = logging.getLogger(__name__)
 
 
 class Inpainter:
-    """``inpainter(image, mask)``: the picture with its hole filled, of the same kind, type and size.
+    """``inpainter(image, mask)``: the image with its hole filled, of the same kind, type and size.
 
     ``image`` is a NumPy array of uint8, uint16, or float in [0, 1], of shape (H, W, 3) RGB, (H, W, 4), (H, W) or
-    (H, W, 1), or a PIL picture: L, LA, RGB, RGBA and I;16 stay what they are, 1 becomes L, other modes RGB or RGBA, and
-    ``.info`` (colour profile, EXIF) comes along. PIL pictures are not turned, EXIF orientation or not. ``mask`` is an
-    array (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL picture, whose alpha does not count. Every mask
+    (H, W, 1), or a PIL image: L, LA, RGB, RGBA and I;16 stay what they are, 1 becomes L, other modes RGB or RGBA, and
+    ``.info`` (colour profile, EXIF) comes along. PIL images are not turned, EXIF orientation or not. ``mask`` is an
+    array (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image, whose alpha does not count. Every mask
     pixel above 0 is a hole.
     Known pixels come back bit for bit, alpha is kept; where the mask is empty, nothing is computed. Any size works.
 
@@ -56,11 +56,11 @@ class Inpainter:
         strategy: str = "auto",  # full, crop, tile: see ``lama.inference.strategies``
         feather: int = 0,  # pixels inside the hole over which the step at the seam is levelled out
         fast: bool = True,  # compute by the fast equivalent of the generator, equal to 5e-5 in fp32
-        max_memory: float | None = None,  # GB that a prediction may take, beside the network and the picture itself
+        max_memory: float | None = None,  # GB that a prediction may take, beside the network and the image itself
         margin: int | None = None,  # crop: pixels of context around a hole; None: half its longer side, 128 at least
         tile: int = 1024,  # tile: height and width in pixels, less where memory asks for it
         compiled: bool = True,  # let the fast equivalent use compiled code where there is a compiler
-        refiner: Refiner | None = None,  # refine every picture, whole, in fp32: slow, for large holes in large pictures
+        refiner: Refiner | None = None,  # refine every image, whole, in fp32: slow, for large holes in large images
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision}: expected {' or '.join(PRECISIONS)}")
@@ -89,8 +89,8 @@ class Inpainter:
         self._precision, self._fast, self._compiled = precision, fast, compiled
         self._feather, self._max_memory, self._refiner = feather, max_memory, refiner
 
-    def __call__(self, image: Picture, mask: Array | Image.Image) -> Picture:
-        """Raises ValueError where the picture or the mask is of another kind, sizes differ, or memory is short."""
+    def __call__(self, image: AnyImage, mask: Array | Image.Image) -> AnyImage:
+        """Raises ValueError where the image or the mask is of another kind, sizes differ, or memory is short."""
         return self.many([image], [mask])[0]
 
     def __repr__(self) -> str:
@@ -108,53 +108,53 @@ class Inpainter:
         return other
 
     def many(
-        self, images: Sequence[Picture], masks: Sequence[Array | Image.Image], batch_size: int = 8
-    ) -> list[Picture]:
-        """Fill several pictures, of any sizes and kinds; the same results as one by one, up to rounding.
+        self, images: Sequence[AnyImage], masks: Sequence[Array | Image.Image], batch_size: int = 8
+    ) -> list[AnyImage]:
+        """Fill several images, of any sizes and kinds; the same results as one by one, up to rounding.
 
         What has the same size after padding is computed together, at most ``batch_size`` at a time and no more than fit
         into memory. Raises ValueError as a call does, naming the position, before anything is computed.
         """
         if len(images) != len(masks):
-            raise ValueError(f"expected a mask for every picture, got {len(images)} pictures and {len(masks)} masks")
+            raise ValueError(f"expected a mask for every image, got {len(images)} images and {len(masks)} masks")
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         opened = []
         for position, (image, mask) in enumerate(zip(images, masks, strict=True)):
             try:
-                opened.append(open_picture(image, mask))
+                opened.append(open_image(image, mask))
             except ValueError as error:
-                raise ValueError(f"picture {position}: {error}" if len(images) > 1 else str(error)) from None
-        filled = [picture.pixels.copy() for picture in opened]
+                raise ValueError(f"image {position}: {error}" if len(images) > 1 else str(error)) from None
+        filled = [item.pixels.copy() for item in opened]
         if self._refiner is None:
             self._fill(opened, filled, batch_size)
         else:
-            for picture, pixels in zip(opened, filled, strict=True):
-                self._fill_refined(picture, pixels, self._refiner)
+            for item, pixels in zip(opened, filled, strict=True):
+                self._fill_refined(item, pixels, self._refiner)
         results = []
-        for picture, pixels in zip(opened, filled, strict=True):
-            soft = soften(pixels, picture.hole, self._feather) if self._feather and picture.hole.any() else pixels
-            results.append(picture.restore(soft))
+        for item, pixels in zip(opened, filled, strict=True):
+            soft = soften(pixels, item.hole, self._feather) if self._feather and item.hole.any() else pixels
+            results.append(item.restore(soft))
         return results
 
-    def _fill(self, opened: Sequence[OpenPicture], filled: Sequence[Array], batch_size: int) -> None:
+    def _fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], batch_size: int) -> None:
         """Write what the network predicts into the holes of ``filled``, in place."""
         memory = self._memory()
-        plans = [self._plan(picture, memory) for picture in opened]
+        plans = [self._plan(image, memory) for image in opened]
         self._fill_pieces(
             [(p, f, piece) for p, f, plan in zip(opened, filled, plans, strict=True) for piece in plan.pieces],
             memory,
             batch_size,
         )
-        for picture, pixels, plan in zip(opened, filled, plans, strict=True):
+        for image, pixels, plan in zip(opened, filled, plans, strict=True):
             if plan.tiles:
-                fill_tiles(pixels, picture.hole, plan, self._predict_alone)
+                fill_tiles(pixels, image.hole, plan, self._predict_alone)
 
-    def _fill_refined(self, picture: OpenPicture, filled: Array, refiner: Refiner) -> None:
-        if picture.hole.any():
-            x = network_input(picture.pixels, picture.hole)
+    def _fill_refined(self, image: OpenedImage, filled: Array, refiner: Refiner) -> None:
+        if image.hole.any():
+            x = network_input(image.pixels, image.hole)
             values = refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
-            filled[picture.hole] = to_kind(values[picture.hole], filled.dtype)
+            filled[image.hole] = to_kind(values[image.hole], filled.dtype)
 
     @torch.inference_mode()
     def predict(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -179,28 +179,28 @@ class Inpainter:
             limit = min(limit, int(self._max_memory * 1e9))
         return estimate(self.generator, self._precision if self._fast else "plain", limit)
 
-    def _plan(self, picture: OpenPicture, memory: Memory) -> Plan:
-        if not picture.hole.any():
+    def _plan(self, image: OpenedImage, memory: Memory) -> Plan:
+        if not image.hole.any():
             return Plan("nothing to fill")
-        return self.strategy.plan(picture.hole, memory, int(self.generator.pad_multiple))  # type: ignore[arg-type]
+        return self.strategy.plan(image.hole, memory, int(self.generator.pad_multiple))  # type: ignore[arg-type]
 
     def _fill_pieces(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> None:
         """Compute pieces that do not depend on each other and write what they take, in place."""
         with bar(len(jobs), "pieces", delay=2, disable=len(jobs) < 2) as progress:
             for group in self._batches(jobs, memory, batch_size):
                 inputs, striped = [], False
-                for picture, _, piece in group:
+                for image, _, piece in group:
                     window = piece.window
                     striped = memory.striped(window.height, window.width)
-                    inputs.append(self._pad(network_input(picture.pixels[window.slices], picture.hole[window.slices])))
+                    inputs.append(self._pad(network_input(image.pixels[window.slices], image.hole[window.slices])))
                 x = torch.cat(inputs) if len(inputs) > 1 else inputs[0]
-                del inputs  # a large picture has no memory to spare
+                del inputs  # a large image has no memory to spare
                 predicted = self._predict(x, striped)
                 del x
-                for values, (picture, filled, piece) in zip(predicted, group, strict=True):
+                for values, (image, filled, piece) in zip(predicted, group, strict=True):
                     window, take = piece.window, piece.take
                     values = values[: window.height, : window.width]
-                    filled[window.slices][take] = to_kind(values[take], picture.pixels.dtype)
+                    filled[window.slices][take] = to_kind(values[take], image.pixels.dtype)
                 progress.update(len(group))
 
     def _batches(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> Iterator[list[_Job]]:

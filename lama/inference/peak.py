@@ -28,7 +28,7 @@ class Memory:
     stripes: float | None  # in all, in place of ``top``: encoder and decoder row by row
 
     def needs(self, height: int, width: int, striped: bool = False, batch: int = 1) -> int:
-        """Peak of one computation, beside the network itself and the pictures."""
+        """Peak of one computation, beside the network itself and the images."""
         pixels = batch * height * width
         if striped and self.stripes is not None:
             return int(_FIXED + self.stripes + pixels * (_IN_AND_OUT + self.blocks))

@@ -1,12 +1,12 @@
-"""Feature refinement: a large picture's hole, made consistent with the sharper answer at half its size.
+"""Feature refinement: a large image's hole, made consistent with the sharper answer at half its size.
 
 Kulshreshtha et al., "Feature Refinement to Improve High Resolution Image Inpainting", arXiv 2206.13644. The generator
 is cut in front of its first residual block. From the coarsest level of a pyramid to the finest, the features at the cut
 are moved by Adam until the prediction, halved, agrees with the result one level below, deep inside the hole, and with
-the picture where it is known. The weights stay as they are.
+the image where it is known. The weights stay as they are.
 
 Everything from the cut on is recomputed in the backward pass, piece by piece, in place of being kept: memory grows with
-the picture, hardly with the depth of the network.
+the image, hardly with the depth of the network.
 """
 
 import logging
@@ -48,7 +48,7 @@ class Refiner:
         lr: float = 0.002,  # of Adam
         min_side: int = 512,  # the shorter side of the coarsest level is about this
         max_scales: int = 3,  # levels of the pyramid, at most
-        px_budget: int = 1_800_000,  # larger pictures are refined at this many pixels, and the result is enlarged
+        px_budget: int = 1_800_000,  # larger images are refined at this many pixels, and the result is enlarged
     ) -> None:
         for name, value, least in (
             ("modulo", modulo, 1), ("n_iters", n_iters, 1), ("min_side", min_side, 2), ("max_scales", max_scales, 1),
@@ -65,7 +65,7 @@ class Refiner:
         """Image (B, 3, H, W) in [0, 1] and mask (B, 1, H, W), 1 = hole -> predicted (B, 3, H, W), any H and W.
 
         The generator is one of ``lama.models``, and is the same afterwards; the result is on its device. Above
-        ``px_budget`` the prediction is computed for the picture ``within_budget`` and enlarged. Pictures of a batch are
+        ``px_budget`` the prediction is computed for the image ``within_budget`` and enlarged. Images of a batch are
         refined one after the other. Raises ValueError for shapes that do not go together or another network.
         """
         check_image_and_mask(image, mask)
@@ -84,7 +84,7 @@ class Refiner:
         return result
 
     def _refine(self, network: "_Halves", image: Tensor, mask: Tensor) -> Tensor:
-        """The prediction for one picture, from the coarsest level to the finest."""
+        """The prediction for one image, from the coarsest level to the finest."""
         levels = self._pyramid(image, mask) if bool(mask.any()) else [(image, mask)]
         if len(levels) == 1 and bool(mask.any()):
             height, width = image.shape[-2:]
@@ -139,9 +139,9 @@ class _Target:
 
     def __init__(
         self,
-        image: Tensor,  # (1, 3, h, w), padded: the padding counts as picture
+        image: Tensor,  # (1, 3, h, w), padded: the padding counts as image
         mask: Tensor,  # (1, 1, h, w), padded
-        size: tuple[int, int],  # of the picture without padding
+        size: tuple[int, int],  # of the image without padding
         reference: Tensor,  # (1, 3, H // 2, W // 2)
     ) -> None:
         self.image, self.size, self.reference = image, size, reference
@@ -222,7 +222,7 @@ def _frozen(generator: nn.Module) -> Iterator[None]:
 
 
 def within_budget(image: Tensor, mask: Tensor, px_budget: int) -> Level:
-    """The picture and its binary mask with at most ``px_budget`` pixels, as the official code reduces them (bilinear).
+    """The image and its binary mask with at most ``px_budget`` pixels, as the official code reduces them (bilinear).
 
     Its refined result stays at that size; ours does not, see ``Refiner``.
     """
@@ -250,7 +250,7 @@ def _blur(x: Tensor) -> Tensor:
 
 
 def _erode(hole: Tensor) -> Tensor:
-    """bool (1, 1, H, W): where OpenCV's ellipse of 15 x 15 lies within the hole; outside the picture all is hole."""
+    """bool (1, 1, H, W): where OpenCV's ellipse of 15 x 15 lies within the hole; outside the image all is hole."""
     rows = [round(math.sqrt(49 - (i - 7) ** 2)) for i in range(15)]
     ellipse = torch.tensor([[abs(j - 7) <= half for j in range(15)] for half in rows], device=hole.device)
     return F.conv2d((~hole).float(), ellipse.float()[None, None], padding=7) < 0.5

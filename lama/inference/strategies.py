@@ -1,4 +1,4 @@
-"""How a picture is computed: whole, the surroundings of its holes alone, or in overlapping tiles.
+"""How an image is computed: whole, the surroundings of its holes alone, or in overlapping tiles.
 
 full   the whole frame, row by row in the encoder and decoder where memory asks for it: every pixel sees every other.
 crop   each hole with a margin of context, alone, and pasted back. Holes whose windows overlap share one where that
@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lama.inference.picture import Array, to_kind
-from lama.inference.windows import Piece, Window, bounding_box, context, crops, ramp, tiles
+from lama.inference.image_kinds import Array, to_kind
 from lama.inference.peak import Memory
+from lama.inference.windows import Piece, Window, bounding_box, context, crops, ramp, tiles
 from lama.progress_bar import bar
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Strategy:
     def plan(self, hole: NDArray[np.bool_], memory: Memory, multiple: int = 8) -> Plan:
         """The plan for a hole (H, W) that has at least one pixel.
 
-        ``auto`` takes the whole frame of pictures up to 512 x 512. Of larger ones it takes crops where these are at
+        ``auto`` takes the whole frame of images up to 512 x 512. Of larger ones it takes crops where these are at
         most half of its pixels or where the whole frame does not fit, if they fit themselves; then the whole frame if
         that fits, row by row if need be; then tiles. Raises ValueError where nothing fits, or where the strategy that
         is asked for does not fit under ``max_memory``.
@@ -71,7 +71,7 @@ class Strategy:
         around = context(self.margin, hole.shape[0], hole.shape[1], multiple)
         whole = Plan("full", [Piece(frame, hole)])
         if self.name == "full" or (self.name == "auto" and frame.area <= _SMALL and _fits(whole, memory)):
-            return self._say(whole, frame, memory, "asked for" if self.name == "full" else "a small picture")
+            return self._say(whole, frame, memory, "asked for" if self.name == "full" else "a small image")
         if self.name == "tile":
             return self._say(self._tiles(hole, around, memory, multiple), frame, memory, "asked for")
         parts = Plan("crop", crops(hole, around, memory.fits))
@@ -98,7 +98,7 @@ class Strategy:
         return Plan("tile", tiles=chosen, overlap=size // 4, striped=striped, beside=beside)
 
     def _say(self, plan: Plan, frame: Window, memory: Memory, why: str) -> Plan:
-        """Log what ``auto`` chose for a large picture; refuse, or warn of, what does not fit."""
+        """Log what ``auto`` chose for a large image; refuse, or warn of, what does not fit."""
         windows = _windows(plan)
         largest = max(windows, key=lambda window: window.area)
         striped = plan.striped or memory.striped(largest.height, largest.width)

@@ -1,4 +1,4 @@
-"""Rectangles of a picture: around holes, with what surrounds them, and in overlapping tiles."""
+"""Rectangles of an image: around holes, with what surrounds them, and in overlapping tiles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,9 +57,9 @@ Around = Callable[[Window], Window]  # the box of a hole -> the same with its co
 
 
 def context(margin: int | None, height: int, width: int, multiple: int) -> Around:
-    """``margin`` pixels on every side of a hole's box, within the picture; None: half of its longer side, 128 at least.
+    """``margin`` pixels on every side of a hole's box, within the image; None: half of its longer side, 128 at least.
 
-    Windows grow to a whole number of ``multiple`` where the picture goes on, rather than be padded.
+    Windows grow to a whole number of ``multiple`` where the image goes on, rather than be padded.
     """
 
     def grow(low: int, high: int, by: int, size: int) -> tuple[int, int]:

@@ -46,7 +46,7 @@ class LPIPSLoss(nn.Module):
         return self.weight * self.per_image(completed, context.image).mean()
 
     def per_image(self, completed: Tensor, image: Tensor) -> Tensor:
-        """LPIPS of each picture: (B, 3, H, W) in [0, 1], twice -> (B,)."""
+        """LPIPS of each image: (B, 3, H, W) in [0, 1], twice -> (B,)."""
         with torch.no_grad():
             truth = self._features(image)
         heads = self.heads.network

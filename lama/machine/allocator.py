@@ -4,7 +4,7 @@ With large blocks kept, a forward pass has no page faults after the first.
 
 A network takes and gives back blocks of 10 to 500 MB by the hundred. By default glibc asks the system for each anew,
 and the system fills every 4 KB page with zeros. Kept, they are reused; in huge pages, the first touch costs 512 times
-fewer faults as well. Kept blocks also fragment, so that the peak about doubles: worth it for small pictures only.
+fewer faults as well. Kept blocks also fragment, so that the peak about doubles: worth it for small images only.
 
 This changes the whole process, so it is for programs (``bin/``), never for a library call.
 """
@@ -18,12 +18,12 @@ from typing import Any
 
 MOST_PIXELS = 1024 * 1024  # up to here it is tuned
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # malloc.h
-_PRIMITIVES = 128  # of oneDNN: one for each layer and size of picture
+_PRIMITIVES = 128  # of oneDNN: one for each layer and size of image
 _GIGABYTE = 1 << 30
 
 
 def tune_allocator(max_pixels: int) -> bool:
-    """Tune it unless pictures are larger than 1024 x 1024: ``max_pixels`` is the largest. True where it was done.
+    """Tune it unless images are larger than 1024 x 1024: ``max_pixels`` is the largest. True where it was done.
 
     To be called before torch makes its first tensor of megabytes: that is when it reads the setting of huge pages.
     Does nothing without glibc.
@@ -43,7 +43,7 @@ def tune_allocator(max_pixels: int) -> bool:
 
 
 def bound_for_serving() -> None:
-    """Let a process that computes pictures of ever other sizes, from several threads, not grow with their number.
+    """Let a process that computes images of ever other sizes, from several threads, not grow with their number.
 
     To be called before torch computes. oneDNN keeps what it has compiled, for 1024 layers and sizes by default, and
     glibc an arena for each thread.

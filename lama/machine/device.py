@@ -26,7 +26,7 @@ def pick_device(name: str) -> torch.device:
     if not fourier_is_right(device):
         raise ValueError(
             f"device={name}: its Fourier transform is wrong (irfftn(rfftn(x)) is not x) in torch {torch.__version__}, "
-            "and so would the pictures be; use device=cpu"
+            "and so would the images be; use device=cpu"
         )
     return device
 

@@ -1,4 +1,4 @@
-"""Masks from files: any of a folder, the one that belongs to a picture, and objects out of label maps."""
+"""Masks from files: any of a folder, the one that belongs to an image, and objects out of label maps."""
 
 import logging
 from collections import defaultdict
@@ -19,7 +19,7 @@ class MaskFolder:
     """Any mask of a folder, at random, resized to the frame; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
     Every pixel that is not black is a hole. Where some files have ``_mask`` in their names, as in an evaluation set,
-    the others are taken for pictures and left alone. With ``flip`` it is mirrored half of the time in either direction.
+    the others are taken for images and left alone. With ``flip`` it is mirrored half of the time in either direction.
     Raises FileNotFoundError or ValueError where the folder is missing, empty or holds a file that cannot be read.
     """
 
@@ -48,10 +48,10 @@ class MaskFolder:
 
 
 class PairedMasks:
-    """The mask that belongs to each picture, by file stem: ``path/NAME.png``, or any of ``path/NAME_mask*.png``.
+    """The mask that belongs to each image, by file stem: ``path/NAME.png``, or any of ``path/NAME_mask*.png``.
 
-    Sub-folders of the pictures are expected below ``path`` too. The mask is cut out and distorted together with its
-    picture. Raises FileNotFoundError or ValueError where the folder is missing or empty.
+    Sub-folders of the images are expected below ``path`` too. The mask is cut out and distorted together with its
+    image. Raises FileNotFoundError or ValueError where the folder is missing or empty.
     """
 
     def __init__(self, path: str) -> None:
@@ -64,16 +64,16 @@ class PairedMasks:
                 self.by_name[name.rpartition("_mask")[0]].append(file)
 
     def of(self, rng: np.random.Generator, name: str) -> MaskArray:
-        """The mask of the picture ``name``, in the picture's own size; one of them where there are several."""
+        """The mask of the image ``name``, in the image's own size; one of them where there are several."""
         stem = name.rpartition(".")[0] if Path(name).suffix.lower() in SUFFIXES else name
         parts = stem.split("/")
         files = next((self.by_name[key] for i in range(len(parts)) if (key := "/".join(parts[i:])) in self.by_name), [])
         if not files:
-            raise ValueError(f"no mask for the picture {name}: expected {self.root / stem}.png or ..._mask000.png")
+            raise ValueError(f"no mask for the image {name}: expected {self.root / stem}.png or ..._mask000.png")
         return read_mask(files[int(rng.integers(len(files)))])
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
-        raise ValueError("masks: paired masks belong to a picture and cannot be drawn alone; use masks=from_folder")
+        raise ValueError("masks: paired masks belong to an image and cannot be drawn alone; use masks=from_folder")
 
 
 class Objects:
@@ -200,5 +200,5 @@ def _list(path: str) -> list[Path]:
         and not any(part.startswith(".") for part in file.relative_to(root).parts)
     )
     if not files:
-        raise ValueError(f"masks.path={path}: expected pictures of masks ({' '.join(SUFFIXES)}), found none")
+        raise ValueError(f"masks.path={path}: expected images of masks ({' '.join(SUFFIXES)}), found none")
     return files

@@ -1,4 +1,4 @@
-"""Masks for outpainting: the borders of the picture."""
+"""Masks for outpainting: the borders of the image."""
 
 from collections.abc import Sequence
 

@@ -50,7 +50,7 @@ class SpectralTransform(nn.Module):
     """The global-to-global path of an FFC, figure 2 (b): reduce to C/2, FourierUnit with a skip, expand.
 
     (B, C_in, H, W) -> (B, C_out, H, W). With ``enable_lfu`` a second, local unit (Chi et al., section 3.2) sees the
-    first quarter of the channels, the four quadrants of the picture stacked on the channel axis, and its answer is
+    first quarter of the channels, the four quadrants of the image stacked on the channel axis, and its answer is
     tiled 2 x 2; H and W must be even then. Raises ValueError where sizes do not divide.
     """
 

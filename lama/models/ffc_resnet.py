@@ -71,7 +71,7 @@ class FFCResNetGenerator(nn.Module):
 def _smooth_(layer: nn.Module) -> None:
     """Make the 3 x 3 kernels of a transposed convolution bilinear, each times its random centre.
 
-    At the start, constant features then give a constant picture and no checkerboard, which a training of minutes would
+    At the start, constant features then give a constant image and no checkerboard, which a training of minutes would
     not have time to unlearn (in the spirit of ICNR, Aitken et al., 2017). The published networks start at random.
     """
     if isinstance(layer, nn.ConvTranspose2d):

@@ -1,4 +1,4 @@
-"""What the generators of the paper have in common: reflected borders, and the way back up to the picture."""
+"""What the generators of the paper have in common: reflected borders, and the way back up to the image."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -36,7 +36,7 @@ class ReflectedConv2d(nn.Conv2d):
 
 
 class Sigmoid(nn.Sigmoid):
-    """In float32, whatever came before: bfloat16 knows 256 shades between 1/2 and 1 and this is a picture."""
+    """In float32, whatever came before: bfloat16 knows 256 shades between 1/2 and 1 and this is an image."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(at_least_float32(x))

@@ -1,4 +1,4 @@
-"""Self-contained pages to look at: one look for all of them, pictures inside the file."""
+"""Self-contained pages to look at: one look for all of them, images inside the file."""
 
 from lama.pages.page import data_url, image_url, render, with_hole
 

@@ -1,4 +1,4 @@
-"""Filling a template of this folder, and pictures as part of a page."""
+"""Filling a template of this folder, and images as part of a page."""
 
 import base64
 import io
@@ -31,14 +31,14 @@ def data_url(content: bytes, kind: str) -> str:
 
 
 def image_url(image: ImageArray, longest: int = 512) -> str:
-    """A picture (H, W, 3) for the page, made smaller where a side has more than ``longest`` pixels."""
-    picture = Image.fromarray(image)
-    picture.thumbnail((longest, longest))
+    """An image (H, W, 3) for the page, made smaller where a side has more than ``longest`` pixels."""
+    small = Image.fromarray(image)
+    small.thumbnail((longest, longest))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=92)
+    small.save(buffer, "JPEG", quality=92)
     return data_url(buffer.getvalue(), "image/jpeg")
 
 
 def with_hole(image: ImageArray, mask: MaskArray) -> ImageArray:
-    """The picture with its hole in pink."""
+    """The image with its hole in pink."""
     return np.where(mask[..., None], PINK, image)

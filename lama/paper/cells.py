@@ -54,7 +54,7 @@ class FilledTable:
 
     paper: PaperTable
     fields: tuple[tuple[Column, str], ...]  # (column, metric) of each cell of a row
-    size: int | None  # of the pictures, where it is not the paper's
+    size: int | None  # of the images, where it is not the paper's
     rows: tuple[FilledRow, ...]
     others: tuple[FilledRow, ...]
 
@@ -140,7 +140,7 @@ def _measured(evaluations: list[Evaluation], column: Column, metric: str, protoc
         note = has[metric].get("note", "not available") if metric in has else f"not measured; was: {', '.join(has)}"
         return Ours(None, files=files, notes=(f"{metric}: {note}",))
     if len({e.stands_under(metric) for e in have}) > 1:
-        return Ours(None, files=files, notes=("the seeds differ in evaluation set, protocol or number of pictures",))
+        return Ours(None, files=files, notes=("the seeds differ in evaluation set, protocol or number of images",))
     first = have[0]
     means = [e.overall[metric]["mean"] for e in have]
     n = first.overall[metric]["n"]
@@ -151,12 +151,12 @@ def _measured(evaluations: list[Evaluation], column: Column, metric: str, protoc
     if first.protocol["name"] != protocol:
         notes.append(f"protocol {first.protocol['name']} (published: {protocol})")
     if first.sizes != ((column.size, column.size),):
-        notes.append(f"pictures of {_sizes(first.sizes)} (published: {column.size} pixels)")
+        notes.append(f"images of {_sizes(first.sizes)} (published: {column.size} pixels)")
     if ("fid_inception" if metric in OF_SETS else metric) in first.unpublished:
         notes.append(f"weights of {metric} are not the published file")
-    if n != column.pictures:
-        published = "number not given" if column.pictures is None else _thousands(column.pictures)
-        notes.append(f"{_thousands(n)} pictures (published: {published})")
+    if n != column.images:
+        published = "number not given" if column.images is None else _thousands(column.images)
+        notes.append(f"{_thousands(n)} images (published: {published})")
     ends = first.overall[metric].get("ci95") if len(evaluations) == 1 else None
     return Ours(
         mean=statistics.fmean(means),
@@ -232,9 +232,9 @@ def _with_ranks(rows: Sequence[FilledRow], i: int, higher: bool) -> list[FilledR
 
 
 def _what_differs(cells: Sequence[Ours]) -> str:
-    """In words, what of protocol, evaluation set and number of pictures is not the same; empty where all is."""
+    """In words, what of protocol, evaluation set and number of images is not the same; empty where all is."""
     unders = [cell.under for cell in cells if cell.under is not None]
-    names = ("protocol", "evaluation set", "number of pictures")
+    names = ("protocol", "evaluation set", "number of images")
     return ", ".join(name for i, name in enumerate(names) if len({under[i] for under in unders}) > 1)
 
 

@@ -1,4 +1,4 @@
-"""The numbers of ours in the paper's tables as a picture: every training a dot."""
+"""The numbers of ours in the paper's tables as an image: every training a dot."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from lama.paper.formats import heading
 def dots(tables: Sequence[FilledTable]) -> bytes | None:
     """A PNG: one plot per column of which we have two numbers or more, a line per row.
 
-    A bar is the mean; with several seeds the dots are theirs, with one the line is its 95 % interval over pictures.
+    A bar is the mean; with several seeds the dots are theirs, with one the line is its 95 % interval over images.
     None where nothing can be compared.
     """
     drawn = []

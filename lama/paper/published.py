@@ -28,7 +28,7 @@ class Column:
     masks: str
     set: str  # with the size, a configuration of configs/data_gen
     size: int
-    pictures: int | None  # None where the paper does not say
+    images: int | None  # None where the paper does not say
     note: str | None = None  # in which way our set can only be another one
     run_suffix: str = ""  # of the configurations that are trained for this data set
 

@@ -23,7 +23,7 @@ class Evaluation:
     set_name: str
     protocol: dict[str, Any]
     evaluation_set: str  # its hashes
-    sizes: tuple[tuple[int, int], ...]  # (H, W) of its pictures
+    sizes: tuple[tuple[int, int], ...]  # (H, W) of its images
     unpublished: tuple[str, ...]  # files of weights that are not the published ones
     overall: dict[str, dict[str, Any]]  # {metric: {"mean", "ci95"?, "n", "note"?}}
 
@@ -33,7 +33,7 @@ class Evaluation:
         return "/".join(self.file.parts[-3 if self.seed is None else -4 :])
 
     def stands_under(self, metric: str) -> tuple[str, str, int]:
-        """Protocol, evaluation set and number of pictures: what must be equal where two numbers are compared."""
+        """Protocol, evaluation set and number of images: what must be equal where two numbers are compared."""
         protocol = json.dumps(self.protocol, sort_keys=True)
         return protocol, self.evaluation_set, self.overall[metric]["n"]
 
@@ -83,4 +83,4 @@ def _check(metric: str, result: dict[str, Any]) -> None:
     if len(numbers) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
         raise ValueError(f"{metric}: expected a finite mean and ci95 of two numbers, got {mean} and {ends}")
     if not isinstance(result["n"], int):
-        raise ValueError(f"{metric}.n: expected a number of pictures, got {result['n']!r}")
+        raise ValueError(f"{metric}.n: expected a number of images, got {result['n']!r}")

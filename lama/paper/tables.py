@@ -45,18 +45,18 @@ def make_tables(
     unplaced += [
         f"{file.relative_to(Path(runs).expanduser())}: not where an evaluation is looked for" for file in strays
     ]
-    picture = dots(tables)
+    image = dots(tables)
     for name, text in (
         ("tables.json", json.dumps(as_data(tables, unplaced, paper.reference), indent=2, ensure_ascii=False) + "\n"),
         ("tables.tex", latex(tables)),
-        ("tables.html", html(tables, unplaced, str(runs), picture)),
+        ("tables.html", html(tables, unplaced, str(runs), image)),
         ("tables.md", markdown(tables, unplaced)),
     ):
         with atomic_write(Path(out) / name) as partial:
             partial.write_text(text, encoding="utf-8")
-    if picture is None:
+    if image is None:
         (Path(out) / "tables.png").unlink(missing_ok=True)  # of tables that were here before
     else:
         with atomic_write(Path(out) / "tables.png") as partial:
-            partial.write_bytes(picture)
+            partial.write_bytes(image)
     return tables, unplaced

@@ -1,4 +1,4 @@
-"""A picture as the bytes of a file: PNG, TIFF and WebP keep most, JPEG and BMP less; docs/prediction.md says what."""
+"""An image as the bytes of a file: PNG, TIFF and WebP keep most, JPEG and BMP less; docs/prediction.md says what."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ from PIL import Image
 
 from lama.files import atomic_write
 from lama.pictures.metadata import Metadata
-from lama.pictures.reading import Picture, Pixels
+from lama.pictures.reading import ImageFile, Pixels
 
 JPEG = (".jpg", ".jpeg")
 TIFF = (".tif", ".tiff")
@@ -26,44 +26,44 @@ def is_lossy(suffix: str, quality: int) -> bool:
     return suffix.lower() in JPEG or (suffix.lower() == ".webp" and quality < 100)
 
 
-def losses(picture: Picture, suffix: str) -> list[str]:
-    """What of ``picture`` the format behind ``suffix`` cannot hold, in words."""
+def losses(image: ImageFile, suffix: str) -> list[str]:
+    """What of ``image`` the format behind ``suffix`` cannot hold, in words."""
     suffix = suffix.lower()
     lost = []
-    if picture.alpha is not None and suffix not in KEEPS_ALPHA:
+    if image.alpha is not None and suffix not in KEEPS_ALPHA:
         lost.append(f"{suffix} has no alpha: it is dropped")
-    if picture.pixels.dtype == np.uint16 and suffix not in KEEPS_16_BITS:
+    if image.pixels.dtype == np.uint16 and suffix not in KEEPS_16_BITS:
         lost.append(f"{suffix} has no 16 bits: 8 are kept")
     return lost
 
 
-def write_picture(path: str | Path, picture: Picture, quality: int = 95) -> None:
-    """Write a picture in the format its suffix names, whole or not at all.
+def write_image_file(path: str | Path, image: ImageFile, quality: int = 95) -> None:
+    """Write an image in the format its suffix names, whole or not at all.
 
     ``quality`` is that of JPEG (at full colour resolution) and WebP (100 = lossless). Raises ValueError where the
-    format cannot hold the picture, OSError where the disk cannot.
+    format cannot hold the image, OSError where the disk cannot.
     """
     path = Path(path).expanduser()
     try:
-        content = encode(picture, path.suffix, quality)
+        content = encode(image, path.suffix, quality)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     with atomic_write(path) as partial:
         partial.write_bytes(content)  # not Pillow: it does not say when the disk is full
 
 
-def encode(picture: Picture, suffix: str, quality: int = 95) -> bytes:
-    """The content of the file that ``write_picture`` writes."""
+def encode(image: ImageFile, suffix: str, quality: int = 95) -> bytes:
+    """The content of the file that ``write_image_file`` writes."""
     suffix = suffix.lower()
-    pixels = picture.pixels
-    alpha = picture.alpha if suffix in KEEPS_ALPHA else None
+    pixels = image.pixels
+    alpha = image.alpha if suffix in KEEPS_ALPHA else None
     if pixels.dtype == np.uint16:
         if suffix not in KEEPS_16_BITS:
             pixels = (pixels >> 8).astype(np.uint8)
             alpha = None if alpha is None else (alpha >> 8).astype(np.uint8)
         elif pixels.ndim == 3 or alpha is not None:  # Pillow writes 16 bits of grey, but not of colour
-            return _colour_16(pixels, alpha, suffix, picture.metadata)
-    return _encode_by_pillow(_join(pixels, alpha), suffix, picture.metadata, quality)
+            return _colour_16(pixels, alpha, suffix, image.metadata)
+    return _encode_by_pillow(_join(pixels, alpha), suffix, image.metadata, quality)
 
 
 def _encode_by_pillow(image: Image.Image, suffix: str, metadata: Metadata, quality: int) -> bytes:
@@ -78,7 +78,7 @@ def _encode_by_pillow(image: Image.Image, suffix: str, metadata: Metadata, quali
         image.save(file, Image.registered_extensions()[suffix], **options)
     except (ValueError, OSError, struct.error) as error:  # no disk takes part in it
         width, height = image.size
-        raise ValueError(f"{suffix} cannot hold this picture of {width} x {height} pixels ({error})") from error
+        raise ValueError(f"{suffix} cannot hold this image of {width} x {height} pixels ({error})") from error
     return file.getvalue()
 
 
@@ -97,7 +97,7 @@ def _colour_16(pixels: Pixels, alpha: Pixels | None, suffix: str, metadata: Meta
         return _tiff_16(array, metadata)
     encoded, content = cv2.imencode(".png", array[..., [2, 1, 0, 3][: array.shape[2]]])
     if not encoded:
-        raise ValueError(f".png cannot hold this picture of {array.shape[1]} x {array.shape[0]} pixels")
+        raise ValueError(f".png cannot hold this image of {array.shape[1]} x {array.shape[0]} pixels")
     donor = _encode_by_pillow(Image.new("RGB", (1, 1)), ".png", metadata, 100)  # has the chunks of metadata
     extra = b"".join(chunk for name, chunk in _chunks(donor) if name not in (b"IHDR", b"IDAT", b"IEND"))
     start = 8 + 25  # signature and IHDR

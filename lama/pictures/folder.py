@@ -1,4 +1,4 @@
-"""Fill many pictures, one after the other; one that fails does not stop the rest."""
+"""Fill many images, one after the other; one that fails does not stop the rest."""
 
 import errno
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what would meet every further picture too
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what would meet every further image too
 
 
 class Job(Protocol):
-    """Reads one picture and its mask, has the hole filled by what it is given, and writes the result."""
+    """Reads one image and its mask, has the hole filled by what it is given, and writes the result."""
 
     @property
     def name(self) -> str: ...
@@ -23,10 +23,10 @@ class Job(Protocol):
 
 @dataclass
 class Outcome:
-    """How a run over many pictures has ended."""
+    """How a run over many images has ended."""
 
     done: int = 0
-    failures: list[str] = field(default_factory=list)  # one line for each picture
+    failures: list[str] = field(default_factory=list)  # one line for each image
     stopped: str = ""  # why the rest was not tried: the disk is full, or Ctrl-C was pressed
     interrupted: bool = False
 
@@ -39,7 +39,7 @@ class Outcome:
 def fill_all(fill: Callable[..., Any], jobs: Sequence[Job]) -> Outcome:
     """Run every job with a progress bar. ``fill`` is an ``Inpainter``, or anything called like one."""
     outcome = Outcome()
-    with logging_redirect_tqdm(), tqdm(jobs, desc="inpainting", unit="picture") as bar:
+    with logging_redirect_tqdm(), tqdm(jobs, desc="inpainting", unit="image") as bar:
         try:
             for job in bar:
                 _run(job, fill, outcome)
@@ -67,7 +67,7 @@ def _run(job: Job, fill: Callable[..., Any], outcome: Outcome) -> None:
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        outcome.failures.append(f"{job.name}: not enough memory for a picture of this size")
+        outcome.failures.append(f"{job.name}: not enough memory for an image of this size")
 
 
 def _out_of_memory(error: Exception) -> bool:

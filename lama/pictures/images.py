@@ -1,6 +1,6 @@
-"""Reading and writing pictures: colour order, orientation, bit depth and atomic writes, decided in this one place.
+"""Reading and writing images: colour order, orientation, bit depth and atomic writes, decided in this one place.
 
-Every picture becomes uint8 RGB (H, W, 3) by one rule: the EXIF orientation is applied, grey is repeated, palettes are
+Every image becomes uint8 RGB (H, W, 3) by one rule: the EXIF orientation is applied, grey is repeated, palettes are
 looked up, CMYK is converted, 16 bit keeps its upper 8 bits, alpha is dropped.
 """
 
@@ -20,9 +20,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """All pictures below ``folder``, by suffix in any case, sorted by path.
+    """All images below ``folder``, by suffix in any case, sorted by path.
 
-    Raises FileNotFoundError where the folder is missing, ValueError where it holds no picture.
+    Raises FileNotFoundError where the folder is missing, ValueError where it holds no image.
     """
     root = Path(folder).expanduser()
     if root.is_file():
@@ -33,17 +33,17 @@ def list_images(folder: str | Path) -> list[Path]:
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not images:
         found = f"{len(files)} other files, such as {files[0].name}" if files else "nothing"
-        raise ValueError(f"{root}: expected pictures ({' '.join(SUFFIXES)}, sub-folders included), found {found}")
+        raise ValueError(f"{root}: expected images ({' '.join(SUFFIXES)}, sub-folders included), found {found}")
     return images
 
 
 def _is_hidden(path: Path) -> bool:
-    """Hidden files are no pictures: macOS leaves ``._name.jpg``, a killed writer ``.name.png``."""
+    """Hidden files are no images: macOS leaves ``._name.jpg``, a killed writer ``.name.png``."""
     return any(part.startswith(".") for part in path.parts)
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
-    """Decode a picture, or its ``content`` where ``path`` is but a name, to uint8 RGB (H, W, 3).
+    """Decode an image, or its ``content`` where ``path`` is but a name, to uint8 RGB (H, W, 3).
 
     Raises FileNotFoundError, or ValueError where it cannot be read.
     """
@@ -52,7 +52,7 @@ def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
     except (OSError, SyntaxError, MemoryError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"{path}: not a readable picture ({type(error).__name__}: {error})") from error
+        raise ValueError(f"{path}: not a readable image ({type(error).__name__}: {error})") from error
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -67,7 +67,7 @@ def read_mask(path: str | Path) -> MaskArray:
 
 
 def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
-    """Write a picture, or a mask as 0 / 255, whole or not at all."""
+    """Write an image, or a mask as 0 / 255, whole or not at all."""
     array = image.astype(np.uint8) * 255 if image.dtype == np.bool_ else image
     with atomic_write(path) as partial:
         Image.fromarray(array).save(partial)
@@ -84,7 +84,7 @@ def mask_to_tensor(mask: MaskArray) -> Tensor:
 
 
 def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image, Image.Image, Any]:
-    """(the picture as it is stored, all pixels read; the same upright; its EXIF orientation, None where it has none).
+    """(the image as it is stored, all pixels read; the same upright; its EXIF orientation, None where it has none).
 
     The orientation is what the file says, 1 to 8 in a sound one; Pillow has turned a TIFF by itself.
     Raises FileNotFoundError, or ValueError where it cannot be read.
@@ -100,7 +100,7 @@ def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image,
         what = (
             type(error).__name__ if content is not None else f"{type(error).__name__}: {error}"
         )  # no BytesIO at 0x...
-        raise ValueError(f"{path}: not a readable picture ({what}); repair or remove it") from error
+        raise ValueError(f"{path}: not a readable image ({what}); repair or remove it") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

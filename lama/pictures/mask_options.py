@@ -1,4 +1,4 @@
-"""How the mask of a picture to be filled is read: its channel, what counts as white, polarity, growth, size."""
+"""How the mask of an image to be filled is read: its channel, what counts as white, polarity, growth, size."""
 
 from pathlib import Path
 from typing import Literal
@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 
 from lama.interfaces import MaskArray
-from lama.pictures.reading import Picture, Pixels, read_picture
+from lama.pictures.reading import ImageFile, Pixels, read_image_file
 
-MOST = 0.8  # share of a picture; a hole that is larger is probably what should stay
+MOST = 0.8  # share of an image; a hole that is larger is probably what should stay
 FAINT, MOST_FAINT = 0.125, 0.01  # darker than this is no stroke; share of a mask
 
 
 class MaskReader:
-    """The hole of a picture, bool (H, W): every pixel of its mask brighter than ``threshold``, after ``invert``.
+    """The hole of an image, bool (H, W): every pixel of its mask brighter than ``threshold``, after ``invert``.
 
     A pixel is as bright as its brightest colour channel. Where alpha varies (``channel=auto``): with one colour all
     over, alpha is the mask and opaque = white; with several, a pixel counts as far as it is opaque, so that strokes
@@ -27,8 +27,8 @@ class MaskReader:
         self,
         invert: bool = False,  # black = hole
         threshold: int = 0,  # of 255; 0 = every pixel that is not black, as officially
-        dilate: int = 0,  # pixels of the picture by which the hole grows in every direction
-        resize: bool = False,  # stretch a mask of another size to its picture, nearest pixel
+        dilate: int = 0,  # pixels of the image by which the hole grows in every direction
+        resize: bool = False,  # stretch a mask of another size to its image, nearest pixel
         channel: Literal["auto", "colour", "alpha"] = "auto",
     ) -> None:
         if not 0 <= threshold < 255:
@@ -42,9 +42,9 @@ class MaskReader:
         self.channel = channel
 
     def read(
-        self, path: Path, picture: Picture, name: str, content: bytes | None = None
+        self, path: Path, image: ImageFile, name: str, content: bytes | None = None
     ) -> tuple[MaskArray, list[str]]:
-        """The hole of ``picture``, called ``name`` in errors, and remarks on what it probably should not be.
+        """The hole of ``image``, called ``name`` in errors, and remarks on what it probably should not be.
 
         Where ``content``, the bytes of a file, is given, ``path`` is but what errors call the mask. Raises
         FileNotFoundError, or ValueError where the mask cannot be read or has another size.
@@ -55,8 +55,8 @@ class MaskReader:
             levels = top - levels
         hole = levels > self.threshold * (top // 255)
         faint = hole & (levels < FAINT * top) if levels.max(initial=0) > top // 2 else np.zeros(1, np.bool_)  # 0 and 1
-        if hole.shape[::-1] != picture.size:
-            hole = self._resized(hole, path, picture, name)
+        if hole.shape[::-1] != image.size:
+            hole = self._resized(hole, path, image, name)
         hole = _dilated(hole, self.dilate) if self.dilate else hole
         return hole, self._remarks(float(hole.mean()), float(faint.mean()))
 
@@ -73,12 +73,12 @@ class MaskReader:
                 "are removed too; mask.threshold=127 spares them"
             )
         if area == 0:
-            remarks.append("its mask removes nothing, and the picture is written as it is")
+            remarks.append("its mask removes nothing, and the image is written as it is")
         return remarks
 
     def levels(self, path: Path, content: bytes | None = None) -> Pixels:
         """Brightness (H, W), uint8 or uint16, black to white."""
-        mask = read_picture(path, content)
+        mask = read_image_file(path, content)
         colour = mask.pixels if mask.pixels.ndim == 2 else mask.pixels.max(axis=2)
         alpha = mask.alpha
         if self.channel == "alpha" and alpha is None:
@@ -91,17 +91,16 @@ class MaskReader:
         seen = (colour.astype(np.uint32) * alpha + top - 1) // top  # rounded up: what can be seen at all is not black
         return seen.astype(colour.dtype)
 
-    def _resized(self, hole: MaskArray, path: Path, picture: Picture, name: str) -> MaskArray:
+    def _resized(self, hole: MaskArray, path: Path, image: ImageFile, name: str) -> MaskArray:
         if self.resize:
-            return np.asarray(Image.fromarray(hole).resize(picture.size, Image.Resampling.NEAREST))
-        (height, width), (picture_width, picture_height) = hole.shape, picture.size
+            return np.asarray(Image.fromarray(hole).resize(image.size, Image.Resampling.NEAREST))
+        (height, width), (image_width, image_height) = hole.shape, image.size
         hint = "mask.resize=true stretches it"
-        if (height, width) == picture.size:
-            lying = "the mask fits the picture before its EXIF orientation turned it"
-            hint = lying if picture.turned else "the mask lies on its side; turn it by 90 degrees"
+        if (height, width) == image.size:
+            lying = "the mask fits the image before its EXIF orientation turned it"
+            hint = lying if image.turned else "the mask lies on its side; turn it by 90 degrees"
         raise ValueError(
-            f"{path}: mask is {width} x {height}, but its picture {name} is {picture_width} x {picture_height} pixels; "
-            f"{hint}"
+            f"{path}: mask is {width} x {height}, but its image {name} is {image_width} x {image_height} pixels; {hint}"
         )
 
 

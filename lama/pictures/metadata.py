@@ -1,4 +1,4 @@
-"""What a picture's file says beside its pixels: EXIF, colour profile, resolution, XMP, text chunks of a PNG."""
+"""What an image's file says beside its pixels: EXIF, colour profile, resolution, XMP, text chunks of a PNG."""
 
 import contextlib
 import struct
@@ -18,7 +18,7 @@ SUB_IFDS = (34665, 34853)  # EXIF and GPS
 
 @dataclass(frozen=True)
 class Metadata:
-    """Metadata of an upright picture, in no file format. Empty where the file says nothing."""
+    """Metadata of an upright image, in no file format. Empty where the file says nothing."""
 
     exif: Image.Exif | None = None  # orientation 1; no thumbnail, which would show what was removed
     icc: bytes | None = None
@@ -29,7 +29,7 @@ class Metadata:
 
     @classmethod
     def of(cls, opened: Image.Image, upright: Image.Image, had_orientation: bool) -> "Metadata":
-        """Of the file ``opened`` and the same picture turned ``upright``; damaged EXIF data are left out."""
+        """Of the file ``opened`` and the same image turned ``upright``; damaged EXIF data are left out."""
         xmp = upright.info.get("xmp")
         text = getattr(opened, "text", {})
         return cls(

@@ -1,4 +1,4 @@
-"""One picture of a prediction: read, have its hole filled, write; and what is said once about many of them."""
+"""One image of a prediction: read, have its hole filled, write; and what is said once about many of them."""
 
 import logging
 from collections import defaultdict
@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from lama.interfaces import MaskArray
-from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_picture
+from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
 from lama.pictures.mask_options import MaskReader
 from lama.pictures.prediction_set import PredictionSet, Triple, some
-from lama.pictures.reading import Picture, Pixels, read_picture
+from lama.pictures.reading import ImageFile, Pixels, read_image_file
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[Pixels, MaskArray], Pixels]  # (H, W) or (H, W, 3), uint8 or uint16, and its hole -> the same kind
@@ -23,30 +23,30 @@ def _pixels(path: Path) -> int:
     try:
         with Image.open(path) as header:
             return header.width * header.height
-    except Exception:  # Pillow raises errors of many kinds; whoever reads the picture says what is wrong
+    except Exception:  # Pillow raises errors of many kinds; whoever reads the image says what is wrong
         return 0
 
 
 class Notices:
-    """Remarks about pictures: of each kind the first is logged at once, the rest are counted."""
+    """Remarks about images: of each kind the first is logged at once, the rest are counted."""
 
     def __init__(self) -> None:
         self.names: dict[str, list[str]] = defaultdict(list)
 
     def add(self, kind: str, name: str) -> None:
-        """``kind`` is the remark itself, without the name of the picture."""
+        """``kind`` is the remark itself, without the name of the image."""
         self.names[kind].append(name)
         if len(self.names[kind]) == 1:
             logger.warning("%s: %s", name, kind)
 
     def counted(self) -> list[str]:
         """A line for each kind that came more than once."""
-        return [f"{len(names)} pictures, first {names[0]}: {k}" for k, names in self.names.items() if len(names) > 1]
+        return [f"{len(names)} images, first {names[0]}: {k}" for k, names in self.names.items() if len(names) > 1]
 
 
 @dataclass(frozen=True)
 class PredictionJob:
-    """``job(fill)``: everything about one picture. Raises ValueError or OSError; writes whole or not at all."""
+    """``job(fill)``: everything about one image. Raises ValueError or OSError; writes whole or not at all."""
 
     triple: Triple
     masks: MaskReader
@@ -55,37 +55,37 @@ class PredictionJob:
 
     @property
     def name(self) -> str:
-        """The picture, for messages."""
+        """The image, for messages."""
         return str(self.triple.image or self.triple.mask)
 
     def __call__(self, fill: Fill) -> None:
         if self.triple.missing or self.triple.image is None:
             raise ValueError(self.triple.missing)
-        picture = read_picture(self.triple.image)
-        hole, remarks = self.masks.read(self.triple.mask, picture, self.triple.image.name)
-        for remark in (*picture.notes, *remarks, *losses(picture, self.triple.out.suffix)):
+        image = read_image_file(self.triple.image)
+        hole, remarks = self.masks.read(self.triple.mask, image, self.triple.image.name)
+        for remark in (*image.notes, *remarks, *losses(image, self.triple.out.suffix)):
             self.notices.add(remark, self.name)
         if hole.any():
-            picture = replace(picture, pixels=self._filled(fill, picture.pixels, hole))
-            picture = self._seen(picture, hole)
-        write_picture(self.triple.out, picture, self.quality)
+            image = replace(image, pixels=self._filled(fill, image.pixels, hole))
+            image = self._seen(image, hole)
+        write_image_file(self.triple.out, image, self.quality)
 
-    def _seen(self, picture: Picture, hole: MaskArray) -> Picture:
-        """A picture that is its own mask has its hole cut out of alpha: filled, it is opaque there."""
-        alpha = picture.alpha
+    def _seen(self, image: ImageFile, hole: MaskArray) -> ImageFile:
+        """An image that is its own mask has its hole cut out of alpha: filled, it is opaque there."""
+        alpha = image.alpha
         if alpha is None or self.triple.out.suffix.lower() not in KEEPS_ALPHA:
-            return picture
+            return image
         if self.triple.image == self.triple.mask:
-            return replace(picture, alpha=np.where(hole, np.iinfo(alpha.dtype).max, alpha).astype(alpha.dtype))
+            return replace(image, alpha=np.where(hole, np.iinfo(alpha.dtype).max, alpha).astype(alpha.dtype))
         if not alpha[hole].any():
-            self.notices.add("what is filled in stays transparent, as the picture is there; out_ext=.jpg drops alpha",
+            self.notices.add("what is filled in stays transparent, as the image is there; out_ext=.jpg drops alpha",
                              self.name)  # fmt: skip
-        return picture
+        return image
 
     def _filled(self, fill: Fill, pixels: Pixels, hole: MaskArray) -> Pixels:
         try:
             return fill(pixels, hole)
-        except ValueError as error:  # it does not know which picture it was given
+        except ValueError as error:  # it does not know which image it was given
             raise ValueError(f"{self.name}: {error}") from error
 
 
@@ -120,7 +120,7 @@ class PredictionPlan:
         self.skipped = len(found.triples) - len(self.jobs)
         lossy = sorted({t.out.suffix for t in left.triples if is_lossy(t.out.suffix, quality)})
         if found.unmasked:
-            logger.info("pictures without a mask, left out (%d): %s", len(found.unmasked), some(found.unmasked, 3))
+            logger.info("images without a mask, left out (%d): %s", len(found.unmasked), some(found.unmasked, 3))
         if found.others:
             logger.warning("of formats that are not read, passed over (%d): %s; convert them",
                            len(found.others), some(found.others, 3))  # fmt: skip
@@ -130,7 +130,7 @@ class PredictionPlan:
             )
 
     def largest(self) -> int:
-        """Pixels of the largest picture, from the headers; those that cannot be read do not count."""
+        """Pixels of the largest image, from the headers; those that cannot be read do not count."""
         return max((_pixels(job.triple.image) for job in self.jobs if job.triple.image is not None), default=0)
 
     def summary(self, done: int, stopped: str) -> str:
@@ -138,5 +138,5 @@ class PredictionPlan:
         if not self.jobs:
             return f"nothing left to do: all {self.skipped} are in {self.found.where} already"
         there = f", {self.skipped} were there already" if self.skipped else ""
-        counts = f"{done} of {len(self.jobs)} pictures written to {self.found.where}{there}"
+        counts = f"{done} of {len(self.jobs)} images written to {self.found.where}{there}"
         return f"{stopped}: {counts}; the same command with skip_existing=true goes on" if stopped else counts

@@ -1,4 +1,4 @@
-"""Which pictures are to be filled, with which masks, and where the results go."""
+"""Which images are to be filled, with which masks, and where the results go."""
 
 import csv
 import difflib
@@ -13,7 +13,7 @@ from lama.pictures.images import SUFFIXES, list_images
 from lama.pictures.pairing import match_masks
 
 NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd")
-SAME = "same"  # out_ext: the suffix of the picture
+SAME = "same"  # out_ext: the suffix of the image
 FORMS = (
     ("indir", "outdir"),
     ("indir", "maskdir", "outdir"),
@@ -26,7 +26,7 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Triple:
-    """One picture to fill."""
+    """One image to fill."""
 
     image: Path | None  # None where there is none for the mask
     mask: Path
@@ -40,8 +40,8 @@ class PredictionSet:
 
     triples: Sequence[Triple]
     where: str  # the results go, for messages
-    unmasked: Sequence[Path] = ()  # pictures that no mask belongs to, below the folder they were looked for in
-    others: Sequence[Path] = ()  # pictures of formats that are not read, below the same
+    unmasked: Sequence[Path] = ()  # images that no mask belongs to, below the folder they were looked for in
+    others: Sequence[Path] = ()  # images of formats that are not read, below the same
 
     def without_existing(self) -> "PredictionSet":
         """What is still to be done after an interrupted run: results appear whole, so one that is there is done."""
@@ -78,7 +78,7 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
 def _single(image: Path, mask: Path, out: Path) -> PredictionSet:
     for path, folder in ((image, "indir"), (mask, "maskdir")):
         if not path.is_file():
-            what = f"is a folder, expected a picture; a folder is given as {folder}="
+            what = f"is a folder, expected an image; a folder is given as {folder}="
             raise FileNotFoundError(f"{path}: {what if path.is_dir() else f'no such file{_nearest(path)}'}")
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"out={out}: expected a name that ends in one of {' '.join(SUFFIXES)}")
@@ -90,7 +90,7 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
         if folder is not None and folder.resolve() == outdir.resolve():
             raise ValueError(f"outdir={outdir}: is {name}; the results would be taken for inputs next time")
     if maskdir is not None and maskdir.resolve() == indir.resolve():
-        raise ValueError(f"maskdir={maskdir}: is indir; masks beside their pictures, as NAME_mask001.png, need none")
+        raise ValueError(f"maskdir={maskdir}: is indir; masks beside their images, as NAME_mask001.png, need none")
     files = _images_outside(indir, outdir)
     if mask is not None:
         if not mask.is_file():
@@ -98,9 +98,9 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
             raise FileNotFoundError(f"mask={mask}: {what}{'' if mask.is_dir() else _nearest(mask)}")
         matched = match_masks([path for path in files if _is_mask(path)], indir, files, indir)
         own = {path.resolve() for image, path in matched if image is not None} | {mask.resolve()}
-        pictures = [path for path in files if path.resolve() not in own]
-        pairs: list[tuple[Path | None, Path]] = [(path, mask) for path in pictures]
-        names = [path.relative_to(indir) for path in pictures]
+        images = [path for path in files if path.resolve() not in own]
+        pairs: list[tuple[Path | None, Path]] = [(path, mask) for path in images]
+        names = [path.relative_to(indir) for path in images]
     elif maskdir is not None:
         masks = _images_outside(maskdir, outdir)
         pairs = match_masks(masks, maskdir, files, indir)
@@ -127,12 +127,12 @@ def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Pa
 
 
 def _is_mask(path: Path) -> bool:
-    """``name_mask001`` and ``mask_1`` are masks; ``unmasked``, ``a_masked`` and ``gas mask`` are pictures."""
+    """``name_mask001`` and ``mask_1`` are masks; ``unmasked``, ``a_masked`` and ``gas mask`` are images."""
     return re.search(r"_mask(?!ed)|^mask", path.stem) is not None
 
 
 def _images_outside(folder: Path, outdir: Path) -> list[Path]:
-    """The pictures of a folder, but not the results of an earlier run below it."""
+    """The images of a folder, but not the results of an earlier run below it."""
     files = list_images(folder)
     if not outdir.resolve().is_relative_to(folder.resolve()):
         return files
@@ -140,7 +140,7 @@ def _images_outside(folder: Path, outdir: Path) -> list[Path]:
 
 
 def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Path]) -> dict[Path, str]:
-    """What to say of masks, below ``root``, that no picture belongs to."""
+    """What to say of masks, below ``root``, that no image belongs to."""
     lines = {}
     for number, mask in enumerate(masks):
         stem = mask.stem.rsplit("_mask", 1)[0] or mask.stem
@@ -151,7 +151,7 @@ def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Pat
             close = difflib.get_close_matches(stem, names, n=1)
             nearest = f"; the nearest is {names[close[0]]}" if close else ""
         expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in {folder}"
-        lines[mask] = f"{mask}: mask without a picture; {expected}{nearest}"
+        lines[mask] = f"{mask}: mask without an image; {expected}{nearest}"
     return lines
 
 
@@ -179,7 +179,7 @@ def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
         missing = "" if absent is None else f"{table}, line {number}: no such file: {absent}"
         triples.append(Triple(image, mask, out, missing))
     if not triples:
-        raise ValueError(f"{table}: expected a line image,mask for every picture, found none")
+        raise ValueError(f"{table}: expected a line image,mask for every image, found none")
     return PredictionSet(triples, str(outdir or f"where {table} says"))
 
 
@@ -213,7 +213,7 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _check_ambiguous(pairs: Sequence[tuple[Path | None, Path]], files: Sequence[Path]) -> None:
-    """Two pictures of one name, ``a.jpg`` and ``a.png``: which one a mask belongs to is not ours to guess."""
+    """Two images of one name, ``a.jpg`` and ``a.png``: which one a mask belongs to is not ours to guess."""
     stems = Counter(path.with_suffix("") for path in files)
     for image, mask in pairs:
         if image is not None and stems[image.with_suffix("")] > 1:
@@ -241,7 +241,7 @@ def _check_outputs(triples: Sequence[Triple], advice: str) -> None:
         _check_writable(folder)
     for triple in triples:
         if triple.out.is_dir():
-            raise IsADirectoryError(f"{triple.out}: is a folder, expected the name of a picture to write")
+            raise IsADirectoryError(f"{triple.out}: is a folder, expected the name of an image to write")
 
 
 def _or_same(first: Triple, second: Triple) -> str:
@@ -260,7 +260,7 @@ def _check_writable(folder: Path) -> None:
 
 def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
     if not files:
-        return f"{indir}: expected pictures that are no results of an earlier run, found none"
+        return f"{indir}: expected images that are no results of an earlier run, found none"
     names = some([path.relative_to(indir) for path in files], 5)
     hint = "; one mask for all is given as mask=FILE, masks in a folder of their own as maskdir=FOLDER"
     folders = sorted({path.relative_to(indir).parts[0] for path in files if len(path.relative_to(indir).parts) > 1})
@@ -268,9 +268,7 @@ def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
     images = [name for name in folders if name.lower() in ("image", "images", "img", "imgs", "input", "inputs")]
     if masks and images:
         hint = f"; do you mean indir={indir / images[0]} maskdir={indir / masks[0]}?"
-    return (
-        f"{indir}: expected masks, NAME_mask001.png beside NAME.png; found {len(files)} other pictures ({names}){hint}"
-    )
+    return f"{indir}: expected masks, NAME_mask001.png beside NAME.png; found {len(files)} other images ({names}){hint}"
 
 
 def some(paths: Sequence[Path], most: int) -> str:

@@ -1,6 +1,6 @@
-"""A picture with all that its file holds: pixels at their depth, alpha and metadata; one is filled, the rest is kept.
+"""An image with all that its file holds: pixels at their depth, alpha and metadata; one is filled, the rest is kept.
 
-Training reads pictures by a simpler rule, ``lama.pictures.images``.
+Training reads images by a simpler rule, ``lama.pictures.images``.
 """
 
 import io
@@ -21,8 +21,8 @@ Pixels = NDArray[Any]  # uint8 or uint16, (H, W) grey or (H, W, 3) RGB
 
 
 @dataclass(frozen=True)
-class Picture:
-    """An upright picture: its EXIF orientation has been applied."""
+class ImageFile:
+    """An upright image: its EXIF orientation has been applied."""
 
     pixels: Pixels
     alpha: Pixels | None = None  # (H, W), of the same depth
@@ -36,16 +36,16 @@ class Picture:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read_picture(path: str | Path, content: bytes | None = None) -> Picture:
-    """Read a picture: grey stays grey, 16 bits of PNG and TIFF stay, palettes become RGB, CMYK becomes sRGB.
+def read_image_file(path: str | Path, content: bytes | None = None) -> ImageFile:
+    """Read an image: grey stays grey, 16 bits of PNG and TIFF stay, palettes become RGB, CMYK becomes sRGB.
 
-    1-bit pictures become 8-bit grey; of several frames the first is read. Where ``content``, the bytes of a file, is
+    1-bit images become 8-bit grey; of several frames the first is read. Where ``content``, the bytes of a file, is
     given, ``path`` is but what errors call it. Raises FileNotFoundError, or ValueError where it cannot be read or has
     32 bits per channel.
     """
     path = Path(path).expanduser()
     if content is None and not path.is_file():
-        raise FileNotFoundError(f"{path}: {'is a folder, expected a picture' if path.is_dir() else 'no such file'}")
+        raise FileNotFoundError(f"{path}: {'is a folder, expected an image' if path.is_dir() else 'no such file'}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large camera's; a real bomb is an error
         opened, upright, orientation = decode(path, content)
@@ -61,7 +61,7 @@ def read_picture(path: str | Path, content: bytes | None = None) -> Picture:
         if upright.mode == "CMYK":
             notes += ("CMYK becomes sRGB",)
             metadata = replace(metadata, icc=None)
-    return Picture(pixels, alpha, metadata, notes, turned=5 <= orientation <= 8)
+    return ImageFile(pixels, alpha, metadata, notes, turned=5 <= orientation <= 8)
 
 
 def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
@@ -71,7 +71,7 @@ def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
         return _cmyk_to_srgb(image)
     if image.mode.startswith(("I", "F", "LAB")):
         raise ValueError(
-            f"{path}: pictures of mode {image.mode} cannot be filled; convert it to 8 or 16 bits, RGB or grey"
+            f"{path}: images of mode {image.mode} cannot be filled; convert it to 8 or 16 bits, RGB or grey"
         )
     grey = image.mode in ("1", "L", "LA", "La")
     alpha = transparent or "A" in image.getbands()
@@ -123,7 +123,7 @@ def _png_header(content: bytes) -> tuple[int, int]:
 def _decode_16_bits(path: Path, content: bytes, is_png: bool, orientation: int) -> tuple[Pixels, Pixels | None]:
     array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
-        raise ValueError(f"{path}: 16-bit picture of a kind that cannot be read; save it as a plain 16-bit PNG")
+        raise ValueError(f"{path}: 16-bit image of a kind that cannot be read; save it as a plain 16-bit PNG")
     if is_png:  # in a TIFF, OpenCV has seen to it
         array = _turn(array, orientation)
     if is_png and _png_header(content)[1] == 4:  # grey with alpha, which OpenCV makes blue, green, red, alpha

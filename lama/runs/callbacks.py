@@ -95,7 +95,7 @@ class MetricsTable(Callback):
 
 
 class SampleGrids(Callback):
-    """After every validation, a picture of a few frozen pairs: truth, masked, raw prediction, completed."""
+    """After every validation, an image of a few frozen pairs: truth, masked, raw prediction, completed."""
 
     def __init__(self, run_dir: Path, pairs: EvaluationSet, count: int = 4) -> None:
         self.folder = run_dir / "samples"
@@ -168,11 +168,11 @@ class InferenceWeights(Callback):
             logger.warning("best weights: chosen anew, by %s instead of %s", self.monitor, state_dict["monitor"])
 
 
-class BrokenPictures(Callback):
-    """Lists, after each epoch, the pictures that could not be used and were replaced, with their paths and reasons."""
+class BrokenImages(Callback):
+    """Lists, after each epoch, the images that could not be used and were replaced, with their paths and reasons."""
 
     def __init__(self, run_dir: Path, dataset: TrainingDataset) -> None:
-        self.file = run_dir / "broken_pictures.txt"
+        self.file = run_dir / "broken_images.txt"
         self.dataset = dataset
         self.known: dict[int, str] = {}
 
@@ -187,12 +187,12 @@ class BrokenPictures(Callback):
         self.dataset.broken |= any_of(self.dataset.broken)
         if int(self.dataset.broken.sum()) == len(self.known) or rank_and_world()[0] > 0:
             return
-        reasons = self.dataset.broken_pictures()
+        reasons = self.dataset.broken_images()
         new = [reason for index, reason in reasons.items() if index not in self.known]
         self.known = reasons
         total = len(self.dataset.source)
         logger.warning(
-            "%d of %d pictures cannot be used and were replaced, %d of them new", len(reasons), total, len(new)
+            "%d of %d images cannot be used and were replaced, %d of them new", len(reasons), total, len(new)
         )
         for reason in new:
             logger.warning("  %s", reason)
@@ -221,7 +221,7 @@ def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def draw_curves(tables: Sequence[Path], out: Path) -> None:
-    """One small plot per logged name, of the validation the means over all pictures; dashes where a run went on."""
+    """One small plot per logged name, of the validation the means over all images; dashes where a run went on."""
     every = {name: values for table in tables if table.is_file() for name, values in read_metrics(table).items()}
     resumed, _ = every.pop(RESUMED, ([], []))
     every = dict(sorted(every.items(), key=lambda item: not item[0].startswith("val_")))  # what is looked at first

@@ -1,4 +1,4 @@
-"""A worker of the data loader that the system has killed: which, and over which picture."""
+"""A worker of the data loader that the system has killed: which, and over which image."""
 
 import re
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ def explain(data: InpaintingDataModule, module: InpaintingModule, keeper: Checkp
         if killed is None:
             raise
         dead = {int(pid) for pid in killed[1].split(",")}
-        names = [data.train_set.name(picture - 1) for pid, picture in data.train_set.at_work.tolist() if pid in dead]
+        names = [data.train_set.name(image - 1) for pid, image in data.train_set.at_work.tolist() if pid in dead]
         raise keeper.interrupted(
-            f"data: a worker {killed[2]} after iteration {int(module.iteration)}, its latest picture was "
+            f"data: a worker {killed[2]} after iteration {int(module.iteration)}, its latest image was "
             f"{', '.join(names) or 'none'}; often memory was short (data.num_workers=1 data.cache_gb=0 need less)"
         ) from error
 

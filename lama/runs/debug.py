@@ -96,11 +96,11 @@ class Profile(Debug):
 
 
 class FixedSamples(EpochSampler):
-    """The first pictures with the crops and masks of the first pass, in an order that changes."""
+    """The first images with the crops and masks of the first pass, in an order that changes."""
 
     def __iter__(self) -> Iterator[SampleKey]:
         for key in super().__iter__():
-            yield SampleKey(0, key.picture)
+            yield SampleKey(0, key.image)
 
 
 class Falling(Callback):

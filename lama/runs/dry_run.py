@@ -57,8 +57,8 @@ def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[
     seconds = statistics.median(watch.steps[1:] or watch.steps)
     device = torch.cuda.get_device_name() if module.device.type == "cuda" else module.device.type
     memory = peak_memory(module.device) / 2**30
-    print(f"measured: {len(watch.steps)} steps of {data.batch_size} pictures on {device}: {seconds:.3g} s a step, "
+    print(f"measured: {len(watch.steps)} steps of {data.batch_size} images on {device}: {seconds:.3g} s a step, "
           f"{data.batch_size / seconds:.3g} images a second, at most {memory:.2f} GB of memory")  # fmt: skip
     several = " and the exchange between processes" if processes.number > 1 else ""
     print(f"estimated: {iterations} iterations in {duration(iterations * seconds)}, without validation, waiting for "
-          f"pictures{several}")  # fmt: skip
+          f"images{several}")  # fmt: skip

@@ -14,7 +14,7 @@ class PlainProgress(Callback):
 
     def __init__(self, seconds: float = 60) -> None:
         self.seconds = seconds
-        self.batches = self.pictures = 0  # since the training began or went on
+        self.batches = self.images = 0  # since the training began or went on
         self.began = self.said = 0.0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -24,7 +24,7 @@ class PlainProgress(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
         self.batches += 1
-        self.pictures += len(batch["image"]) * trainer.world_size
+        self.images += len(batch["image"]) * trainer.world_size
         now = time.monotonic()
         if not trainer.is_global_zero or now - self.said < self.seconds:
             return
@@ -35,7 +35,7 @@ class PlainProgress(Callback):
             "epoch %d of %d, batch %d of %d: generator %.4g, discriminator %.4g; %.3g images a second, %s to go",
             trainer.current_epoch + 1, epochs, batch_idx + 1, per_epoch,
             *(trainer.callback_metrics.get(f"train_{name}_total", float("nan")) for name in ("gen", "discr")),
-            self.pictures / seconds, duration(left * seconds / self.batches),
+            self.images / seconds, duration(left * seconds / self.batches),
         )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ class Progress:
     batches: int  # in an epoch, on each process
     batch_size: int  # on each process
     processes: int
-    pictures: int  # in the training set
+    images: int  # in the training set
 
     def begin_epoch_again(self, batches: int) -> "Progress":
         """At the beginning of the epoch that was interrupted, now of so many; what it has taught so far is kept."""
@@ -33,7 +33,7 @@ class Progress:
     def differences(self, trainer: Trainer, data: InpaintingDataModule) -> list[str]:
         """What the order of samples depends on and is otherwise now, as "batch size 4 instead of 8"."""
         now = _setting(trainer, data)
-        names = {"batch_size": "batch size", "processes": "processes:", "pictures": "pictures to train on:"}
+        names = {"batch_size": "batch size", "processes": "processes:", "pictures": "images to train on:"}
         return [
             f"{name} {now[key]} instead of {getattr(self, key)}"
             for key, name in names.items()
@@ -77,7 +77,7 @@ def go_on_from(progress: Progress, trainer: Trainer, data: InpaintingDataModule)
     _count(batches, ready=progress.iteration, processed=progress.iteration)
     _count({"current": batches["current"]}, ready=progress.batch, processed=progress.batch)
     batches["is_last_batch"] = progress.batch == progress.batches
-    if progress.validation == "due":  # to Lightning, one whose first picture was interrupted: it begins again
+    if progress.validation == "due":  # to Lightning, one whose first image was interrupted: it begins again
         _count(state["epoch_loop.val_loop.batch_progress"], ready=1, processed=0)
     _count(state["epoch_loop.manual_optimization.optim_step_progress"],
            ready=progress.optimizer_steps, processed=progress.optimizer_steps)  # fmt: skip

@@ -1,4 +1,4 @@
-"""A page that shows what a training has learnt: pictures, curves, a table, and the commands to go on."""
+"""A page that shows what a training has learnt: images, curves, a table, and the commands to go on."""
 
 import json
 import logging
@@ -22,9 +22,9 @@ from lama.pages import data_url, image_url, render, with_hole
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[ImageArray, MaskArray], ImageArray]
-PROTOCOL = "protocol lama: 8-bit pictures; SSIM with zero padding; *_hole inside the mask only"
+PROTOCOL = "protocol lama: 8-bit images; SSIM with zero padding; *_hole inside the mask only"
 METRICS = ("psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "lpips_vgg", "fid")
-PICTURES = 6  # pairs shown on the page
+IMAGES = 6  # pairs shown on the page
 
 
 def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "auto") -> Path:
@@ -38,7 +38,7 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     if not summary_path.is_file():
         raise FileNotFoundError(f"{summary_path}: no such file; a training writes it when it ends")
     summary = json.loads(summary_path.read_text())
-    # The last weights: the best ones were chosen on these very pictures.
+    # The last weights: the best ones were chosen on these very images.
     model = load(run_dir / "models" / "last.safetensors", device, strategy="full", fast=False)
     methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
     write_pairs(data.val_pairs, run_dir / "evaluation_set")
@@ -61,10 +61,10 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
 def _evaluate(
     evaluator: Evaluator, name: str, fill: Fill, pairs: EvaluationSet, run_dir: Path
 ) -> dict[str, dict[str, Any]]:
-    """Fill every pair, keep the pictures, measure them."""
+    """Fill every pair, keep the images, measure them."""
     evaluator.reset()
     folder = run_dir / "predictions" / _file_name(name)
-    for pair in tqdm(pairs, desc=name, unit="picture"):
+    for pair in tqdm(pairs, desc=name, unit="image"):
         completed = fill(pair.image, pair.mask)
         write_image(folder / f"{pair.name}.png", completed)
         tensors = (image_to_tensor(completed)[None], image_to_tensor(pair.image)[None])
@@ -77,8 +77,8 @@ def _file_name(method: str) -> str:
 
 
 def _examples(pairs: EvaluationSet, methods: dict[str, Fill]) -> list[dict[str, Any]]:
-    """Evenly spaced pairs with every method's result, pictures as data URLs."""
-    chosen = np.linspace(0, len(pairs) - 1, min(PICTURES, len(pairs))).round().astype(int)
+    """Evenly spaced pairs with every method's result, images as data URLs."""
+    chosen = np.linspace(0, len(pairs) - 1, min(IMAGES, len(pairs))).round().astype(int)
     examples = []
     for pair in (pairs[int(i)] for i in chosen):
         examples.append(

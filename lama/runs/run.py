@@ -22,7 +22,7 @@ import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import remove_partial, atomic_write
-from lama.runs.callbacks import BrokenPictures, InferenceWeights, MetricsTable, SampleGrids
+from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, SampleGrids
 from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
 from lama.runs.dead_workers import explain
 from lama.runs.debug import Debug
@@ -40,7 +40,7 @@ from lama.runs.speed import Speed
 logger = logging.getLogger(__name__)
 
 PRECISIONS = (None, 32, "32", "32-true", "bf16", "bf16-mixed")
-LEAST_BATCH = 20  # pictures a step, over all processes: issue 43 of advimman/lama
+LEAST_BATCH = 20  # images a step, over all processes: issue 43 of advimman/lama
 
 
 def train(
@@ -118,7 +118,7 @@ def _folder(run_dir: Path, module: InpaintingModule, first: bool, start: int) ->
         try:
             yield
         except (ValueError, OSError):
-            if first and fresh and int(module.iteration) in (0, start):  # a picture that cannot be read, say
+            if first and fresh and int(module.iteration) in (0, start):  # an image that cannot be read, say
                 shutil.rmtree(run_dir)
             raise
 
@@ -168,7 +168,7 @@ def _make_trainer(
         MetricsTable(run_dir, every=trainer.get("log_every_n_steps", 10)),
         SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, keeper.monitor, "max" if keeper.sign > 0 else "min"),
-        BrokenPictures(run_dir, data.train_set),
+        BrokenImages(run_dir, data.train_set),
         keeper,  # last: what the others keep in a checkpoint is what they have written
     ]
     fit = Trainer(
@@ -223,7 +223,7 @@ def _check(
             f"run_dir={run_dir}: holds a trained run already; continue it with resume=auto, choose another run_dir=, "
             "or replace it with overwrite=true"
         )
-    # Pictures of the wrong size, masks that do not fit, hide nothing or all: say so before anything is written.
+    # Images of the wrong size, masks that do not fit, hide nothing or all: say so before anything is written.
     areas = [float(data.train_set[0, i]["mask"].mean()) for i in range(min(10, len(data.train_set.source)))]
     if max(areas) == 0 or min(areas) == 1:
         raise ValueError(f"masks: each of {len(areas)} that were drawn hides {'nothing' if max(areas) == 0 else 'all'}")
@@ -231,7 +231,7 @@ def _check(
 
 def _remove_previous(run_dir: Path) -> None:
     """Remove what a training writes, and nothing else, from the folder of an earlier run."""
-    for pattern in ("metrics.csv", "speed.csv", "curves.png", "broken_pictures.txt", "train.log", "profile.*",
+    for pattern in ("metrics.csv", "speed.csv", "curves.png", "broken_images.txt", "train.log", "profile.*",
                     "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):
             path.unlink()
@@ -264,7 +264,7 @@ def describe(module: InpaintingModule, data: InpaintingDataModule, processes: in
     if data.sampler.share(processes) < data.batch_size:
         yield f"warning: an epoch has {data.sampler.share(processes)} samples on each process, fewer than a batch"
     if data.batch_size * processes < LEAST_BATCH:  # gathering gradients of several batches does not help BatchNorm
-        yield f"warning: batch size under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few pictures)"
+        yield f"warning: batch size under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few images)"
     yield f"losses: {', '.join(module.objective.terms)}"
 
 
@@ -297,7 +297,7 @@ def _summarise(
     logger.info("trained %s iterations in %s, all starts of this run together", summary["iterations"],
                 summary["duration"])  # fmt: skip
     if rates:
-        logger.info("speed: %s images a second, %.1f %% of the time waiting for pictures",
+        logger.info("speed: %s images a second, %.1f %% of the time waiting for images",
                     rates["images_per_second"], 100 * rates["data_wait"])  # fmt: skip
 
 
@@ -310,7 +310,7 @@ def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) ->
     plain = _with(command, without=("resume", "debug"))
     scripts = next((Path(word).parent for word in shlex.split(command) if Path(word).name == "train.py"), Path("bin"))
     report, evaluate, predict = (shlex.quote(f"{scripts}/{name}.py") for name in ("report", "evaluate", "predict"))
-    own = _with(plain, "data=folder", "data.path=PICTURES", "run_dir=runs/mine")
+    own = _with(plain, "data=folder", "data.path=IMAGES", "run_dir=runs/mine")
     again = ["# tried by", command, "# train it", plain] if debug else [
         "# trained by; where it was stopped, the same goes on", command,
         "# train twice as long", _with(plain, f"trainer.max_epochs={2 * epochs}"),
@@ -318,13 +318,13 @@ def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) ->
     return "\n".join(
         [
             *again,
-            "# train on your own pictures, any folder of them", own,
+            "# train on your own images, any folder of them", own,
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
-            "# a page with pictures, curves and a table, once it is trained", f"python {report} run={run_dir}",
+            "# a page with images, curves and a table, once it is trained", f"python {report} run={run_dir}",
             "# evaluate on a folder of name.png + name_mask000.png",
             f"python {evaluate} model.path={run_dir} indir=PAIRS outdir={run_dir}/evaluation",
-            "# remove things from your own pictures, given as name.png + name_mask000.png (white = remove)",
-            f"python {predict} model.path={run_dir} indir=PICTURES outdir=RESULTS",
+            "# remove things from your own images, given as name.png + name_mask000.png (white = remove)",
+            f"python {predict} model.path={run_dir} indir=IMAGES outdir=RESULTS",
             "",
         ]
     )  # fmt: skip

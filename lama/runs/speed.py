@@ -19,7 +19,7 @@ NAMES = ("speed_images_per_second", "speed_data_wait", "speed_memory_gb")
 class Speed(Callback):
     """Every ``every`` batches, into ``speed.csv`` and the loggers.
 
-    ``speed_images_per_second`` counts the pictures of all processes, ``speed_data_wait`` is the share of the time in
+    ``speed_images_per_second`` counts the images of all processes, ``speed_data_wait`` is the share of the time in
     which this one waited for its next batch, ``speed_memory_gb`` the most memory that any of them has had: of the GPU,
     or of the process where there is none, workers not counted. Validation and the writing of files are left out.
     """
@@ -28,7 +28,7 @@ class Speed(Callback):
         self.path = run_dir / "speed.csv"
         self.data = data
         self.every = every
-        self.pictures = 0  # of this process, over the whole training
+        self.images = 0  # of this process, over the whole training
         self.seconds = self.waited = 0.0
         self._recent = (0, 0.0, 0.0)  # the same three, at the last report
         self._began = self._wait_began = 0.0
@@ -49,28 +49,28 @@ class Speed(Callback):
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
         self.seconds += time.perf_counter() - self._began  # a step waits for its GPU: it looks at its losses
-        self.pictures += len(batch["image"])
+        self.images += len(batch["image"])
         optimizers = zip(("gen", "discr"), trainer.optimizers, strict=True)
         module.log_dict({f"train_{name}_lr": optimizer.param_groups[0]["lr"] for name, optimizer in optimizers})
         iteration = int(module.iteration)  # type: ignore[arg-type]
         if iteration % self.every:
             return
-        pictures, seconds, waited = (
-            now - then for now, then in zip((self.pictures, self.seconds, self.waited), self._recent, strict=True)
+        images, seconds, waited = (
+            now - then for now, then in zip((self.images, self.seconds, self.waited), self._recent, strict=True)
         )
-        self._recent = (self.pictures, self.seconds, self.waited)
+        self._recent = (self.images, self.seconds, self.waited)
         memory = highest(peak_memory(module.device))[0] / 2**30
-        values = (pictures * trainer.world_size / seconds, waited / seconds, memory)
+        values = (images * trainer.world_size / seconds, waited / seconds, memory)
         module.log_dict(dict(zip(NAMES, values, strict=True)))
         if trainer.is_global_zero:
             self._append(iteration, values)
 
     def summary(self, processes: int) -> dict[str, float]:
         """Of all that was trained since this command began; nothing where that is nothing."""
-        if not self.pictures:
+        if not self.images:
             return {}
         return {
-            "images_per_second": round(self.pictures * processes / self.seconds, 2),
+            "images_per_second": round(self.images * processes / self.seconds, 2),
             "data_wait": round(self.waited / self.seconds, 3),
         }
 

@@ -86,7 +86,7 @@ def check_row(sweep: Sweep, row: str) -> DictConfig:
 
 
 def check_data(rows: Sequence[DictConfig]) -> None:
-    """Open the pictures of every row, once where they are the same, so that what is missing is said here."""
+    """Open the images of every row, once where they are the same, so that what is missing is said here."""
     opened = []
     for config in rows:
         where = [config.data.get(key) for key in ("source", "path", "val_path", "val_pairs")]

@@ -19,16 +19,16 @@ SETS = ("random_thin_256", "random_thick_256", "segm_256")
 def make_material(folder: str | Path) -> str:
     """Write held-out photographs, their segments, evaluation sets and random encoders, where they are not yet there."""
     folder = Path(folder)
-    pictures, labels = folder / "pictures", folder / "labels"
+    images, labels = folder / "pictures", folder / "labels"
     for name, image in map(BuiltinPhotos("held_out", 288).__getitem__, range(3)):
         if not (labels / f"{name}.png").is_file():
-            write_image(pictures / f"{name}.png", image)
+            write_image(images / f"{name}.png", image)
             segments = felzenszwalb(image, scale=400, sigma=1, min_size=2000) + 1
             write_image(labels / f"{name}.png", np.repeat(segments[:, :, None], 3, 2).astype(np.uint8))
     for name in SETS:
         if not (folder / "sets" / name / "manifest.json").is_file():
             settings = load_data_gen(name, 0, str(labels) if name.startswith("segm") else None)
-            generate(build(settings, name), settings, pictures, folder / "sets" / name, None, 0)
+            generate(build(settings, name), settings, images, folder / "sets" / name, None, 0)
     torch.manual_seed(0)
     for name, network in (("encoder", SegmentationEncoder), ("vgg19", VGG19Features)):
         if not (folder / f"{name}.pth").is_file():

@@ -47,7 +47,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tenso
 
 
 def statistics(network: nn.Module) -> list[Tensor]:
-    """The running means and variances of a network: every process moves them by its own pictures."""
+    """The running means and variances of a network: every process moves them by its own images."""
     return [buffer for buffer in network.buffers() if buffer.is_floating_point()]
 
 

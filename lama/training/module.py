@@ -103,7 +103,7 @@ class InpaintingModule(LightningModule):
             self.average = moving_average(generator, ema_decay)
         self.raw_evaluator: Evaluator | None = None
         if validate_raw and self.average is not None:
-            self.raw_evaluator = copy.copy(evaluator)  # the same networks of metrics, other pictures
+            self.raw_evaluator = copy.copy(evaluator)  # the same networks of metrics, other images
             self.raw_evaluator.reset()
         if recompute_blocks:
             recompute(generator)
@@ -144,7 +144,7 @@ class InpaintingModule(LightningModule):
         return (self.trainer.current_epoch * batches + batch) / (epochs * batches)
 
     def use_memory_format(self, memory_format: torch.memory_format) -> None:
-        """Lay out the weights of all networks, and the pictures of every step, in this order."""
+        """Lay out the weights of all networks, and the images of every step, in this order."""
         self.memory_format = memory_format
         for network in (self.generator, self.discriminator, self.objective):
             network.to(memory_format=memory_format)  # type: ignore[call-overload]
@@ -296,7 +296,7 @@ class InpaintingModule(LightningModule):
         return self.generator if self.average is None else self.average.module
 
     def complete(self, image: Tensor, mask: Tensor, network: nn.Module | None = None) -> tuple[Tensor, Tensor]:
-        """Raw and composited output of a generator, the one for inference, for pictures of any size: (B, 3, H, W)."""
+        """Raw and composited output of a generator, the one for inference, for images of any size: (B, 3, H, W)."""
         network = network or self.inference_generator
         height, width = image.shape[-2:]
         x = generator_input(image, mask)
@@ -313,7 +313,7 @@ class InpaintingModule(LightningModule):
                     evaluator.update(list(batch["name"]), at_least_float32(completed), batch["image"], batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
-        self.evaluator.gather()  # every process has seen its share of the pictures, and logs the same numbers
+        self.evaluator.gather()  # every process has seen its share of the images, and logs the same numbers
         groups = self.evaluator.compute_groups() | {"total": self.evaluator.compute()}
         self.evaluator.reset()
         self.log_dict(dict(_logged(groups)))

@@ -81,11 +81,11 @@ def same(a, b):
 
 
 def test_a_sweep_survives_what_a_cluster_does_to_it(slurm, tmp_path):
-    pictures, folder = tmp_path / "pictures", tmp_path / "sweep"
+    images, folder = tmp_path / "pictures", tmp_path / "sweep"
     own = {
         "lama-fourier": ["trainer.max_epochs=40"],  # requeued in the middle
         "lama-regular": ["trainer.max_epochs=120"],  # longer than its two minutes
-        "lama-dilated": ["trainer.max_epochs=2", "data=folder", f"data.path={pictures}"],  # which is not there
+        "lama-dilated": ["trainer.max_epochs=2", "data=folder", f"data.path={images}"],  # which is not there
         "lama-fourier-shallow": ["trainer.max_epochs=2"],
     }
     given = ",".join(f"{row}:[{','.join(map(repr, overrides))}]" for row, overrides in own.items())
@@ -105,7 +105,7 @@ def test_a_sweep_survives_what_a_cluster_does_to_it(slurm, tmp_path):
     states = {title: state.split()[0] for title, state in found.items()}
     assert states == {"lama-fourier/seed0": "done", "lama-regular/seed0": "done", "lama-dilated/seed0": "failed",
                       "lama-fourier-shallow/seed0": "done"}  # fmt: skip
-    assert "error: data.path, the pictures to train on" in found["lama-dilated/seed0"]
+    assert "error: data.path, the images to train on" in found["lama-dilated/seed0"]
     assert "resumed from" in (fourier / "train.log").read_text()
     regular = (folder / "runs/lama-regular/seed0/train.log").read_text()
     assert "stops after this batch, with a checkpoint" in regular  # its time was up
@@ -113,7 +113,7 @@ def test_a_sweep_survives_what_a_cluster_does_to_it(slurm, tmp_path):
     assert "resubmit" in call(slurm, *begin)  # what has failed waits for that word
 
     call(slurm, "-c", f"from lama.sweeps.toy import make_material; make_material({str(tmp_path / 'toy')!r})")
-    shutil.copytree(tmp_path / "toy/pictures", pictures)
+    shutil.copytree(tmp_path / "toy/images", images)
     said = call(slurm, "bin/sweep.py", "resubmit", str(folder))
     assert "1 to start: lama-dilated/seed0" in said
     until(slurm, folder, lambda found: all(state.startswith("done") for state in found.values()))

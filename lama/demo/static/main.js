@@ -1,4 +1,4 @@
-// The walk: open a picture, paint, remove, compare, go on, keep.
+// The walk: open an image, paint, remove, compare, go on, keep.
 
 import { Wrong, bitmap, dataUrl, get, png, post, save } from "./api.js";
 import { Mask } from "./mask.js";
@@ -11,8 +11,8 @@ const KINDS = { jpg: "JPEG", png: "PNG", webp: "WebP", tif: "TIFF", bmp: "BMP" }
 
 const stage = new Stage(refresh);
 let health = null;
-let picture = null; // {name, file, format, width, height}: as it was opened
-let steps = []; // {work, image, results}: the picture after each removal; the first is as opened
+let opened = null; // {name, file, format, width, height}: as it was opened
+let steps = []; // {work, image, results}: the image after each removal; the first is as opened
 let running = null; // {abort, stop}
 
 const step = () => steps.at(-1);
@@ -48,15 +48,15 @@ async function attempt(work) {
 // Open and paint
 
 async function open(file, name) {
-  if (running) return say("Wait for this removal, or cancel it, before another picture is opened.", true);
-  if (picture) say("Opening…");
+  if (running) return say("Wait for this removal, or cancel it, before another image is opened.", true);
+  if (opened) say("Opening…");
   else toast("Opening…");
   await attempt(async () => {
     const content = await dataUrl(file);
     const info = await asked(name, { image: content, preview: PREVIEW });
     $("toast").hidden = true;
     const image = await bitmap(png(info.preview));
-    picture = { name: name.replace(/\.[^.]*$/, "") || "picture", file: content, ...info };
+    opened = { name: name.replace(/\.[^.]*$/, "") || "image", file: content, ...info };
     steps = [{ work: content, image, results: [] }];
     $("start").hidden = true;
     $("work").hidden = false;
@@ -64,8 +64,8 @@ async function open(file, name) {
     setCompare(false);
     stage.show(image);
     fillFormats();
-    const what = `${picture.width} × ${picture.height}, ${KINDS[info.format]}, ${info.bits} bits${info.alpha ? ", transparent" : ""}`;
-    $("about").textContent = `${picture.name}: ${what}`;
+    const what = `${opened.width} × ${opened.height}, ${KINDS[info.format]}, ${info.bits} bits${info.alpha ? ", transparent" : ""}`;
+    $("about").textContent = `${opened.name}: ${what}`;
     say([...info.notes, "Paint over what should go."].join(" "));
     stage.root.focus({ preventScroll: true });
   });
@@ -81,8 +81,8 @@ async function asked(name, content) {
 }
 
 function fillFormats() {
-  const same = `${KINDS[picture.format]}, as it came`;
-  const others = Object.entries(KINDS).filter(([format]) => format !== picture.format);
+  const same = `${KINDS[opened.format]}, as it came`;
+  const others = Object.entries(KINDS).filter(([format]) => format !== opened.format);
   $("format").replaceChildren(new Option(same, "same"), ...others.map(([format, kind]) => new Option(kind, format)));
 }
 
@@ -104,8 +104,8 @@ async function loadMask(file) {
     const info = await asked(file.name, { image: await dataUrl(file), preview: PREVIEW });
     const { width, height } = stage.after;
     stage.mask.add({ kind: "image", image: Mask.read(await bitmap(png(info.preview)), width, height) });
-    const other = info.width !== picture.width || info.height !== picture.height;
-    say(other ? `The mask is ${info.width} × ${info.height}: stretched to the picture.` : "Mask loaded: white goes.");
+    const other = info.width !== opened.width || info.height !== opened.height;
+    say(other ? `The mask is ${info.width} × ${info.height}: stretched to the image.` : "Mask loaded: white goes.");
     refresh();
   });
 }
@@ -119,7 +119,7 @@ function undo() {
 // Remove
 
 async function run() {
-  if (running || !picture) return;
+  if (running || !opened) return;
   if (stage.comparing) setCompare(false);
   if (stage.mask.isEmpty) return say("Paint over what should go first.", true);
   if (!chosenModels().length) return say("Tick a model first.", true);
@@ -183,7 +183,7 @@ function back() {
   steps.pop();
   setCompare(false);
   stage.show(step().image);
-  say("Back to the picture before.");
+  say("Back to the image before.");
 }
 
 function choose(index) {
@@ -210,21 +210,21 @@ async function download() {
   await attempt(async () => {
     const format = $("format").value;
     if (steps.length === 1 && format === "same") {
-      save(picture.file, `${picture.name}.${picture.format}`);
-      return say("Nothing was removed: this is the picture as it came.");
+      save(opened.file, `${opened.name}.${opened.format}`);
+      return say("Nothing was removed: this is the image as it came.");
     }
-    const answer = await post("/api/convert", { image: step().work, like: picture.file, format });
+    const answer = await post("/api/convert", { image: step().work, like: opened.file, format });
     const bytes = Uint8Array.from(atob(answer.image), (letter) => letter.charCodeAt(0));
     const url = URL.createObjectURL(new Blob([bytes]));
-    save(url, `${picture.name}_lama.${answer.format}`);
+    save(url, `${opened.name}_lama.${answer.format}`);
     setTimeout(() => URL.revokeObjectURL(url), 60000);
     say(["Downloaded.", ...answer.notes].join(" "));
   });
 }
 
 async function saveMask() {
-  const blob = await stage.mask.export(picture.width, picture.height);
-  save(await dataUrl(blob), `${picture.name}_mask.png`);
+  const blob = await stage.mask.export(opened.width, opened.height);
+  save(await dataUrl(blob), `${opened.name}_mask.png`);
 }
 
 // What can be pressed
@@ -290,7 +290,7 @@ async function fillExamples() {
 
 function startAgain() {
   if (running) return;
-  picture = null;
+  opened = null;
   steps = [];
   setCompare(false);
   $("work").hidden = true;
@@ -348,7 +348,7 @@ addEventListener("paste", (event) => {
 });
 
 addEventListener("keydown", (event) => {
-  if (!picture) return;
+  if (!opened) return;
   const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName) && event.target.type !== "range";
   const key = event.key.toLowerCase();
   if (key === "escape" && running) return running.abort.abort();

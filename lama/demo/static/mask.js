@@ -77,7 +77,7 @@ export class Mask {
     return out.convertToBlob({ type: "image/png" });
   }
 
-  // Pink where a picture of a mask is white; the mask of the picture that is worked on.
+  // Pink where an image of a mask is white; the mask of the image that is worked on.
   static read(image, width, height) {
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -118,7 +118,7 @@ export class Mask {
     }
   }
 
-  // The oldest operations become a picture.
+  // The oldest operations become an image.
   #forget() {
     const rest = this.done.splice(MOST_UNDONE / 2);
     this.#redraw();

@@ -1,9 +1,9 @@
-// The picture under the brush: zoom, painting by mouse, pen, fingers and keys, and the line between before and after.
+// The image under the brush: zoom, painting by mouse, pen, fingers and keys, and the line between before and after.
 
 import { Mask } from "./mask.js";
 
 const $ = (id) => document.getElementById(id);
-const SEEN = 48; // pixels of the picture that cannot be moved out of sight
+const SEEN = 48; // pixels of the image that cannot be moved out of sight
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 export class Stage {
@@ -23,7 +23,7 @@ export class Stage {
     this.#listen();
   }
 
-  // Show a picture on which ``painted``, operations of the mask, is painted.
+  // Show an image on which ``painted``, operations of the mask, is painted.
   show(image, painted = []) {
     const { naturalWidth: width, naturalHeight: height } = image;
     const other = this.after.width !== width || this.after.height !== height;
@@ -50,7 +50,7 @@ export class Stage {
     $("mask").hidden = on;
     this.before.hidden = !on;
     for (const id of ["divider", "labels"]) $(id).hidden = !on;
-    $("split").style.visibility = on ? "visible" : "hidden"; // its room stays, so that the picture does not jump
+    $("split").style.visibility = on ? "visible" : "hidden"; // its room stays, so that the image does not jump
     $("label-left").textContent = left;
     $("label-right").textContent = right;
     this.#hideCursor();
@@ -90,7 +90,7 @@ export class Stage {
     if (this.keys) this.#showCursor(this.#onStage(this.keys));
   }
 
-  // ``share`` of the picture's width is before, the rest after.
+  // ``share`` of the image's width is before, the rest after.
   #split(share) {
     this.share = share;
     $("split").value = share * 100;
@@ -98,7 +98,7 @@ export class Stage {
     $("divider").style.left = `${this.view.x + share * this.after.width * this.view.scale}px`;
   }
 
-  #onPicture(event) {
+  #onImage(event) {
     const box = this.root.getBoundingClientRect();
     return {
       x: (event.clientX - box.left - this.view.x) / this.view.scale,
@@ -158,7 +158,7 @@ export class Stage {
     this.keys = null;
     if (this.pointers.size === 2) return this.#pinch();
     if (this.pointers.size > 2) return;
-    const point = this.#onPicture(event);
+    const point = this.#onImage(event);
     if (this.tool === "hand" || event.button === 1) this.action = { kind: "pan" };
     else if (event.button !== 0) return;
     else if (this.comparing) {
@@ -186,14 +186,14 @@ export class Stage {
     const before = [...this.pointers.values()].map((p) => ({ ...p }));
     this.pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
     const kind = this.action?.kind;
-    const point = this.#onPicture(event);
+    const point = this.#onImage(event);
     if (kind === "pan") this.#pan(event.clientX - last.x, event.clientY - last.y);
     else if (kind === "pinch" && before.length === 2) this.#pinched(before, [...this.pointers.values()], box);
     else if (kind === "split") this.#split(clamp(point.x / this.after.width, 0, 1));
     else if (kind === "rectangle") this.#drawBox(this.action.from, point);
     else if (kind === "stroke") {
       const passed = event.getCoalescedEvents?.() ?? [];
-      for (const each of passed.length ? passed : [event]) this.mask.extend(this.#onPicture(each));
+      for (const each of passed.length ? passed : [event]) this.mask.extend(this.#onImage(each));
     }
   }
 
@@ -226,7 +226,7 @@ export class Stage {
   #up(event) {
     if (!this.pointers.delete(event.pointerId)) return;
     if (this.action?.kind === "rectangle" && event.type === "pointerup") {
-      const rectangle = this.#rectangle(this.action.from, this.#onPicture(event));
+      const rectangle = this.#rectangle(this.action.from, this.#onImage(event));
       if (rectangle.width && rectangle.height) this.mask.add({ kind: "rectangle", ...rectangle });
     }
     $("box").style.display = "none";

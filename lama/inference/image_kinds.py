@@ -1,4 +1,4 @@
-"""Pictures of every kind as one: three channels and a hole, and the way back to what came in."""
+"""Images of every kind as one: three channels and a hole, and the way back to what came in."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from PIL import Image
 from torch import Tensor
 
 Array = NDArray[Any]
-_KINDS = "an array of uint8, uint16 or float, or a PIL picture"
+_KINDS = "an array of uint8, uint16 or float, or a PIL image"
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow has it
 
 
 @dataclass(frozen=True)
-class OpenPicture:
+class OpenedImage:
     """What the network works on, and how to give back the kind that came in."""
 
     pixels: Array  # (H, W, 3), uint8, uint16 or float in [0, 1]; may be a view: not to be written to
     hole: NDArray[np.bool_]  # (H, W)
-    restore: Callable[[Array], Any]  # filled pixels, as ``pixels`` -> a picture of the caller's kind
+    restore: Callable[[Array], Any]  # filled pixels, as ``pixels`` -> an image of the caller's kind
 
 
-def open_picture(image: Array | Image.Image, mask: Array | Image.Image) -> OpenPicture:
-    """Raises ValueError, in one line, where picture or mask are of another kind, or their sizes differ."""
+def open_image(image: Array | Image.Image, mask: Array | Image.Image) -> OpenedImage:
+    """Raises ValueError, in one line, where image or mask are of another kind, or their sizes differ."""
     if isinstance(image, Image.Image):
         return _open_pil(image, mask)
     if not isinstance(image, np.ndarray):
@@ -46,20 +46,20 @@ def open_picture(image: Array | Image.Image, mask: Array | Image.Image) -> OpenP
         def restore_grey(filled: Array) -> Array:
             return _in_type_of(image, np.where(hole, _grey(filled), grey[..., 0]).reshape(image.shape))
 
-        return OpenPicture(pixels, hole, restore_grey)
+        return OpenedImage(pixels, hole, restore_grey)
     pixels = image[..., :3]
     _check_range(pixels)
     if image.shape[2] == 3:
-        return OpenPicture(pixels, hole, lambda filled: filled)
-    return OpenPicture(
+        return OpenedImage(pixels, hole, lambda filled: filled)
+    return OpenedImage(
         pixels, hole, lambda filled: _in_type_of(image, np.concatenate([filled, image[..., 3:]], axis=2))
     )
 
 
-def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenPicture:
+def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenedImage:
     if image.mode in ("I", "F", "LAB", "HSV"):
         raise ValueError(
-            f"image: pictures of mode {image.mode} cannot be filled; pass an array of uint16, or of float in [0, 1], "
+            f"image: images of mode {image.mode} cannot be filled; pass an array of uint16, or of float in [0, 1], "
             "or convert it to RGB or L"
         )
     info = {key: value for key, value in image.info.items() if key != "transparency"}
@@ -78,7 +78,7 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenPicture:
     if size == image.size[::-1] != image.size and image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
         raise ValueError("image: lies on its side, as its EXIF orientation says, and the mask does not; turn it by "
                          "PIL.ImageOps.exif_transpose(image) first")  # fmt: skip
-    opened = open_picture(array, mask)
+    opened = open_image(array, mask)
 
     def restore(filled: Array) -> Image.Image:
         result = Image.fromarray(opened.restore(filled))
@@ -87,7 +87,7 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenPicture:
         result.info |= info
         return result
 
-    return OpenPicture(opened.pixels, opened.hole, restore)
+    return OpenedImage(opened.pixels, opened.hole, restore)
 
 
 def _in_type_of(image: Array, result: Array) -> Array:
@@ -107,7 +107,7 @@ def _check_range(pixels: Array) -> None:
 
 
 def _what(value: object) -> str:
-    """What was given in place of a picture."""
+    """What was given in place of an image."""
     path = isinstance(value, (str, Path))
     return f"the path {value}; open it, PIL.Image.open(path)" if path else type(value).__name__
 
@@ -116,13 +116,13 @@ def _open_mask(mask: Array | Image.Image, size: tuple[int, ...]) -> NDArray[np.b
     """bool (H, W), True = hole."""
     array = _mask_array(mask) if isinstance(mask, Image.Image) else np.asarray(mask)
     if array.dtype.kind not in "buif":
-        raise ValueError(f"mask: expected an array of numbers or a PIL picture, got {_what(mask)}")
+        raise ValueError(f"mask: expected an array of numbers or a PIL image, got {_what(mask)}")
     if array.ndim == 3 and array.shape[2] in (1, 3):
         array = array.max(axis=2)
     if array.shape != size:
-        raise ValueError(f"mask: expected shape {size}, that of the picture, got {array.shape}")
+        raise ValueError(f"mask: expected shape {size}, that of the image, got {array.shape}")
     if array.dtype.kind == "f" and np.isnan(array).any():
-        raise ValueError("mask: holds NaN; expected 0 where the picture is known, more in the hole")
+        raise ValueError("mask: holds NaN; expected 0 where the image is known, more in the hole")
     return np.asarray(array > 0)
 
 
@@ -149,14 +149,14 @@ def white(dtype: np.dtype[Any]) -> int:
 
 
 def to_kind(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Predicted values, float in about [0, 1] -> the same in the picture's type: clipped, scaled, rounded."""
+    """Predicted values, float in about [0, 1] -> the same in the image's type: clipped, scaled, rounded."""
     return _round(values.clip(0, 1) * np.float32(white(dtype)), dtype)
 
 
 def network_input(pixels: Array, hole: NDArray[np.bool_]) -> Tensor:
-    """(H, W, 3) of a picture's type and (H, W) -> float32 (1, 4, H, W): masked RGB in [0, 1] and the mask.
+    """(H, W, 3) of an image's type and (H, W) -> float32 (1, 4, H, W): masked RGB in [0, 1] and the mask.
 
-    Written in place, since a large picture has no memory to spare for intermediate steps.
+    Written in place, since a large image has no memory to spare for intermediate steps.
     """
     x = torch.empty(1, 4, *hole.shape)
     native = pixels.astype(pixels.dtype.newbyteorder("="), order="C", copy=True)  # torch wants it writable, not a view
