@@ -13,10 +13,11 @@ import torch
 
 from lama.inference import Inpainter
 from lama.inference.feather import feather
+from lama.inference.peak import Memory, estimate
 from lama.inference.strategies import Strategy
 from lama.inference.windows import Window, context, crops, tiles
 from lama.machine import memory as memory_module
-from lama.machine.memory import Memory, available, estimate
+from lama.machine.memory import available
 
 PLENTY = Memory(limit=2**50, top=900, blocks=300, stripes=0)
 
@@ -409,7 +410,7 @@ def test_control_groups_of_version_1_limit_what_is_free(tmp_path):
 PEAK = """
 import resource, sys, torch
 from lama.fast.fuse import fuse
-from lama.machine.memory import estimate
+from lama.inference.peak import estimate
 from lama.models import FFCResNetGenerator
 kind, striped, size = sys.argv[1], sys.argv[2] == "True", int(sys.argv[3])
 network = generator = FFCResNetGenerator().eval()

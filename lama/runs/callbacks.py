@@ -21,14 +21,14 @@ from torch import Tensor
 
 from lama.checkpoints import save_generator
 from lama.data.datasets import TrainingDataset
-from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
-from lama.machine.ranks import rank_and_world
 from lama.files import atomic_write
 from lama.interfaces import EvaluationSet
-from lama.training.averaging import any_of
+from lama.machine.ranks import rank_and_world
+from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
 from lama.runs.disk import survives_a_full_disk
-from lama.training.module import InpaintingModule
 from lama.runs.speed import RESUMED
+from lama.training.averaging import any_of
+from lama.training.module import InpaintingModule
 
 logger = logging.getLogger(__name__)
 

@@ -18,11 +18,11 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning import callbacks as lightning
 from pytorch_lightning.plugins import CheckpointIO
 
-from lama.files import synced, atomic_write
-from lama.training.averaging import highest
+from lama.files import atomic_write, synced
 from lama.runs.disk import survives_a_full_disk
 from lama.runs.progress import Progress, progress_of
 from lama.runs.signals import StopRequest, TryAgainError
+from lama.training.averaging import highest
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 

@@ -9,10 +9,10 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.machine.memory import peak_memory
-from lama.training.module import InpaintingModule
 from lama.runs.plain_progress import duration
 from lama.runs.processes import choose_processes
 from lama.runs.run import check_trainer, describe, quieten_lightning
+from lama.training.module import InpaintingModule
 
 STEPS = 4  # of which the first is not counted
 

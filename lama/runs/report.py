@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.data.evaluation_set import PairFolder, write_pairs
-from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
 from lama.evaluation import Evaluator, higher_is_better
 from lama.evaluation.baselines import BASELINES
 from lama.evaluation.tables import about, best_method, format_cell, markdown_table
@@ -19,6 +18,7 @@ from lama.files import atomic_write
 from lama.inference import load
 from lama.interfaces import EvaluationSet, ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
+from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[ImageArray, MaskArray], ImageArray]

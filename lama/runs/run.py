@@ -21,21 +21,21 @@ from pytorch_lightning.loggers import TensorBoardLogger
 import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
-from lama.files import remove_partial, atomic_write
+from lama.files import atomic_write, remove_partial
 from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, SampleGrids
 from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
 from lama.runs.dead_workers import explain
 from lama.runs.debug import Debug
 from lama.runs.disk import still_lost
-from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.lock import only_one
-from lama.training.module import InpaintingModule
 from lama.runs.monitor import PREFERRED, choose_monitor
+from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.plain_progress import PlainProgress, duration
 from lama.runs.processes import choose_processes, ended_together
 from lama.runs.progress import go_on_from
 from lama.runs.resume import Resumption, fits
 from lama.runs.speed import Speed
+from lama.training.module import InpaintingModule
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.machine.memory import peak_memory
-from lama.training.averaging import highest
 from lama.runs.disk import survives_a_full_disk
+from lama.training.averaging import highest
 
 RESUMED = "resumed"  # a row for every time that a run was continued, for the curves
 NAMES = ("speed_images_per_second", "speed_data_wait", "speed_memory_gb")
