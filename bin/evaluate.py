@@ -48,7 +48,7 @@ def main(config: DictConfig) -> None:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *(tensor.to(device) for tensor in tensors))
             progress.update(len(names))
-    what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "pictures": len(pairs)}
+    what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "images": len(pairs)}
     index = {name: i for i, name in enumerate(pairs.names)}
     example = lambda name: ((pair := pairs[index[name]]).image, pair.mask, complete([pair])[0])  # noqa: E731
     print(write_evaluation(config.outdir, evaluator, what | {"evaluation_set": pairs.hashes()}, example))

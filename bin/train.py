@@ -3,7 +3,7 @@
 python bin/train.py -cn demo [data=folder data.path=IMAGES]            # minutes on a CPU, no download
 python bin/train.py -cn lama-fourier location=my_dataset data.batch_size=10
 python bin/train.py -cn big-lama init_from=BIG_LAMA location=my_dataset      # fine-tune a released or own model
-python bin/train.py -cn demo debug=limit|overfit|profile, or dry_run=true    # a short one; or none: what it would be
+python bin/train.py -cn demo debug=limit|overfit|profile        # a short look; dry_run=true trains nothing
 python bin/train.py -m sweep=table2_generators launcher=slurm            # the rows of a table (docs/cluster.md)
 
 Where it was stopped or killed, the same command goes on (docs/training.md).
@@ -33,8 +33,7 @@ def main(config: DictConfig) -> None:
     run_dir = config.run_dir if debug is None else debug.folder(config.run_dir)
     overwrite = flag(config, "overwrite") or debug is not None
     resume = None if dry or debug else find_run(run_dir, config.resume, overwrite, text)
-    weights = config.init_from if resume is None else None
-    start = None if weights is None else open_checkpoint(str(weights), "init_from")
+    start = None if resume or not config.init_from else open_checkpoint(str(config.init_from), "init_from")
     data, trainer = build(config.data, "data"), build(config.trainer, "trainer")
     torch.manual_seed(config.seed)  # the networks' initial weights; data has generators of its own
     module = build_module(config)

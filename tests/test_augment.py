@@ -71,7 +71,7 @@ def chain(request):
 
 
 @pytest.mark.parametrize("size", [32, [32, 48], (40, 16)])
-@pytest.mark.parametrize("image", [(120, 160), (50, 20), (33, 200), (1, 1), (2, 300)])
+@pytest.mark.parametrize("photo", [(120, 160), (50, 20), (33, 200), (1, 1), (2, 300)])
 def test_a_crop_has_the_size_asked_for(chain, size, photo):
     augment = chain(size)
     height, width = (size, size) if isinstance(size, int) else size
@@ -454,7 +454,7 @@ def test_ranges_that_are_none_are_refused_by_name(options, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("image", [(20, 40000), (40000, 20)])
+@pytest.mark.parametrize("photo", [(20, 40000), (40000, 20)])
 def test_a_panorama_is_cropped_or_refused_as_a_bad_image(photo):
     for seed in range(8):
         try:

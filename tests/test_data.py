@@ -710,13 +710,13 @@ def own_masks(tmp_path):
         hole = np.zeros((height, width), bool)
         hole[height // 4 : height // 2, width // 3 : width // 2] = True
         image = np.where(hole[..., None], (255, 0, 0), (0, 0, 255)).astype(np.uint8)
-        write_image(tmp_path / "pictures" / f"{name}.png", image)
+        write_image(tmp_path / "images" / f"{name}.png", image)
         write_image(tmp_path / "masks" / f"{name}.png", hole)
     return tmp_path
 
 
 def test_frozen_pairs_keep_a_image_and_its_own_mask_together(own_masks):
-    source, masks = ImageFolder(own_masks / "pictures"), PairedMasks(str(own_masks / "masks"))
+    source, masks = ImageFolder(own_masks / "images"), PairedMasks(str(own_masks / "masks"))
     pairs = FrozenPairs(source, masks, size=24, per_image=3)
     for pair in pairs:
         assert pair.image.shape == (24, 24, 3)
@@ -729,13 +729,13 @@ def test_frozen_pairs_keep_a_image_and_its_own_mask_together(own_masks):
 
 def test_frozen_pairs_refuse_an_own_mask_of_another_size(own_masks):
     write_image(own_masks / "masks" / "a.png", np.ones((60, 79), bool))
-    pairs = FrozenPairs(ImageFolder(own_masks / "pictures"), PairedMasks(str(own_masks / "masks")), size=24)
+    pairs = FrozenPairs(ImageFolder(own_masks / "images"), PairedMasks(str(own_masks / "masks")), size=24)
     with pytest.raises(ValueError, match="its mask is 79 x 60, the image 80 x 60 pixels"):
         pairs[0]
 
 
 def test_frozen_pairs_refuse_an_own_mask_that_hides_nothing(own_masks):
     write_image(own_masks / "masks" / "a.png", np.zeros((60, 80), bool))
-    pairs = FrozenPairs(ImageFolder(own_masks / "pictures"), PairedMasks(str(own_masks / "masks")), size=24)
+    pairs = FrozenPairs(ImageFolder(own_masks / "images"), PairedMasks(str(own_masks / "masks")), size=24)
     with pytest.raises(ValueError, match="no crop of a_crop000_mask000 hides between 0 and 50%"):
         pairs[0]

@@ -471,7 +471,7 @@ def test_results_are_written_for_people_and_programs(tmp_path):
     rows = [{"name": "a", "psnr": 30.5}, {"name": "b, c", "psnr": float("nan")}]
     evaluator = Evaluator(["psnr"])
     evaluator.sizes = {(40, 50), (33, 47)}
-    described = about({"model": "runs/x", "pictures": 2, "evaluation_set": ["5e7"]}, evaluator)
+    described = about({"model": "runs/x", "images": 2, "evaluation_set": ["5e7"]}, evaluator)
     write_results(tmp_path / "out", METHODS["ours"], {"0-10%": METHODS["theirs"]}, rows, described, "<p>é</p>")
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert content["overall"] == METHODS["ours"]

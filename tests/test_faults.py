@@ -204,7 +204,7 @@ class DeadlyFolder(ImageFolder):
 
 def test_damaged_images_and_a_killed_worker(tmp_path, monkeypatch):
     """5 % of the images are damaged and the system kills a worker: the run says so, and the same command ends it."""
-    folder = images(tmp_path / "pictures", damaged=(7, 23))
+    folder = images(tmp_path / "images", damaged=(7, 23))
     monkeypatch.setattr(DeadlyFolder, "deadly", "031")
     monkeypatch.setattr(DeadlyFolder, "mark", str(tmp_path / "mark"))
 
@@ -311,7 +311,7 @@ def test_handlers_are_put_back_after_a_training(tmp_path):
 
 @pytest.mark.slow
 def test_the_command_survives_damaged_images_and_a_killed_worker(tmp_path, root):
-    folder = images(tmp_path / "pictures", damaged=(7, 23), size=80)
+    folder = images(tmp_path / "images", damaged=(7, 23), size=80)
     images(tmp_path / "held out", 2, size=80)
     command = [
         sys.executable, str(root / "bin/train.py"), "-cn", "demo", "data=folder", f"data.path={folder}",

@@ -299,11 +299,11 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_was(tmp_pa
     assert everything(tmp_path / "out") == {"thesis.txt": b"important"}
 
 
-@pytest.mark.parametrize("change", ["settings", "pictures"])
+@pytest.mark.parametrize("change", ["settings", "images"])
 def test_a_finished_set_of_other_settings_or_images_is_refused(tmp_path, images, change):
     make(images, tmp_path / "out")
     before = everything(tmp_path / "out")
-    if change == "pictures":
+    if change == "images":
         write_image(images / "new.png", noise())
     with pytest.raises(FileExistsError, match="evaluation set of other images or settings"):
         make(images, tmp_path / "out", settings=SETTINGS | ({"seed": 9} if change == "settings" else {}))

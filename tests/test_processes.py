@@ -412,7 +412,7 @@ def test_the_command_trains_on_two_devices_is_stopped_and_goes_on(tmp_path, root
 @pytest.mark.slow
 def test_a_process_that_fails_ends_the_command_with_its_line(tmp_path, root):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for i in range(20):
         Image.fromarray(np.random.default_rng(i).integers(0, 256, (80, 80, 3), np.uint8)).save(folder / f"{i:02d}.png")

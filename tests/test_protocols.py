@@ -388,7 +388,7 @@ def test_fid_equals_pytorch_fids_on_the_same_folders(tmp_path):
 # Two models
 
 
-ABOUT = {"predictions": "x", "indir": "y", "pictures": 30, "evaluation_set": ["5e7"]}
+ABOUT = {"predictions": "x", "indir": "y", "images": 30, "evaluation_set": ["5e7"]}
 
 
 def written(folder, images, shift, metrics=("psnr", "l1"), weights=None, **about_it):

@@ -65,7 +65,7 @@ def evaluated(errors, metrics="quick"):
         pairs.append(EvaluationPair(name, truth[name], mask))
     for names, *tensors in batches_by_size(pairs, lambda batch: [completed[pair.name] for pair in batch], 4):
         evaluator.update(names, *tensors)
-    what = {"indir": "sets/<thick>", "predictions": "runs/x", "pictures": len(errors), "evaluation_set": ["5e7"]}
+    what = {"indir": "sets/<thick>", "predictions": "runs/x", "images": len(errors), "evaluation_set": ["5e7"]}
     described = about(what, evaluator)
     results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
     return report_page(results, groups, rows, described, lambda name: (truth[name], mask, completed[name]))
@@ -76,7 +76,7 @@ def test_a_page_shows_worst_best_and_random_images_none_twice():
     text = evaluated(errors)
     page = Page(text)
     kinds = ["Worst images by psnr_hole", "Best images by psnr_hole", "Random images"]
-    assert [heading for heading in page.headings if "pictures" in heading][1:] == kinds
+    assert [heading for heading in page.headings if "images" in heading][1:] == kinds
     shown = re.findall(r"<figcaption><span>image(\d+)</span>", text)
     assert len(shown) == len(set(shown)) == 12
     by_error = sorted(range(20), key=lambda i: -errors[i])
@@ -151,7 +151,7 @@ def test_the_command_measures_forty_real_pairs_as_the_reference_does(shared, roo
         if row["hole_fraction"]:
             assert float(got["mask_area"]) == pytest.approx(float(row["hole_fraction"]), abs=1e-5)
     content = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert content["overall"]["lpips_squeeze"]["n"] == content["pictures"] == 40
+    assert content["overall"]["lpips_squeeze"]["n"] == content["images"] == 40
     assert set(content["weights_sha256"]) == {"lpips_squeeze"}
     assert content["evaluation_set"] == PairFolder(tmp_path / "set").hashes()
     assert Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).links == []
@@ -214,7 +214,7 @@ def test_remarks_on_weights_and_images(caplog, tmp_path):
     evaluator.update(["a"], image, image, torch.zeros(1, 1, 32, 40))
     evaluator.compute()
     assert "1 of 1 images have an empty mask" in caplog.text
-    what = {"indir": "x", "predictions": "y", "pictures": 1, "evaluation_set": ["5e7"]}
+    what = {"indir": "x", "predictions": "y", "images": 1, "evaluation_set": ["5e7"]}
     assert "weights that are not the published ones: lpips_squeeze" in stamp(about(what, evaluator))
 
 

@@ -78,7 +78,7 @@ def test_processes_share_the_validation_set_and_log_the_same_numbers(tiny_incept
 
 
 @pytest.mark.parametrize(
-    ("metrics", "pictures", "expected"),
+    ("metrics", "images", "expected"),
     [
         (["psnr", "ssim", "fid", "ssim_fid100_f1"], 100, ("val_ssim_fid100_f1_total_mean", "max")),
         (["psnr", "ssim", "fid", "ssim_fid100_f1"], 99, ("val_ssim_total_mean", "max")),

@@ -30,7 +30,7 @@ def bench_data(folder: str | Path, size: int = 256, count: int = 60, rounds: int
         "decode + Distortions": partial(_run, source, lambda image: ours(image, rng)[0], count),
         "cached + Distortions": partial(_run, DecodedCache(source, 1.0), lambda image: ours(image, rng)[0], count),
     }
-    return table(alternate(contenders, rounds, "data"), count, "pictures")
+    return table(alternate(contenders, rounds, "data"), count, "images")
 
 
 def _readable(source: ImageSource, count: int) -> list[int]:

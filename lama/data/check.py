@@ -45,7 +45,7 @@ def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: b
     sizes: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
     readable, broken = [], []
-    for path in tqdm(paths, desc="pictures", unit="image", leave=False, disable=not decode):
+    for path in tqdm(paths, desc="images", unit="image", leave=False, disable=not decode):
         try:
             with Image.open(path) as header:
                 size, mode = upright_size(header), header.mode

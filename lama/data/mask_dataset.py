@@ -129,7 +129,7 @@ def generate(
         raise ValueError(f"{out}: lies in the folder of the images, {root}; choose one outside")
     paths = _images(root, suffix)
     names = {path.relative_to(root).with_suffix("").as_posix() for path in paths}
-    about = {**settings, "pictures": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
+    about = {**settings, "images": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
     done = _finished(out, about)
     if done is not None:
         _repair(done, _Job(dataset, root, out), paths)
@@ -178,7 +178,7 @@ def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, di
     """Add what is finished to ``lines`` and to the journal."""
     try:
         with journal.open("a") as file:
-            for line in tqdm(finished, desc="pictures", initial=len(lines), total=total):
+            for line in tqdm(finished, desc="images", initial=len(lines), total=total):
                 lines[line["name"]] = line
                 file.write(json.dumps(line) + "\n")
                 file.flush()

@@ -63,7 +63,7 @@ class Worker:
         self.jobs: list[Job] = []
         self.closed = False
         self._computing = ThreadPoolExecutor(1, "compute")
-        self._images = ThreadPoolExecutor(1, "pictures")
+        self._images = ThreadPoolExecutor(1, "images")
 
     @contextmanager
     def admitted(self, job: Job) -> Iterator[None]:

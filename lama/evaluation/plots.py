@@ -46,7 +46,7 @@ def histograms(per_image: Sequence[Mapping[str, Any]]) -> bytes | None:
         metric = shown[index]
         axis.hist(scores[metric], bins=min(30, max(5, len(per_image) // 5)), color=ACCENT, alpha=0.8)
         axis.axvline(scores[metric].mean(), color=INK, linewidth=1)
-        axis.set_ylabel("pictures", fontsize=7)
+        axis.set_ylabel("images", fontsize=7)
         return _title(metric)
 
     return panels(len(shown), draw)

@@ -78,7 +78,7 @@ class Paper:
 
 def read_paper() -> Paper:
     """The published tables, from the data of this package."""
-    file = importlib.resources.files("lama.evaluation").joinpath("published.yaml")
+    file = importlib.resources.files("lama.paper").joinpath("published.yaml")
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     columns = {key: Column(key, **settings) for key, settings in content["columns"].items()}
     tables = tuple(_table(entry, columns, content) for entry in content["tables"])

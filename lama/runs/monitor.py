@@ -8,7 +8,7 @@ PREFERRED = ("ssim_fid100_f1", "lpips_fid100_f1", "lpips_vgg", "lpips_alex", "lp
 def choose_monitor(monitor: str, evaluator: Evaluator, images: int) -> tuple[str, str]:
     """The logged name, ``val_ssim_total_mean`` say, and whether the best is its "max" or "min".
 
-    ``auto`` takes the first of ``PREFERRED`` that is measured on a validation set of so many ``pictures``; the first is
+    ``auto`` takes the first of ``PREFERRED`` that is measured on a validation set of so many ``images``; the first is
     what the published trainings chose by. Raises ValueError for a name that will not be measured.
     """
     usable = [name for name in evaluator.metrics if evaluator.why_not(name, images) is None]

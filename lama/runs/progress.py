@@ -33,7 +33,7 @@ class Progress:
     def differences(self, trainer: Trainer, data: InpaintingDataModule) -> list[str]:
         """What the order of samples depends on and is otherwise now, as "batch size 4 instead of 8"."""
         now = _setting(trainer, data)
-        names = {"batch_size": "batch size", "processes": "processes:", "pictures": "images to train on:"}
+        names = {"batch_size": "batch size", "processes": "processes:", "images": "images to train on:"}
         return [
             f"{name} {now[key]} instead of {getattr(self, key)}"
             for key, name in names.items()
@@ -95,7 +95,7 @@ def _count(progress: dict[str, Any], ready: int, processed: int) -> None:
 
 
 def _setting(trainer: Trainer, data: InpaintingDataModule) -> dict[str, int]:
-    return {"batch_size": data.batch_size, "processes": trainer.world_size, "pictures": data.sampler.length}
+    return {"batch_size": data.batch_size, "processes": trainer.world_size, "images": data.sampler.length}
 
 
 def _validation_follows(trainer: Trainer) -> bool:

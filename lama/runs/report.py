@@ -46,7 +46,7 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     evaluator = Evaluator(METRICS, grouping="none")
     for name, fill in methods.items():
         table[name] = _evaluate(evaluator, name, fill, data.val_pairs, run_dir)
-    what = {"evaluation_set": PairFolder(run_dir / "evaluation_set").hashes(), "pictures": len(data.val_pairs)}
+    what = {"evaluation_set": PairFolder(run_dir / "evaluation_set").hashes(), "images": len(data.val_pairs)}
     described = about(what, evaluator)
     content = described | {"methods": table}
     with atomic_write(run_dir / "metrics.json") as partial:

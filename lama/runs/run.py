@@ -284,7 +284,7 @@ def _summarise(
         "duration": duration(seconds),
         "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else _gpu(device),
         "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
-        "pictures": data.sampler.length,
+        "images": data.sampler.length,
         "batch_size": data.batch_size,
         "processes": processes,
         "losses": list(module.objective.terms),

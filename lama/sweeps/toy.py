@@ -19,7 +19,7 @@ SETS = ("random_thin_256", "random_thick_256", "segm_256")
 def make_material(folder: str | Path) -> str:
     """Write held-out photographs, their segments, evaluation sets and random encoders, where they are not yet there."""
     folder = Path(folder)
-    images, labels = folder / "pictures", folder / "labels"
+    images, labels = folder / "images", folder / "labels"
     for name, image in map(BuiltinPhotos("held_out", 288).__getitem__, range(3)):
         if not (labels / f"{name}.png").is_file():
             write_image(images / f"{name}.png", image)

@@ -81,7 +81,7 @@ def same(a, b):
 
 
 def test_a_sweep_survives_what_a_cluster_does_to_it(slurm, tmp_path):
-    images, folder = tmp_path / "pictures", tmp_path / "sweep"
+    images, folder = tmp_path / "images", tmp_path / "sweep"
     own = {
         "lama-fourier": ["trainer.max_epochs=40"],  # requeued in the middle
         "lama-regular": ["trainer.max_epochs=120"],  # longer than its two minutes
