@@ -23,3 +23,10 @@ def random_inception(make=inception.fid_inception_v3):
         patch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: None)
         patch.setattr(torch.nn.Module, "load_state_dict", lambda self, state: None)
         return make().eval()
+
+
+class TinyInception(torch.nn.Module):
+    """In place of the Inception: 12 numbers of an image."""
+
+    def forward(self, x):
+        return [torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)[:, :, None, None]]

@@ -1,33 +1,18 @@
 """The commands of bin/, end to end on a tiny model: good input and bad."""
 
 import json
-import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from commands import command, last_line
 from PIL import Image
 
 from lama.checkpoints import save_generator
 from lama.data.evaluation_set import write_pairs
 from lama.interfaces import EvaluationPair
-
-
-def command(root, name, *arguments, cwd=None):
-    """Run ``bin/<name>`` as a user does; returns (exit code, stdout, stderr)."""
-    environment = {key: value for key, value in os.environ.items() if key != "HYDRA_FULL_ERROR"}
-    environment |= {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(root / "bin" / name), *arguments],
-        cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
-
-
-def last_line(text):
-    return text.strip().splitlines()[-1] if text.strip() else ""
 
 
 def a_pair(name, height=40, width=50):

@@ -7,7 +7,7 @@ import lpips
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from composing import composed
 from hydra.core.global_hydra import GlobalHydra
 from networks import random_inception
 from omegaconf import OmegaConf
@@ -24,12 +24,6 @@ GROUPS = sorted(
     if folder.is_dir()
     for path in folder.glob("*.yaml")
 )
-
-
-def composed(name="demo", *overrides, group="training"):
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS / group), version_base="1.3"):
-        return compose(name, overrides=list(overrides))
 
 
 def random_image(path, size):

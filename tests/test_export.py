@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import command, last_line
 from formula import fill, formula_image, formula_mask
 from networks import GENERATORS
 from PIL import Image
-from test_commands import command, last_line
 
 import lama
 from lama.checkpoints import load_generator, save_generator

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_training import BOXES, TRAINER, a_batch, fit, make_data, make_module, run_into
+from trainings import BOXES, TRAINER, a_batch, fit, make_data, make_module, run_into
 
 from lama.data import Distortions, ImageFolder, InpaintingDataModule
 from lama.runs import Checkpoints, NonFiniteGuard, callbacks, train

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_training import TRAINER, make_data, make_module, run_into
+from trainings import TRAINER, make_data, make_module, run_into
 
 from lama.runs import find_run
 from lama.runs.callbacks import read_metrics

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from formula import fill
-from test_training import a_batch, make_module
+from trainings import a_batch, make_module
 
 import lama
 from lama.checkpoints import convert, open_checkpoint, save_generator, save_official

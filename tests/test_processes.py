@@ -13,11 +13,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from comparing import assert_equal, everything
 from PIL import Image
 from processes import forked
 from pytorch_lightning.utilities import rank_zero_only
-from test_resume import assert_equal, everything
-from test_training import BOXES, make_data, make_module, run_into
+from trainings import BOXES, make_data, make_module, run_into
 
 from lama.data import Distortions, InpaintingDataModule
 from lama.losses import NonSaturatingAdversarialLoss
@@ -333,9 +333,7 @@ def test_too_little_for_the_processes_is_refused(tmp_path, settings, message):
 
 
 def test_a_training_that_ends_in_an_error_does_not_wait_for_its_workers(root):
-    script = (
-        "import test_training as t; batches = iter(t.make_data(num_workers=1).train_dataloader()); next(batches); 1/0"
-    )
+    script = "import trainings as t; batches = iter(t.make_data(num_workers=1).train_dataloader()); next(batches); 1/0"
     environment = os.environ | {"PYTHONPATH": f"{root}:{root}/tests"}
     ended = subprocess.run([sys.executable, "-c", f"import conftest; {script}"], env=environment, capture_output=True,
                            text=True, timeout=60)  # fmt: skip

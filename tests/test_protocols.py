@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
-from networks import random_inception
+from networks import TinyInception, random_inception
 from scipy import stats
 
 from lama.evaluation import METRICS, PRESETS, Evaluator, higher_is_better
@@ -242,16 +242,11 @@ def test_content_is_pixels_and_size():
 # The evaluator
 
 
-class Tiny(torch.nn.Module):
-    """In place of the Inception: 12 numbers of an image."""
-
-    def forward(self, x):
-        return [torch.nn.functional.adaptive_avg_pool2d(x, 2).flatten(1)[:, :, None, None]]
-
-
 @pytest.fixture
 def tiny_inception(monkeypatch):
-    monkeypatch.setattr("lama.evaluation.inception.fid_inception", lambda weights: (Tiny(), "the sha256 of Tiny"))
+    monkeypatch.setattr(
+        "lama.evaluation.inception.fid_inception", lambda weights: (TinyInception(), "the sha256 of Tiny")
+    )
 
 
 @pytest.fixture

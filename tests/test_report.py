@@ -11,8 +11,8 @@ import lpips
 import numpy as np
 import pytest
 import torch
+from commands import command, last_line
 from PIL import Image
-from test_commands import command, last_line
 
 from lama.data.evaluation_set import PairFolder, batches_by_size, write_pairs
 from lama.evaluation import Evaluator

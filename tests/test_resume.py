@@ -11,8 +11,8 @@ from functools import partial
 
 import pytest
 import torch
-from safetensors import safe_open
-from test_training import TRAINER, make_data, make_module, run_into
+from comparing import assert_equal, everything
+from trainings import TRAINER, make_data, make_module, run_into
 
 from lama.runs import Checkpoints, callbacks, find_run, train
 from lama.runs.checkpointing import newest_checkpoint, read_checkpoint
@@ -40,37 +40,6 @@ def in_a_process(*arguments, **settings):
     process = multiprocessing.get_context("fork").Process(target=a_run, args=arguments, kwargs=settings)
     process.start()
     return process
-
-
-def everything(folder):
-    """What is compared: the last state, the metrics, the weights for inference."""
-    content = read_checkpoint(folder / "checkpoints/last.ckpt")
-    content["callbacks"]["Checkpoints"].pop("seconds")
-    weights = {path.name: weights_of(path) for path in (folder / "models").iterdir()}
-    best = sorted(path.name for path in (folder / "checkpoints").glob("iteration_*"))
-    return content, weights, best, (folder / "metrics.csv").read_bytes()
-
-
-def weights_of(path):
-    """Tensors and metadata; the order of the latter in the file is chance."""
-    with safe_open(path, "pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()} | file.metadata()  # noqa: SIM118
-
-
-def assert_equal(a, b, where=""):
-    assert type(a) is type(b), where
-    if isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    elif isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a:
-            assert_equal(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, (list, tuple)):
-        assert len(a) == len(b), where
-        for i, (x, y) in enumerate(zip(a, b, strict=True)):
-            assert_equal(x, y, f"{where}.{i}")
-    else:
-        assert a == b, where
 
 
 @pytest.fixture(scope="module")

@@ -3,74 +3,18 @@
 import copy
 import json
 import shlex
-from functools import partial
 
 import numpy as np
 import pytest
 import torch
-from pytorch_lightning import Trainer
+from trainings import TRAINER, a_batch, fit, make_data, make_module, norms, run_into
 
 from lama.checkpoints import load_generator
-from lama.data import BuiltinPhotos, Distortions, InpaintingDataModule
-from lama.evaluation import Evaluator
-from lama.losses import FeatureMatchingLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
 from lama.masks import Boxes, Inverted
-from lama.models import FFCResNetGenerator, PatchDiscriminator
-from lama.runs import find_run, train
+from lama.runs import train
 from lama.runs.callbacks import read_metrics
-from lama.training import InpaintingModule
 
-BOXES = Boxes(margin=2, min_size=8, max_size=16, min_times=1, max_times=2)
 EMPTY = Boxes(margin=2, min_size=8, max_size=16, max_times=0)
-
-
-def make_module(more_losses=None, **recipe):
-    torch.manual_seed(0)
-    objective = Objective(
-        l1=MaskedL1Loss(), adversarial=NonSaturatingAdversarialLoss(), feature_matching=FeatureMatchingLoss(),
-        **(more_losses or {}),
-    )  # fmt: skip
-    optimizers = {"generator": partial(torch.optim.Adam, lr=1e-3), "discriminator": partial(torch.optim.Adam, lr=1e-4)}
-    evaluator = Evaluator(["psnr_hole", "ssim"])
-    generator, discriminator = FFCResNetGenerator(ngf=4, n_blocks=1), PatchDiscriminator(ndf=4, n_layers=2)
-    return InpaintingModule(generator, discriminator, objective, evaluator, optimizers, **recipe)
-
-
-def make_data(**settings):
-    settings = {"epoch_size": 4, "batch_size": 2, "val_path": "held_out", "val_size": 32, "num_workers": 0} | settings
-    return InpaintingDataModule(BuiltinPhotos, "train", BOXES, Distortions(32), BOXES, **settings)
-
-
-TRAINER = {"accelerator": "cpu", "max_epochs": 1, "num_sanity_val_steps": 0, "log_every_n_steps": 10,
-           "enable_progress_bar": False, "enable_model_summary": False}  # fmt: skip
-
-
-def run_into(folder, module=None, resume=None, data=None, config="config: here\n", **settings):
-    """What bin/train.py does with a configuration; ``resume`` and ``overwrite`` are its."""
-    trainer = TRAINER | settings.pop("trainer", {})
-    resume = find_run(folder, resume, settings.get("overwrite", False), config)
-    return train(
-        module or make_module(), data or make_data(), trainer, folder, config, "python bin/train.py",
-        resume=resume, **settings,
-    )  # fmt: skip
-
-
-def fit(module, batches):
-    """Train on given batches, without a run folder."""
-    loader = torch.utils.data.DataLoader(batches, batch_size=None)
-    Trainer(**TRAINER, logger=False, enable_checkpointing=False).fit(module, loader)
-    return module
-
-
-def a_batch(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    mask = torch.zeros(2, 1, 32, 32)
-    mask[:, :, 8:20, 8:20] = 1
-    return {"image": torch.rand(2, 3, 32, 32, generator=generator), "mask": mask}
-
-
-def norms(network):
-    return {name: p.detach().norm().item() for name, p in network.state_dict().items() if p.is_floating_point()}
 
 
 def test_two_optimisers_step_once_per_batch_each():

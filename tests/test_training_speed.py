@@ -7,7 +7,7 @@ import pytest
 import torch
 from formula import fill, formula_image
 from pytorch_lightning import Trainer
-from test_training import TRAINER, a_batch, fit, make_module, run_into
+from trainings import TRAINER, a_batch, fit, make_module, run_into
 
 from lama.bench import bench_train
 from lama.bench.published import as_published

@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
+from networks import TinyInception
 from processes import two_processes
-from test_protocols import Tiny
-from test_training import make_data, make_module, run_into
+from trainings import make_data, make_module, run_into
 
 from lama.evaluation import Evaluator
 from lama.runs.callbacks import read_metrics
@@ -15,7 +15,9 @@ from lama.runs.monitor import choose_monitor
 
 @pytest.fixture
 def tiny_inception(monkeypatch):
-    monkeypatch.setattr("lama.evaluation.inception.fid_inception", lambda weights: (Tiny(), "the sha256 of Tiny"))
+    monkeypatch.setattr(
+        "lama.evaluation.inception.fid_inception", lambda weights: (TinyInception(), "the sha256 of TinyInception")
+    )
 
 
 def validate(module, data):
@@ -58,7 +60,9 @@ def process(rank, world, folder):
 
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lama.evaluation.inception.fid_inception", lambda weights: (Tiny(), "the sha256 of Tiny"))
+        patch.setattr(
+            "lama.evaluation.inception.fid_inception", lambda weights: (TinyInception(), "the sha256 of TinyInception")
+        )
         module = module_with_fid()
         data = make_data(val_per_image=3)
         logged = validate(module, data) | {"seen": len(data.val_dataloader())}

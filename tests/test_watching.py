@@ -7,9 +7,9 @@ from functools import partial
 
 import pytest
 import torch
+from composing import composed
 from hydra.core.global_hydra import GlobalHydra
-from test_config import composed
-from test_training import TRAINER, make_data, make_module, norms, run_into
+from trainings import TRAINER, make_data, make_module, norms, run_into
 
 from lama.config import build
 from lama.data.datamodule import TimedLoader, Waited

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from formula import fill
-from test_training import a_batch, make_module
+from trainings import a_batch, make_module
 
 from lama.fast import trained_winograd as winograd
 from lama.fast import winograd_kernel
