@@ -209,7 +209,7 @@ def test_values_that_mean_nothing_are_refused(option, value):
 
 
 def test_another_network_is_refused_in_one_line():
-    with pytest.raises(ValueError, match=r"^refine: needs the trained generator itself, .* got Conv2d$"):
+    with pytest.raises(ValueError, match=r"^refine=true: .*stages.* got Conv2d"):
         Refiner()(nn.Conv2d(4, 3, 1), *make_image(32, 32))
 
 
