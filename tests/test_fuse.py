@@ -171,11 +171,11 @@ def test_there_are_no_gradients_and_the_input_is_not_written_to(pair):
 
 def test_what_cannot_be_fused_is_refused():
     network = trained("fourier")
-    with pytest.raises(ValueError, match="expected one of fp32 bf16"):
+    with pytest.raises(ValueError, match="precision=fp16"):
         fuse(network, "fp16")
-    with pytest.raises(ValueError, match="eval mode"):
+    with pytest.raises(ValueError, match=r"fuse: .*eval"):
         fuse(network.train())
-    with pytest.raises(ValueError, match="got Linear"):
+    with pytest.raises(ValueError, match="Linear"):
         fuse(torch.nn.Linear(2, 2).eval())
     with pytest.raises(ValueError, match=r"expected \(B, 4, H, W\)"):
         fuse(network.eval())(torch.rand(1, 3, 64, 64))

@@ -188,14 +188,14 @@ def test_plain_stages_equal_those_of_another_implementation():
 def test_lfu_refuses_what_it_cannot_halve():
     network = FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True).eval()
     assert network.pad_multiple == 16
-    with pytest.raises(ValueError, match=r"even height and width, got \(8, 9\): pad .* pad_multiple"):
+    with pytest.raises(ValueError, match=r"\(8, 9\).*pad_multiple"):
         network(torch.rand(1, 4, 64, 72))
-    with pytest.raises(ValueError, match=r"enable_lfu: 6 channels .* do not divide by 4"):
+    with pytest.raises(ValueError, match=r"enable_lfu: 6 .* 4"):
         FFCResNetGenerator(ngf=2, n_blocks=1, enable_lfu=True)
 
 
 def test_dilations_must_divide_the_channels():
-    with pytest.raises(ValueError, match="n_dilations: 32 channels do not divide by 3"):
+    with pytest.raises(ValueError, match="n_dilations: 32 .* 3"):
         DilatedResNetGenerator(ngf=4, n_dilations=3)
 
 

@@ -156,9 +156,9 @@ def test_the_choice_is_said_in_one_line_per_image(caplog):
 
 def test_what_does_not_fit_under_max_memory_is_refused_and_says_what_does():
     hole, memory = blob(1000, 1000, (0, 1000, 0, 1000)), memory_of(500_000)
-    with pytest.raises(ValueError, match=r"strategy full .* needs about 1.3 of the .* GB .* use strategy=auto"):
+    with pytest.raises(ValueError, match=r"full.*1\.3.*GB.*strategy=auto"):
         Strategy("full", binding=True).plan(hole, memory)
-    with pytest.raises(ValueError, match=r"strategy tile .* or a larger max_memory"):
+    with pytest.raises(ValueError, match="tile.*max_memory"):
         Strategy(binding=True).plan(hole, replace(memory, limit=1000))
 
 
@@ -174,7 +174,7 @@ def test_max_memory_reaches_the_choice():
     Inpainter(network, "cpu", fast=False, max_memory=0.3)(image, mask)
     assert network.seen[0].shape[-2:] == (600, 600)
     assert {tuple(x.shape[-2:]) for x in network.seen[1:]} < {(h, w) for h in range(128, 600) for w in range(128, 600)}
-    with pytest.raises(ValueError, match="larger max_memory"):
+    with pytest.raises(ValueError, match="max_memory"):
         Inpainter(network, "cpu", fast=False, max_memory=0.01)(image, mask)
 
 

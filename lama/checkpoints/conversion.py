@@ -96,4 +96,4 @@ def _compare(network: nn.Module, again: nn.Module) -> None:
         key for key, value in network.state_dict().items() if not torch.equal(value.to(other[key].dtype), other[key])
     ]
     if odd:
-        raise RuntimeError(f"what was written differs from what was read, first in {odd[0]}")
+        raise RuntimeError(f"the written weights differ from the source, first in {odd[0]}")

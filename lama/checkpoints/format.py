@@ -1,7 +1,7 @@
 """Our checkpoint: one safetensors file with the weights, and the networks' description inside.
 
 The description is {class name, constructor arguments} as JSON in the metadata. The generator's weights have their own
-names; those of a discriminator, where there is one, begin with ``discriminator.``.
+names; those of a discriminator, if there is one, begin with ``discriminator.``.
 """
 
 import json

@@ -111,8 +111,8 @@ def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Mo
 
 
 _HEADER = """\
-# What the official code reads to use this model. The generator (and the discriminator, where there is one) are those of
-# models/best.ckpt; the other sections hold the published values and are no record of how this model was trained.
+# For the official code to use this model. The sections generator and discriminator describe models/best.ckpt; the
+# other sections hold the published values and are no record of the training of this model.
 """
 
 

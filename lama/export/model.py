@@ -39,24 +39,26 @@ def export_model(
     path = Path(out).expanduser()
     _check_request(format, path, fft, overwrite)
     generator = load_generator(model)
-    says = contract(generator, pre_post)
+    interface = contract(generator, pre_post)
     say(f"{model}: {type(generator).__name__}, {sum(p.numel() for p in generator.parameters()):,} parameters")
     with atomic_write(path) as written:
         say(f"writing {format}{', with matrix products for the Fourier transform' if fft == 'matmul' else ''}")
         inputs = list(examples(generator, pre_post))
         with _quiet(), torch.no_grad():
             network = _network(generator, pre_post, fft)
-            content = FORMATS[format].dump(network, inputs[0], says.metadata(generator, fft), list(says.lines()))
+            content = FORMATS[format].dump(
+                network, inputs[0], interface.metadata(generator, fft), list(interface.lines())
+            )
             written.write_bytes(content)
             run = FORMATS[format].read(written)
             expected = (lambda *pair: complete(generator, *pair)[1]) if pre_post else generator
             worst = largest_difference(run, expected, inputs)
     say(f"read again: differs from the network by at most {worst:.0e}, on 3 sizes and 2 batches")
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    for name, meaning in says.lines().items():
+    for name, meaning in interface.lines().items():
         say(f"  {name}: {meaning}")
     say("to run it:")
-    for line in says.snippet(format, str(path)).splitlines():
+    for line in interface.snippet(format, str(path)).splitlines():
         say(f"  {line}")
 
 

@@ -76,7 +76,7 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenedImage:
         array = np.asarray(image.convert("L" if grey else "RGB"))
     size = mask.size if isinstance(mask, Image.Image) else np.shape(mask)[1::-1]
     if size == image.size[::-1] != image.size and image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
-        raise ValueError("image: lies on its side, as its EXIF orientation says, and the mask does not; turn it by "
+        raise ValueError("image: lies on its side by its EXIF orientation, and the mask does not; turn it by "
                          "PIL.ImageOps.exif_transpose(image) first")  # fmt: skip
     opened = open_image(array, mask)
 

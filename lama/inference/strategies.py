@@ -88,7 +88,7 @@ class Strategy:
         self, hole: NDArray[np.bool_], around: Callable[[Window], Window], memory: Memory, multiple: int
     ) -> Plan:
         region, size = around(bounding_box(hole)), self.tile
-        beside = 20 * region.area  # sums, weights and what is still unknown
+        beside = 20 * region.area  # sums, weights and the mask of unknown pixels
         room = replace(memory, limit=memory.limit - beside)
         while size > _LEAST_TILE and not room.fits(size, size):
             size = max(_LEAST_TILE, size * 3 // 4 // multiple * multiple)
