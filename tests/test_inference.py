@@ -148,7 +148,7 @@ def test_other_pil_modes_are_converted(inpainter, rng, mode, result):
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_a_32_bit_pil_image_is_refused_not_clipped(inpainter, dtype):
-    with pytest.raises(ValueError, match="image: .* mode [IF] "):
+    with pytest.raises(ValueError, match=r"image: .* mode [IF] "):
         inpainter(Image.fromarray(np.full((20, 28), 300, dtype)), hole())
 
 

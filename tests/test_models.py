@@ -195,7 +195,7 @@ def test_lfu_refuses_what_it_cannot_halve():
 
 
 def test_dilations_must_divide_the_channels():
-    with pytest.raises(ValueError, match="n_dilations: 32 .* 3"):
+    with pytest.raises(ValueError, match=r"n_dilations: 32 .* 3"):
         DilatedResNetGenerator(ngf=4, n_dilations=3)
 
 

@@ -267,7 +267,7 @@ def test_an_inpainter_with_a_refiner_refines_and_keeps_what_is_known(tiny_genera
 
 @pytest.mark.parametrize("option", [{"strategy": "crop"}, {"strategy": "tile"}, {"precision": "bf16"}])
 def test_refining_goes_with_the_whole_frame_in_fp32_only(tiny_generator, option):
-    with pytest.raises(ValueError, match="refine=true.*strategy.*precision"):
+    with pytest.raises(ValueError, match=r"refine=true.*strategy.*precision"):
         Inpainter(tiny_generator, "cpu", refiner=Refiner(), **option)
 
 

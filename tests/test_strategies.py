@@ -158,7 +158,7 @@ def test_what_does_not_fit_under_max_memory_is_refused_and_says_what_does():
     hole, memory = blob(1000, 1000, (0, 1000, 0, 1000)), memory_of(500_000)
     with pytest.raises(ValueError, match=r"full.*1\.3.*GB.*strategy=auto"):
         Strategy("full", binding=True).plan(hole, memory)
-    with pytest.raises(ValueError, match="tile.*max_memory"):
+    with pytest.raises(ValueError, match=r"tile.*max_memory"):
         Strategy(binding=True).plan(hole, replace(memory, limit=1000))
 
 
