@@ -114,7 +114,7 @@ def test_a_convolution_reads_the_rows_it_needs():
 @pytest.mark.parametrize("compiled", [True, False])
 @torch.no_grad()
 def test_bf16_reads_no_memory_that_nobody_has_written(pair, compiled):
-    """oneDNN does, in convolutions of stride 2 to a single column: what lay there came out, at random."""
+    """oneDNN does in convolutions of stride 2 to a single column, and its output is random."""
     network = pair[0]
     fused = fuse(network, "bf16", compiled)
     for _ in range(5):

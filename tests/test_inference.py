@@ -477,7 +477,7 @@ def imported_by(code):
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 
-HEAVY = {"pytorch_lightning", "lightning", "hydra", "albumentations"}
+HEAVY = {"pytorch_lightning", "lightning", "hydra", "albumentations", "kornia"}
 
 
 def test_importing_the_package_is_light():
