@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import lama.models
+from lama.interfaces import StagedGenerator
 from lama.models import (
     DilatedResNetGenerator,
     FFCResNetGenerator,
@@ -40,6 +41,18 @@ def test_every_parameter_of_a_generator_receives_a_gradient(generator):
     generator.train()(torch.rand(2, 4, 80, 80)).square().sum().backward()
     missing = [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not missing
+
+
+def test_the_stages_in_turn_are_the_network(generator):
+    assert isinstance(generator, StagedGenerator)
+    encoder, blocks, decoder = generator.eval().stages()
+    assert len(blocks) == generator.config["n_blocks"]
+    x = torch.rand(1, 4, 80, 96)
+    with torch.no_grad():
+        features = encoder(x)
+        for block in blocks:
+            features = block(features)
+        assert torch.equal(decoder(features), generator(x))
 
 
 def test_a_generator_can_be_rebuilt_from_its_config(generator):
