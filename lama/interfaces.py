@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 MaskArray = NDArray[np.bool_]  # (H, W), True = hole
@@ -24,6 +24,19 @@ class Generator(Protocol):
     config: dict[str, Any]  # the constructor's arguments, stored beside the weights
 
     def __call__(self, x: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class StagedGenerator(Protocol):
+    """A generator that shows its parts. Optional: refinement and ``recipe.recompute_blocks`` need it."""
+
+    def stages(self) -> tuple[nn.Module, Sequence[nn.Module], nn.Module]:
+        """(encoder, residual blocks, decoder): applied in turn they are ``forward``, before it crops to H x W.
+
+        The encoder's output is one tensor or a tuple of tensors; every block maps it to the same shapes. The modules
+        are the generator's own, not copies.
+        """
+        ...
 
 
 @dataclass

@@ -40,7 +40,7 @@ LAWS = {
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),
     "inference": (
         {"models", "checkpoints", "fast", "machine", "conventions", "interfaces", "progress_bar"},
-        {"torch", "numpy", "cv2", "PIL"},
+        {"torch", "numpy", "cv2", "PIL", "kornia"},
     ),
     "export": ({"checkpoints", "models", "conventions", "files"}, {"torch", "onnx", "onnxruntime"}),
     "demo": (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lama.conventions import check_image_and_mask, composite, generator_input, pad_to_multiple
+from lama.conventions import check_image_and_mask, complete, composite, generator_input, pad_to_multiple, padded_size
 
 
 @pytest.fixture
@@ -72,3 +72,22 @@ def test_padding_mirrors_the_image_as_numpy_does(size, multiple):
     extra = [(0, -side % multiple) for side in size]
     expected = np.pad(x, [(0, 0), (0, 0), *extra], mode="symmetric")
     np.testing.assert_array_equal(pad_to_multiple(torch.from_numpy(x), multiple), expected)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(1, 24), (17, 24), (24, 24), (25, 32)])
+def test_a_padded_size_is_a_multiple_and_not_below_the_least(size, expected):
+    assert padded_size(size, multiple=8, at_least=17) == expected
+
+
+def test_completing_masks_pads_crops_and_composites(image, mask):
+    class Network(torch.nn.Module):
+        pad_multiple, min_size = 4, 8
+
+        def forward(self, x):
+            assert x.shape == (2, 4, 8, 8)
+            assert torch.equal(x, pad_to_multiple(generator_input(image, mask), 4, 8))
+            return x[:, :3] + 0.5
+
+    predicted, completed = complete(Network(), image, mask)
+    assert torch.equal(predicted, image * (1 - mask) + 0.5)
+    assert torch.equal(completed, composite(predicted, image, mask))

@@ -207,6 +207,15 @@ def test_frechet_distance_equals_the_official_one(official, case):
     assert frechet_distance(torch.from_numpy(x), torch.from_numpy(y)) == pytest.approx(case["value"], rel=1e-5)
 
 
+def test_ssim_inside_the_image_equals_kornias():
+    """Ours pads with zeros and kornia reflects: only windows within the image are compared."""
+    from kornia.metrics import ssim
+
+    completed, target = torch.rand(2, 2, 3, 40, 50, generator=torch.Generator().manual_seed(0))
+    expected = ssim(completed, target, window_size=11)[..., 5:-5, 5:-5]
+    torch.testing.assert_close(SSIM()._map(completed, target)[..., 5:-5, 5:-5], expected, atol=1e-5, rtol=0)
+
+
 def test_ssim_equals_the_official_one(official):
     case = official["ssim"]
     a, b = (formula_image(case[seed], *case["shape"]) for seed in ("a_seed", "b_seed"))

@@ -300,7 +300,7 @@ def test_a_config_of_another_network_is_refused(official, change, message):
 
 def test_a_config_that_is_no_yaml_is_refused(official):
     (official / "config.yaml").write_text("generator: [")
-    with pytest.raises(ValueError, match=r"config\.yaml: not the config\.yaml of a training"):
+    with pytest.raises(ValueError, match=r"config\.yaml"):
         load_generator(official)
 
 
@@ -355,7 +355,7 @@ def test_conversion_replaces_nothing_unasked(tmp_path, official):
     convert(official, tmp_path / "a.safetensors", overwrite=True)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("a run's\n")
-    with pytest.raises(FileExistsError, match="holds something else"):
+    with pytest.raises(FileExistsError, match="dst="):
         convert(official, tmp_path / "run", overwrite=True)
     assert (tmp_path / "run" / "config.yaml").read_text() == "a run's\n"
 
@@ -535,7 +535,7 @@ def test_an_empty_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("dst", ["a.ckpt", "a.pt", "a.pth"])
 def test_conversion_to_an_unknown_layout_is_refused(tmp_path, official, dst):
-    with pytest.raises(ValueError, match=r"expected a name ending in \.safetensors, or a folder"):
+    with pytest.raises(ValueError, match=r"dst=.*\.safetensors"):
         convert(official, tmp_path / dst)
 
 

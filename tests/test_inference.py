@@ -148,7 +148,7 @@ def test_other_pil_modes_are_converted(inpainter, rng, mode, result):
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_a_32_bit_pil_image_is_refused_not_clipped(inpainter, dtype):
-    with pytest.raises(ValueError, match="cannot be filled; pass an array of uint16"):
+    with pytest.raises(ValueError, match=r"image: .* mode [IF] "):
         inpainter(Image.fromarray(np.full((20, 28), 300, dtype)), hole())
 
 
@@ -352,7 +352,7 @@ def test_an_inpainter_computes_in_eval_mode(tiny_generator):
     ("options", "message"),
     [
         ({"precision": "fp16"}, "precision=fp16: expected fp32 or bf16"),
-        ({"precision": "bf16", "fast": False}, "bf16 needs fast=true"),
+        ({"precision": "bf16", "fast": False}, "precision=bf16.*fast=true"),
         ({"strategy": "best"}, "strategy=best: expected one of auto, full, crop, tile"),
         ({"feather": -1}, "feather=-1"),
         ({"max_memory": 0}, "max_memory=0"),
@@ -477,7 +477,7 @@ def imported_by(code):
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 
-HEAVY = {"pytorch_lightning", "lightning", "hydra", "albumentations"}
+HEAVY = {"pytorch_lightning", "lightning", "hydra", "albumentations", "kornia"}
 
 
 def test_importing_the_package_is_light():
@@ -495,7 +495,7 @@ def test_a_image_that_lies_on_its_side_says_so(inpainter, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (28, 20)).save(tmp_path / "a.jpg", exif=exif)
-    with pytest.raises(ValueError, match=r"lies on its side, .* turn it by PIL.ImageOps.exif_transpose"):
+    with pytest.raises(ValueError, match=r"image: .*EXIF.*exif_transpose"):
         inpainter(Image.open(tmp_path / "a.jpg"), np.ones((28, 20), bool))
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import lama.models
+from lama.interfaces import StagedGenerator
 from lama.models import (
     DilatedResNetGenerator,
     FFCResNetGenerator,
@@ -40,6 +41,18 @@ def test_every_parameter_of_a_generator_receives_a_gradient(generator):
     generator.train()(torch.rand(2, 4, 80, 80)).square().sum().backward()
     missing = [name for name, p in generator.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert not missing
+
+
+def test_the_stages_in_turn_are_the_network(generator):
+    assert isinstance(generator, StagedGenerator)
+    encoder, blocks, decoder = generator.eval().stages()
+    assert len(blocks) == generator.config["n_blocks"]
+    x = torch.rand(1, 4, 80, 96)
+    with torch.no_grad():
+        features = encoder(x)
+        for block in blocks:
+            features = block(features)
+        assert torch.equal(decoder(features), generator(x))
 
 
 def test_a_generator_can_be_rebuilt_from_its_config(generator):
@@ -188,14 +201,14 @@ def test_plain_stages_equal_those_of_another_implementation():
 def test_lfu_refuses_what_it_cannot_halve():
     network = FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True).eval()
     assert network.pad_multiple == 16
-    with pytest.raises(ValueError, match=r"even height and width, got \(8, 9\): pad .* pad_multiple"):
+    with pytest.raises(ValueError, match=r"\(8, 9\).*pad_multiple"):
         network(torch.rand(1, 4, 64, 72))
-    with pytest.raises(ValueError, match=r"enable_lfu: 6 channels .* do not divide by 4"):
+    with pytest.raises(ValueError, match=r"enable_lfu: 6 .* 4"):
         FFCResNetGenerator(ngf=2, n_blocks=1, enable_lfu=True)
 
 
 def test_dilations_must_divide_the_channels():
-    with pytest.raises(ValueError, match="n_dilations: 32 channels do not divide by 3"):
+    with pytest.raises(ValueError, match=r"n_dilations: 32 .* 3"):
         DilatedResNetGenerator(ngf=4, n_dilations=3)
 
 

@@ -209,7 +209,7 @@ def test_values_that_mean_nothing_are_refused(option, value):
 
 
 def test_another_network_is_refused_in_one_line():
-    with pytest.raises(ValueError, match=r"^refine: needs the trained generator itself, .* got Conv2d$"):
+    with pytest.raises(ValueError, match=r"^refine=true: .*stages.* got Conv2d"):
         Refiner()(nn.Conv2d(4, 3, 1), *make_image(32, 32))
 
 
@@ -267,13 +267,13 @@ def test_an_inpainter_with_a_refiner_refines_and_keeps_what_is_known(tiny_genera
 
 @pytest.mark.parametrize("option", [{"strategy": "crop"}, {"strategy": "tile"}, {"precision": "bf16"}])
 def test_refining_goes_with_the_whole_frame_in_fp32_only(tiny_generator, option):
-    with pytest.raises(ValueError, match="refine=true refines the whole frame in fp32"):
+    with pytest.raises(ValueError, match=r"refine=true.*strategy.*precision"):
         Inpainter(tiny_generator, "cpu", refiner=Refiner(), **option)
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"refiner": Refiner(), "max_memory": 4.0}, "max_memory does not go with refine=true"),
-    ({"refiner": True}, r"refiner: expected lama.inference.Refiner\(...\) or None, got True"),
+    ({"refiner": Refiner(), "max_memory": 4.0}, "max_memory.*refine=true"),
+    ({"refiner": True}, "refiner: .*True"),
 ])  # fmt: skip
 def test_options_that_mean_nothing_to_a_refiner_are_refused(tiny_generator, options, message):
     with pytest.raises(ValueError, match=message):

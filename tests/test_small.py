@@ -63,7 +63,7 @@ def test_a_model_is_written_as_half_and_read_as_float(tmp_path, tiny_generator):
 def test_what_half_cannot_hold_is_refused(tmp_path, tiny_generator):
     next(tiny_generator.parameters()).data.flatten()[0] = 1e6
     save_generator(tmp_path / "a.safetensors", tiny_generator)
-    with pytest.raises(ValueError, match="too large for float16"):
+    with pytest.raises(ValueError, match=r"half=true.*float16"):
         convert(tmp_path / "a.safetensors", tmp_path / "b.safetensors", half=True)
     with pytest.raises(ValueError, match=r"half=true: .*b\.safetensors"):
         convert(tmp_path / "a.safetensors", tmp_path / "b", half=True)

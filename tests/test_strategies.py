@@ -19,7 +19,7 @@ from lama.inference.windows import Window, context, crops, tiles
 from lama.machine import memory as memory_module
 from lama.machine.memory import available
 
-PLENTY = Memory(limit=2**50, top=900, blocks=300, stripes=0)
+PLENTY = Memory(limit=2**50, top=900, blocks=300, chunk=0)
 
 
 def blob(height, width, *boxes):
@@ -54,8 +54,8 @@ def constant(value):
 
 
 def memory_of(network_pixels):
-    """A limit that just holds so many pixels at once, and nothing row by row."""
-    memory = replace(PLENTY, stripes=None)
+    """A limit that just holds so many pixels at once, and nothing in chunks of rows."""
+    memory = replace(PLENTY, chunk=None)
     return replace(memory, limit=memory.needs(1, network_pixels))
 
 
@@ -63,7 +63,7 @@ def memory_of(network_pixels):
 
 
 def check_size(inpainter, monkeypatch, height, width):
-    """Size kept, known pixels equal, the whole frame = row by row."""
+    """Size kept, known pixels equal, the whole frame = in chunks of rows."""
     image = noise(height, width)
     mask = np.random.default_rng(height * 1000 + width).random((height, width)) < 0.4
     mask[0, 0] = True
@@ -72,7 +72,7 @@ def check_size(inpainter, monkeypatch, height, width):
     np.testing.assert_array_equal(filled[~mask], image[~mask])
     assert (filled[mask] != image[mask]).any()
     with monkeypatch.context() as patch:
-        patch.setattr(Memory, "striped", lambda *_: True)
+        patch.setattr(Memory, "chunked", lambda *_: True)
         np.testing.assert_allclose(inpainter(image, mask), filled, atol=1e-5, rtol=0)
 
 
@@ -80,12 +80,12 @@ SIZES = [(1, 1), (1, 2), (2, 3), (7, 15), (16, 16), (17, 33), (64, 1), (70, 69),
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_any_size_is_kept_and_row_by_row_is_the_whole(tiny_generator, monkeypatch, height, width):
+def test_any_size_is_kept_and_in_chunks_is_the_whole(tiny_generator, monkeypatch, height, width):
     check_size(Inpainter(tiny_generator, "cpu", strategy="full", compiled=False), monkeypatch, height, width)
 
 
 @pytest.mark.slow
-def test_every_size_is_kept_and_row_by_row_is_the_whole(tiny_generator, monkeypatch):
+def test_every_size_is_kept_and_in_chunks_is_the_whole(tiny_generator, monkeypatch):
     inpainter = Inpainter(tiny_generator, "cpu", strategy="full")
     for height in range(1, 71):
         for width in range(1, 71):
@@ -131,13 +131,13 @@ def test_auto_chooses_by_cost_and_memory(hole, memory, chosen):
     assert all(memory.fits(w.height, w.width) for w in [*plan.tiles, *(piece.window for piece in plan.pieces)])
 
 
-def test_a_frame_that_fits_row_by_row_only_is_computed_so():
-    memory = Memory(limit=500 * 10**6, top=900, blocks=100, stripes=2**20)
+def test_a_frame_that_fits_in_chunks_only_is_computed_so():
+    memory = Memory(limit=500 * 10**6, top=900, blocks=100, chunk=2**20)
     hole = blob(1000, 1000, (0, 1000, 0, 1000))
     plan = Strategy().plan(hole, memory)
     assert plan.name == "full"
-    assert memory.striped(1000, 1000)
-    assert not memory.striped(300, 300)  # fits as it is
+    assert memory.chunked(1000, 1000)
+    assert not memory.chunked(300, 300)  # fits as it is
 
 
 @pytest.mark.parametrize("name", ["full", "crop", "tile"])
@@ -156,9 +156,9 @@ def test_the_choice_is_said_in_one_line_per_image(caplog):
 
 def test_what_does_not_fit_under_max_memory_is_refused_and_says_what_does():
     hole, memory = blob(1000, 1000, (0, 1000, 0, 1000)), memory_of(500_000)
-    with pytest.raises(ValueError, match=r"strategy full .* needs about 1.3 of the .* GB .* use strategy=auto"):
+    with pytest.raises(ValueError, match=r"full.*1\.3.*GB.*strategy=auto"):
         Strategy("full", binding=True).plan(hole, memory)
-    with pytest.raises(ValueError, match=r"strategy tile .* or a larger max_memory"):
+    with pytest.raises(ValueError, match=r"tile.*max_memory"):
         Strategy(binding=True).plan(hole, replace(memory, limit=1000))
 
 
@@ -174,7 +174,7 @@ def test_max_memory_reaches_the_choice():
     Inpainter(network, "cpu", fast=False, max_memory=0.3)(image, mask)
     assert network.seen[0].shape[-2:] == (600, 600)
     assert {tuple(x.shape[-2:]) for x in network.seen[1:]} < {(h, w) for h in range(128, 600) for w in range(128, 600)}
-    with pytest.raises(ValueError, match="larger max_memory"):
+    with pytest.raises(ValueError, match="max_memory"):
         Inpainter(network, "cpu", fast=False, max_memory=0.01)(image, mask)
 
 
@@ -365,9 +365,9 @@ def test_the_estimate_goes_by_the_widths_of_the_network(tiny_generator):
         assert 2 * narrow.needs(*size) < wide.needs(*size)
         assert wide.needs(2000, 2000) > 3 * wide.needs(*size)
         if kind != "plain":
-            assert wide.needs(*size, striped=True) < wide.needs(*size)
-            assert wide.needs(*size, striped=True) > narrow.needs(*size, striped=True)
-    assert not estimate(full, "plain", 1).striped(*size)  # the plain module cannot
+            assert wide.needs(*size, chunked=True) < wide.needs(*size)
+            assert wide.needs(*size, chunked=True) > narrow.needs(*size, chunked=True)
+    assert not estimate(full, "plain", 1).chunked(*size)  # the plain module cannot
 
 
 def test_the_system_says_what_is_free(tmp_path):
@@ -412,24 +412,24 @@ import resource, sys, torch
 from lama.fast.fuse import fuse
 from lama.inference.peak import estimate
 from lama.models import FFCResNetGenerator
-kind, striped, size = sys.argv[1], sys.argv[2] == "True", int(sys.argv[3])
+kind, chunked, size = sys.argv[1], sys.argv[2] == "True", int(sys.argv[3])
 network = generator = FFCResNetGenerator().eval()
 if kind != "plain":
     network = fuse(generator, precision=kind)
-compute = network.forward_striped if striped else network
+compute = network.forward_chunked if chunked else network
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 with torch.inference_mode():
     compute(torch.rand(1, 4, 256, 256))
     before = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
     x = torch.rand(1, 4, size, size)
     compute(x)
-print(peak() - before, estimate(generator, kind, 0).needs(size, size, striped))
+print(peak() - before, estimate(generator, kind, 0).needs(size, size, chunked))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "striped", "size"),
+    ("kind", "chunked", "size"),
     [
         ("plain", False, 1024),
         ("fp32", False, 1024),
@@ -438,12 +438,12 @@ print(peak() - before, estimate(generator, kind, 0).needs(size, size, striped))
         ("bf16", True, 2048),
     ],
 )
-def test_the_peak_is_what_the_estimate_says(root, kind, striped, size):
+def test_the_peak_is_what_the_estimate_says(root, kind, chunked, size):
     """``pytest -m slow tests/test_strategies.py -k peak -s`` prints the figures that ``memory.py`` is made of."""
-    command = [sys.executable, "-c", PEAK, kind, str(striped), str(size)]
+    command = [sys.executable, "-c", PEAK, kind, str(chunked), str(size)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     measured, estimated = map(int, result.stdout.split())
-    how = "row by row" if striped else "whole"
+    how = "in chunks of rows" if chunked else "whole"
     print(f"\n{kind} {how} {size} x {size}: {measured / 1e6:.0f} MB, estimate {estimated / 1e6:.0f} MB")
     assert 0.95 * measured < estimated < 1.6 * measured
 

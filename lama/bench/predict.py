@@ -69,9 +69,9 @@ def calibrated(ngf: int, n_blocks: int) -> nn.Module:
 def _process(model: Path, variant: str, size: int, frame: str) -> Measured:
     worker = Path(__file__).with_name("predict_worker.py")
     out = model.with_name(_output(variant, size))
-    striped = frame == "striped" or (frame == "auto" and size**2 > MOST_PIXELS)
+    chunked = frame == "chunked" or (frame == "auto" and size**2 > MOST_PIXELS)
     # -P: the worker's folder is not searched for modules
-    command = [sys.executable, "-P", str(worker), str(model), variant, str(size), str(striped), str(out)]
+    command = [sys.executable, "-P", str(worker), str(model), variant, str(size), str(chunked), str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
@@ -110,7 +110,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
     parser.add_argument("--n-blocks", type=int, default=9, help="18 is Big LaMa")
     parser.add_argument(
-        "--frame", choices=["auto", "whole", "striped"], default="auto", help="auto: striped above 1024^2"
+        "--frame", choices=["auto", "whole", "chunked"], default="auto", help="auto: chunked above 1024^2"
     )
     options = parser.parse_args(arguments)
     if options.rounds < 1 or min(options.sizes) < 16:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ VARIANTS = {  # name: (precision, compiled); the first is the trained module in 
 
 
 @torch.no_grad()
-def main(model: str, variant: str, size: int, striped: bool, out: str) -> dict[str, float]:
+def main(model: str, variant: str, size: int, chunked: bool, out: str) -> dict[str, float]:
     """Seconds and peak memory in MB of ``variant``; the image it gives goes to ``out``."""
     options = VARIANTS[variant]
     if options is not None:
@@ -38,8 +39,8 @@ def main(model: str, variant: str, size: int, striped: bool, out: str) -> dict[s
     generator = load_generator(model).eval()
     run: Callable[[torch.Tensor], torch.Tensor] = generator
     if options is not None:
-        fused = fuse(generator, *options)
-        run = fused.forward_striped if striped else fused
+        fused: Any = fuse(generator, *options)
+        run = fused.forward_chunked if chunked else fused
         del generator
     x = generator_input(*noise(1, size))
     seconds = []
@@ -54,5 +55,5 @@ def main(model: str, variant: str, size: int, striped: bool, out: str) -> dict[s
 
 
 if __name__ == "__main__":
-    model, variant, size, striped, out = sys.argv[1:]
-    print(json.dumps(main(model, variant, int(size), striped == "True", out)))
+    model, variant, size, chunked, out = sys.argv[1:]
+    print(json.dumps(main(model, variant, int(size), chunked == "True", out)))

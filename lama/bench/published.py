@@ -39,8 +39,8 @@ def compute_plainly(generator: nn.Module) -> None:
             layer.forward = MethodType(_fourier_unit, layer)  # type: ignore[method-assign]
 
 
-def _ffc(self: FFC, x: Branches) -> tuple[Tensor | None, Tensor | None]:
-    local, glob = x
+def _ffc(self: FFC, x: Tensor | Branches) -> Branches:
+    local, glob = x if isinstance(x, tuple) else (x, None)
     to_local = [conv(part) for conv, part in ((self.convl2l, local), (self.convg2l, glob)) if conv and part is not None]
     to_glob = [conv(part) for conv, part in ((self.convl2g, local), (self.convg2g, glob)) if conv and part is not None]
     return sum(to_local[1:], to_local[0]) if to_local else None, sum(to_glob[1:], to_glob[0]) if to_glob else None

@@ -1,4 +1,4 @@
-"""Which network a set of weights belongs to, told from the names and shapes alone."""
+"""The class and arguments of a network of LaMa, inferred from the names and shapes of its weights."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ import lama.models
 Shapes = Mapping[str, tuple[int, ...]]
 Description = tuple[str, dict[str, Any]]  # class name in lama.models, constructor arguments
 
-KNOWN: dict[str, Description] = {  # configs of training, by the network they train
+KNOWN: dict[str, Description] = {  # configurations of training and the networks they train
     "lama-fourier": ("FFCResNetGenerator", {"n_blocks": 9, "ngf": 64}),
     "big-lama": ("FFCResNetGenerator", {"n_blocks": 18, "ngf": 64}),
     "lama-fourier-shallow": ("FFCResNetGenerator", {"n_blocks": 6, "ngf": 64}),
@@ -20,12 +20,13 @@ KNOWN: dict[str, Description] = {  # configs of training, by the network they tr
     "big-lama-regular": ("ResNetGenerator", {"n_blocks": 15, "ngf": 64}),
     "lama-dilated": ("DilatedResNetGenerator", {"n_blocks": 9, "ngf": 64}),
 }
+INFERRED = {name for name, _ in KNOWN.values()}  # the classes that ``infer_generator`` recognises
 
 
 def infer_generator(shapes: Shapes) -> Description:
     """Class and arguments of the generator with these state-dict keys and shapes.
 
-    Raises ValueError where they are not those of a generator of LaMa.
+    Raises ValueError if they are not those of a generator of LaMa.
     """
     try:
         if "model.1.ffc.convl2l.weight" in shapes:
@@ -36,7 +37,7 @@ def infer_generator(shapes: Shapes) -> Description:
 
 
 def _sane(config: dict[str, Any]) -> dict[str, Any]:
-    """Refuse what no one has trained, before a network of that size is built."""
+    """Raise ValueError for sizes far beyond any network of LaMa, before it is built."""
     if not 1 <= config.get("n_blocks", 1) <= 1000 or not 1 <= config.get("n_downsampling", 1) <= 8:
         raise ValueError(f"no network of LaMa has {config}")
     if not 1 <= config.get("n_layers", 1) <= 12 or not 1 <= config.get("input_nc", 1) <= 64:
@@ -45,7 +46,7 @@ def _sane(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def infer_discriminator(shapes: Shapes) -> Description:
-    """Class and arguments of the discriminator with these keys and shapes. Raises ValueError where it is none."""
+    """Class and arguments of the discriminator with these keys and shapes. Raises ValueError if it is none."""
     levels = [int(match[1]) for match in (re.match(r"model(\d+)\.0\.weight$", key) for key in shapes) if match]
     if len(levels) < 3:
         raise ValueError("the names of the weights are not those of a PatchGAN discriminator")
@@ -94,7 +95,7 @@ def _indices(shapes: Shapes, pattern: str) -> list[int]:
 
 
 def _ratio(global_channels: int, channels: int) -> float:
-    """A ratio with int(channels * ratio) == global_channels, whatever floating point does to the quotient."""
+    """A ratio with int(channels * ratio) == global_channels, in spite of rounding."""
     ratio = global_channels / channels
     return ratio if int(channels * ratio) == global_channels else (global_channels + 0.5) / channels
 
@@ -102,7 +103,7 @@ def _ratio(global_channels: int, channels: int) -> float:
 def build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
     """The generator or discriminator of that description, without memory for its weights.
 
-    Raises ValueError for a name that is not allowed or arguments that do not fit.
+    Raises ValueError for an unknown name; the constructor raises for arguments that it does not take.
     """
     known = lama.models.GENERATORS if role == "generator" else ("PatchDiscriminator",)
     if name not in known:
@@ -113,7 +114,7 @@ def build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
 
 
 def mismatch(network: nn.Module, shapes: Shapes) -> str | None:
-    """What does not fit, in words, where ``shapes`` are not exactly those of ``network``."""
+    """The first difference between ``shapes`` and those of ``network``, in words; None if they are equal."""
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     other = sorted(key for key in expected.keys() & shapes.keys() if expected[key] != tuple(shapes[key]))
@@ -126,7 +127,7 @@ def mismatch(network: nn.Module, shapes: Shapes) -> str | None:
 
 
 def differences(description: Description, expected: Description) -> str:
-    """How a network differs from the one expected, in words: ``n_blocks 18 instead of 9``; empty where it does not."""
+    """How a network differs from the one expected, in words: ``n_blocks 18 instead of 9``; empty if it does not."""
     (name, config), (expected_name, expected_config) = description, expected
     if name != expected_name:
         return f"a {name} instead of a {expected_name}"

@@ -1,13 +1,13 @@
-"""Reading what ``torch.save`` or ``torch.jit.save`` has written, without running anything that is in it.
+"""Reading files of ``torch.save`` and ``torch.jit.save`` without executing anything from them.
 
 A checkpoint is a zip archive: ``data.pkl``, a pickle of the structure, and one record of raw bytes per storage.
-Unpickling may call any function that the file names, so the unpickler here knows tensors and plain containers and
-nothing else: every other name becomes an inert stand-in, which takes whatever it is given and does nothing. (Lightning
-1.2 pickled classes of its own and of OmegaConf into the official checkpoints; none is needed to read the weights.) Of a
-TorchScript archive the same structure is read; its code is never looked at.
+Unpickling may call any function that the file names. This unpickler therefore knows tensors and plain containers only;
+every other name becomes an inert placeholder, which accepts any argument and does nothing. (Lightning 1.2 pickled its
+own classes and those of OmegaConf into the official checkpoints; the weights do not need them.) A TorchScript archive
+has the same structure; its code is not read.
 
-Tensors stay in the file until ``StoredTensor.load``: of 400 MB of metric networks in an official checkpoint, nothing is
-read.
+Tensors stay in the file until ``StoredTensor.load``, so the 400 MB of metric networks in an official checkpoint are
+never read.
 """
 
 import io
@@ -40,7 +40,7 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor that is still in its file."""
+    """A tensor whose values have not been read from its file."""
 
     shape: tuple[int, ...]
     load: Callable[[], Tensor]
@@ -49,7 +49,7 @@ class StoredTensor:
 def read_archive(path: Path) -> dict[str, StoredTensor]:
     """{name: tensor} of the checkpoint at ``path``: a Lightning one, a plain state dict, or a TorchScript module.
 
-    Raises ValueError, in one line, for a file that is damaged or something else.
+    Raises ValueError, in one line, for a damaged file or another kind of file.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -68,7 +68,7 @@ def read_archive(path: Path) -> dict[str, StoredTensor]:
         tensors = dict(_tensors(found, set()))
     except StopIteration:
         raise ValueError(f"{path}: a zip archive, but not a checkpoint of torch (it holds no data.pkl)") from None
-    except Exception as error:  # a damaged or hostile pickle raises whatever it likes
+    except Exception as error:  # a damaged or hostile pickle may raise anything
         raise ValueError(f"{path}: a damaged checkpoint ({type(error).__name__}: {error})") from error
     if not tensors:
         raise ValueError(f"{path}: a checkpoint without weights; expected a state dict of tensors")
@@ -76,13 +76,13 @@ def read_archive(path: Path) -> dict[str, StoredTensor]:
 
 
 def _check_size(entry: zipfile.ZipInfo) -> None:
-    """torch never compresses; a bomb does."""
+    """Refuse compressed entries: torch writes none, and a small one may expand to any size."""
     if entry.compress_type != zipfile.ZIP_STORED:
         raise ValueError(f"{entry.filename} is compressed, which torch never does")
 
 
 def _check_pickle(pickled: bytes) -> None:
-    """Raise ValueError for what only serves to exhaust memory or the stack."""
+    """Raise ValueError for a pickle that would exhaust memory or the stack."""
     nested = 0
     for opcode, argument, _ in pickletools.genops(pickled):
         if "PUT" in opcode.name and (argument or 0) > len(pickled):
@@ -108,7 +108,7 @@ def _not_an_archive(path: Path) -> str:
 
 
 class _Inert:
-    """In place of an object whose class or function is not known here: holds its state and does nothing."""
+    """Placeholder for an object of an unknown class or function: holds its state and does nothing."""
 
     state: Any = None
 

@@ -1,4 +1,4 @@
-"""From any of the layouts we read to one of the two we write."""
+"""Conversion from any layout that ``load`` reads to our format or the official layout."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,9 +17,9 @@ def convert(
 ) -> list[str]:
     """Write the model at ``src`` to ``dst``: a ``.safetensors`` file, or a folder in the official layout.
 
-    ``half``: weights as float16, half the file; it is computed in float32 as ever. What was written is read again and
-    compared before this returns; the lines say what it is. Raises ValueError or FileNotFoundError where ``src`` is no
-    model or lacks the discriminator, FileExistsError where ``dst`` exists.
+    ``half``: store weights as float16, half the size; computation stays float32. The result is read again and compared
+    with the source. Returns lines that describe it. Raises ValueError or FileNotFoundError if ``src`` is no model or
+    lacks the discriminator, FileExistsError if ``dst`` exists.
     """
     dst = dst.expanduser()
     if half and not _is_file(dst):
@@ -54,7 +54,7 @@ def convert(
 
 
 def _write(dst: Path, networks: dict[str, nn.Module], source: str) -> None:
-    """Write beside ``dst``, read again, compare, and only then put it in its place."""
+    """Write beside ``dst``, read again, compare, then move it to ``dst``."""
     dst.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".converting-", dir=dst.parent) as folder:
         written = Path(folder) / dst.name
@@ -73,12 +73,12 @@ def _write(dst: Path, networks: dict[str, nn.Module], source: str) -> None:
 
 
 def _is_file(dst: Path) -> bool:
-    """Whether ``dst`` names a file of our format, and no folder."""
+    """True if ``dst`` names a file of our format, else a folder."""
     return dst.suffix.lower() == ".safetensors"
 
 
 def _check_free(dst: Path, overwrite: bool) -> None:
-    """Refuse to write over what is there, unless asked to replace a model of the same layout."""
+    """Raise FileExistsError unless ``dst`` is free, or a model of the same layout that may be replaced."""
     if not dst.exists() or (dst.is_dir() and not any(dst.iterdir())):
         return
     if _is_file(dst) != dst.is_file():
@@ -96,4 +96,4 @@ def _compare(network: nn.Module, again: nn.Module) -> None:
         key for key, value in network.state_dict().items() if not torch.equal(value.to(other[key].dtype), other[key])
     ]
     if odd:
-        raise RuntimeError(f"what was written differs from what was read, first in {odd[0]}")
+        raise RuntimeError(f"the written weights differ from the source, first in {odd[0]}")

@@ -1,7 +1,7 @@
 """Our checkpoint: one safetensors file with the weights, and the networks' description inside.
 
 The description is {class name, constructor arguments} as JSON in the metadata. The generator's weights have their own
-names; those of a discriminator, where there is one, begin with ``discriminator.``.
+names; those of a discriminator, if there is one, begin with ``discriminator.``.
 """
 
 import json
@@ -25,10 +25,10 @@ ROLES = ("generator", "discriminator")
 def save_generator(
     path: str | Path,
     generator: nn.Module,  # one of ``lama.models.GENERATORS``
-    info: dict[str, Any] | None = None,  # for people: what it is, where it comes from
-    discriminator: nn.Module | None = None,  # kept for fine-tuning; nothing else needs it
+    info: dict[str, Any] | None = None,  # for people: origin, date, step
+    discriminator: nn.Module | None = None,  # for fine-tuning only
 ) -> None:
-    """Write the network, whole or not at all."""
+    """Write the networks atomically. Raises OSError if the disk is full."""
     metadata = {"format": FORMAT, "info": json.dumps(info or {})}
     state: dict[str, Tensor] = {}
     for role, network in zip(ROLES, (generator, discriminator), strict=True):
@@ -39,7 +39,7 @@ def save_generator(
     with atomic_write(path) as partial:
         try:
             save_file(state, partial, metadata)
-        except SafetensorError as error:  # a full disk, say: make it the error that Python has for it
+        except SafetensorError as error:  # for a full disk, for example, raise Python's own error
             number = re.search(r"os error (\d+)", str(error))
             if number is None:
                 raise
@@ -47,9 +47,9 @@ def save_generator(
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Description]]:
-    """The tensors of ``file``, and the descriptions of its networks by role where it is in our format.
+    """The tensors of ``file`` and, if it is in our format, the descriptions of its networks by role.
 
-    Raises ValueError, in one line, for a file that is damaged.
+    Raises ValueError, in one line, for a damaged file.
     """
     try:
         content = safe_open(file, "pt")

@@ -1,9 +1,10 @@
-"""Opening a model, whoever has written it.
+"""Opening a model of any origin.
 
 Accepted are our ``.safetensors``, the folder of a run, a folder in the official layout (``config.yaml`` and
-``models/best.ckpt``), a checkpoint of Lightning's or a plain state dict (``.ckpt``, ``.pth``), and a TorchScript
-archive in the layout of the released ``big-lama.pt``. The architecture is told from the weights; nothing from a file is
-ever executed; and a network is loaded with all of its weights or not at all.
+``models/best.ckpt``), a Lightning checkpoint or a plain state dict (``.ckpt``, ``.pth``), and a TorchScript archive in
+the layout of the released ``big-lama.pt``. Our format names class and arguments of its networks. Otherwise a generator
+of LaMa is inferred from names and shapes, and any other class of ``lama.models.GENERATORS`` is read from the run's
+``config.yaml``. Nothing from a file is executed. A network is loaded with all of its weights or not at all.
 """
 
 import logging
@@ -13,7 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +27,8 @@ from lama.checkpoints.archive import StoredTensor, read_archive
 from lama.checkpoints.format import read_safetensors
 from lama.checkpoints.official import read_config
 
-# Where a network's weights begin, the first that occurs: the average of a training with EMA before the last step's,
-# then Lightning modules, TorchScript wrappers and DataParallel, then a state dict of the network alone.
+# Prefixes of a network's weights; the first that occurs is taken. The average of a training with EMA precedes the
+# weights of its last step; then come Lightning modules, TorchScript wrappers, DataParallel and the network alone.
 _PREFIXES = {
     "generator": ("average.module.", "generator.", "model.generator.", "module.generator.", "", "module."),
     "discriminator": ("discriminator.", "model.discriminator.", "module.discriminator."),
@@ -43,14 +46,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file of weights, opened: tensors by name, still in the file, and what it says about itself."""
+    """An opened file of weights: its tensors by name, not yet read, and the descriptions it holds."""
 
     file: Path
     tensors: Mapping[str, StoredTensor]
-    descriptions: Mapping[str, Description]  # by role, "generator" or "discriminator"; empty but in our own format
+    descriptions: Mapping[str, Description]  # by role, "generator" or "discriminator"; empty if it must be inferred
 
     def part(self, role: str) -> dict[str, StoredTensor]:
-        """The weights of the generator or the discriminator under their own names; empty where there are none."""
+        """The weights of the generator or the discriminator under their own names; empty if there are none."""
         if role == "generator" and self.descriptions:  # has no prefix in our format
             return {k: t for k, t in self.tensors.items() if not k.startswith("discriminator.")}
         prefix = self._prefix(role)
@@ -67,7 +70,7 @@ class Checkpoint:
         return Counter(key.partition(".")[0] for key in self.tensors if not key.startswith(prefixes))
 
     def describe(self, role: str) -> Description:
-        """Class and arguments of a network; raises ValueError where there is none."""
+        """Class and arguments of a network. Raises ValueError if the file does not hold it."""
         if role in self.descriptions:
             return self.descriptions[role]
         shapes = {key: tensor.shape for key, tensor in self.part(role).items()}
@@ -90,11 +93,11 @@ class Checkpoint:
         return network
 
     def state(self, role: str, network: nn.Module) -> dict[str, Tensor]:
-        """All tensors that ``network`` needs, in its precision. Raises ValueError where one does not fit."""
+        """All tensors that ``network`` needs, in its precision. Raises ValueError if one is missing or does not fit."""
         stored = self.part(role)
         wanted = network.state_dict()
         counters = [key for key in wanted if key.endswith("num_batches_tracked") and key not in stored]
-        if counters:  # BatchNorm uses them for nothing here, and some tools drop them
+        if counters:  # BatchNorm does not use them here, and some tools drop them
             logger.warning("%s: has no num_batches_tracked for %d layers; set to 0", self.file, len(counters))
             stored |= {key: StoredTensor((), partial(torch.zeros, (), dtype=torch.long)) for key in counters}
         odd = architecture.mismatch(network, {key: tensor.shape for key, tensor in stored.items()})
@@ -113,7 +116,7 @@ class Checkpoint:
         return state
 
     def _prefix(self, role: str) -> str | None:
-        """What the names of the network's weights begin with; raises ValueError where that is not clear."""
+        """The prefix of the network's weights, or None. Raises ValueError if several are possible."""
         found = {match[1] for match in map(_FIRST[role].fullmatch, self.tensors) if match}
         known = next((prefix for prefix in _PREFIXES[role] if prefix in found), None)
         others = sorted(prefix for prefix in found if prefix.endswith(f"{role}."))
@@ -123,9 +126,9 @@ class Checkpoint:
 
 
 def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
-    """Open what lies at ``path``; ``key`` is the setting that messages name, where it came from one.
+    """Open the model at ``path``; ``key`` is the setting that error messages name, if it came from one.
 
-    Raises FileNotFoundError or ValueError, in one line, where there is no model, it is damaged, or a ``config.yaml``
+    Raises FileNotFoundError or ValueError, in one line, if there is no model, it is damaged, or a ``config.yaml``
     beside it describes another network.
     """
     file = find_weights(path, key)
@@ -136,13 +139,14 @@ def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
         checkpoint = Checkpoint(file, tensors, descriptions)
     else:
         checkpoint = Checkpoint(file, read_archive(file), {})
-    if not checkpoint.descriptions:
-        _compare_with_config(checkpoint)
-    return checkpoint
+    return checkpoint if checkpoint.descriptions else _with_config(checkpoint)
 
 
-def _compare_with_config(checkpoint: Checkpoint) -> None:
-    """Raise ValueError where a ``config.yaml`` beside the file describes another network."""
+def _with_config(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, checked against a ``config.yaml`` beside it, or described by it if its class is not inferred.
+
+    Raises ValueError if the two contradict each other.
+    """
     folder = checkpoint.file.parent
     places = [folder / "config.yaml"]
     if folder.name in ("models", "checkpoints"):
@@ -150,7 +154,9 @@ def _compare_with_config(checkpoint: Checkpoint) -> None:
     beside = next((place for place in places if place.is_file()), None)
     expected = None if beside is None else read_config(beside)
     if expected is None:
-        return
+        return checkpoint
+    if expected[0] not in architecture.INFERRED:
+        return _described(checkpoint, expected)
     description = checkpoint.describe("generator")
     try:
         difference = architecture.differences(description, expected)
@@ -161,6 +167,21 @@ def _compare_with_config(checkpoint: Checkpoint) -> None:
             f"{checkpoint.file}: its weights are those of another network than {beside} describes: {difference}"
             f"{_suggestion(description)}"
         )
+    return checkpoint
+
+
+def _described(checkpoint: Checkpoint, description: Description) -> Checkpoint:
+    """The checkpoint with the generator of this description. Raises ValueError if its weights are others."""
+    try:
+        wanted = architecture.build("generator", *description).state_dict()
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{checkpoint.file}: config.yaml describes no generator ({_first_line(error)})") from error
+    for prefix in _PREFIXES["generator"]:
+        if all(prefix + key in checkpoint.tensors for key in wanted):
+            tensors = {key: checkpoint.tensors[prefix + key] for key in wanted}
+            tensors |= {f"discriminator.{key}": value for key, value in checkpoint.part("discriminator").items()}
+            return Checkpoint(checkpoint.file, tensors, {"generator": description})
+    raise ValueError(f"{checkpoint.file}: its weights are not those of the {description[0]} in its config.yaml")
 
 
 def _first_line(error: Exception) -> str:
@@ -168,7 +189,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _first_names(tensors: Mapping[str, StoredTensor]) -> str:
-    """What the file holds in place of what was looked for."""
+    """The first parts of the names in the file, in words."""
     names = sorted({key.partition(".")[0].encode("unicode_escape").decode() for key in tensors})
     return f", only {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
 
@@ -187,13 +208,14 @@ def _suggestion(description: Description) -> str:
 def load_generator(path: str | Path) -> nn.Module:
     """The generator at ``path``, in eval mode, on the CPU. Raises as ``open_checkpoint``."""
     generator = open_checkpoint(path).build("generator")
-    if generator.config["input_nc"] != 4 or generator.config["output_nc"] != 3:  # type: ignore[index]
-        raise ValueError(f"{path}: expected a network from 4 channels (image and mask) to 3, got {generator.config}")
+    config: Any = generator.config
+    if config.get("input_nc", 4) != 4 or config.get("output_nc", 3) != 3:
+        raise ValueError(f"{path}: expected a network from 4 channels (image and mask) to 3, got {config}")
     return generator.eval().requires_grad_(False)
 
 
 def find_weights(path: str | Path, key: str = "") -> Path:
-    """The weights at ``path``: a file itself, or best, else last, of a folder; or ``small``, those of the package.
+    """The file at ``path``, or the best, else the last weights in the folder; ``small`` names those of the package.
 
     Raises FileNotFoundError.
     """
@@ -217,7 +239,7 @@ def find_weights(path: str | Path, key: str = "") -> Path:
 
 
 def _what_is_there(path: Path) -> str:
-    """In place of a model: one nearby, or any file of weights below."""
+    """A hint for an error message: a model nearby, or a file of weights below ``path``."""
     if not path.exists():
         meant = get_close_matches(path.name.lower().removeprefix("lama-"), BUNDLED, n=1)
         nearest = f"; do you mean {meant[0]}?" if meant else ""
@@ -225,5 +247,6 @@ def _what_is_there(path: Path) -> str:
     for folder in (*sorted(path.glob("*/")), path.parent):
         if any((folder / place).is_file() for place in _IN_A_FOLDER):
             return f"; do you mean {folder}?"
-    there = sorted(file for suffix in ("safetensors", "ckpt", "pt") for file in path.rglob(f"*.{suffix}"))
-    return f"; there is {there[0].relative_to(path)}: give {there[0]}" if there else ""
+    near = islice(path.rglob("*"), 10_000)  # the folder may be a data set of millions
+    there = min((file for file in near if file.suffix in (".safetensors", ".ckpt", ".pt")), default=None)
+    return f"; there is {there.relative_to(path)}: give {there}" if there else ""

@@ -1,7 +1,7 @@
 """The layout of the official releases: a folder with ``config.yaml`` and ``models/best.ckpt``, both ways.
 
-Of the configuration only the generator's section is read, and only to be compared with the weights, which say
-themselves what they are.
+Only the generator's section of the configuration is read, and only to compare it with the weights: the architecture is
+inferred from these.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ _KINDS = {
 }
 _SAME = ("input_nc", "output_nc", "ngf", "n_downsampling", "n_blocks", "max_features")  # named alike there and here
 _DEFAULTS = {"ngf": 64, "n_downsampling": 3, "n_blocks": 9, "max_features": 1024, "add_out_act": True}
-# What these networks do, and nothing else, wherever the official configuration could ask for more.
+# The settings of the official configuration that these networks support, each with its only value.
 _ONLY: dict[str, dict[str, Any]] = {
     "": {
         "add_out_act": "sigmoid", "padding_type": "reflect", "conv_kind": "default", "out_ffc": False,
@@ -41,20 +41,20 @@ _FREE = {"": ("kind", *_SAME), "resnet_conv_kwargs": ("ratio_gin", "ratio_gout",
 
 
 def read_config(file: Path) -> Description | None:
-    """Class and arguments of the generator that a training's ``config.yaml`` describes; None where there is none.
+    """Class and arguments of the generator that a training's ``config.yaml`` describes; None without a file.
 
-    Reads the official configurations and our own. Raises ValueError, in one line, for one that cannot be read or
-    describes what these networks do not do.
+    Reads the official configurations and our own. Raises ValueError, in one line, for a file that cannot be read and
+    for settings that these networks do not support.
     """
     if not file.is_file():
         return None
     try:
-        section = yaml.safe_load(file.read_text())["generator"]
+        section = yaml.safe_load(file.read_text(encoding="utf-8"))["generator"]
         kind = section.get("kind") or section["_target_"].rpartition(".")[2]
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{file}: not the config.yaml of a training, which has a section generator ({type(error).__name__}); "
-            "repair it, or remove it: the weights say themselves what they are"
+            "repair it, or remove it: the weights suffice"
         ) from error
     if "_target_" in section:
         return kind, {key: value for key, value in section.items() if key not in ("_target_", "smooth_init")}
@@ -67,7 +67,7 @@ def read_config(file: Path) -> Description | None:
     if kind == "ffc_resnet" and not isinstance(blocks.get("ratio_gin"), str):  # a str refers to another key
         config["ratio"] = blocks.get("ratio_gin", 0)
     if kind == "ffc_resnet":
-        config["enable_lfu"] = blocks.get("enable_lfu", True) is True  # on unless said otherwise, as officially
+        config["enable_lfu"] = blocks.get("enable_lfu", True) is True  # the official default is on
     if kind == "pix2pixhd_multidilated":
         dilations = {"comb_mode": "sum", "dilation_num": 3} | (section.get("multidilation_kwargs") or {})
         _check_section(file, dilations, "multidilation_kwargs")
@@ -76,7 +76,7 @@ def read_config(file: Path) -> Description | None:
 
 
 def _check_section(file: Path, section: Any, name: str) -> None:
-    """Raise ValueError for a setting that these networks do not have."""
+    """Raise ValueError for a setting that these networks do not support."""
     prefix = f"generator.{name}".rstrip(".")
     if not isinstance(section, dict):
         raise ValueError(f"{file}: {prefix}: expected settings, got {section!r}")
@@ -91,7 +91,14 @@ def _check_section(file: Path, section: Any, name: str) -> None:
 
 
 def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Module | None = None) -> None:
-    """Write ``folder/config.yaml`` and ``folder/models/best.ckpt`` as the official releases have them."""
+    """Write ``folder/config.yaml`` and ``folder/models/best.ckpt`` in the layout of the official releases.
+
+    Raises ValueError for a generator that the official code does not have.
+    """
+    if type(generator).__name__ not in _KINDS.values():
+        raise ValueError(
+            f"{folder}: the official layout has no {type(generator).__name__}; write a .safetensors file instead"
+        )
     folder = Path(folder)
     state = {f"generator.{key}": value for key, value in generator.state_dict().items()}
     if discriminator is not None:
@@ -99,12 +106,13 @@ def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Mo
     with atomic_write(folder / "models" / "best.ckpt") as partial:
         torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)
     with atomic_write(folder / "config.yaml") as partial:
-        partial.write_text(_HEADER + yaml.safe_dump(_config(generator, discriminator), sort_keys=False))
+        text = _HEADER + yaml.safe_dump(_config(generator, discriminator), sort_keys=False)
+        partial.write_text(text, encoding="utf-8")
 
 
 _HEADER = """\
-# What the official code reads to use this model. The generator (and the discriminator, where there is one) are those of
-# models/best.ckpt; the other sections hold the published values and are no record of how this model was trained.
+# For the official code to use this model. The sections generator and discriminator describe models/best.ckpt; the
+# other sections hold the published values and are no record of the training of this model.
 """
 
 

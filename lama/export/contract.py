@@ -1,4 +1,4 @@
-"""What goes into an exported file and what comes out, by name: written into it, and told to whoever writes it."""
+"""Inputs and output of an exported file, by name: stored as its metadata and printed by the export."""
 
 import json
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Contract:
         return {**self.inputs, self.output[0]: self.output[1]}
 
     def metadata(self, generator: nn.Module, fft: str) -> dict[str, str]:
-        """What lies in the file beside the graph."""
+        """The metadata of the file."""
         network = {"class": type(generator).__name__, "config": generator.config}
         return {**self.lines(), "network": json.dumps(network), "fft": fft, "producer": f"lama {lama.__version__}"}
 

@@ -1,7 +1,8 @@
-"""What an exported file computes: the network alone, or from image and mask to the finished image.
+"""The exported module: masking, padding, network, cropping and compositing.
 
-Sizes are not known when a graph is made. So nothing here branches on them, and arithmetic on them keeps to what both
-TorchScript and ONNX have: maxima, positive quotients, remainders of tensors.
+Sizes are unknown when a graph is made. So nothing here branches on them, and arithmetic on them uses only operations
+that TorchScript and ONNX share: maxima, positive quotients, remainders of tensors. ``lama.conventions.complete`` is the
+same function without these limits.
 """
 
 import torch
@@ -17,7 +18,7 @@ class Deployed(nn.Module):
 
     def __init__(self, generator: nn.Module, pad_multiple: int, min_size: int) -> None:
         super().__init__()
-        self.generator = generator  # the name under which ``lama.load`` finds the weights again
+        self.generator = generator  # ``lama.load`` finds the weights by this name
         self.pad_multiple = pad_multiple
         self.least = -(-min_size // pad_multiple) * pad_multiple
 
@@ -31,7 +32,7 @@ class Deployed(nn.Module):
 
 
 def _first(x: Tensor, dim: int, count: int) -> Tensor:
-    """A slice; torch.export would ask of that whether it cuts anything, and hold every later image to the answer."""
+    """``x[:count]`` along ``dim``; torch.export would specialise a slice to whether it cuts anything."""
     return x.index_select(dim, torch.arange(count, device=x.device))
 
 

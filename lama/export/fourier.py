@@ -1,8 +1,8 @@
-"""The Fourier unit without a Fourier transform: matrix products, for runtimes that know nothing else.
+"""The Fourier unit by matrix products, for runtimes without a Fourier transform.
 
 A transform over W of a real signal is a product with cos and -sin of 2 pi j k / W, (W, W // 2 + 1); over H with the
-whole (H, H). The matrices are made in the graph from H and W, so sizes stay free. The work per channel grows with
-H W (H + W) in place of H W log(H W).
+whole (H, H). The graph makes the matrices from H and W, so sizes stay free. The work per channel is O(H W (H + W))
+in place of O(H W log(H W)).
 """
 
 import copy
@@ -15,7 +15,7 @@ from lama.models.ffc import FourierUnit
 
 
 class MatmulFourierUnit(nn.Module):
-    """Computes what ``unit`` computes, with its layers: (B, C_in, H, W) -> (B, C_out, H, W)."""
+    """The same function as ``unit``, with its layers: (B, C_in, H, W) -> (B, C_out, H, W)."""
 
     def __init__(self, unit: FourierUnit) -> None:
         super().__init__()
@@ -45,14 +45,14 @@ def _waves(size: int, frequencies: int, like: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _multiplicity(width: int, like: Tensor) -> Tensor:
-    """How often each column of the half spectrum stands in the whole: 1 for the first and the middle one, else 2."""
+    """How often each column of the half spectrum occurs in the whole: 1 for the first and the middle one, else 2."""
     column = torch.arange(width // 2 + 1, device=like.device)
     alone = (column == 0) | (2 * column == torch.arange(width, width + 1, device=like.device))
     return 2 - alone.to(like.dtype)
 
 
 def with_matmul(generator: nn.Module) -> nn.Module:
-    """A copy of ``generator`` with every Fourier unit made of matrix products; its weights keep their names."""
+    """A copy of ``generator`` with a ``MatmulFourierUnit`` for every Fourier unit; its weights keep their names."""
     generator = copy.deepcopy(generator)
     for module in list(generator.modules()):
         for name, child in module.named_children():

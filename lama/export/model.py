@@ -1,18 +1,18 @@
-"""From a trained model to a file for another runtime, checked."""
+"""Export: from a trained model to a checked file for another runtime."""
 
 import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from lama.checkpoints import load_generator
+from lama.conventions import complete
 from lama.export import onnx, pt2, torchscript
-from lama.export.check import completed, examples, largest_difference
+from lama.export.check import examples, largest_difference
 from lama.export.contract import contract
 from lama.export.deployed import Deployed
 from lama.export.fourier import with_matmul
@@ -29,38 +29,41 @@ def export_model(
     pre_post: bool = True,  # masking, padding, cropping and compositing inside
     fft: str = "native",  # or matmul: matrix products in place of the Fourier transform
     overwrite: bool = False,
-    say: Callable[[str], None] = lambda line: None,  # gets lines about what happens
+    say: Callable[[str], None] = lambda line: None,  # called with each line of the report
 ) -> None:
     """Write the generator at ``model`` to ``out``; batch, height and width stay free.
 
-    The file is read again and run on three sizes and two batches, and stays only if it differs from the network by at
-    most ``check.TOLERANCE``. Raises ValueError, FileNotFoundError or FileExistsError, in one line.
+    The file is read again and run on three sizes and two batches. It is kept if it differs from the network by at most
+    ``check.TOLERANCE``. Raises ValueError, FileNotFoundError or FileExistsError, in one line.
     """
     path = Path(out).expanduser()
     _check_request(format, path, fft, overwrite)
     generator = load_generator(model)
-    says = contract(generator, pre_post)
+    interface = contract(generator, pre_post)
     say(f"{model}: {type(generator).__name__}, {sum(p.numel() for p in generator.parameters()):,} parameters")
     with atomic_write(path) as written:
         say(f"writing {format}{', with matrix products for the Fourier transform' if fft == 'matmul' else ''}")
         inputs = list(examples(generator, pre_post))
         with _quiet(), torch.no_grad():
             network = _network(generator, pre_post, fft)
-            content = FORMATS[format].dump(network, inputs[0], says.metadata(generator, fft), list(says.lines()))
+            content = FORMATS[format].dump(
+                network, inputs[0], interface.metadata(generator, fft), list(interface.lines())
+            )
             written.write_bytes(content)
             run = FORMATS[format].read(written)
-            worst = largest_difference(run, partial(completed, generator) if pre_post else generator, inputs)
+            expected = (lambda *pair: complete(generator, *pair)[1]) if pre_post else generator
+            worst = largest_difference(run, expected, inputs)
     say(f"read again: differs from the network by at most {worst:.0e}, on 3 sizes and 2 batches")
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    for name, meaning in says.lines().items():
+    for name, meaning in interface.lines().items():
         say(f"  {name}: {meaning}")
     say("to run it:")
-    for line in says.snippet(format, str(path)).splitlines():
+    for line in interface.snippet(format, str(path)).splitlines():
         say(f"  {line}")
 
 
 def _check_request(format: str, path: Path, fft: str, overwrite: bool) -> None:
-    """Say what is wrong before anything is loaded."""
+    """Raise for options that contradict each other or the file system, before anything is loaded."""
     if format not in FORMATS:
         raise ValueError(f"format={format}: expected one of {', '.join(FORMATS)}")
     if fft not in _FFT:
@@ -77,7 +80,7 @@ def _check_request(format: str, path: Path, fft: str, overwrite: bool) -> None:
 
 
 def _network(generator: nn.Module, pre_post: bool, fft: str) -> nn.Module:
-    """The module whose graph is written."""
+    """The module that is exported."""
     network = with_matmul(generator) if fft == "matmul" else generator
     if not pre_post:
         return network
@@ -86,7 +89,7 @@ def _network(generator: nn.Module, pre_post: bool, fft: str) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporters' warnings: of what may go wrong, ``check`` finds out."""
+    """Silence the exporters' warnings; ``check`` tests the result itself."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -19,7 +19,7 @@ _AXES = {0: "batch", 2: "height", 3: "width"}
 
 
 def check_installed() -> None:
-    """Raise ValueError, before anything is computed, where the extra is missing."""
+    """Raise ValueError if a package of the extra ``export`` is missing."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install -e '.[export]'")
@@ -48,14 +48,14 @@ def dump(
     for value in (*model.graph.input, *model.graph.output):
         for axis, name in _AXES.items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
-    del model.graph.value_info[:]  # shapes inside, in the exporter's names for the axes; runtimes infer their own
+    del model.graph.value_info[:]  # intermediate shapes in the exporter's axis names; runtimes infer their own
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
 
 
 def read(path: Path) -> Callable[..., Tensor]:
-    """What runs the file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
+    """The runnable file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

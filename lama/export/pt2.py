@@ -16,7 +16,7 @@ SUFFIX = ".pt2"
 
 
 def program(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:
-    """The graph of ``network``; batch, height and width are free, as far as the network alone lets them be."""
+    """The graph of ``network``; batch, height and width are free, within the multiples that the network needs."""
     sizes: dict[int, Any] = {0: Dim("batch"), 2: Dim("height"), 3: Dim("width")}
     if not isinstance(network, Deployed):
         multiple, least = int(network.pad_multiple), int(network.min_size)  # type: ignore[arg-type]
@@ -25,7 +25,7 @@ def program(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:
         network,
         example,
         dynamic_shapes=(sizes,) * len(example),
-        prefer_deferred_runtime_asserts_over_guards=True,  # else what it cannot prove of the sizes is an error
+        prefer_deferred_runtime_asserts_over_guards=True,  # else every unproven condition on sizes is an error
     )
 
 
@@ -33,7 +33,7 @@ def dump(
     network: nn.Module,
     example: tuple[Tensor, ...],
     metadata: Mapping[str, str],
-    names: Sequence[str],  # of inputs and output; here they are known by their places
+    names: Sequence[str],  # of inputs and output; unused, since this format identifies them by position
 ) -> bytes:
     """The content of the file."""
     content = io.BytesIO()
@@ -42,5 +42,5 @@ def dump(
 
 
 def read(path: Path) -> nn.Module:
-    """What runs the file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
+    """The runnable file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
     return torch.export.load(path).module()

@@ -1,6 +1,6 @@
 """TorchScript: one file that torch opens without this package, from Python or C++ (as ``big-lama.pt`` is shared).
 
-The network is traced, the rest is scripted: so sizes and the device stay free.
+The network is traced and the rest is scripted, so sizes and the device stay free.
 """
 
 import io
@@ -22,7 +22,7 @@ def dump(
     network: nn.Module,
     example: tuple[Tensor, ...],
     metadata: Mapping[str, str],
-    names: Sequence[str],  # of inputs and output; here they are known by their places
+    names: Sequence[str],  # of inputs and output; unused, since this format identifies them by position
 ) -> bytes:
     """The content of the file."""
     if isinstance(network, Deployed):
@@ -38,11 +38,11 @@ def dump(
 def _trace(generator: nn.Module, x: Tensor) -> Any:
     for module in generator.modules():
         for name, child in list(module.named_children()):
-            if isinstance(child, MatmulFourierUnit):  # a trace would keep the device on which it makes its matrices
+            if isinstance(child, MatmulFourierUnit):  # a trace would fix the device of its matrices
                 setattr(module, name, torch.jit.script(child))
     return torch.jit.trace(generator, x, check_trace=False)
 
 
 def read(path: Path) -> nn.Module:
-    """What runs the file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
+    """The runnable file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
     return torch.jit.load(path, map_location="cpu")

@@ -1,3 +1,3 @@
-"""The same numbers, faster: fused layers, Winograd convolutions, oneDNN, chunked frames, for inference and training."""
+"""The same numbers, faster: fused layers, Winograd convolutions and chunked frames, for inference and training."""
 
 __all__: list[str] = []

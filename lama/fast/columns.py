@@ -1,8 +1,8 @@
-"""The convolution that paints the image, 7 x 7 into 3 channels, column by column of its kernel.
+"""A 7 x 7 convolution into the 3 channels of an image, computed as one convolution for each column of its kernel.
 
-A CPU computes channels in blocks of 16, so that 3 cost as much. Here the 7 columns of the kernel are 7 kernels of one
-column, whose 21 channels fill the blocks, and a sum over what they give 0 to 6 pixels further right: the same sums of
-products, in another order.
+A CPU computes output channels in blocks of 16, so 3 channels cost as much as 16. Split into columns, the kernel has
+7 x 3 = 21 output channels of 7 x 1. Their outputs are shifted by 0 to 6 pixels and added: the same products, summed in
+another order.
 """
 
 from types import MethodType
@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MOST_CHANNELS, LEAST_KERNEL = 4, 5  # where it is faster
+MOST_CHANNELS, LEAST_KERNEL = 4, 5  # for these layers it is faster
 
 
 def use_columns(network: nn.Module) -> None:
-    """Let the wide convolutions of ``network`` into few channels compute so on a CPU; same state dict."""
+    """Let the wide convolutions of ``network`` into few channels train like this on a CPU; same state dict."""
     for layer in network.modules():
         if type(layer) is nn.Conv2d and _is_wide(layer):
             layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]
@@ -33,12 +33,22 @@ def _forward(self: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def by_columns(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(B, C, H, W), (O, C, h, w) -> (B, O, H - h + 1, W - w + 1); under autocast the last sum is float32."""
-    channels, _, height, columns = weight.shape
-    parts = F.conv2d(x, weight.permute(3, 0, 1, 2).reshape(columns * channels, -1, height, 1))
-    parts = parts.unflatten(1, (columns, channels))
-    width = x.shape[3] - columns + 1
+    """(B, C, H, W), (O, C, h, w) -> (B, O, H - h + 1, W - w + 1); the sum is at least float32, also under autocast."""
+    total = add_columns(F.conv2d(x, split_columns(weight)), weight.shape[3])
+    return total if bias is None else total + bias.view(1, -1, 1, 1)
+
+
+def split_columns(weight: Tensor) -> Tensor:
+    """(O, C, h, w) -> (w O, C, h, 1): every column as a kernel of its own, column by column."""
+    channels, inputs, height, columns = weight.shape
+    return weight.permute(3, 0, 1, 2).reshape(columns * channels, inputs, height, 1)
+
+
+def add_columns(parts: Tensor, columns: int) -> Tensor:
+    """(B, w O, H, W) of ``split_columns`` weights -> their shifted sum (B, O, H, W - w + 1), at least float32."""
+    parts = parts.unflatten(1, (columns, -1))
+    width = parts.shape[4] - columns + 1
     total = parts[:, 0, :, :, :width].to(torch.promote_types(parts.dtype, torch.float32))
     for column in range(1, columns):
         total = total + parts[:, column, :, :, column : column + width]
-    return total if bias is None else total + bias.view(1, -1, 1, 1)
+    return total

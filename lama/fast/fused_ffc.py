@@ -1,28 +1,54 @@
-"""The FFC of a fused network: two merged convolutions in place of three, and planes that are never permuted."""
+"""LaMa-Fourier as a fused network: two merged convolutions in place of three, and spectra that are never permuted."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.fast.folding import fold_to_local
+from lama.fast.chunked import PaddedConv
+from lama.fast.fused_generator import FusedGenerator
 from lama.fast.fused_layers import Conv, channels_last, pixels_first, planes_first
+from lama.fast.winograd import WinogradConv
 from lama.fast.winograd_kernel import Kernel
-from lama.fast.winograd_matmul import winograd_conv
-from lama.models.ffc import FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
+from lama.models.ffc import Branches, FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
 from lama.models.folding import Folded, fold
 
-GROUP = 4_000_000  # numbers that are transformed at once, at most
-Branches = tuple[Tensor | None, Tensor | None]  # (local, global), channels-last; None where a branch has no channels
+GROUP = 4_000_000  # values that are transformed at once, at most
+
+
+def fused_ffc_resnet(generator: Any, dtype: torch.dtype, kernel: Kernel | None) -> FusedGenerator:
+    """The fast equivalent of an ``FFCResNetGenerator``; see ``fuse``."""
+    encoder, blocks, decoder = generator.stages()
+    layers = [layer for layer in encoder if isinstance(layer, FFCBlock)]
+    fused = [FusedFFCResnetBlock(block, dtype, kernel) for block in blocks]
+    convs = [_downward(layer, dtype) for layer in layers]
+    return FusedGenerator(generator, convs, fused, decoder, dtype, local=layers[-1].ffc.out_local)
+
+
+def _downward(block: FFCBlock, dtype: torch.dtype) -> PaddedConv:
+    """An FFC without global input: both of its output branches as one convolution, local channels first."""
+    pairs = [(block.ffc.convl2l, block.bn_l), (block.ffc.convl2g, block.bn_g)]
+    convs = [(conv, norm) for conv, norm in pairs if conv is not None]
+    folded = [fold(conv, norm) for conv, norm in convs]
+    biases = [part.weight.new_zeros(len(part.weight)) if part.bias is None else part.bias for part in folded]
+    both = Folded(torch.cat([part.weight for part in folded]), torch.cat(biases))
+    return PaddedConv(Conv(both, dtype, stride=convs[0][0].stride[0], relu=True))
+
+
+def _fold_to_local(block: FFCBlock) -> Folded | None:
+    """conv_ll(local) + conv_gl(global) as one convolution of cat(local, global); None without local channels."""
+    parts = [fold(conv, block.bn_l) for conv in (block.ffc.convl2l, block.ffc.convg2l) if conv is not None]
+    return Folded(torch.cat([part.weight for part in parts], 1), parts[0].bias) if parts else None
 
 
 class FusedFourierUnit(nn.Module):
     """``FourierUnit``: contiguous (B, C, H, W) float32 -> the same.
 
-    A complex number is the real and the imaginary part beside each other. So the spectrum with its channels last *is*
-    the interleaved planes of the convolution, channels last, and back; nothing is taken apart or permuted. The
-    transform is float32 whatever ``dtype`` the convolution has. Of a large image some channels at a time are
-    transformed and some rows at a time convolved, in place: beside ``x`` and the answer one copy is in memory, not
-    four.
+    A complex number is its real part beside its imaginary part. A spectrum with channels last therefore *is* the
+    interleaved planes of the convolution with channels last, and nothing is permuted. The transform is float32 for
+    every ``dtype`` of the convolution. A large image is transformed some channels at a time and convolved some rows at
+    a time, in place, so that memory holds one copy beside input and output.
     """
 
     def __init__(self, unit: FourierUnit, dtype: torch.dtype) -> None:
@@ -33,18 +59,18 @@ class FusedFourierUnit(nn.Module):
         batch, channels, height, width = x.shape
         parts = min(channels, -(-x.numel() // GROUP))
         if parts == 1:
-            return self._back(self._convolve(self._there(x)), width)
+            return self._inverse(self._convolve(self._transform(x)), width)
         spectrum = torch.empty((batch, height, width // 2 + 1, channels), dtype=torch.complex64, device=x.device)
-        for some, there in zip(x.chunk(parts, dim=1), spectrum.chunk(parts, dim=3), strict=True):
-            there.copy_(self._there(some))
+        for planes, target in zip(x.chunk(parts, dim=1), spectrum.chunk(parts, dim=3), strict=True):
+            target.copy_(self._transform(planes))
         for rows in spectrum.chunk(parts, dim=1):
             rows.copy_(self._convolve(rows))
         out = torch.empty_like(x)
-        for some, back in zip(spectrum.chunk(parts, dim=3), out.chunk(parts, dim=1), strict=True):
-            back.copy_(self._back(some, width))
+        for source, planes in zip(spectrum.chunk(parts, dim=3), out.chunk(parts, dim=1), strict=True):
+            planes.copy_(self._inverse(source, width))
         return out
 
-    def _there(self, x: Tensor) -> Tensor:
+    def _transform(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, H, W // 2 + 1, C) complex."""
         return pixels_first(torch.fft.rfft2(x, norm="ortho")).permute(0, 2, 3, 1)
 
@@ -53,7 +79,7 @@ class FusedFourierUnit(nn.Module):
         planes = self.conv(planes).permute(0, 2, 3, 1).float()
         return torch.view_as_complex(planes.unflatten(3, (-1, 2)))
 
-    def _back(self, spectrum: Tensor, width: int) -> Tensor:
+    def _inverse(self, spectrum: Tensor, width: int) -> Tensor:
         """(B, H, W // 2 + 1, C) complex -> (B, C, H, W)."""
         planes = planes_first(spectrum.permute(0, 3, 1, 2))
         return torch.fft.irfft2(planes, s=(spectrum.shape[1], width), norm="ortho")
@@ -84,42 +110,42 @@ class FusedSpectralTransform(nn.Module):
 
 
 class FusedFFC(nn.Module):
-    """``FFCBlock`` with global input: ReLU(BatchNorm(FFC(local, global))), and the trunk added to it.
+    """``FFCBlock`` with global input: ReLU(BatchNorm(FFC(local, global))), then the residual is added.
 
     local'  = ReLU(conv(cat(local, global))),   global' = ReLU(conv(local) + SpectralTransform(global))
     """
 
     def __init__(self, block: FFCBlock, dtype: torch.dtype, kernel: Kernel | None) -> None:
         super().__init__()
-        to_local, l2g = fold_to_local(block), block.ffc.convl2g
+        to_local, l2g = _fold_to_local(block), block.ffc.convl2g
         has_spectral = block.ffc.convg2g is not None
         self.spectral = FusedSpectralTransform(block, dtype, relu=l2g is None) if has_spectral else None
-        # the shift of bn_g is in the spectral transform, which every global output has
+        # the shift of bn_g is part of the spectral transform, which every global output has
         to_global = None if l2g is None else Folded(fold(l2g, block.bn_g).weight, None)
         convs = [conv for conv in (to_local, to_global) if conv is not None]
-        self.winograd = winograd_conv(convs, dtype, kernel, relu=True)
+        self.winograd = WinogradConv(kernel, convs, relu=True) if kernel is not None and convs else None
         if self.winograd is None:
             self.to_local = None if to_local is None else Conv(to_local, dtype, relu=True)
             self.to_global = None if to_global is None else Conv(to_global, dtype, relu=True)
 
-    def forward(self, branches: Branches, trunk: Branches | None = None) -> Branches:
-        """``trunk`` is overwritten with the result."""
+    def forward(self, branches: Branches, residual: Branches | None = None) -> Branches:
+        """Branches are channels-last; ``residual`` is overwritten with the result."""
         local, glob = branches
         new_global = None if self.spectral is None else self.spectral(glob)
         if local is not None and self.winograd is not None:
             parts = [part for part in branches if part is not None]
             n = len(parts)
-            new = self.winograd(parts, [None, new_global][:n], None if trunk is None else trunk[:n])
+            new = self.winograd(parts, [None, new_global][:n], None if residual is None else residual[:n])
             return new[0], new[1] if n == 2 else None
         new_local = None
         if local is not None:
             new_local, new_global = self._convolve(local, glob, new_global)
-        if trunk is None:
+        if residual is None:
             return new_local, new_global
-        for old, change in zip(trunk, (new_local, new_global), strict=True):
+        for old, change in zip(residual, (new_local, new_global), strict=True):
             if old is not None and change is not None:
                 old += change
-        return trunk
+        return residual
 
     def _convolve(self, local: Tensor, glob: Tensor | None, new_global: Tensor | None) -> Branches:
         assert self.to_local is not None
@@ -133,11 +159,11 @@ class FusedFFC(nn.Module):
 
 
 class FusedFFCResnetBlock(nn.Module):
-    """x + FFC(FFC(x)) on both branches; the branches that come in are overwritten with what comes out."""
+    """x + FFC(FFC(x)) on both branches; the input branches are overwritten with the output."""
 
     def __init__(self, block: FFCResnetBlock, dtype: torch.dtype, kernel: Kernel | None) -> None:
         super().__init__()
         self.conv1, self.conv2 = FusedFFC(block.conv1, dtype, kernel), FusedFFC(block.conv2, dtype, kernel)
 
     def forward(self, branches: Branches) -> Branches:
-        return self.conv2(self.conv1(branches), trunk=branches)
+        return self.conv2(self.conv1(branches), residual=branches)

@@ -1,26 +1,26 @@
-"""Convolutions of a fused network: normalisation is in the weights, ReLU and sums are inside where the CPU can."""
+"""Convolutions of a fused network: their weights contain the BatchNorm, their tensors are channels-last."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.fast import onednn
 from lama.models.folding import Folded
 
 CHANNELS_LAST = torch.channels_last
 
 
 def channels_last(x: Tensor) -> Tensor:
+    """``x`` in the memory format channels-last; itself if it is so already."""
     return x.contiguous(memory_format=CHANNELS_LAST)
 
 
 def planes_first(x: Tensor) -> Tensor:
-    """Channels-last -> contiguous, which the FFT wants; a transposed matrix for each image."""
+    """Channels-last -> contiguous, as the FFT needs it; one matrix transposition for each image."""
     return x.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2).contiguous().view(x.shape)
 
 
 def pixels_first(x: Tensor) -> Tensor:
-    """Contiguous -> channels-last, as ``planes_first``; for complex numbers as well."""
+    """Contiguous -> channels-last, the inverse of ``planes_first``; for complex numbers as well."""
     return x.flatten(2).transpose(1, 2).contiguous().unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
 
 
@@ -33,25 +33,18 @@ class Conv(nn.Module):
         super().__init__()
         self.stride, self.dilation, self.relu, self.dtype = stride, dilation, relu, dtype
         self.kernel = folded.weight.shape[2]
-        # plain attributes, not buffers: a fused network has no state dict, the trained one has
+        # plain attributes, not buffers: a fused network has no state dict
         self.weight = channels_last(folded.weight.to(dtype))
         self.bias = None if folded.bias is None else folded.bias.to(dtype)
-        self.onednn = self.weight.device.type == "cpu" and onednn.usable(dtype)
 
     def forward(self, x: Tensor, padding: tuple[int, int] = (0, 0)) -> Tensor:
         """``padding``: rows and columns of zeros, above and below, left and right."""
-        x = x.to(self.dtype)
-        if self.onednn:
-            return onednn.conv(x, self.weight, self.bias, self.stride, self.dilation, self.relu, list(padding))
-        out = F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation)
+        out = F.conv2d(x.to(self.dtype), self.weight, self.bias, self.stride, padding, self.dilation)
         return out.relu_() if self.relu else out
 
     def add_to(self, total: Tensor, x: Tensor) -> Tensor:
-        """total + conv(x), then ReLU if ``relu``; of stride 1; ``total`` is overwritten and keeps its dtype."""
-        x = x.to(self.dtype)
-        if self.onednn and total.dtype == self.dtype:
-            return onednn.add_conv_(total, x, self.weight, self.bias, self.dilation, self.relu)
-        total += F.conv2d(x, self.weight, self.bias, dilation=self.dilation)
+        """total + conv(x) at stride 1, then ReLU if ``relu``; ``total`` is overwritten and keeps its dtype."""
+        total += F.conv2d(x.to(self.dtype), self.weight, self.bias, dilation=self.dilation)
         return total.relu_() if self.relu else total
 
 

@@ -1,20 +1,41 @@
-"""The residual blocks of LaMa-Regular and LaMa-Dilated in a fused network."""
+"""LaMa-Regular and LaMa-Dilated as fused networks."""
+
+import itertools
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lama.fast.chunked import PaddedConv
+from lama.fast.fused_generator import FusedGenerator
 from lama.fast.fused_layers import Conv, channels_last
+from lama.fast.winograd import WinogradConv
 from lama.fast.winograd_kernel import Kernel
-from lama.fast.winograd_matmul import winograd_conv
 from lama.models.dilated import MultidilatedConv
 from lama.models.folding import Folded, fold, scale_and_shift
 
 
-class FusedBranch(nn.Module):
-    """A convolution or a multidilated one, with its BatchNorm; reflects its borders, (B, C, H, W) -> (B, C', H, W).
+def fused_resnet(generator: Any, dtype: torch.dtype, kernel: Kernel | None) -> FusedGenerator:
+    """The fast equivalent of a ``ResNetGenerator`` or ``DilatedResNetGenerator``; see ``fuse``."""
+    encoder, blocks, decoder = generator.stages()
+    convs = [
+        # the strided convolutions pad with zeros
+        PaddedConv(
+            Conv(fold(conv, norm), dtype, stride=conv.stride[0], relu=True),
+            "reflect" if conv.stride[0] == 1 else "constant",
+        )
+        for conv, norm in itertools.pairwise(encoder)
+        if isinstance(conv, nn.Conv2d)
+    ]
+    fused = [FusedResNetBlock(block.conv_block, dtype, kernel) for block in blocks]
+    return FusedGenerator(generator, convs, fused, decoder, dtype)
 
-    Of the dilated convolutions, each on its share of the channels, every one adds to the sum of those before it.
+
+class FusedBranch(nn.Module):
+    """A plain or multidilated convolution with its BatchNorm; borders reflected, (B, C, H, W) -> (B, C', H, W).
+
+    The dilated convolutions read a share of the channels each; every one adds to the sum of those before it.
     """
 
     def __init__(self, conv: nn.Module, norm: nn.BatchNorm2d, dtype: torch.dtype, relu: bool) -> None:
@@ -34,7 +55,7 @@ class FusedBranch(nn.Module):
         )
 
     def forward(self, x: Tensor, total: Tensor | None = None) -> Tensor:
-        """``total``, where given, is added to the result and overwritten."""
+        """``total``, if given, is added to the result and overwritten."""
         for conv, share in zip(self.convs, x.chunk(len(self.convs), dim=1), strict=True):
             d = conv.dilation
             padded = F.pad(channels_last(share.to(conv.dtype)), (d, d, d, d), mode="reflect")  # type: ignore[arg-type]
@@ -50,15 +71,15 @@ class FusedResNetBlock(nn.Module):
         super().__init__()
         convs = [layer for layer in block if isinstance(layer, (nn.Conv2d, MultidilatedConv))]
         norms = [layer for layer in block if isinstance(layer, nn.BatchNorm2d)]
-        plain = isinstance(convs[0], nn.Conv2d)  # not dilated
-        folded = [fold(conv, norm) for conv, norm in zip(convs, norms, strict=True)] if plain else []  # type: ignore[arg-type]
-        self.winograd1 = winograd_conv(folded[:1], dtype, kernel, relu=True)
-        self.winograd2 = winograd_conv(folded[1:], dtype, kernel, relu=False)
-        if self.winograd1 is None:
-            self.branch1 = FusedBranch(convs[0], norms[0], dtype, relu=True)
-            self.branch2 = FusedBranch(convs[1], norms[1], dtype, relu=False)
+        self.winograd = kernel is not None and isinstance(convs[0], nn.Conv2d)  # the kernel does not dilate here
+        self.branch1, self.branch2 = (
+            WinogradConv(kernel, [fold(conv, norm)], relu)  # type: ignore[arg-type]
+            if self.winograd
+            else FusedBranch(conv, norm, dtype, relu)
+            for conv, norm, relu in zip(convs, norms, (True, False), strict=True)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.winograd1 is not None and self.winograd2 is not None:
-            return self.winograd2(self.winograd1([x]), after=[x])[0]
+        if self.winograd:
+            return self.branch2(self.branch1([x]), after=[x])[0]
         return self.branch2(self.branch1(x), total=x)

@@ -1,9 +1,9 @@
-"""C++ of this package, compiled on the machine that runs it, when it is first needed.
+"""C++ of this package, compiled on the machine that runs it, at its first use.
 
-A kernel is one ``.cpp`` beside the module that calls it, without headers of anything; it is built by the system's
-compiler for the very CPU, and loaded with ctypes. The result is kept in ``$LAMA_CACHE``, or ``~/.cache/lama``, under a
-name that tells source, compiler and CPU. Where there is no compiler, or the build fails, or the cache cannot be
-written, the caller computes the same without, and one log line says why.
+A kernel is one ``.cpp`` beside the module that calls it, with headers of the language only. The system's compiler
+builds it for this CPU, and ctypes loads it. The library is kept in ``$LAMA_CACHE``, or ``~/.cache/lama``, under a hash
+of source, compiler and CPU. If there is no compiler, the build fails or the cache cannot be written, one log line gives
+the reason and the caller computes the same without a kernel.
 """
 
 import ctypes
@@ -23,12 +23,12 @@ from lama.files import atomic_write
 logger = logging.getLogger(__name__)
 
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-Wl,--as-needed")
-PATIENCE = 300  # seconds for a build, which takes two to ten
+PATIENCE = 300  # seconds; a build takes two to ten
 
 
 @functools.cache
 def load(name: str) -> ctypes.CDLL | None:
-    """The kernels of ``name``.cpp of this folder; None where they cannot be had, after one log line."""
+    """The kernels of ``name``.cpp of this folder; None, after one log line, if they cannot be built or loaded."""
     source = Path(__file__).with_name(f"{name}.cpp")
     try:
         return ctypes.CDLL(str(build(source)))
@@ -38,9 +38,9 @@ def load(name: str) -> ctypes.CDLL | None:
 
 
 def build(source: Path) -> Path:
-    """The shared library of ``source``, from the cache or made now; processes that build at once do no harm.
+    """The shared library of ``source``, from the cache or built now; several processes may build at once.
 
-    Raises OSError or subprocess.SubprocessError where there is no compiler, no working one, or no room.
+    Raises OSError or subprocess.SubprocessError without a working compiler, or if the cache cannot be written.
     """
     compiler = find_compiler()
     openmp = [str(path) for path in openmp_runtime()]
@@ -56,12 +56,12 @@ def build(source: Path) -> Path:
 
 
 def cache_dir() -> Path:
-    """``$LAMA_CACHE``, or ``~/.cache/lama``; kernels lie in its folder of that name."""
+    """The folder ``kernels`` in ``$LAMA_CACHE``, or in ``~/.cache/lama``."""
     return Path(os.environ.get("LAMA_CACHE", "~/.cache/lama")).expanduser() / "kernels"
 
 
 def find_compiler() -> str:
-    """``$CXX``, or the first of c++, g++, clang++. Raises FileNotFoundError where there is none."""
+    """``$CXX``, or the first of c++, g++, clang++. Raises FileNotFoundError if none exists."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
         if name and shutil.which(name):
             return name
@@ -69,14 +69,14 @@ def find_compiler() -> str:
 
 
 def openmp_runtime() -> list[Path]:
-    """The OpenMP runtime that came with torch: a second one would fight it for the cores."""
+    """The OpenMP runtime of torch: a second one would compete with it for the cores."""
     folder = Path(torch.__file__).parent / "lib"
     return sorted(path for kind in ("gomp", "iomp5", "omp") for path in folder.glob(f"lib{kind}*.so*"))[:1]
 
 
 @functools.cache
 def cpu() -> str:
-    """What ``-march=native`` depends on."""
+    """The properties of the CPU that ``-march=native`` depends on."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     kept = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
@@ -84,8 +84,8 @@ def cpu() -> str:
 
 
 def _reason(error: OSError | subprocess.SubprocessError) -> str:
-    """One line: of a compiler the last thing it said."""
-    said = getattr(error, "stderr", None)
-    lines = [line for line in str(said or error).splitlines() if line.strip()]
-    wrong = [line for line in lines if "error" in line]
-    return (wrong or lines or [type(error).__name__])[0].strip()
+    """One line: a compiler's first error, or the exception."""
+    output = getattr(error, "stderr", None)
+    lines = [line for line in str(output or error).splitlines() if line.strip()]
+    errors = [line for line in lines if "error" in line]
+    return (errors or lines or [type(error).__name__])[0].strip()

@@ -1,7 +1,7 @@
-"""Winograd's F(4x4, 3x3) for training on a CPU: the same convolutions and gradients in a quarter of the products.
+"""Winograd's F(4x4, 3x3) for training on a CPU: the same convolutions and gradients with a quarter of the products.
 
-Forward, the gradient of the input and that of the weights are each one call of ``winograd.cpp``. What it rounds
-otherwise is 1e-6 of the largest value; a GPU, float64 and a machine without a compiler compute as always.
+The forward pass, the gradient of the input and that of the weights are one call of ``winograd.cpp`` each. Results
+differ by 1e-6 of the largest value. On a GPU, in float64 and without a compiler, torch's convolutions are used.
 """
 
 from types import MethodType
@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from lama.fast.winograd_kernel import Convolution, Kernel, kernel
 from lama.models.ffc import FFC
 
-FEWEST = 32  # channels from which on it is faster than torch's own
+FEWEST = 32  # channels; with fewer, torch's convolutions are faster
 
 
 class FFCConvolutions(torch.autograd.Function):
@@ -30,8 +30,8 @@ class FFCConvolutions(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         ctx.kernel = kernel
         ctx.save_for_backward(local, glob, ll, gl, lg)
-        points = kernel.points_for_now([ll, gl], [lg])
-        convolutions = [Convolution(p, len(w)) for p, w in zip(points, (ll, lg), strict=True)]
+        transformed = kernel.transform_temporarily([ll, gl], [lg])
+        convolutions = [Convolution(u, len(w)) for u, w in zip(transformed, (ll, lg), strict=True)]
         return tuple(kernel.convolve([local, glob], convolutions))
 
     @staticmethod
@@ -39,8 +39,8 @@ class FFCConvolutions(torch.autograd.Function):
     def backward(ctx: Any, to_local: Tensor, to_glob: Tensor) -> tuple[Tensor | None, ...]:
         local, glob, ll, gl, lg = ctx.saved_tensors
         gradients, kernel = [to_local, to_glob], ctx.kernel
-        points = kernel.points_for_now([ll, lg], [gl], turned=True)
-        convolutions = [Convolution(p, x.shape[1]) for p, x in zip(points, (local, glob), strict=True)]
+        transformed = kernel.transform_temporarily([ll, lg], [gl], backward=True)
+        convolutions = [Convolution(u, x.shape[1]) for u, x in zip(transformed, (local, glob), strict=True)]
         padded = kernel.convolve(gradients, convolutions, reflected=False, wider=True)
         of_input = [_unpad(gradient, x) for gradient, x in zip(padded, (local, glob), strict=True)]
         from_both, from_local = kernel.weight_gradients(
@@ -50,14 +50,14 @@ class FFCConvolutions(torch.autograd.Function):
 
 
 class FrozenConv(torch.autograd.Function):
-    """A 3 x 3 convolution with zeros around, whose weights are not trained: (B, C, H, W) -> (B, O, H, W), float32."""
+    """A zero-padded 3 x 3 convolution with frozen weights: (B, C, H, W) -> (B, O, H, W), float32."""
 
     @staticmethod
     def forward(ctx: Any, kernel: Kernel, x: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
         ctx.kernel, ctx.dilation = kernel, dilation
         ctx.save_for_backward(weight)
-        (points,) = kernel.points_for_now([weight])
-        convolution = Convolution(points, len(weight), bias)
+        (transformed,) = kernel.transform_temporarily([weight])
+        convolution = Convolution(transformed, len(weight), bias)
         (y,) = kernel.convolve([x], [convolution], dilation=dilation, reflected=False)
         return y
 
@@ -65,14 +65,14 @@ class FrozenConv(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (weight,) = ctx.saved_tensors
-        (points,) = ctx.kernel.points_for_now([weight], turned=True)
-        convolution = Convolution(points, weight.shape[1])
+        (transformed,) = ctx.kernel.transform_temporarily([weight], backward=True)
+        convolution = Convolution(transformed, weight.shape[1])
         (of_input,) = ctx.kernel.convolve([gradient], [convolution], dilation=ctx.dilation, reflected=False)
         return None, of_input, None, None, None
 
 
 def use_winograd(*networks: nn.Module) -> None:
-    """Let the FFCs, and the frozen convolutions, of ``networks`` compute so where they can; same state dicts."""
+    """Let the FFCs and the frozen 3 x 3 convolutions of ``networks`` use the kernel; state dicts stay the same."""
     for layer in (layer for network in networks for layer in network.modules()):
         if isinstance(layer, FFC) and _has_all_three(layer):
             layer.convolutions = MethodType(_convolutions, layer)  # type: ignore[method-assign]
@@ -111,11 +111,11 @@ def _conv(self: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def _usable(x: Tensor, *weights: Tensor) -> Kernel | None:
-    """Not in bfloat16, where torch's own convolutions are as fast."""
+    """The kernel, if it suits this layer. In bfloat16 torch's own convolutions are as fast."""
     other = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
     return None if other or min(n for weight in weights for n in weight.shape[:2]) < FEWEST else kernel()
 
 
 def _unpad(gradient: Tensor, x: Tensor) -> Tensor:
-    """Add what belongs to reflected pixels to those that they reflect."""
+    """The gradient of reflection padding: add the gradients of padded pixels to those of their originals."""
     return torch.ops.aten.reflection_pad2d_backward(gradient, x, [1, 1, 1, 1])

@@ -7,7 +7,7 @@
 // of the first), and there may be several outputs, each reading the first `inputs` channels: an FFC in one call.
 // A dilated convolution is a plain one on every `step`-th pixel, step x step times. Beyond its borders an image is
 // reflected, or zero.
-// The gradient of the input is a convolution of the gradient of the output, with the weights turned. That of the
+// The gradient of the input is a convolution of the gradient of the output, with rotated weights. That of the
 // weights is  dU = sum over tiles of V (A dy A^T),  dg = G^T dU G.
 // Plain C++ with the vector types of GCC and Clang; no headers of torch. Called by winograd_kernel.py.
 
@@ -51,7 +51,7 @@ inline void store(float* p, Vec v, int64_t n) {
   std::memcpy(p, &v, n * sizeof(float));
 }
 
-// Border pixels are not repeated; what lies further out than one pixel feeds only outputs beyond the image.
+// Border pixels are not repeated. Pixels more than one outside the image affect only outputs outside the image.
 inline int64_t reflect(int64_t i, int64_t size) {
   if (i < 0) i = -i;
   if (i >= size) i = 2 * size - 2 - i;
@@ -162,14 +162,14 @@ void transform_input(const float* x, int64_t channels, const Frame& frame, Tile 
 }
 
 // m[rows][kPanel] = v[rows][depth] u[depth][kPanel]; the sums stay in registers. Turned, v is [depth][rows].
-template <int rows, bool turned>
+template <int rows, bool transposed>
 void multiply(const float* v, int64_t v_stride, const float* u, int64_t depth, float* m, int64_t m_stride) {
   Vec sums[rows][2] = {};
   for (int64_t k = 0; k < depth; k++, u += kPanel) {
     const Vec u0 = load(u), u1 = load(u + kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++) {
-      const float s = turned ? v[k * v_stride + r] : v[r * v_stride + k];
+      const float s = transposed ? v[k * v_stride + r] : v[r * v_stride + k];
       sums[r][0] += s * u0;
       sums[r][1] += s * u1;
     }
@@ -329,9 +329,9 @@ Weights copied(const Weights& w, int64_t output, int64_t input, float* to) {
   const int64_t outputs = w.outputs - output < kLanes ? w.outputs - output : kLanes;
   const int64_t inputs = w.inputs - input < kLanes ? w.inputs - input : kLanes;
   const float* from = w.w + output * w.output_stride + input * w.input_stride;
-  const bool turned = w.output_stride == 1;  // outputs lie beside each other
-  const int64_t rows = turned ? inputs : outputs, row_stride = turned ? w.input_stride : w.output_stride;
-  const int64_t columns = turned ? outputs : inputs, column_stride = turned ? 1 : w.input_stride;
+  const bool transposed = w.output_stride == 1;  // outputs are adjacent in memory
+  const int64_t rows = transposed ? inputs : outputs, row_stride = transposed ? w.input_stride : w.output_stride;
+  const int64_t columns = transposed ? outputs : inputs, column_stride = transposed ? 1 : w.input_stride;
   for (int tap = 0; tap < 9; tap++)
     for (int64_t a = 0; a < rows; a++) {
       const float* row = from + tap / 3 * w.y_stride + tap % 3 * w.x_stride + a * row_stride;
@@ -342,7 +342,7 @@ Weights copied(const Weights& w, int64_t output, int64_t input, float* to) {
         for (int64_t b = 0; b < columns; b++) copy[b] = row[b * column_stride];
     }
   constexpr int64_t tap = kLanes * kLanes;
-  return {to, outputs, inputs, turned ? 1 : kLanes, turned ? kLanes : 1, 3 * tap, tap};
+  return {to, outputs, inputs, transposed ? 1 : kLanes, transposed ? kLanes : 1, 3 * tap, tap};
 }
 
 void scatter(const Weights& w, int64_t first, int64_t input, int y, int x, Vec v) {
@@ -390,7 +390,7 @@ namespace {
 
 int64_t panels(const Gradient& out) { return (out.w.outputs + kPanel - 1) / kPanel; }
 
-// A dy A^T of one tile; d is where the first channel of the first point goes. What lies outside is zero.
+// A dy A^T of one tile; d is where the first channel of the first point goes. Outside the image dy is zero.
 void transform_gradient(const Gradient& out, const Frame& frame, Tile t, float* d, int64_t panel_stride,
                         int64_t point_stride) {
   const int64_t channels = out.w.outputs;

@@ -1,7 +1,7 @@
-"""``winograd.cpp`` from Python: convolutions of 3 x 3 on a CPU in float32 by Winograd's F(4x4, 3x3), and gradients.
+"""``winograd.cpp`` from Python: 3 x 3 convolutions and their gradients by Winograd's F(4x4, 3x3), on a CPU in float32.
 
-Images are (B, C, H, W), channels-last. A convolution may read two images side by side, and one call may compute
-several convolutions, each of which reads the first channels of what there is: an FFC is one call.
+Images are (B, C, H, W), channels-last. The input may be two images, whose channels are concatenated. One call may
+compute several convolutions, each of which reads the first channels of the input: an FFC is one call.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from lama.fast.fused_layers import CHANNELS_LAST, channels_last
 
 logger = logging.getLogger(__name__)
 
-SCRATCH = 5_000_000  # floats: what the last cache level of a desktop holds
+SCRATCH = 5_000_000  # floats; fits into the last cache level of a desktop
 
 
 def _structure(name: str, pointers: str = "", numbers: str = "", **parts: Any) -> type[ctypes.Structure]:
@@ -38,10 +38,10 @@ _Gradient = _structure("_Gradient", "dy", w=_Weights)
 
 @dataclass
 class Convolution:
-    """One of a call: y = ReLU(conv(x) + bias + before) + after, where the ReLU, and what is None, are left out."""
+    """One convolution of a call: y = ReLU(conv(x) + bias + before) + after. Terms that are None count as 0."""
 
-    points: Tensor  # what ``Kernel.points`` made of its weights
-    channels: int  # that it writes
+    transformed_weights: Tensor  # by ``Kernel.transform``
+    channels: int  # of the output
     bias: Tensor | None = None
     before: Tensor | None = None  # overwritten with y
     after: Tensor | None = None  # overwritten with y
@@ -55,40 +55,42 @@ class Kernel:
         self.panel = int(library.lama_winograd_panel())
         self._kept = threading.local()
 
-    def points(self, *weights: Tensor, turned: bool = False) -> Tensor:
-        """U of (O, I, 3, 3) weights, side by side in their inputs: (36, O / panel, sum of I, panel), filled up.
+    def transform(self, *weights: Tensor, backward: bool = False) -> Tensor:
+        """U = G g G^T of weights (O, I, 3, 3), concatenated in their inputs: (36, O / panel, sum of I, panel).
 
-        ``turned``: of the convolution that is the gradient of the input, where outputs are inputs.
+        O is rounded up to whole panels. ``backward``: the weights of the convolution that maps the gradient of the
+        output to that of the input; it exchanges O and I and rotates the kernel by 180 degrees.
         """
-        points = torch.empty(self._shape(weights, turned))
-        self._write_points(points, weights, turned)
-        return points
+        transformed = torch.empty(self._shape(weights, backward))
+        self._transform_into(transformed, weights, backward)
+        return transformed
 
-    def points_for_now(self, *groups: Sequence[Tensor], turned: bool = False) -> list[Tensor]:
-        """``points`` of each group, in memory that the next call uses again: training changes weights every time."""
-        shapes = [self._shape(weights, turned) for weights in groups]
-        pieces = self._memory("points", sum(math.prod(shape) for shape in shapes)).split([math.prod(s) for s in shapes])
+    def transform_temporarily(self, *groups: Sequence[Tensor], backward: bool = False) -> list[Tensor]:
+        """``transform`` of each group, in memory that the next call overwrites: for training, where weights change."""
+        shapes = [self._shape(weights, backward) for weights in groups]
+        sizes = [math.prod(shape) for shape in shapes]
+        pieces = self._memory("weights", sum(sizes)).split(sizes)
         results = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        for points, weights in zip(results, groups, strict=True):
-            self._write_points(points, weights, turned)
+        for transformed, weights in zip(results, groups, strict=True):
+            self._transform_into(transformed, weights, backward)
         return results
 
-    def _shape(self, weights: Sequence[Tensor], turned: bool) -> tuple[int, int, int, int]:
-        inputs, outputs = int(not turned), int(turned)
+    def _shape(self, weights: Sequence[Tensor], backward: bool) -> tuple[int, int, int, int]:
+        inputs, outputs = int(not backward), int(backward)
         channels = weights[0].shape[outputs]
         return 36, -(-channels // self.panel), sum(weight.shape[inputs] for weight in weights), self.panel
 
-    def _write_points(self, points: Tensor, weights: Sequence[Tensor], turned: bool) -> None:
-        first, depth = 0, points.shape[2]
+    def _transform_into(self, transformed: Tensor, weights: Sequence[Tensor], backward: bool) -> None:
+        first, depth = 0, transformed.shape[2]
         for weight in (weight.detach().float() for weight in weights):
-            described = _describe(weight, turned)
+            described = _weights(weight, backward)
             self.library.lama_winograd_weights(
-                ctypes.byref(described), _pointer(points), *_numbers(depth, first, torch.get_num_threads())
+                ctypes.byref(described), _pointer(transformed), *_integers(depth, first, torch.get_num_threads())
             )
             first += described.inputs
 
     def _memory(self, name: str, size: int) -> Tensor:
-        """So many floats, kept for the next call in this thread: what is new to the system costs more than it holds."""
+        """So many floats, reused by this thread's next call: fresh pages from the system cost more than the work."""
         kept = getattr(self._kept, name, None)
         if kept is None or len(kept) < size:
             kept = torch.empty(size)
@@ -99,54 +101,56 @@ class Kernel:
         self, parts: Sequence[Tensor], convolutions: Sequence[Convolution], *, relu: bool = False,
         dilation: int = 1, reflected: bool = True, wider: bool = False,
     ) -> list[Tensor]:  # fmt: skip
-        """One image for each convolution, of the size of the input, or with one pixel more all around (``wider``).
+        """One output for each convolution, of the size of the input, or with one pixel more on each side (``wider``).
 
-        Beyond its border the input is ``reflected`` (needs H and W of 2), or zero.
+        The input is ``reflected`` at its borders (H and W are at least 2), or padded with zeros. The result is written
+        into ``after``, else into ``before``, else into a new tensor.
         """
         parts = [floats(part) for part in parts]
-        batch, _, height, width = parts[0].shape
-        results, outputs = [], (_Output * len(convolutions))()
-        for i, conv in enumerate(convolutions):
-            before, y = None if conv.before is None else floats(conv.before), conv.after
-            assert y is None or (y.dtype == torch.float32 and y.is_contiguous(memory_format=CHANNELS_LAST))
-            if y is None:
-                y = before if before is not None else torch.empty(
-                    (batch, conv.channels, height + 2 * wider, width + 2 * wider), memory_format=CHANNELS_LAST
-                )  # fmt: skip
-            pointers = [_pointer(t) for t in (conv.points, conv.bias, before, conv.after, y)]
-            outputs[i] = _Output(*pointers, conv.channels, conv.points.shape[2])
-            results.append(y)
+        befores = [None if conv.before is None else floats(conv.before) for conv in convolutions]
+        size = [side + 2 * wider for side in parts[0].shape[2:]]
+        results = [
+            conv.after if conv.after is not None else before if before is not None
+            else torch.empty((len(parts[0]), conv.channels, *size), memory_format=CHANNELS_LAST)
+            for conv, before in zip(convolutions, befores, strict=True)
+        ]  # fmt: skip
+        outputs = (_Output * len(convolutions))()
+        for i, (conv, before, result) in enumerate(zip(convolutions, befores, results, strict=True)):
+            assert result.dtype == torch.float32
+            assert result.is_contiguous(memory_format=CHANNELS_LAST)
+            pointers = [_pointer(t) for t in (conv.transformed_weights, conv.bias, before, conv.after, result)]
+            outputs[i] = _Output(*pointers, conv.channels, conv.transformed_weights.shape[2])
         image = _input(parts, dilation, reflected, wider)
-        scratch, stride, chunk = self._scratch(image, [conv.channels for conv in convolutions])
+        scratch, stride, tiles = self._scratch(image, [conv.channels for conv in convolutions])
         self.library.lama_winograd(
-            ctypes.byref(image), outputs, *_numbers(len(outputs), int(relu)), _pointer(scratch),
-            *_numbers(stride, chunk, torch.get_num_threads()),
+            ctypes.byref(image), outputs, *_integers(len(outputs), int(relu)), _pointer(scratch),
+            *_integers(stride, tiles, torch.get_num_threads()),
         )  # fmt: skip
         return results
 
     def weight_gradients(self, parts: Sequence[Tensor], gradients: Sequence[Tensor], inputs: Sequence[int],
                          *, dilation: int = 1, reflected: bool = True) -> list[Tensor]:  # fmt: skip
-        """(O, inputs, 3, 3), channels-last, of convolutions that read so many ``inputs`` of ``parts``.
+        """The gradients (O, inputs, 3, 3), channels-last, of the weights of several convolutions of ``parts``.
 
-        ``gradients``, (B, O, H, W) each, are those of their outputs.
+        ``gradients`` (B, O, H, W) are those of their outputs, ``inputs`` the numbers of channels that they read.
         """
         parts, gradients = [floats(part) for part in parts], [floats(gradient) for gradient in gradients]
         results, outputs = [], (_Gradient * len(gradients))()
         for i, (gradient, n) in enumerate(zip(gradients, inputs, strict=True)):
             weight = torch.empty((gradient.shape[1], n, 3, 3), memory_format=CHANNELS_LAST)
-            outputs[i] = _Gradient(_pointer(gradient), _describe(weight))
+            outputs[i] = _Gradient(_pointer(gradient), _weights(weight))
             results.append(weight)
         image = _input(parts, dilation, reflected)
-        scratch, _, chunk = self._scratch(image, [gradient.shape[1] for gradient in gradients])
+        scratch, _, tiles = self._scratch(image, [gradient.shape[1] for gradient in gradients])
         self.library.lama_winograd_gradient(
-            ctypes.byref(image), outputs, *_numbers(len(outputs)), _pointer(scratch),
-            *_numbers(chunk, torch.get_num_threads()),
+            ctypes.byref(image), outputs, *_integers(len(outputs)), _pointer(scratch),
+            *_integers(tiles, torch.get_num_threads()),
         )  # fmt: skip
         return results
 
     def _scratch(self, image: Any, channels: Sequence[int]) -> tuple[Tensor, int, int]:
-        """Memory, the distance of two tiles in it, and how many tiles it holds."""
-        stride = -(-(image.c0 + image.c1) // 16) * 16 + 16  # the extra keeps rows off the same cache lines
+        """Working memory, the distance of two tiles in it, and the number of tiles it holds."""
+        stride = -(-(image.c0 + image.c1) // 16) * 16 + 16  # the last 16 keep tiles off the same cache lines
         per_tile = 36 * (stride + sum(-(-n // self.panel) * self.panel for n in channels))
         down, across = (-(-(size + 2 * image.wider) // (4 * image.step)) for size in (image.height, image.width))
         tiles = image.images * image.step**2 * down * across
@@ -156,21 +160,24 @@ class Kernel:
 
 @functools.cache
 def kernel() -> Kernel | None:
-    """The compiled kernel, after it has shown on a small image that it is right; None where it cannot be had."""
+    """The compiled kernel, if it can be built and computes a small example correctly; else None, after one log line."""
     library = native.load("winograd")
     if library is None:
         return None
     found = Kernel(library)
     error = _error(found)
     if not error < 1e-5:
-        logger.warning("winograd: the compiled kernel is off by %.1e on this machine, computing without it", error)
+        logger.warning(
+            "winograd: the compiled kernel has an error of %.1e on this machine (limit 1e-5), computing without it",
+            error,
+        )
         return None
     return found
 
 
 @torch.no_grad()
 def _error(kernel: Kernel) -> float:
-    """Of a small case, relative to the largest value of torch's convolution in float64."""
+    """The largest error of a small example, relative to the largest value of torch's convolution in float64."""
     generator = torch.Generator().manual_seed(0)
     x0, x1, weight, bias, before, after = (
         torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -178,14 +185,13 @@ def _error(kernel: Kernel) -> float:
     )
     padded = F.pad(torch.cat([x0, x1], dim=1), (1, 1, 1, 1), mode="reflect")
     expected = (F.conv2d(padded, weight, bias) + before).relu() + after
-    points = kernel.points(weight.float())
-    conv = Convolution(points, 35, bias.float(), floats(before), floats(after))
+    conv = Convolution(kernel.transform(weight.float()), 35, bias.float(), floats(before), floats(after))
     (got,) = kernel.convolve([x0, x1], [conv], relu=True)
     return ((got - expected).abs().max() / expected.abs().max()).item()
 
 
 def floats(x: Tensor) -> Tensor:
-    """``x`` in float32, channels-last; itself, where it is that already."""
+    """``x`` in float32, channels-last; itself if it is so already."""
     return channels_last(x.float())
 
 
@@ -196,15 +202,20 @@ def _input(parts: Sequence[Tensor], dilation: int, reflected: bool, wider: bool 
     return _Input(*pointers, c0, c1, batch, height, width, dilation, wider, reflected)
 
 
-def _describe(weight: Tensor, turned: bool = False) -> Any:
-    (outputs, inputs), strides = weight.shape[:2], weight.stride()
-    if not turned:
-        return _Weights(_pointer(weight), outputs, inputs, *strides)
-    last = ctypes.c_void_p(weight.data_ptr() + 4 * 2 * (strides[2] + strides[3]))
-    return _Weights(last, inputs, outputs, strides[1], strides[0], -strides[2], -strides[3])
+def _weights(weight: Tensor, backward: bool = False) -> Any:
+    """Where the kernel finds (O, I, 3, 3) weights: pointer, channels and strides.
+
+    ``backward`` reads them with O and I exchanged and rotated by 180 degrees, without a copy: from the last element of
+    the kernel on, w[2, 2], with negative strides.
+    """
+    (outputs, inputs), (by_output, by_input, down, across) = weight.shape[:2], weight.stride()
+    if not backward:
+        return _Weights(_pointer(weight), outputs, inputs, by_output, by_input, down, across)
+    last = ctypes.c_void_p(weight.data_ptr() + weight.element_size() * 2 * (down + across))
+    return _Weights(last, inputs, outputs, by_input, by_output, -down, -across)
 
 
-def _numbers(*values: int) -> list[ctypes.c_int64]:
+def _integers(*values: int) -> list[ctypes.c_int64]:
     return [ctypes.c_int64(value) for value in values]
 
 

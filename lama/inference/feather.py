@@ -1,4 +1,4 @@
-"""A soft seam: the step between known pixels and the fill, taken back inside the hole."""
+"""Feathering: the step between known pixels and the fill is smoothed inside the hole."""
 
 import cv2
 import numpy as np
@@ -13,16 +13,15 @@ _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 def feather(filled: Array, hole: NDArray[np.bool_], width: int) -> Array:
     """Soften the seam over ``width`` pixels: (H, W, 3) completed and (H, W) hole -> the same, corrected.
 
-    Known pixels stay as they are, bit for bit; what changes is the fill next to them. Where the hole touches known
-    pixels the step is s = (mean of the known neighbours) - (fill). Along the border it is averaged by a Gaussian of
-    sigma = width / 2, which also continues it into the hole, and added with a weight that falls from 1 at the border to
-    0 at a distance of ``width`` pixels::
+    Known pixels stay as they are, bit for bit; only the fill next to them changes. At the border of the hole the step
+    is s = (mean of the known neighbours) - (fill). A Gaussian of sigma = width / 2 averages it along the border and
+    continues it into the hole. It is added with a weight that falls from 1 at the border to 0 at ``width`` pixels::
 
         fill'(x) = fill(x) + max(0, 1 - (d(x) - 1) / width) * (G * s)(x) / (G * border)(x),    d = 1 at the border
 
-    An offset of colour between fill and surroundings thus becomes a ramp, while texture, whose steps average out,
-    stays. A real edge that runs exactly along the border of the hole is softened as well: masks should leave one or two
-    pixels of background around what is removed.
+    A colour offset between fill and surroundings becomes a ramp. Texture stays, since its steps average out. A real
+    edge exactly along the border of the hole is smoothed as well: masks should include one or two pixels of background
+    around an object.
     """
     result = filled.copy()
     for top in range(0, len(hole), _ROWS):

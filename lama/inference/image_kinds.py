@@ -1,4 +1,4 @@
-"""Images of every kind as one: three channels and a hole, and the way back to what came in."""
+"""Images of every kind as three channels and a hole, and the result in the kind of the input."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R 601, as Pillow
 
 @dataclass(frozen=True)
 class OpenedImage:
-    """What the network works on, and how to give back the kind that came in."""
+    """The pixels and the hole of an image, and the function that restores its kind."""
 
-    pixels: Array  # (H, W, 3), uint8, uint16 or float in [0, 1]; may be a view: not to be written to
+    pixels: Array  # (H, W, 3), uint8, uint16 or float in [0, 1]; may be a read-only view
     hole: NDArray[np.bool_]  # (H, W)
     restore: Callable[[Array], Any]  # filled pixels, as ``pixels`` -> an image of the caller's kind
 
 
 def open_image(image: Array | Image.Image, mask: Array | Image.Image) -> OpenedImage:
-    """Raises ValueError, in one line, where image or mask are of another kind, or their sizes differ."""
+    """Raises ValueError, in one line, for an unsupported image or mask, and for sizes that differ."""
     if isinstance(image, Image.Image):
         return _open_pil(image, mask)
     if not isinstance(image, np.ndarray):
@@ -68,7 +68,7 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenedImage:
         array = np.asarray(image).astype(np.uint16)
     else:
         if image.mode == "CMYK":
-            info.pop("icc_profile", None)  # it would be wrong for what comes out
+            info.pop("icc_profile", None)  # it does not describe the RGB result
         grey = image.mode in ("1", "L", "LA", "La")
         if "A" in image.getbands() or image.mode.endswith("a") or "transparency" in image.info:
             image = image.convert("LA" if grey else "RGBA")
@@ -76,7 +76,7 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenedImage:
         array = np.asarray(image.convert("L" if grey else "RGB"))
     size = mask.size if isinstance(mask, Image.Image) else np.shape(mask)[1::-1]
     if size == image.size[::-1] != image.size and image.getexif().get(0x0112, 1) in (5, 6, 7, 8):
-        raise ValueError("image: lies on its side, as its EXIF orientation says, and the mask does not; turn it by "
+        raise ValueError("image: lies on its side by its EXIF orientation, and the mask does not; turn it by "
                          "PIL.ImageOps.exif_transpose(image) first")  # fmt: skip
     opened = open_image(array, mask)
 
@@ -91,7 +91,7 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenedImage:
 
 
 def _in_type_of(image: Array, result: Array) -> Array:
-    """NumPy's functions answer in the machine's byte order."""
+    """``result`` in the byte order of ``image``; NumPy's functions return the machine's."""
     return result.astype(image.dtype, copy=False)
 
 
@@ -107,7 +107,7 @@ def _check_range(pixels: Array) -> None:
 
 
 def _what(value: object) -> str:
-    """What was given in place of an image."""
+    """A value that is no image, in words."""
     path = isinstance(value, (str, Path))
     return f"the path {value}; open it, PIL.Image.open(path)" if path else type(value).__name__
 
@@ -127,7 +127,7 @@ def _open_mask(mask: Array | Image.Image, size: tuple[int, ...]) -> NDArray[np.b
 
 
 def _mask_array(mask: Image.Image) -> Array:
-    """(H, W), above 0 where any colour channel is; alpha does not count."""
+    """(H, W), above 0 if any colour channel is; alpha is ignored."""
     if mask.mode in ("1", "L", "F") or mask.mode.startswith("I"):
         return np.asarray(mask)
     return np.asarray(mask.convert("RGB")).max(axis=2)
@@ -144,7 +144,7 @@ def _round(values: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def white(dtype: np.dtype[Any]) -> int:
-    """The value that stands for 1: 255, 65535, or 1 for floats."""
+    """The value of white: 255, 65535, or 1 for floats."""
     return 1 if dtype.kind == "f" else int(np.iinfo(dtype).max)
 
 
@@ -156,7 +156,7 @@ def to_kind(values: Array, dtype: np.dtype[Any]) -> Array:
 def network_input(pixels: Array, hole: NDArray[np.bool_]) -> Tensor:
     """(H, W, 3) of an image's type and (H, W) -> float32 (1, 4, H, W): masked RGB in [0, 1] and the mask.
 
-    Written in place, since a large image has no memory to spare for intermediate steps.
+    Written in place: for a large image, intermediate copies would take too much memory.
     """
     x = torch.empty(1, 4, *hole.shape)
     native = pixels.astype(pixels.dtype.newbyteorder("="), order="C", copy=True)  # torch wants it writable, not a view

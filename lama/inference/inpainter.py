@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from lama.checkpoints import load_generator
-from lama.conventions import generator_input, pad_to_multiple
-from lama.fast.fuse import PRECISIONS, fuse
+from lama.conventions import pad_for, padded_size, predict
+from lama.fast.fuse import PRECISIONS, can_fuse, fuse
 from lama.inference.feather import feather as soften
 from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
 from lama.inference.peak import Memory, estimate
@@ -27,7 +27,7 @@ from lama.machine.memory import available
 from lama.progress_bar import bar
 
 AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
-_Job = tuple[OpenedImage, Array, Piece]  # an image, what it becomes, and what is to be computed of it
+_Job = tuple[OpenedImage, Array, Piece]  # an image, the pixels that its result is written to, and a piece to compute
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +37,17 @@ class Inpainter:
 
     ``image`` is a NumPy array of uint8, uint16, or float in [0, 1], of shape (H, W, 3) RGB, (H, W, 4), (H, W) or
     (H, W, 1), or a PIL image: L, LA, RGB, RGBA and I;16 stay what they are, 1 becomes L, other modes RGB or RGBA, and
-    ``.info`` (colour profile, EXIF) comes along. PIL images are not turned, EXIF orientation or not. ``mask`` is an
-    array (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image, whose alpha does not count. Every mask
-    pixel above 0 is a hole.
-    Known pixels come back bit for bit, alpha is kept; where the mask is empty, nothing is computed. Any size works.
+    ``.info`` (colour profile, EXIF) is kept. PIL images are not rotated by their EXIF orientation. ``mask`` is an array
+    (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image, whose alpha is ignored. Every mask pixel above 0
+    is a hole. Known pixels are returned bit for bit, and alpha is kept. If the mask is empty, nothing is computed. Any
+    size works.
 
-    ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). What is measured must not depend on the memory of
-    a machine: evaluation uses ``strategy="full", fast=False``, the plain network on the whole frame.
+    ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). Evaluation uses ``strategy="full", fast=False``,
+    the plain network on the whole frame, so that results do not depend on the memory of a machine. A generator whose
+    class has no fast equivalent (``lama.fast.fuse.FUSED``) always computes by itself.
 
-    Raises ValueError for an option that means nothing, and for a device that is not there or computes wrong.
+    Raises ValueError for options that are out of range or contradict each other, and for a device that is missing or
+    computes wrong results.
     """
 
     def __init__(
@@ -54,18 +56,20 @@ class Inpainter:
         device: str = "auto",  # auto: cuda, else mps, else cpu; or a name torch knows
         precision: str = "fp32",  # or bf16: faster, less exact; Fourier transforms stay in fp32
         strategy: str = "auto",  # full, crop, tile: see ``lama.inference.strategies``
-        feather: int = 0,  # pixels inside the hole over which the step at the seam is levelled out
-        fast: bool = True,  # compute by the fast equivalent of the generator, equal to 5e-5 in fp32
+        feather: int = 0,  # pixels inside the hole over which the step at the seam is smoothed
+        fast: bool = True,  # use the fast equivalent of the generator, equal to 5e-5 in fp32
         max_memory: float | None = None,  # GB that a prediction may take, beside the network and the image itself
         margin: int | None = None,  # crop: pixels of context around a hole; None: half its longer side, 128 at least
-        tile: int = 1024,  # tile: height and width in pixels, less where memory asks for it
-        compiled: bool = True,  # let the fast equivalent use compiled code where there is a compiler
+        tile: int = 1024,  # tile: height and width in pixels; smaller if memory is short
+        compiled: bool = True,  # let the fast equivalent use the C++ kernel if there is a compiler
         refiner: Refiner | None = None,  # refine every image, whole, in fp32: slow, for large holes in large images
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision}: expected {' or '.join(PRECISIONS)}")
         if precision == "bf16" and not fast:
             raise ValueError("precision=bf16 needs fast=true: the plain network computes in fp32")
+        if precision == "bf16" and not can_fuse(generator):
+            raise ValueError(f"precision=bf16: {type(generator).__name__} has no fast equivalent; use precision=fp32")
         if refiner is not None and (strategy not in ("auto", "full") or precision != "fp32"):
             raise ValueError(
                 f"refine=true refines the whole frame in fp32: it goes with strategy=auto or full and precision=fp32, "
@@ -86,11 +90,11 @@ class Inpainter:
         self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
-        self._precision, self._fast, self._compiled = precision, fast, compiled
+        self._precision, self._fast, self._compiled = precision, fast and can_fuse(generator), compiled
         self._feather, self._max_memory, self._refiner = feather, max_memory, refiner
 
     def __call__(self, image: AnyImage, mask: Array | Image.Image) -> AnyImage:
-        """Raises ValueError where the image or the mask is of another kind, sizes differ, or memory is short."""
+        """Raises ValueError for an unsupported image or mask, for sizes that differ, and if memory is short."""
         return self.many([image], [mask])[0]
 
     def __repr__(self) -> str:
@@ -98,9 +102,9 @@ class Inpainter:
         return f"Inpainter({type(self.generator).__name__}, {str(self.device)!r}{options})"
 
     def variant(self, **options: Any) -> "Inpainter":
-        """The same model with other options, ``variant(strategy="crop", feather=4)``; it shares what has been built.
+        """The same model with other options, ``variant(strategy="crop", feather=4)``; it shares the built network.
 
-        Raises ValueError, TypeError as the constructor does.
+        Raises as the constructor does.
         """
         other = Inpainter(self.generator, str(self.device), **self._options | options)
         if all(self._options[key] == other._options[key] for key in ("precision", "fast", "compiled")):
@@ -112,8 +116,8 @@ class Inpainter:
     ) -> list[AnyImage]:
         """Fill several images, of any sizes and kinds; the same results as one by one, up to rounding.
 
-        What has the same size after padding is computed together, at most ``batch_size`` at a time and no more than fit
-        into memory. Raises ValueError as a call does, naming the position, before anything is computed.
+        Images of equal padded size are computed together, at most ``batch_size`` at a time and no more than fit into
+        memory. Raises ValueError as a call does, with the image's position, before anything is computed.
         """
         if len(images) != len(masks):
             raise ValueError(f"expected a mask for every image, got {len(images)} images and {len(masks)} masks")
@@ -138,7 +142,7 @@ class Inpainter:
         return results
 
     def _fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], batch_size: int) -> None:
-        """Write what the network predicts into the holes of ``filled``, in place."""
+        """Write the prediction into the holes of ``filled``, in place."""
         memory = self._memory()
         plans = [self._plan(image, memory) for image in opened]
         self._fill_pieces(
@@ -160,16 +164,16 @@ class Inpainter:
     def predict(self, image: Tensor, mask: Tensor) -> Tensor:
         """Raw output for image (B, 3, H, W) in [0, 1] and mask (B, 1, H, W), 1 = hole; any H and W: (B, 3, H, W).
 
-        The whole frame at once, whatever the strategy; with ``fast=False``, exactly what the trained module gives.
+        The whole frame at once for every strategy; with ``fast=False``, exactly the output of the trained module.
         """
-        height, width = image.shape[-2:]
-        x = self._pad(generator_input(image.to(self.device), mask.to(self.device)))
-        return self._compute(x)[..., :height, :width]
+        return predict(self._network, image.to(self.device), mask.to(self.device))
 
     @cached_property
     def _network(self) -> nn.Module:
-        """What computes; built at the first use, since it holds a copy of the weights."""
+        """The fast equivalent, built at the first use since it holds a copy of the weights; or the generator itself."""
         if not self._fast:
+            if self._options["fast"]:
+                logger.info("%s has no fast equivalent: computing by itself", type(self.generator).__name__)
             return self.generator
         return fuse(self.generator, precision=self._precision, compiled=self._compiled)
 
@@ -185,17 +189,18 @@ class Inpainter:
         return self.strategy.plan(image.hole, memory, int(self.generator.pad_multiple))  # type: ignore[arg-type]
 
     def _fill_pieces(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> None:
-        """Compute pieces that do not depend on each other and write what they take, in place."""
+        """Compute pieces that do not depend on each other, and write the pixels they ``take``, in place."""
         with bar(len(jobs), "pieces", delay=2, disable=len(jobs) < 2) as progress:
             for group in self._batches(jobs, memory, batch_size):
-                inputs, striped = [], False
+                inputs, chunked = [], False
                 for image, _, piece in group:
                     window = piece.window
-                    striped = memory.striped(window.height, window.width)
-                    inputs.append(self._pad(network_input(image.pixels[window.slices], image.hole[window.slices])))
+                    chunked = memory.chunked(window.height, window.width)
+                    x = network_input(image.pixels[window.slices], image.hole[window.slices])
+                    inputs.append(pad_for(self.generator, x))
                 x = torch.cat(inputs) if len(inputs) > 1 else inputs[0]
-                del inputs  # a large image has no memory to spare
-                predicted = self._predict(x, striped)
+                del inputs  # for a large image memory is short
+                predicted = self._predict(x, chunked)
                 del x
                 for values, (image, filled, piece) in zip(predicted, group, strict=True):
                     window, take = piece.window, piece.take
@@ -204,11 +209,12 @@ class Inpainter:
                 progress.update(len(group))
 
     def _batches(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> Iterator[list[_Job]]:
-        """Jobs of equal padded size together, as many as fit; what is computed row by row, alone."""
+        """Jobs of equal padded size together, as many as fit; a job that is computed in chunks, alone."""
+        multiple, least = int(self.generator.pad_multiple), int(self.generator.min_size)  # type: ignore[arg-type]
 
         def size(job: _Job) -> tuple[int, int]:
             window = job[2].window
-            return self._padded(window.height), self._padded(window.width)
+            return padded_size(window.height, multiple, least), padded_size(window.width, multiple, least)
 
         for (height, width), group in groupby(sorted(jobs, key=size), key=size):
             equal, together = list(group), batch_size
@@ -216,16 +222,18 @@ class Inpainter:
                 together -= 1
             yield from (equal[i : i + together] for i in range(0, len(equal), together))
 
-    def _predict_alone(self, pixels: Array, hole: NDArray[np.bool_], striped: bool) -> NDArray[np.float32]:
+    def _predict_alone(self, pixels: Array, hole: NDArray[np.bool_], chunked: bool) -> NDArray[np.float32]:
         """(h, w, 3) and (h, w) -> prediction (h, w, 3) in about [0, 1]."""
-        predicted = self._predict(self._pad(network_input(pixels, hole)), striped)
+        predicted = self._predict(pad_for(self.generator, network_input(pixels, hole)), chunked)
         return predicted[0, : hole.shape[0], : hole.shape[1]]
 
     @torch.inference_mode()
-    def _predict(self, x: Tensor, striped: bool) -> NDArray[Any]:
-        """Padded (B, 4, H, W) -> (B, H, W, 3), a view. Raises ValueError where memory runs out or the result is NaN."""
+    def _predict(self, x: Tensor, chunked: bool) -> NDArray[Any]:
+        """Padded (B, 4, H, W) -> (B, H, W, 3), a view. Raises ValueError if memory runs out or the result is NaN."""
+        network: Any = self._network
+        x = x.to(self.device)
         try:
-            predicted = self._compute(x.to(self.device), striped).float().cpu()
+            predicted = (network.forward_chunked(x) if chunked else network(x)).float().cpu()
         except RuntimeError as error:
             if not any(words in str(error) for words in ("out of memory", "allocate memory")):  # cuda and mps, cpu
                 raise
@@ -234,26 +242,14 @@ class Inpainter:
                 "set max_memory to fewer GB with strategy=auto, or strategy=tile"
             ) from error
         if not predicted.isfinite().all():
-            raise ValueError("the network's output is not finite; its weights are damaged, or it needs precision=fp32")
+            raise ValueError("the network's output is not finite: its weights are damaged, or it needs precision=fp32")
         return predicted.permute(0, 2, 3, 1).numpy()
-
-    def _compute(self, x: Tensor, striped: bool = False) -> Tensor:
-        network: Any = self._network
-        return network.forward_striped(x) if striped else network(x)
-
-    def _pad(self, x: Tensor) -> Tensor:
-        return pad_to_multiple(x, int(self.generator.pad_multiple), int(self.generator.min_size))  # type: ignore[arg-type]
-
-    def _padded(self, size: int) -> int:
-        """A height or width after ``_pad``."""
-        multiple, least = int(self.generator.pad_multiple), int(self.generator.min_size)  # type: ignore[arg-type]
-        return -(-max(size, least) // multiple) * multiple
 
 
 def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
-    """The model at ``path`` (what ``lama.checkpoints`` can open), ready to use; weights are read on the CPU first.
+    """The model at ``path`` (any that ``lama.checkpoints`` can open), ready to use; weights are read on the CPU first.
 
     ``options`` are those of ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled and
-    refiner. Raises FileNotFoundError or ValueError, in one line, where there is no model or an option means nothing.
+    refiner. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is out of range.
     """
     return Inpainter(load_generator(path), device, **options)

@@ -6,49 +6,46 @@ from torch import nn
 
 from lama.interfaces import Generator
 
-# Peak bytes above what the process holds before, measured for LaMa-Fourier at full width, batch 1, on a CPU:
+# Peak bytes in addition to those held before, measured for LaMa-Fourier at full width, batch 1, on a CPU:
 # pytest -m slow tests/test_strategies.py -k peak -s
-_TOP = {"plain": 13.5, "fp32": 8.0, "bf16": 4.0}  # per channel and pixel of the first level, which has ngf channels
+_TOP = {"plain": 13.5, "fp32": 8.0, "bf16": 4.3}  # per channel and pixel of the first level, which has ngf channels
 _BLOCKS = {"plain": 1.0, "fp32": 12.0, "bf16": 10.0}  # per channel and pixel at the resolution of the blocks
-_IN_AND_OUT = 4 * (4 + 4 + 3 + 3)  # per pixel: what goes in, padded, and what comes out, cropped, in float32
-_STRIPES = {"fp32": 2**20, "bf16": 2**20}  # per channel of the first level: the rows in hand, in place of all
-_FIXED = 64 * 2**20  # work space of the libraries, whatever the size
+_IN_AND_OUT = 4 * (4 + 4 + 3 + 3)  # per pixel, float32: input and padded input, output and cropped output
+_CHUNK = {"fp32": 2**20, "bf16": 2**20}  # per channel of the first level, in place of _TOP: one chunk of rows
+_FIXED = 64 * 2**20  # work space of the libraries, for any size
 
 
 @dataclass(frozen=True)
 class Memory:
-    """An estimate of what computing ``height`` x ``width`` pixels takes, beside the ``limit`` it must stay under.
-
-    All in bytes. ``stripes`` is None where a network cannot be computed row by row.
-    """
+    """An estimate of the memory that computing ``height`` x ``width`` pixels takes, and its ``limit``; in bytes."""
 
     limit: int
     top: float  # per pixel, for encoder and decoder at once
     blocks: float  # per pixel, for the blocks between them
-    stripes: float | None  # in all, in place of ``top``: encoder and decoder row by row
+    chunk: float | None  # in all, in place of ``top``, if computed in chunks of rows; None if the network cannot
 
-    def needs(self, height: int, width: int, striped: bool = False, batch: int = 1) -> int:
+    def needs(self, height: int, width: int, chunked: bool = False, batch: int = 1) -> int:
         """Peak of one computation, beside the network itself and the images."""
         pixels = batch * height * width
-        if striped and self.stripes is not None:
-            return int(_FIXED + self.stripes + pixels * (_IN_AND_OUT + self.blocks))
+        if chunked and self.chunk is not None:
+            return int(_FIXED + self.chunk + pixels * (_IN_AND_OUT + self.blocks))
         return int(_FIXED + pixels * (_IN_AND_OUT + self.blocks + self.top))
 
-    def striped(self, height: int, width: int) -> bool:
-        """Whether this size is better computed row by row: it does not fit otherwise, and takes less so."""
+    def chunked(self, height: int, width: int) -> bool:
+        """True if this size does not fit as a whole and takes less memory in chunks of rows."""
         whole = self.needs(height, width)
-        return self.stripes is not None and whole > self.limit and self.needs(height, width, True) < whole
+        return self.chunk is not None and whole > self.limit and self.needs(height, width, True) < whole
 
     def fits(self, height: int, width: int) -> bool:
-        """Whether this size can be computed under the limit, row by row if need be."""
-        return self.needs(height, width, self.striped(height, width)) <= self.limit
+        """True if this size can be computed under the limit, in chunks of rows if necessary."""
+        return self.needs(height, width, self.chunked(height, width)) <= self.limit
 
 
 def estimate(generator: Generator | nn.Module, kind: str, limit: int) -> Memory:
-    """What ``generator`` takes; ``kind`` is "plain" (the trained module) or the precision of its fast equivalent.
+    """The memory of ``generator``; ``kind`` is "plain" (the trained module) or the precision of its fast equivalent.
 
-    Only the widths of the network matter, not its depth: no block keeps anything for the next. A generator that does
-    not state its widths counts as LaMa-Fourier.
+    Only the widths of the network count, since a block keeps nothing for the next. A generator whose ``config`` lacks
+    the widths counts as LaMa-Fourier.
     """
     stated = getattr(generator, "config", {})
     ngf, n = stated.get("ngf", 64), stated.get("n_downsampling", 3)
@@ -57,5 +54,5 @@ def estimate(generator: Generator | nn.Module, kind: str, limit: int) -> Memory:
         limit=limit,
         top=_TOP[kind] * ngf,
         blocks=_BLOCKS[kind] * channels / 4**n,
-        stripes=_STRIPES[kind] * ngf if kind in _STRIPES else None,
+        chunk=_CHUNK[kind] * ngf if kind in _CHUNK else None,
     )

@@ -1,12 +1,12 @@
-"""Feature refinement: a large image's hole, made consistent with the sharper answer at half its size.
+"""Feature refinement: the hole of a large image, made consistent with the sharper prediction at half its size.
 
-Kulshreshtha et al., "Feature Refinement to Improve High Resolution Image Inpainting", arXiv 2206.13644. The generator
-is cut in front of its first residual block. From the coarsest level of a pyramid to the finest, the features at the cut
-are moved by Adam until the prediction, halved, agrees with the result one level below, deep inside the hole, and with
-the image where it is known. The weights stay as they are.
+Kulshreshtha et al., "Feature Refinement to Improve High Resolution Image Inpainting", arXiv 2206.13644. From the
+coarsest level of a pyramid to the finest, Adam optimises the features in front of the first residual block. The halved
+prediction is to agree with the result of the coarser level deep inside the hole, and the prediction with the image
+where it is known. The weights stay as they are.
 
-Everything from the cut on is recomputed in the backward pass, piece by piece, in place of being kept: memory grows with
-the image, hardly with the depth of the network.
+Blocks and decoder are recomputed in the backward pass, piece by piece: memory grows with the image, hardly with the
+depth of the network. Blur and erosion are kornia's, as in the official code.
 """
 
 import logging
@@ -20,25 +20,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lama.conventions import check_image_and_mask, composite, generator_input
-from lama.models.dilated import MultidilatedBlock
-from lama.models.ffc import FFCResnetBlock
-from lama.models.resnet import ResNetBlock
+from lama.conventions import check_image_and_mask, composite, generator_input, padded_size
+from lama.interfaces import StagedGenerator
 from lama.progress_bar import bar
 
 logger = logging.getLogger(__name__)
 
-_BLOCKS = (FFCResnetBlock, ResNetBlock, MultidilatedBlock)
-_EPS = 1e-8  # a mask is a hole from here on
+_EPS = 1e-8  # mask values from here on are hole
 
 Level = tuple[Tensor, Tensor]  # image (1, 3, H, W) and binary mask (1, 1, H, W)
-Features = tuple[Tensor | None, ...]  # what the first residual block gets: local and global branch, or one tensor
+Features = Tensor | tuple[Tensor | None, ...]  # the input of the first residual block, e.g. (local, global)
 
 
 class Refiner:
     """``refiner(generator, image, mask)``: the refined prediction, of the size that went in.
 
-    Names and values are those of the official configuration. Raises ValueError for values that mean nothing.
+    Names and values are those of the official configuration. Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -64,14 +61,14 @@ class Refiner:
     def __call__(self, generator: nn.Module, image: Tensor, mask: Tensor) -> Tensor:
         """Image (B, 3, H, W) in [0, 1] and mask (B, 1, H, W), 1 = hole -> predicted (B, 3, H, W), any H and W.
 
-        The generator is one of ``lama.models``, and is the same afterwards; the result is on its device. Above
-        ``px_budget`` the prediction is computed for the image ``within_budget`` and enlarged. Images of a batch are
-        refined one after the other. Raises ValueError for shapes that do not go together or another network.
+        The generator has ``stages`` and is unchanged afterwards; the result is on its device. Above ``px_budget`` the
+        prediction is computed for the image ``within_budget`` and enlarged. Images of a batch are refined one after
+        the other. Raises ValueError for shapes that do not match and for a generator without ``stages``.
         """
         check_image_and_mask(image, mask)
+        network = _Halves(generator)
         device = next(generator.parameters()).device
         with torch.inference_mode(False), torch.enable_grad(), _frozen(generator):
-            network = _Halves(generator)
             predicted = [
                 self._refine(
                     network, *within_budget(image[i : i + 1].to(device), mask[i : i + 1].to(device), self.px_budget)
@@ -98,22 +95,24 @@ class Refiner:
         return predicted
 
     def _pyramid(self, image: Tensor, mask: Tensor) -> list[Level]:
-        """Half, and half of that, ... coarsest first; what the blurred hole has touched belongs to the hole."""
+        """Levels of half the size each, coarsest first. Every pixel that the blurred mask touches is hole."""
         octaves = round(max(0.0, math.log2(min(image.shape[-2:]) / self.min_side)))
         levels = [(image, mask)]
         for _ in range(min(1 + octaves, self.max_scales) - 1):
-            image, mask = levels[-1]
-            levels.append((_half(_blur(image)), (_half(_blur(mask)) >= _EPS).to(mask)))
+            if min(image.shape[-2:]) < 3:  # too small to blur
+                break
+            image, mask = _half(_blur(image)), (_half(_blur(mask)) >= _EPS).to(mask)
+            levels.append((image, mask))
         return levels[::-1]
 
     def _refine_level(
         self, network: "_Halves", image: Tensor, mask: Tensor, reference: Tensor | None, progress: bar
     ) -> Tensor:
-        """Predicted (1, 3, H, W); without a reference, from a level below, the network's own."""
+        """Predicted (1, 3, H, W); without a ``reference`` from the coarser level, the network's own prediction."""
         height, width = image.shape[-2:]
         image, mask = (network.pad(x, self.modulo) for x in (image, mask))
         with torch.no_grad():
-            features = network.front(generator_input(image, mask))
+            features = network.encoder(generator_input(image, mask))
         if reference is not None:
             self._optimise(network, features, _Target(image, mask, (height, width), reference), progress)
         with torch.no_grad():
@@ -122,10 +121,11 @@ class Refiner:
         return predicted[..., :height, :width]
 
     def _optimise(self, network: "_Halves", features: Features, target: "_Target", progress: bar) -> None:
-        """Move ``features`` in place, ``n_iters - 1`` times."""
+        """Update ``features`` in place, ``n_iters - 1`` times."""
         if target.is_empty:
             return
-        variables = [x.requires_grad_() for x in features if x is not None]
+        branches = (features,) if isinstance(features, Tensor) else features
+        variables = [x.requires_grad_() for x in branches if x is not None]
         optimizer = torch.optim.Adam(variables, lr=self.lr)
         for _ in range(self.n_iters - 1):
             optimizer.zero_grad()
@@ -135,7 +135,7 @@ class Refiner:
 
 
 class _Target:
-    """What the prediction of a level shall agree with: the known pixels, and the level below deep inside the hole."""
+    """The target of a level: the known pixels, and the result of the coarser level deep inside the hole."""
 
     def __init__(
         self,
@@ -146,7 +146,7 @@ class _Target:
     ) -> None:
         self.image, self.size, self.reference = image, size, reference
         self.known = mask < _EPS
-        self.inside = _erode(_half(mask[..., : size[0], : size[1]]) >= 1 - _EPS)  # where there is nothing but hole
+        self.inside = _erode(_half(mask[..., : size[0], : size[1]]) >= 1 - _EPS)
         self.is_empty = not bool(self.known.any() or self.inside.any())
 
     def loss(self, predicted: Tensor) -> Tensor:
@@ -158,29 +158,19 @@ class _Target:
 
 
 class _Halves:
-    """A generator, cut in front of its first residual block."""
+    """A generator, cut in front of its first residual block. Raises ValueError if it has no ``stages``."""
 
     def __init__(self, generator: nn.Module) -> None:
-        model = getattr(generator, "model", None)
-        layers = list(model) if isinstance(model, nn.Sequential) else []
-        cut = next((i for i, layer in enumerate(layers) if isinstance(layer, _BLOCKS)), None)
-        if cut is None:
-            raise ValueError(
-                f"refine: needs the trained generator itself, one of lama.models, got {type(generator).__name__}"
-            )
-        self.has_branches = isinstance(layers[cut], FFCResnetBlock)
-        self.first, self.down = layers[0], nn.Sequential(*layers[1:cut])
-        self.pieces = _pieces(layers[cut:])
+        if not isinstance(generator, StagedGenerator):
+            name = type(generator).__name__
+            raise ValueError(f"refine=true: expected a generator with stages(), got {name}; set it to false")
+        self.encoder, blocks, decoder = generator.stages()
+        self.pieces = [*blocks, *_pieces(decoder)]
         self.pad_multiple, self.min_size = int(generator.pad_multiple), int(generator.min_size)  # type: ignore[arg-type]
 
-    def front(self, x: Tensor) -> Features:
-        """(B, 4, H, W) -> features at 1/8 of the resolution."""
-        x = self.first(x)
-        return self.down((x, None)) if self.has_branches else (self.down(x),)
-
     def rear(self, features: Features) -> Tensor:
-        """Features -> predicted (B, 3, H, W)."""
-        x: Any = features if self.has_branches else features[0]
+        """Blocks and decoder: features -> predicted (B, 3, H, W)."""
+        x: Any = features
         for piece in self.pieces:
             x = (
                 checkpoint(piece, x, use_reentrant=False, preserve_rng_state=False)
@@ -190,25 +180,24 @@ class _Halves:
         return x
 
     def pad(self, x: Tensor, modulo: int) -> Tensor:
-        """At the bottom and right, until the network can compute it and both sides divide by ``modulo``."""
+        """Extend to a size that the network can compute and ``modulo`` divides, by reflection."""
         multiple = math.lcm(modulo, self.pad_multiple)
-        height, width = (-(-max(side, self.min_size) // multiple) * multiple for side in x.shape[-2:])
-        return _reflect(x, 0, height - x.shape[-2], 0, width - x.shape[-1])
+        for dim in (-2, -1):
+            x = _reflect(x, dim, padded_size(x.shape[dim], multiple, self.min_size))
+        return x
 
 
-def _pieces(layers: list[nn.Module]) -> list[nn.Sequential]:
-    """Each residual block, then the decoder from one ReLU to the next: what is recomputed at a time."""
-    groups: list[list[nn.Module]] = [[]]
-    for layer in layers:
-        groups[-1].append(layer)
-        if isinstance(layer, (*_BLOCKS, nn.ReLU)):
-            groups.append([])
-    return [nn.Sequential(*group) for group in groups if group]
+def _pieces(decoder: nn.Module) -> list[nn.Module]:
+    """The decoder in pieces that end in a ReLU each, if it is an ``nn.Sequential``; one is recomputed at a time."""
+    if not isinstance(decoder, nn.Sequential):
+        return [decoder]
+    ends = [i + 1 for i, layer in enumerate(decoder) if isinstance(layer, nn.ReLU)]
+    return [decoder[start:end] for start, end in zip([0, *ends], [*ends, len(decoder)], strict=True) if start < end]
 
 
 @contextmanager
 def _frozen(generator: nn.Module) -> Iterator[None]:
-    """In eval mode and without gradients of parameters, and afterwards as it was."""
+    """Inside: eval mode, parameters without gradients. Afterwards everything is as before."""
     parameters = [(parameter, parameter.requires_grad) for parameter in generator.parameters()]
     modules = [(module, module.training) for module in generator.modules()]
     try:
@@ -222,16 +211,16 @@ def _frozen(generator: nn.Module) -> Iterator[None]:
 
 
 def within_budget(image: Tensor, mask: Tensor, px_budget: int) -> Level:
-    """The image and its binary mask with at most ``px_budget`` pixels, as the official code reduces them (bilinear).
+    """The image and its binary mask with at most ``px_budget`` pixels, reduced as in the official code (bilinear).
 
-    Its refined result stays at that size; ours does not, see ``Refiner``.
+    The official result stays at that size; ``Refiner`` enlarges it.
     """
     height, width = image.shape[-2:]
     if height * width > px_budget:
         ratio = math.sqrt(px_budget / (height * width))
         size = max(1, int(height * ratio)), max(1, int(width * ratio))
         image, mask = (F.interpolate(x, size, mode="bilinear") for x in (image, mask))
-    return image.clone(), (mask >= _EPS).to(image)  # a clone: what inference mode has made cannot be differentiated
+    return image.clone(), (mask >= _EPS).to(image)  # a clone, since inference tensors cannot be differentiated
 
 
 def _half(x: Tensor) -> Tensor:
@@ -240,32 +229,28 @@ def _half(x: Tensor) -> Tensor:
 
 
 def _blur(x: Tensor) -> Tensor:
-    """Gaussian, 5 x 5, sigma 1, reflected borders."""
-    weights = torch.exp(-0.5 * torch.arange(-2.0, 3.0, device=x.device) ** 2)
-    weights = (weights / weights.sum()).to(x.dtype)
-    channels = x.shape[1]
-    x = _reflect(x, 2, 2, 2, 2)
-    x = F.conv2d(x, weights.view(1, 1, 5, 1).expand(channels, 1, 5, 1), groups=channels)
-    return F.conv2d(x, weights.view(1, 1, 1, 5).expand(channels, 1, 1, 5), groups=channels)
+    """Gaussian, 5 x 5, sigma 1, reflected borders; H and W are at least 3."""
+    from kornia.filters import gaussian_blur2d  # here, since a prediction without refinement does not need it
+
+    return gaussian_blur2d(x, (5, 5), (1.0, 1.0))
 
 
 def _erode(hole: Tensor) -> Tensor:
-    """bool (1, 1, H, W): where OpenCV's ellipse of 15 x 15 lies within the hole; outside the image all is hole."""
+    """bool (1, 1, H, W): True where OpenCV's 15 x 15 ellipse lies within the hole; outside the image all is hole."""
+    from kornia.morphology import erosion
+
     rows = [round(math.sqrt(49 - (i - 7) ** 2)) for i in range(15)]
-    ellipse = torch.tensor([[abs(j - 7) <= half for j in range(15)] for half in rows], device=hole.device)
-    return F.conv2d((~hole).float(), ellipse.float()[None, None], padding=7) < 0.5
+    ellipse = torch.tensor([[float(abs(j - 7) <= half) for j in range(15)] for half in rows], device=hole.device)
+    return erosion(hole.float(), ellipse) > 0.5
 
 
-def _reflect(x: Tensor, top: int, bottom: int, left: int, right: int) -> Tensor:
-    """Reflection without repeating the edge, as often as it takes: ``F.pad`` refuses more than the size less one."""
-    for dim, before, after in ((-2, top, bottom), (-1, left, right)):
-        if before or after:
-            size = x.shape[dim]
-            index = torch.arange(-before, size + after, device=x.device).abs() % max(1, 2 * size - 2)
-            x = x.index_select(dim, torch.where(index < size, index, 2 * size - 2 - index))
-    return x
+def _reflect(x: Tensor, dim: int, size: int) -> Tensor:
+    """Extend ``dim`` at its end by reflection without repeating the edge, to any ``size``, unlike ``F.pad``."""
+    length = x.shape[dim]
+    index = torch.arange(size, device=x.device) % max(1, 2 * length - 2)
+    return x.index_select(dim, torch.where(index < length, index, 2 * length - 2 - index))
 
 
 def _mean_difference(a: Tensor, b: Tensor, where: Tensor) -> Tensor:
-    """Mean of |a - b| over the pixels of the mask ``where`` (1, 1, H, W); 0 where there are none."""
+    """Mean of |a - b| over the pixels of the mask ``where`` (1, 1, H, W); 0 if it is empty."""
     return ((a - b).abs() * where).sum() / (a.shape[1] * where.sum()).clamp(min=1)

@@ -1,11 +1,11 @@
-"""How an image is computed: whole, the surroundings of its holes alone, or in overlapping tiles.
+"""Strategies: compute the whole frame, crops around its holes, or overlapping tiles.
 
-full   the whole frame, row by row in the encoder and decoder where memory asks for it: every pixel sees every other.
-crop   each hole with a margin of context, alone, and pasted back. Holes whose windows overlap share one where that
-       costs no more. In a large photograph with a small hole this is many times faster.
-tile   overlapping tiles of the part that has holes, from the best known to the least, each seeing what the ones before
-       have filled; for holes that are larger than what fits into memory. Tiles without a hole are not computed.
-auto   the first of these that is sensible: see ``Strategy.plan``.
+full   the whole frame; every pixel sees every other. If memory is short, encoder and decoder work in chunks of rows.
+crop   each hole with a margin of context. Holes whose windows overlap share one if that costs no more. For a small hole
+       in a large photograph this is many times faster.
+tile   overlapping tiles of the part that has holes, for holes that do not fit into memory. Tiles with the fewest
+       unknown pixels come first, and later tiles see their result. Tiles without a hole are not computed.
+auto   one of these, by size and memory: see ``Strategy.plan``.
 """
 
 import logging
@@ -24,32 +24,32 @@ logger = logging.getLogger(__name__)
 
 STRATEGIES = ("auto", "full", "crop", "tile")
 _SMALL = 512 * 512  # pixels up to which ``auto`` always takes the whole frame
-_CHEAPER = 2  # so many times fewer pixels make ``auto`` prefer crops
-_LEAST_TILE = 128  # a smaller one sees too little to be worth anything
-Predict = Callable[[Array, NDArray[np.bool_], bool], NDArray[np.float32]]  # pixels, hole, row by row? -> (h, w, 3)
+_CHEAPER = 2  # ``auto`` prefers crops if they have so many times fewer pixels
+_LEAST_TILE = 128  # a smaller tile sees too little context
+Predict = Callable[[Array, NDArray[np.bool_], bool], NDArray[np.float32]]  # pixels, hole, chunked -> (h, w, 3)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compute. ``tiles`` depend on each other; without them every piece stands alone."""
+    """Windows to compute: independent ``pieces``, or ``tiles``, which depend on each other."""
 
     name: str
     pieces: Sequence[Piece] = ()
     tiles: Sequence[Window] = ()
     overlap: int = 0  # pixels that neighbouring tiles share
-    striped: bool = False  # tiles are computed row by row
-    beside: int = 0  # bytes that tiles need beside what computing one takes
+    chunked: bool = False  # tiles are computed in chunks of rows
+    beside: int = 0  # bytes that tiles need in addition to the computation of one
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """Decides, for one hole mask at a time. Raises ValueError for values that mean nothing."""
+    """Plans the computation of one image at a time. Raises ValueError for values out of range."""
 
     name: str = "auto"
     margin: int | None = None  # pixels of context around a hole; None: half of its longer side, 128 at least
-    tile: int = 1024  # height and width of a tile, less where memory asks for it
-    binding: bool = False  # the limit of memory is the user's word, not an estimate of what is free
-    _said: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # of each choice, once
+    tile: int = 1024  # height and width of a tile; smaller if memory is short
+    binding: bool = False  # the limit of memory was set by the user; it is no estimate of free memory
+    _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)  # each choice is logged once
 
     def __post_init__(self) -> None:
         if self.name not in STRATEGIES:
@@ -62,50 +62,49 @@ class Strategy:
     def plan(self, hole: NDArray[np.bool_], memory: Memory, multiple: int = 8) -> Plan:
         """The plan for a hole (H, W) that has at least one pixel.
 
-        ``auto`` takes the whole frame of images up to 512 x 512. Of larger ones it takes crops where these are at
-        most half of its pixels or where the whole frame does not fit, if they fit themselves; then the whole frame if
-        that fits, row by row if need be; then tiles. Raises ValueError where nothing fits, or where the strategy that
-        is asked for does not fit under ``max_memory``.
+        ``auto`` takes the whole frame up to 512 x 512. For larger images it takes the first that fits into memory of:
+        crops, if they have at most half of the pixels; the whole frame, in chunks of rows if necessary; crops; tiles.
+        Raises ValueError if nothing fits, or if the chosen strategy does not fit under ``max_memory``.
         """
         frame = Window(0, hole.shape[0], 0, hole.shape[1])
         around = context(self.margin, hole.shape[0], hole.shape[1], multiple)
         whole = Plan("full", [Piece(frame, hole)])
         if self.name == "full" or (self.name == "auto" and frame.area <= _SMALL and _fits(whole, memory)):
-            return self._say(whole, frame, memory, "asked for" if self.name == "full" else "a small image")
+            return self._checked(whole, frame, memory, "asked for" if self.name == "full" else "a small image")
         if self.name == "tile":
-            return self._say(self._tiles(hole, around, memory, multiple), frame, memory, "asked for")
+            return self._checked(self._tiles(hole, around, memory, multiple), frame, memory, "asked for")
         parts = Plan("crop", crops(hole, around, memory.fits))
         if self.name == "crop":
-            return self._say(parts, frame, memory, "asked for")
+            return self._checked(parts, frame, memory, "asked for")
         cheap = _CHEAPER * sum(piece.window.area for piece in parts.pieces) <= frame.area
         if _fits(parts, memory) and (cheap or not _fits(whole, memory)):
             why = "the holes and their surroundings are a small part" if cheap else "the whole frame does not fit"
-            return self._say(parts, frame, memory, why)
+            return self._checked(parts, frame, memory, why)
         if _fits(whole, memory):
-            return self._say(whole, frame, memory, "it fits, and crops would not be much less work")
-        return self._say(self._tiles(hole, around, memory, multiple), frame, memory, "neither frame nor crops fit")
+            return self._checked(whole, frame, memory, "it fits, and crops would not be much less work")
+        return self._checked(self._tiles(hole, around, memory, multiple), frame, memory, "neither frame nor crops fit")
 
     def _tiles(
         self, hole: NDArray[np.bool_], around: Callable[[Window], Window], memory: Memory, multiple: int
     ) -> Plan:
         region, size = around(bounding_box(hole)), self.tile
-        beside = 20 * region.area  # sums, weights and what is still unknown
+        beside = 20 * region.area  # sums, weights and the mask of unknown pixels
         room = replace(memory, limit=memory.limit - beside)
         while size > _LEAST_TILE and not room.fits(size, size):
             size = max(_LEAST_TILE, size * 3 // 4 // multiple * multiple)
         chosen = [window for window in tiles(region, size, size // 4) if hole[window.slices].any()]
-        striped = room.striped(min(size, region.height), min(size, region.width))
-        return Plan("tile", tiles=chosen, overlap=size // 4, striped=striped, beside=beside)
+        chunked = room.chunked(min(size, region.height), min(size, region.width))
+        return Plan("tile", tiles=chosen, overlap=size // 4, chunked=chunked, beside=beside)
 
-    def _say(self, plan: Plan, frame: Window, memory: Memory, why: str) -> Plan:
-        """Log what ``auto`` chose for a large image; refuse, or warn of, what does not fit."""
+    def _checked(self, plan: Plan, frame: Window, memory: Memory, why: str) -> Plan:
+        """Log the choice of ``auto`` for a large image; raise or warn if it does not fit."""
         windows = _windows(plan)
         largest = max(windows, key=lambda window: window.area)
-        striped = plan.striped or memory.striped(largest.height, largest.width)
-        needs, limit = memory.needs(largest.height, largest.width, striped) + plan.beside, memory.limit
-        what = f"strategy {plan.name} for {frame.width} x {frame.height}" + (", row by row" if striped else "")
-        news = self.name == "auto" and frame.area > _SMALL and what + why not in self._said
-        self._said.add(what + why)
+        chunked = plan.chunked or memory.chunked(largest.height, largest.width)
+        needs, limit = memory.needs(largest.height, largest.width, chunked) + plan.beside, memory.limit
+        what = f"strategy {plan.name} for {frame.width} x {frame.height}" + (", in chunks of rows" if chunked else "")
+        news = self.name == "auto" and frame.area > _SMALL and what + why not in self._logged
+        self._logged.add(what + why)
         logger.log(
             logging.INFO if news else logging.DEBUG,
             "%s (%s): %d window%s up to %d x %d, %.0f %% of the pixels, about %.2g of %.2g GB",
@@ -130,11 +129,10 @@ def _fits(plan: Plan, memory: Memory) -> bool:
 
 
 def fill_tiles(filled: Array, hole: NDArray[np.bool_], plan: Plan, predict: Predict) -> None:
-    """Fill the hole (H, W) of ``filled`` (H, W, 3), in place, tile by tile, from the best known to the least.
+    """Fill the hole (H, W) of ``filled`` (H, W, 3), in place, tile by tile; the tile with most known pixels is next.
 
-    A tile counts as known what earlier ones have filled well inside their borders, so that a tile in the midst of a
-    large hole has something to go by. Where tiles overlap their answers are blended, with weights that fall towards
-    their borders.
+    Pixels that earlier tiles have filled well inside their borders count as known, so that a tile in the middle of a
+    large hole has context. Overlapping results are blended, with weights that fall towards the borders of a tile.
     """
     region = bounding_box(hole)
     for window in plan.tiles:
@@ -153,7 +151,7 @@ def fill_tiles(filled: Array, hole: NDArray[np.bool_], plan: Plan, predict: Pred
             )
             if unknown[here].any():
                 share = ramp(window, region, plan.overlap)
-                values = predict(filled[here], unknown[here], plan.striped)
+                values = predict(filled[here], unknown[here], plan.chunked)
                 total[inside] += share[..., None] * values
                 weight[inside] += share
                 mean = total[inside] / weight[inside][..., None]

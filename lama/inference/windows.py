@@ -1,4 +1,4 @@
-"""Rectangles of an image: around holes, with what surrounds them, and in overlapping tiles."""
+"""Rectangles of an image: around holes, with their context, and as overlapping tiles."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-_CELLS = 64  # holes are told apart on a grid of so many cells a side: specks that share a cell are one hole
+_CELLS = 64  # holes are separated on a grid of so many cells a side: specks that share a cell are one hole
 
 
 @dataclass(frozen=True)
 class Window:
-    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right``, the last ones left out."""
+    """Rows ``top`` to ``bottom`` and columns ``left`` to ``right``, ends excluded."""
 
     top: int
     bottom: int
@@ -47,7 +47,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Piece:
-    """A window to compute, and which of its pixels are taken from the result."""
+    """A window to compute, and the pixels that are taken from its result."""
 
     window: Window
     take: NDArray[np.bool_]  # (window.height, window.width), within the hole
@@ -59,7 +59,7 @@ Around = Callable[[Window], Window]  # the box of a hole -> the same with its co
 def context(margin: int | None, height: int, width: int, multiple: int) -> Around:
     """``margin`` pixels on every side of a hole's box, within the image; None: half of its longer side, 128 at least.
 
-    Windows grow to a whole number of ``multiple`` where the image goes on, rather than be padded.
+    Windows grow to a multiple of ``multiple`` within the image, so that they need no padding.
     """
 
     def grow(low: int, high: int, by: int, size: int) -> tuple[int, int]:
@@ -76,9 +76,9 @@ def context(margin: int | None, height: int, width: int, multiple: int) -> Aroun
 
 
 def crops(hole: NDArray[np.bool_], around: Around, fits: Callable[[int, int], bool]) -> list[Piece]:
-    """A piece for each hole of (H, W), or for several where one window costs no more than theirs do together.
+    """A piece for each hole of (H, W), or for several if one window costs no more than theirs together.
 
-    Windows are joined only while they fit. The pieces' ``take`` share no pixel and together are the hole.
+    Windows are joined only while the result fits. The pieces' ``take`` are disjoint and together are the hole.
     """
     cell = -(-max(hole.shape) // _CELLS)
     rows, columns = (np.arange(0, size, cell) for size in hole.shape)
@@ -120,14 +120,14 @@ def _join(boxes: list[Window], around: Around, fits: Callable[[int, int], bool])
 
 
 def bounding_box(mask: NDArray[np.bool_], within: Window | None = None) -> Window:
-    """The smallest window that holds every True of ``mask``, itself a cut of ``within`` where that is given."""
+    """The smallest window that holds every True of ``mask``, which is a cut of ``within`` if that is given."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, left = (within.top, within.left) if within is not None else (0, 0)
     return Window(top + int(rows[0]), top + int(rows[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1)
 
 
 def tiles(region: Window, size: int, overlap: int) -> list[Window]:
-    """Windows of at most ``size`` x ``size`` that cover ``region``, evenly spread, neighbours sharing ``overlap``."""
+    """Windows of at most ``size`` x ``size`` that cover ``region``, evenly spread; neighbours share ``overlap``."""
 
     def starts(length: int) -> list[int]:
         count = 1 if length <= size else -(-(length - overlap) // (size - overlap))
@@ -141,7 +141,7 @@ def tiles(region: Window, size: int, overlap: int) -> list[Window]:
 
 
 def ramp(window: Window, region: Window, overlap: int) -> NDArray[Any]:
-    """Weights (h, w) in ]0, 1] of a tile's pixels: 1, but falling towards edges behind which the region goes on."""
+    """Weights (h, w) in ]0, 1] of a tile's pixels: 1, falling towards edges inside the region."""
 
     def side(length: int, before: bool, after: bool) -> NDArray[Any]:
         rising = np.minimum((np.arange(length, dtype=np.float32) + 1) / (overlap + 1), 1)

@@ -15,4 +15,4 @@ __all__ = [
     "SegmentationEncoder",
     "VGG19Features",
 ]
-GENERATORS = ("FFCResNetGenerator", "ResNetGenerator", "DilatedResNetGenerator")  # what a checkpoint may name
+GENERATORS = tuple(name for name in __all__ if name.endswith("Generator"))  # classes that a checkpoint may name

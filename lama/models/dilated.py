@@ -16,7 +16,7 @@ class DilatedResNetGenerator(ResNetGenerator):
     """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1].
 
     As ``ResNetGenerator``, but ``min_size`` is larger: the widest dilation reflects 2^(n_dilations - 1) pixels at the
-    resolution of the blocks. Raises ValueError where the channels do not divide by ``n_dilations``.
+    resolution of the blocks. Raises ValueError if the channels do not divide by ``n_dilations``.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lama.conventions import at_least_float32
 from lama.models.layers import ReflectedConv2d, reflect
 
-Branches = tuple[Tensor, Tensor | None]  # (local, global); global is None where the ratio is 0
+Branches = tuple[Tensor | None, Tensor | None]  # (local, global); a branch without channels is None
 
 
 class FourierUnit(nn.Module):
@@ -32,10 +32,10 @@ class FourierUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        # Never below float32: cuFFT in half precision knows powers of two only, and there is no bfloat16 FFT at all.
+        # float32 at least: cuFFT supports half precision only for powers of two, and bfloat16 not at all.
         with torch.autocast(x.device.type, enabled=False):
             spectrum = torch.fft.rfftn(at_least_float32(x), dim=(-2, -1), norm="ortho")  # (B, C, H, W//2+1) complex
-            # With the channels last, a complex number is a pair of interleaved planes already, there and back.
+            # With channels last, a complex number already is a pair of interleaved planes.
             spectrum = spectrum.permute(0, 2, 3, 1).contiguous()
         planes = torch.view_as_real(spectrum).flatten(3).permute(0, 3, 1, 2)  # (B, 2C, H, W//2+1)
         planes = self.relu(self.bn(self.conv_layer(planes)))
@@ -49,9 +49,9 @@ class FourierUnit(nn.Module):
 class SpectralTransform(nn.Module):
     """The global-to-global path of an FFC, figure 2 (b): reduce to C/2, FourierUnit with a skip, expand.
 
-    (B, C_in, H, W) -> (B, C_out, H, W). With ``enable_lfu`` a second, local unit (Chi et al., section 3.2) sees the
-    first quarter of the channels, the four quadrants of the image stacked on the channel axis, and its answer is
-    tiled 2 x 2; H and W must be even then. Raises ValueError where sizes do not divide.
+    (B, C_in, H, W) -> (B, C_out, H, W). ``enable_lfu`` adds a local unit (Chi et al., section 3.2). Its input is the
+    first quarter of the channels, with the four quadrants of the image stacked on the channel axis; its output is
+    tiled 2 x 2. H and W must then be even. Raises ValueError if sizes do not divide.
     """
 
     def __init__(self, in_channels: int, out_channels: int, enable_lfu: bool = False) -> None:
@@ -81,7 +81,7 @@ def quadrants(x: Tensor) -> Tensor:
             f"the local Fourier unit needs an even height and width, got {tuple(x.shape[-2:])}: pad the input to a "
             "multiple of the generator's pad_multiple"
         )
-    height, width = x.shape[-2] // 2, x.shape[-1] // 2  # slices, not chunks: ONNX has no good word for those
+    height, width = x.shape[-2] // 2, x.shape[-1] // 2  # slices, since chunks export badly to ONNX
     halves = torch.cat([x[..., :height, :], x[..., height:, :]], dim=1)
     return torch.cat([halves[..., :width], halves[..., width:]], dim=1)
 
@@ -93,7 +93,7 @@ class FFC(nn.Module):
     global' = conv_lg(local) + SpectralTransform(global)
 
     ``ratio_in`` and ``ratio_out`` are the shares of channels that are global. Convolutions have no bias and
-    reflect their borders. Raises ValueError for a stride where global channels come in, which LaMa never has.
+    reflect their borders. Raises ValueError for a stride together with global input, which LaMa never uses.
     """
 
     def __init__(
@@ -124,17 +124,19 @@ class FFC(nn.Module):
         self.convg2g = SpectralTransform(in_global, out_global, enable_lfu) if in_global and out_global else None
         self.out_local, self.out_global = out_local, out_global
 
-    def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
-        to_local, to_glob = self.convolutions(*x)
-        return to_local, _add(to_glob, _apply(self.convg2g, x[1]))
+    def forward(self, x: Tensor | Branches) -> Branches:
+        """A single tensor is a local branch without a global one."""
+        local, glob = x if isinstance(x, tuple) else (x, None)
+        to_local, to_glob = self.convolutions(local, glob)
+        return to_local, _add(to_glob, _apply(self.convg2g, glob))
 
-    def convolutions(self, local: Tensor | None, glob: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """conv_ll(local) + conv_gl(global), and conv_lg(local): what needs no spectrum."""
+    def convolutions(self, local: Tensor | None, glob: Tensor | None) -> Branches:
+        """conv_ll(local) + conv_gl(global), and conv_lg(local): the parts of an FFC without a spectrum."""
         l2l, l2g = self._from_local(local)
         return _add(l2l, _apply(self.convg2l, glob)), l2g
 
-    def _from_local(self, local: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """conv_ll(local) and conv_lg(local), as one convolution where there are both: the input is read once."""
+    def _from_local(self, local: Tensor | None) -> Branches:
+        """conv_ll(local) and conv_lg(local). If both exist they are one convolution, which reads its input once."""
         if self.convl2l is None or self.convl2g is None or local is None:
             return _apply(self.convl2l, local), _apply(self.convl2g, local)
         padding = int(self.convl2l.padding[0])
@@ -173,7 +175,7 @@ class FFCBlock(nn.Module):
         self.bn_g = nn.BatchNorm2d(self.ffc.out_global) if self.ffc.out_global else None
         self.relu = nn.ReLU(inplace=True)
 
-    def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, x: Tensor | Branches) -> Branches:
         local, glob = self.ffc(x)
         return _apply(self.relu, _apply(self.bn_l, local)), _apply(self.relu, _apply(self.bn_g, glob))
 
@@ -189,7 +191,7 @@ class FFCResnetBlock(nn.Module):
         self.conv1 = FFCBlock(channels, channels, 3, ratio, ratio, padding=1, enable_lfu=enable_lfu)
         self.conv2 = FFCBlock(channels, channels, 3, ratio, ratio, padding=1, enable_lfu=enable_lfu)
 
-    def forward(self, x: Branches) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, x: Branches) -> Branches:
         local, glob = self.conv2(self.conv1(x))
         return _add(x[0], local), _add(x[1], glob)
 

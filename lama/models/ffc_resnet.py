@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
-from lama.models.layers import ReflectionPad2d, check_sizes, decoder, level_widths
+from lama.models.layers import ReflectionPad2d, Stages, check_sizes, decoder, level_widths, split
 
 
 class FFCResNetGenerator(nn.Module):
     """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1].
 
-    H and W may be any size from ``min_size`` on; what does not divide by ``pad_multiple`` is computed up to the next
-    multiple and cropped (prediction pads before instead, which treats the border better). With ``enable_lfu`` they
+    H and W are at least ``min_size``. If they do not divide by ``pad_multiple`` the output is computed at the next
+    multiple and cropped. (Prediction pads the input instead, which gives better borders.) With ``enable_lfu`` they
     must divide by ``pad_multiple``.
 
-    Raises ValueError for sizes of the network that cannot work together.
+    Raises ValueError for arguments that contradict each other.
     """
 
     def __init__(
@@ -32,8 +32,8 @@ class FFCResNetGenerator(nn.Module):
         n_blocks: int = 9,  # residual FFC blocks
         ratio: float = 0.75,  # share of global (Fourier) channels in the blocks
         max_features: int = 1024,  # channels never exceed this
-        enable_lfu: bool = False,  # add the local Fourier unit, which no published network of the paper has
-        smooth_init: bool = False,  # start with up-sampling that keeps a constant constant: see ``_smooth_``
+        enable_lfu: bool = False,  # add the local Fourier unit; no published network of the paper has it
+        smooth_init: bool = False,  # start with up-sampling that maps constants to constants: see ``_smooth_``
     ) -> None:
         super().__init__()
         if not 0 < ratio <= 1:
@@ -59,20 +59,23 @@ class FFCResNetGenerator(nn.Module):
             layers.append(FFCBlock(widths[i], widths[i + 1], 3, 0, ratio if last else 0, stride=2, padding=1))
         layers += [FFCResnetBlock(widths[-1], ratio, enable_lfu) for _ in range(n_blocks)]
         self.model = nn.Sequential(*layers, ConcatBranches(), *decoder(widths, output_nc))
+        self._first_block = 2 + n_downsampling
         if smooth_init:
             self.model.apply(_smooth_)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        branches: Any = self.model[0](x), None
-        return self.model[1:](branches)[..., :height, :width]
+        return self.model(x)[..., :height, :width]
+
+    def stages(self) -> Stages:
+        return split(self.model, self._first_block, self.config["n_blocks"])
 
 
 def _smooth_(layer: nn.Module) -> None:
     """Make the 3 x 3 kernels of a transposed convolution bilinear, each times its random centre.
 
-    At the start, constant features then give a constant image and no checkerboard, which a training of minutes would
-    not have time to unlearn (in the spirit of ICNR, Aitken et al., 2017). The published networks start at random.
+    Constant features then give a constant image without a checkerboard, which a training of minutes could not unlearn
+    (compare ICNR, Aitken et al., 2017). The published networks start at random.
     """
     if isinstance(layer, nn.ConvTranspose2d):
         tent = torch.tensor([0.5, 1.0, 0.5])

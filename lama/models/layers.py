@@ -1,4 +1,4 @@
-"""What the generators of the paper have in common: reflected borders, and the way back up to the image."""
+"""Parts that the generators of the paper share: reflected borders, the decoder, and the cut into three stages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,15 +9,23 @@ from torch import Tensor, nn
 
 from lama.conventions import at_least_float32
 
+Stages = tuple[nn.Module, list[nn.Module], nn.Module]  # encoder, residual blocks, decoder: interfaces.StagedGenerator
+
+
+def split(model: nn.Sequential, first: int, n_blocks: int) -> Stages:
+    """The layers before block ``first``, the ``n_blocks`` blocks, and the layers after them; nothing is copied."""
+    last = first + n_blocks
+    return model[:first], list(model)[first:last], model[last:]
+
 
 def reflect(x: Tensor, padding: Sequence[int]) -> Tensor:
-    """Mirror (left, right, top, bottom) pixels, without the edge itself. Autocast on a CPU would do it in float32."""
+    """Mirror (left, right, top, bottom) pixels without repeating the edge; keeps the dtype, also under autocast."""
     with torch.autocast(x.device.type, enabled=False):
         return F.pad(x, list(padding), mode="reflect")
 
 
 class ReflectionPad2d(nn.ReflectionPad2d):
-    """(B, C, H, W) -> (B, C, H + 2 p, W + 2 p), in the dtype of the input under autocast too."""
+    """(B, C, H, W) -> (B, C, H + 2 p, W + 2 p) in the dtype of the input, also under autocast."""
 
     def forward(self, x: Tensor) -> Tensor:
         return reflect(x, self.padding)
@@ -36,7 +44,7 @@ class ReflectedConv2d(nn.Conv2d):
 
 
 class Sigmoid(nn.Sigmoid):
-    """In float32, whatever came before: bfloat16 knows 256 shades between 1/2 and 1 and this is an image."""
+    """In float32 for any input dtype: bfloat16 has 128 values between 1/2 and 1, too few for an image."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(at_least_float32(x))

@@ -8,15 +8,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lama.models.layers import ReflectionPad2d, check_sizes, decoder, level_widths
+from lama.models.layers import ReflectionPad2d, Stages, check_sizes, decoder, level_widths, split
 
 
 class ResNetGenerator(nn.Module):
     """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1].
 
-    Unlike LaMa-Fourier it pads its strided convolutions with zeros, and every convolution has a bias. H and W may be
-    any size from ``min_size`` on; what does not divide by ``pad_multiple`` is computed up to the next multiple and
-    cropped. Raises ValueError for sizes of the network that cannot work together.
+    Unlike LaMa-Fourier it pads its strided convolutions with zeros, and every convolution has a bias. H and W are at
+    least ``min_size``. If they do not divide by ``pad_multiple`` the output is computed at the next multiple and
+    cropped. Raises ValueError for arguments that contradict each other.
     """
 
     def __init__(
@@ -50,14 +50,18 @@ class ResNetGenerator(nn.Module):
             ]
         layers += [self.block(widths[-1]) for _ in range(n_blocks)]
         self.model = nn.Sequential(*layers, *decoder(widths, output_nc))
+        self._first_block = 4 + 3 * n_downsampling
 
     def block(self, channels: int) -> nn.Module:
-        """One residual block; a variant of the network replaces this."""
+        """One residual block, (B, C, H, W) -> the same; LaMa-Dilated overrides it."""
         return ResNetBlock(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         return self.model(x)[..., :height, :width]
+
+    def stages(self) -> Stages:
+        return split(self.model, self._first_block, self.config["n_blocks"])
 
 
 class ResNetBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""The network behind the high-receptive-field perceptual loss: a dilated ResNet50 trained to segment ADE20K.
+"""The encoder of the high-receptive-field perceptual loss: a dilated ResNet50 trained to segment ADE20K.
 
 Zhou et al., "Semantic understanding of scenes through the ADE20K dataset", IJCV 2019. Differences from the usual
 ResNet50: three 3 x 3 convolutions as stem, and dilation in place of stride in the last two stages, so that their
@@ -81,7 +81,7 @@ class SegmentationEncoder(nn.Module):
 
 
 def _fold_(layer: nn.Module, conv: str, norm: str) -> None:
-    """Put the convolution and the BatchNorm of these names into the convolution."""
+    """Fold the BatchNorm named ``norm`` into the convolution named ``conv``, in place."""
     convolution, normalisation = layer.get_submodule(conv), layer.get_submodule(norm)
     if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
         dtype, (weight, bias) = convolution.weight.dtype, fold(convolution, normalisation)
@@ -91,7 +91,7 @@ def _fold_(layer: nn.Module, conv: str, norm: str) -> None:
 
 
 def _stage(in_channels: int, planes: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """A stage of bottlenecks; a dilated one starts at half its dilation, where the stride used to be."""
+    """A stage of bottlenecks; the first of a dilated stage, which replaces the strided one, has half its dilation."""
     first = Bottleneck(in_channels, planes, stride, dilation=max(1, dilation // 2))
     rest = [Bottleneck(4 * planes, planes, dilation=dilation) for _ in range(blocks - 1)]
     return nn.Sequential(first, *rest)

@@ -1,21 +1,21 @@
-"""``torch.compile`` for the network that it can compile."""
+"""``torch.compile`` for the generator."""
 
 import torch
 from torch import nn
 
 
 def compile_generator(generator: nn.Module) -> None:
-    """Compile ``generator`` when it is called first, for training and for inference; its state dict stays the same.
+    """Compile ``generator`` at its first call, for training and for inference; its state dict stays the same.
 
-    Not for the discriminator: R1 needs a second derivative, which compiled code does not have. Raises
-    ValueError, in one line, where this machine cannot compile.
+    The discriminator is not compiled: R1 needs a second derivative, which compiled code does not support. Raises
+    ValueError, in one line, if this machine cannot compile.
     """
     try:
         torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=next(generator.parameters()).device))
-    except Exception as error:  # the compiler's own, from any of its layers
+    except Exception as error:  # any layer of the compiler may raise its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"recipe.compiled=true: torch.compile does not work here ({reason}); it needs a C++ compiler (g++) on a "
-            "CPU and triton on a GPU; go on with recipe.compiled=false"
+            "CPU and triton on a GPU; set recipe.compiled=false"
         ) from None
     generator.compile()

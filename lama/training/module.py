@@ -16,7 +16,7 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from lama.conventions import at_least_float32, composite, generator_input, pad_to_multiple
+from lama.conventions import at_least_float32, complete, generator_input
 from lama.evaluation import Evaluator
 from lama.fast.columns import use_columns
 from lama.fast.trained_winograd import use_winograd
@@ -297,12 +297,7 @@ class InpaintingModule(LightningModule):
 
     def complete(self, image: Tensor, mask: Tensor, network: nn.Module | None = None) -> tuple[Tensor, Tensor]:
         """Raw and composited output of a generator, the one for inference, for images of any size: (B, 3, H, W)."""
-        network = network or self.inference_generator
-        height, width = image.shape[-2:]
-        x = generator_input(image, mask)
-        x = pad_to_multiple(x, int(network.pad_multiple), int(network.min_size))  # type: ignore[arg-type]
-        predicted = network(x)[..., :height, :width]
-        return predicted, composite(predicted, image, mask)
+        return complete(network or self.inference_generator, image, mask)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         networks = ((self.evaluator, self.inference_generator), (self.raw_evaluator, self.generator))

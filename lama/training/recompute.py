@@ -1,6 +1,6 @@
 """Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016) of residual blocks.
 
-A block keeps its input only and is computed again in the backward pass: less memory, one forward more.
+A block keeps only its input and is computed again in the backward pass: less memory, one more forward pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,18 +12,21 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from lama.models.dilated import MultidilatedBlock
-from lama.models.ffc import FFCResnetBlock
-from lama.models.resnet import ResNetBlock
-
-BLOCKS = (FFCResnetBlock, ResNetBlock, MultidilatedBlock)
+from lama.interfaces import StagedGenerator
 
 
 def recompute_blocks(generator: nn.Module) -> None:
-    """Let the residual blocks of ``generator`` be computed again in the backward pass; its state dict is the same."""
-    for block in generator.modules():
-        if isinstance(block, BLOCKS):
-            block.forward = MethodType(_recomputed(type(block).forward), block)  # type: ignore[method-assign]
+    """Let the residual blocks of ``generator`` be computed again in the backward pass; its state dict is the same.
+
+    Raises ValueError if the generator has no ``stages``.
+    """
+    if not isinstance(generator, StagedGenerator):
+        raise ValueError(
+            f"recipe.recompute_blocks=true: expected a generator with stages(), got {type(generator).__name__}; "
+            "set it to false"
+        )
+    for block in generator.stages()[1]:
+        block.forward = MethodType(_recomputed(type(block).forward), block)  # type: ignore[method-assign]
 
 
 def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,7 +44,7 @@ def _recomputed(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """BatchNorm moves its running statistics whenever it computes: the second time shall not count."""
+    """Undo the second update of BatchNorm's running statistics, which the recomputation causes."""
     live = list(block.buffers())
     kept = [buffer.clone() for buffer in live]
     try:

@@ -1,10 +1,8 @@
-"""Encoder and decoder that compute any rows of their output from just the rows of the input these depend on.
+"""Encoder and decoder of a fused network, which compute any rows of their output from the input rows these depend on.
 
-Outside the bottleneck there are only convolutions of kernel 7, 3 and 2 x 3, so that a stripe of the output needs a
-stripe of the input that is a few rows taller. At the borders of the image a stripe is padded as the whole would be,
-elsewhere it is not padded: the numbers are those of the whole.
-
-What that takes of memory, and when it is done, is in ``memory``.
+Outside the blocks there are only convolutions of kernel 7 and 3, so a chunk of output rows needs a chunk of input rows
+that is a few rows taller. A chunk is padded at the borders of the image only, and its values equal those of the whole.
+``lama.inference.peak`` estimates the memory this takes.
 """
 
 from collections.abc import Sequence
@@ -14,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lama.fast.columns import add_columns, split_columns
 from lama.fast.fused_layers import Conv, TransposedConv, channels_last
 from lama.models.folding import Folded
 
-STRIPE_PIXELS = 1 << 17  # of the image, in a stripe: at 64 channels in float32 32 MB for each copy of it
-
 
 class Span(NamedTuple):
-    """Rows (or columns) [first, last) of an input, and how many lie beyond its borders and are made up by padding."""
+    """Rows (or columns) [first, last) of an input, and the number of padded ones before and after them."""
 
     first: int
     last: int
@@ -30,7 +27,7 @@ class Span(NamedTuple):
 
 
 def span_of(first: int, last: int, kernel: int, stride: int, padding: int, size: int) -> Span:
-    """What a convolution with this ``padding`` reads of ``size`` rows, for its output rows [first, last)."""
+    """The part of ``size`` input rows that a convolution reads for its output rows [first, last)."""
     start, stop = first * stride - padding, (last - 1) * stride - padding + kernel
     return Span(max(start, 0), min(stop, size), max(-start, 0), max(stop - size, 0))
 
@@ -38,8 +35,9 @@ def span_of(first: int, last: int, kernel: int, stride: int, padding: int, size:
 class PaddedConv(nn.Module):
     """A convolution and the padding before it, "reflect" or "constant" (zeros).
 
-    A padded copy of the input costs as much as half the convolution where channels are few. So the convolution pads
-    with zeros, which is free, and where that is not what was asked for the border is computed once more.
+    If channels are few, copying the input into a padded tensor takes half as long as the convolution. A strided
+    convolution therefore pads with zeros itself, without a copy. If borders are reflected, its first row and column
+    are then computed again, from a padded copy of the few pixels they read.
     """
 
     def __init__(self, conv: Conv, mode: str = "reflect") -> None:
@@ -52,23 +50,24 @@ class PaddedConv(nn.Module):
         return -(-size // self.conv.stride)
 
     def span(self, first: int, last: int, size: int) -> Span:
+        """The input rows for output rows [first, last)."""
         return span_of(first, last, self.conv.kernel, self.conv.stride, self.padding, size)
 
     def forward(self, x: Tensor, rows: Span) -> Tensor:
         """``x`` holds the rows [rows.first, rows.last) of the input, at full width."""
         columns = self.span(0, self.size(x.shape[3]), x.shape[3])
         if self.conv.stride == 1 or rows.after or columns.after:
-            return self._padded(x, columns, rows)
+            return self._padded(x, rows, columns)
         out = self.conv(channels_last(x), (rows.before, columns.before))
         if self.mode == "reflect":
-            # two columns, of which one is needed: oneDNN's bf16 convolutions of stride 2 to a single one read memory
-            # that nobody has written (torch 2.13, AMX)
-            out[..., :1] = self._padded(x[..., :4], columns, rows)[..., :1]
+            # Two columns are computed and one is used: a bfloat16 convolution of stride 2 to a single column reads
+            # uninitialised memory in oneDNN (torch 2.13, AMX).
+            out[..., :1] = self._padded(x[..., :4], rows, columns)[..., :1]
             if rows.before:
-                out[:, :, :1] = self._padded(x[:, :, :2], columns, rows)
+                out[:, :, :1] = self._padded(x[:, :, :2], rows, columns)
         return out
 
-    def _padded(self, x: Tensor, columns: Span, rows: Span) -> Tensor:
+    def _padded(self, x: Tensor, rows: Span, columns: Span) -> Tensor:
         padding = (columns.before, columns.after, rows.before, rows.after)
         return self.conv(channels_last(F.pad(x, padding, mode=self.mode)))
 
@@ -76,52 +75,48 @@ class PaddedConv(nn.Module):
 class Head(nn.Module):
     """The last convolution, 7 x 7 with reflected borders, and the sigmoid: (B, C, H, W) -> (B, output_nc, H, W).
 
-    With so few output channels a CPU's vector units would idle. So there the convolution is made 7 x 1 with
-    7 x output_nc outputs, one set for each column of the kernel, which are then added with their shifts. Padding is as
-    in ``PaddedConv``, and to the sides it is done on the outputs, which are fewer.
+    On a CPU it is computed by the columns of its kernel (``columns.py``). There, too, the convolution pads with zeros
+    and the rows at the border are computed again; the outputs of the columns, which have fewer channels than the input,
+    are padded to the left and right.
     """
 
     def __init__(self, folded: Folded, dtype: torch.dtype) -> None:
         super().__init__()
         weight, bias = folded
-        c_out, c_in, k, _ = weight.shape
-        self.out, self.kernel, self.padding = c_out, k, k // 2
+        self.kernel, self.padding = weight.shape[2], weight.shape[2] // 2
         self.split = weight.device.type == "cpu"
-        if self.split:
-            weight = weight.permute(3, 0, 1, 2).reshape(k * c_out, c_in, k, 1)
-        self.conv = Conv(Folded(weight, None), dtype)
-        self.bias = (weight.new_zeros(c_out) if bias is None else bias).float().view(-1, 1, 1)
+        self.conv = Conv(Folded(split_columns(weight) if self.split else weight, None), dtype)
+        self.bias = (weight.new_zeros(len(weight)) if bias is None else bias).float().view(-1, 1, 1)
 
     def span(self, first: int, last: int, size: int) -> Span:
+        """The input rows for output rows [first, last)."""
         return span_of(first, last, self.kernel, 1, self.padding, size)
 
     def forward(self, x: Tensor, rows: Span) -> Tensor:
         """float32 in [0, 1]; ``x`` holds the rows [rows.first, rows.last) of the input, at full width."""
-        p, width = self.padding, x.shape[3]
+        p = self.padding
         if not self.split:
-            x = F.pad(x, (p, p, rows.before, rows.after), mode="reflect")
-            return (self.conv(channels_last(x)).float() + self.bias).sigmoid_()
-        z = F.pad(self._columns(channels_last(x), rows).float(), (p, p, 0, 0), mode="reflect")
-        total = z[:, : self.out, :, :width] + self.bias
-        for i in range(1, self.kernel):
-            total += z[:, i * self.out : (i + 1) * self.out, :, i : i + width]
-        return total.sigmoid_()
+            out = self.conv(channels_last(F.pad(x, (p, p, rows.before, rows.after), mode="reflect"))).float()
+        else:
+            parts = self._column_outputs(channels_last(x), rows).float()
+            out = add_columns(F.pad(parts, (p, p, 0, 0), mode="reflect"), self.kernel)
+        return (out + self.bias).sigmoid_()
 
-    def _columns(self, x: Tensor, rows: Span) -> Tensor:
+    def _column_outputs(self, x: Tensor, rows: Span) -> Tensor:
         """The 7 x 1 convolution, (B, 7 output_nc, rows, W)."""
-        p, near = self.padding, 2 * self.padding  # rows that the outermost outputs reach
-        if x.shape[2] < near:
+        p, reach = self.padding, 2 * self.padding  # the outermost p outputs read as many rows as ``reach``
+        if x.shape[2] < reach:
             return self.conv(channels_last(F.pad(x, (0, 0, rows.before, rows.after), mode="reflect")))
         out = self.conv(x, (p, 0))
         if rows.before:
-            out[:, :, :p] = self.conv(channels_last(F.pad(x[:, :, :near], (0, 0, p, 0), mode="reflect")))
+            out[:, :, :p] = self.conv(channels_last(F.pad(x[:, :, :reach], (0, 0, p, 0), mode="reflect")))
         if rows.after:
-            out[:, :, -p:] = self.conv(channels_last(F.pad(x[:, :, -near:], (0, 0, 0, p), mode="reflect")))
+            out[:, :, -p:] = self.conv(channels_last(F.pad(x[:, :, -reach:], (0, 0, 0, p), mode="reflect")))
         return out[:, :, p - rows.before : out.shape[2] - (p - rows.after)]
 
 
 class Encoder(nn.Module):
-    """(B, C, H, W) -> (B, C', h, w): the convolutions that lead down to the bottleneck."""
+    """(B, C, H, W) -> (B, C', h, w): the convolutions before the blocks."""
 
     def __init__(self, layers: Sequence[PaddedConv]) -> None:
         super().__init__()
@@ -140,8 +135,7 @@ class Encoder(nn.Module):
         for layer, size in zip(reversed(self.layers), self.sizes(x.shape[2])[-2::-1], strict=True):
             spans.insert(0, layer.span(first, last, size))  # type: ignore[operator]
             first, last = spans[0].first, spans[0].last
-        x = x[:, :, first:last].to(self.layers[0].conv.dtype)  # type: ignore[union-attr, arg-type]
-        x = channels_last(x)
+        x = channels_last(x[:, :, first:last].to(self.layers[0].conv.dtype))  # type: ignore[union-attr, arg-type]
         for layer, span in zip(self.layers, spans, strict=True):
             x = layer(x, span)
         return x
@@ -155,20 +149,19 @@ class Decoder(nn.Module):
         self.ups, self.head = nn.ModuleList(ups), head
 
     def rows(self, first: int, last: int, height: int) -> tuple[int, int]:
-        """Which of the ``height`` rows of the input the rows [first, last) of the output depend on."""
-        spans, _ = self._spans(first, last, height)
-        return spans[0]
+        """The part of ``height`` input rows that the output rows [first, last) depend on."""
+        return self._spans(first, last, height)[0][0]
 
     def _spans(self, first: int, last: int, height: int) -> tuple[list[tuple[int, int]], Span]:
-        """Rows of the input of each layer, finest last, and what the head pads."""
-        n = len(self.ups)
-        head = self.head.span(first, last, height << n)
+        """The input rows of every layer, coarsest first, and the span of the head, which is the last of them.
+
+        Row y of a transposed convolution reads input row y / 2 if y is even, else (y - 1) / 2 and (y + 1) / 2.
+        """
+        head = self.head.span(first, last, height << len(self.ups))
         spans = [(head.first, head.last)]
-        for i in reversed(
-            range(n)
-        ):  # output row y of a transposed convolution reads y / 2, or (y - 1) / 2 and the next
+        for level in reversed(range(len(self.ups))):
             first, last = spans[0]
-            spans.insert(0, (first // 2, min(last // 2 + 1, height << i)))
+            spans.insert(0, (first // 2, min(last // 2 + 1, height << level)))
         return spans, head
 
     def forward(self, x: Tensor, first: int, last: int, height: int) -> Tensor:
@@ -179,6 +172,6 @@ class Decoder(nn.Module):
         return self.head(x, head)
 
 
-def stripes(total: int, rows: int) -> list[tuple[int, int]]:
+def chunks(total: int, rows: int) -> list[tuple[int, int]]:
     """[first, last) of ``total`` rows, ``rows`` at a time."""
     return [(first, min(first + rows, total)) for first in range(0, total, rows)]
