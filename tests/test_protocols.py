@@ -13,7 +13,6 @@ from networks import TinyInception, random_inception
 from scipy import stats
 
 from lama.evaluation import METRICS, PRESETS, Evaluator, higher_is_better
-from lama.evaluation.evaluator import fid100_f1
 from lama.evaluation.features import Store, content_of, is_8_bit
 from lama.evaluation.fid import frechet_distance
 from lama.evaluation.groups import comodgan_bins, lama_bins, members
@@ -21,6 +20,7 @@ from lama.evaluation.ids import discriminative_scores
 from lama.evaluation.inception import RESIZES, Inception
 from lama.evaluation.kid import kernel_distance
 from lama.evaluation.protocol import PROTOCOLS, find_protocol
+from lama.evaluation.selectors import fid100_f1
 from lama.evaluation.statistics import mean_interval, paired_comparison, set_interval, sign_test, welch_interval
 from lama.evaluation.tables import about, write_results
 
@@ -471,7 +471,7 @@ def test_only_what_is_about_the_same_images_is_compared(tmp_path, images):
 
 
 def test_no_fid_is_computed_where_none_is_asked_for(tiny_inception, images, monkeypatch):
-    monkeypatch.setattr("lama.evaluation.evaluator.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
+    monkeypatch.setattr("lama.evaluation.fid.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
     assert list(evaluated(images, 30, metrics=["kid", "psnr"]).compute()) == ["kid", "psnr"]
 
 

@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from lama.evaluation import METRICS
 from lama.evaluation.protocol import find_protocol
-from lama.paper.formats import change, number
+from lama.paper.formats import change
 from lama.paper.published import read_paper
 from lama.paper.tables import make_tables
 
@@ -258,8 +259,8 @@ def test_missing_and_not_available_are_told_apart(tables, runs, tmp_path):
 
 
 def test_numbers_look_as_in_the_paper():
-    assert [number("fid", x) for x in (0.631, 9.994, 9.996, 16.83)] == ["0.63", "9.99", "10.0", "16.8"]
-    assert number("lpips_vgg", 0.09) == "0.090"
+    assert [METRICS["fid"].text(x) for x in (0.631, 9.994, 9.996, 16.83)] == ["0.63", "9.99", "10.0", "16.8"]
+    assert METRICS["lpips_vgg"].text(0.09) == "0.090"
     assert [change("fid", x) for x in (29.6, -4.7, 0.2, None)] == ["▲30 %", "▼5 %", "", ""]
     assert change("psnr_hole", -0.514) == "▼0.51 dB"
 

@@ -1,4 +1,4 @@
-"""What pixel metrics have in common."""
+"""The mean that all pixel metrics take."""
 
 from torch import Tensor
 
