@@ -139,8 +139,31 @@ def test_the_interval_of_a_mean_is_that_of_theory():
     half = 1.96 * scores.std() / 20
     assert low == pytest.approx(scores.mean() - half, abs=0.05)
     assert high == pytest.approx(scores.mean() + half, abs=0.05)
-    assert mean_interval(scores) == mean_interval(scores)
+    assert mean_interval(scores) == mean_interval(scores) != mean_interval(scores, seed=1)
     assert mean_interval(scores[:1]) is None
+
+
+@pytest.mark.parametrize("n", [2, 30, 500])
+def test_the_interval_of_a_mean_has_the_percentiles_of_resampled_means(n):
+    scores = np.random.default_rng(1).exponential(2, n)
+    means = scores[np.random.default_rng(2).integers(0, n, (20_000, n))].mean(axis=1)
+    expected = np.percentile(means, [2.5, 97.5])
+    assert mean_interval(scores) == pytest.approx(expected, abs=0.2 * np.ptp(expected))
+    assert mean_interval(scores, resamples=20_000) == pytest.approx(expected, abs=0.03 * np.ptp(expected))
+
+
+def test_the_interval_of_a_set_is_the_basic_one():
+    scores = np.random.default_rng(1).exponential(2, 200)
+    stds = scores[np.random.default_rng(2).integers(0, 200, (20_000, 200))].std(axis=1)
+    high, low = 2 * scores.std() - np.percentile(stds, [2.5, 97.5])
+    found = set_interval(lambda index: float(scores[index].std()), 200, resamples=2000)
+    assert found == pytest.approx((low, high), abs=0.05 * (high - low))
+
+
+def test_constant_scores_have_an_interval_without_width():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert mean_interval(np.full(10, 0.25)) == (0.25, 0.25)
 
 
 def test_the_interval_of_an_fid_holds_it_and_takes_the_shift_of_repeats_out():
@@ -237,6 +260,14 @@ def test_content_is_pixels_and_size():
     assert content_of(image) == content_of(image.clone())
     assert is_8_bit(image)
     assert not is_8_bit(image * 0.999)
+
+
+def test_8_bit_values_that_cuda_has_divided_are_8_bit():
+    values = torch.arange(256.0).repeat(3, 1)[None, :, None]
+    on_cuda = values * (1 / torch.tensor(255.0))  # CUDA divides by a constant so
+    assert not torch.equal(on_cuda, values / 255)
+    assert is_8_bit(on_cuda)
+    assert content_of(on_cuda) == content_of(values / 255)
 
 
 # The evaluator
