@@ -182,7 +182,7 @@ def test_a_paired_comparison_counts_wins_and_tests_their_sign():
     assert (result["wins"], result["losses"], result["ties"], result["n"]) == (3, 0, 1, 4)
     assert result["difference"] == pytest.approx(1.25)
     assert paired_comparison(a, b, higher_is_better=False)["wins"] == 0
-    with pytest.raises(ValueError, match="same images"):
+    with pytest.raises(ValueError, match=r"5.*2"):
         paired_comparison(a, b[:2], True)
 
 
@@ -225,7 +225,7 @@ def test_a_protocol_says_everything():
         assert described["inception_resize"] in RESIZES
         assert described["covariance"] in ("N-1", "N")
         assert described["published_weights_sha256"]["fid_inception"].startswith("6726825d")
-    with pytest.raises(ValueError, match="protocol=mine: unknown; known: lama, "):
+    with pytest.raises(ValueError, match=r"protocol=mine.*lama, "):
         find_protocol("mine")
 
 
@@ -336,7 +336,7 @@ def test_bins_hold_their_images_and_small_ones_no_fid(tiny_inception, images):
         assert group["psnr"]["n"] == n
         if n < 12:
             assert group["fid"]["mean"] is None
-            assert f"{n} images are too few" in group["fid"]["note"]
+            assert f"{n} images" in group["fid"]["note"]
     assert evaluator.compute()["fid"]["mean"] is not None
     assert list(Evaluator(["psnr"], grouping="none").metrics) == ["psnr"]
 
@@ -368,11 +368,9 @@ def test_presets_are_known_metrics():
     assert PRESETS["full"] == list(METRICS)
     assert all(set(names) <= set(METRICS) for names in PRESETS.values())
     assert Evaluator("quick").metrics == PRESETS["quick"]
-    with pytest.raises(
-        ValueError, match=r"metrics=all: expected a list such as \[psnr,ssim\], or one of quick, paper, full"
-    ):
+    with pytest.raises(ValueError, match=r"metrics=all.*\[psnr,ssim\].*quick, paper, full"):
         Evaluator("all")
-    with pytest.raises(ValueError, match="grouping=mine: unknown; known: lama"):
+    with pytest.raises(ValueError, match=r"grouping=mine.*lama"):
         Evaluator(["psnr"], grouping="mine")
 
 
@@ -462,10 +460,10 @@ def test_two_trainings_of_several_seeds_are_compared_over_images_and_over_seeds(
     with warnings.catch_warnings():  # seeds that do not differ: nothing to judge by, and nothing of scipy's
         warnings.simplefilter("error")
         assert welch_interval(np.full(3, 0.5), np.full(3, 0.5)) is None
-    with pytest.raises(FileNotFoundError, match=r"no seedN/thin/metrics\.json"):
+    with pytest.raises(FileNotFoundError, match=r"a.*thin/metrics\.json"):
         compare(tmp_path / "a", tmp_path / "b", "thin")
     written(tmp_path / "a" / "seed2" / "thick", images, 0.0, evaluation_set=["other"])
-    with pytest.raises(ValueError, match="differ in evaluation_set"):
+    with pytest.raises(ValueError, match="evaluation_set"):
         compare(tmp_path / "a", tmp_path / "b", "thick")
 
 
@@ -479,7 +477,7 @@ def test_a_damaged_evaluation_is_named_and_not_compared(tmp_path, images, name, 
 
     a, b = written(tmp_path / "a", images, 0.0), written(tmp_path / "b", images, 0.3)
     (b / name).write_text(content)
-    with pytest.raises(ValueError, match=f"{b}: metrics.json or per_image.csv is .*; evaluate again"):
+    with pytest.raises(ValueError, match=f"{b}: .*metrics.json.*per_image.csv"):
         compare(a, b)
 
 
@@ -489,15 +487,15 @@ def test_only_what_is_about_the_same_images_is_compared(tmp_path, images):
     names, *tensors = images
     a = written(tmp_path / "a", images, 0.0)
     fewer = written(tmp_path / "b", (names[:-1], *(x[:-1] for x in tensors)), 0.0)
-    with pytest.raises(ValueError, match="different images: 1 are in one of them only, first 29"):
+    with pytest.raises(ValueError, match=r"images.*\b1\b.*\b29$"):
         compare(a, fewer)
-    with pytest.raises(ValueError, match="differ in evaluation_set"):
+    with pytest.raises(ValueError, match="evaluation_set"):
         compare(a, written(tmp_path / "c", images, 0.0, evaluation_set=["other"]))
     one, other = ({"lpips_alex": name, "fid_inception": "z"} for name in "pq")
     d, e = (written(tmp_path / w["lpips_alex"], images, 0.0, weights=w) for w in (one, other))
-    with pytest.raises(ValueError, match="different weights of lpips_alex"):
+    with pytest.raises(ValueError, match=r"weights.*lpips_alex"):
         compare(d, e)
-    with pytest.raises(FileNotFoundError, match=r"metrics\.json: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere/metrics\.json"):
         compare(a, tmp_path / "nowhere")
 
 

@@ -329,13 +329,13 @@ def test_latex_compiles(files, tmp_path):
 
 
 def test_a_folder_without_evaluations_says_what_was_expected(runs, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no such folder; expected RUN/SET/metrics\.json"):
+    with pytest.raises(FileNotFoundError, match=rf"runs={runs}: .*RUN/SET/metrics\.json"):
         make_tables(runs, tmp_path / "out")
     runs.mkdir()
-    with pytest.raises(ValueError, match=r"no evaluation in it; expected RUN/SET/metrics\.json"):
+    with pytest.raises(ValueError, match=rf"runs={runs}: .*RUN/SET/metrics\.json"):
         make_tables(runs, tmp_path / "out")
     evaluate(runs, "demo", fid=1.0)
-    with pytest.raises(ValueError, match=r"no evaluation in it, only demo/metrics\.json; expected"):
+    with pytest.raises(ValueError, match=rf"runs={runs}: .*demo/metrics\.json.*RUN/SET/metrics\.json"):
         make_tables(runs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -353,7 +353,7 @@ def test_a_folder_without_evaluations_says_what_was_expected(runs, tmp_path):
 )
 def test_a_malformed_file_is_named(runs, tmp_path, content, what):
     evaluate(runs, "lama-fourier/random_thick_512").write_text(content)
-    with pytest.raises(ValueError, match=f"lama-fourier/random_thick_512/metrics.json: not the metrics.*{what}"):
+    with pytest.raises(ValueError, match=f"lama-fourier/random_thick_512/metrics.json: .*{what}"):
         make_tables(runs, tmp_path / "out")
 
 
@@ -361,8 +361,10 @@ def test_a_malformed_file_is_named(runs, tmp_path, content, what):
 def test_two_evaluations_of_one_cell_are_named(runs, tmp_path, second):
     evaluate(runs, "lama-fourier/seed0/random_thick_512", fid=1.0)
     evaluate(runs, f"lama-fourier/{second}", fid=1.0)
-    with pytest.raises(ValueError, match=r"/seed0/.* claim the same cell|seed0/random_thick_512.*claim the same cell"):
+    with pytest.raises(ValueError, match="same cell") as caught:
         make_tables(runs, tmp_path / "out")
+    for where in ("seed0/random_thick_512", second):
+        assert f"lama-fourier/{where}/metrics.json" in str(caught.value)
 
 
 @pytest.mark.parametrize(
