@@ -1,7 +1,8 @@
 """All metrics of an evaluation set, measured in one pass over it."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lama.evaluation.metrics import METRICS, measures_sets, metric_names, scores
 from lama.evaluation.protocol import find_protocol
 from lama.evaluation.statistics import summary
 from lama.files import sha256_of
-from lama.interfaces import ImageMetric, SetFeatures
+from lama.interfaces import DerivedMetric, ImageMetric, SetFeatures
 
 logger = logging.getLogger(__name__)
 Weights = dict[str, str | None]
@@ -55,17 +56,19 @@ class Evaluator:
         self.scorers: dict[str, ImageMetric] = {}
         needed = with_parts(self.metrics)
         for name in filter(scores_images, needed):
-            scorer = self._available([name], lambda name=name: self._make_scorer(name, weights or {}))  # type: ignore
-            self.scorers |= {} if scorer is None else {name: scorer}
+            scorer = self._available([name], partial(self._make_scorer, name, weights or {}))
+            if scorer is not None:
+                self.scorers[name] = scorer
         self.of_sets = list(filter(measures_sets, needed))
         self.inception: Any = None
         if self.of_sets:
-            self.inception = self._available(self.of_sets, lambda: self._make_inception(weights or {}))
-            self.weights_sha256 |= {} if self.inception is None else {"fid_inception": self.inception.sha256}
-        self._remark(weights or {})
+            self.inception = self._available(self.of_sets, partial(self._make_inception, weights or {}))
+        if self.inception is not None:
+            self.weights_sha256["fid_inception"] = self.inception.sha256
         for name in self.metrics:
-            missing = next((part for part in with_parts([name]) if part in self.unavailable), None)
-            self.unavailable |= {} if missing is None else {name: self.unavailable[missing]}
+            reasons = [self.unavailable[part] for part in with_parts([name]) if part in self.unavailable]
+            self.unavailable |= {name: reasons[0]} if reasons else {}
+        self._note_files(weights or {})
         self.reset()
 
     def _make_scorer(self, name: str, weights: Weights) -> Any:
@@ -79,7 +82,7 @@ class Evaluator:
 
         return Inception(weights.get("fid_inception"), self.protocol.inception_resize, self.store)
 
-    def _remark(self, weights: Weights) -> None:
+    def _note_files(self, weights: Weights) -> None:
         """Note the files that no metric reads (a loss may read them), and those that are not the published ones."""
         given = {name: Path(path).expanduser() for name, path in weights.items() if path is not None}
         self.unread = [name for name in given if name not in self.weights_sha256]
@@ -211,7 +214,7 @@ class Evaluator:
             results |= self._of_sets(*(f.array if everything else f.array[index] for f in (self.fake, self.real)))
         for name in self.metrics:
             if hasattr(METRICS[name], "parts") and name not in self.unavailable:
-                results[name] = _derived(name, [results[part] for part in METRICS[name].parts])
+                results[name] = _derived(METRICS[name], [results[part] for part in METRICS[name].parts])
         results |= {name: {"mean": None, "n": 0, "note": note} for name, note in self.unavailable.items()}
         return {name: results[name] for name in self.metrics}
 
@@ -233,11 +236,10 @@ def _too_few(images: int, least: int) -> str:
     return f"not available: {images} images are too few ({least})"
 
 
-def _derived(name: str, parts: Iterable[Result]) -> Result:
-    """A derived metric from the results of its parts; not available where one of them is not."""
-    parts = list(parts)
+def _derived(metric: type[DerivedMetric], parts: Sequence[Result]) -> Result:
+    """A derived metric from the results of its parts; not available if one of them is not."""
     n = min(part["n"] for part in parts)
-    missing = next((part for part in parts if part["mean"] is None), None)
-    if missing is not None:
-        return {"mean": None, "n": n, "note": missing.get("note")}
-    return {"mean": METRICS[name]().combine(*(part["mean"] for part in parts)), "n": n}
+    notes = [part["note"] for part in parts if part["mean"] is None]
+    if notes:
+        return {"mean": None, "n": n, "note": notes[0]}
+    return {"mean": metric().combine(*(part["mean"] for part in parts)), "n": n}

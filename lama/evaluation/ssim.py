@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from lama.evaluation.per_image import mean_over_pixels
+from lama.evaluation.pixel import mean_over_pixels
 from lama.interfaces import UNRANKED, ImageMetric
 
 
