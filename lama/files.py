@@ -1,6 +1,8 @@
 """Files appear whole or not at all."""
 
 import errno
+import functools
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -63,3 +65,15 @@ def no_space(error: BaseException) -> OSError | None:
             return cause
         cause = cause.__cause__ or cause.__context__
     return None
+
+
+def sha256_of(file: Path) -> str:
+    """The sha256 of a file's content, in hexadecimal. It is computed again only when the file has changed."""
+    status = file.stat()
+    return _sha256(file, status.st_mtime_ns, status.st_size)
+
+
+@functools.cache
+def _sha256(file: Path, changed: int, size: int) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -5,7 +5,7 @@ A new part needs one file that satisfies one of these, one line in its sub-packa
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,9 +101,64 @@ class EvaluationPair:
 EvaluationSet = Sequence[EvaluationPair]
 
 
+UNRANKED = 100
+
+
 class Metric(Protocol):
-    """A number for each image of an evaluation set."""
+    """What the class of every metric states. Nothing about a metric is inferred from its name.
+
+    A metric is a class that inherits from ``ImageMetric``, ``SetMetric`` or ``DerivedMetric``, states the first three
+    attributes, and has a name in ``lama.evaluation.metrics.METRICS``. Names order metrics of equal rank.
+    """
+
+    label: ClassVar[str]  # in print, such as "LPIPS (alex)"
+    higher_is_better: ClassVar[bool]
+    bounds: ClassVar[tuple[float, float]]  # the lowest and the highest possible value, -inf and inf where there is none
+    weight_files: ClassVar[tuple[str, ...]] = ()  # keys of ``lama.pretrained.WEIGHT_FILES``
+    unit: ClassVar[str] = ""  # a change between two methods is printed in this unit; "" = in per cent
+    in_report: ClassVar[bool] = False  # True: a column of the table in the report of a training
+    monitor_rank: ClassVar[int] = UNRANKED  # ``monitor=auto`` takes the measured metric of the lowest rank
+    example_rank: ClassVar[int] = UNRANKED  # "worst" and "best" images are those by the metric of the lowest rank
+
+    @staticmethod
+    def text(value: float) -> str:
+        """A value in a printed table: four significant digits."""
+        return f"{value:#.4g}".rstrip(".")
+
+
+class ImageMetric(Metric, Protocol):
+    """A number for each image. The constructor takes the path of each of ``weight_files``, in their order."""
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] twice and the mask (B, 1, H, W), 1 = hole -> (B,); nan where there is no score."""
+        ...
+
+
+@dataclass
+class SetFeatures:
+    """The Inception features of all images of a set."""
+
+    fake: NDArray[np.float32]  # (N, 2048), of the completed images
+    real: NDArray[np.float32]  # (N, 2048), of the true images in the same order
+    covariance: str = "N-1"  # "N-1" or "N": the divisor of a covariance under the protocol of this evaluation
+    shared: dict[str, Any] = field(default_factory=dict)  # results that several metrics need, by a name of their choice
+
+
+class SetMetric(Metric, Protocol):
+    """One number for a whole set, from Inception features. The constructor takes no arguments."""
+
+    weight_files: ClassVar[tuple[str, ...]] = ("fid_inception",)
+
+    def measure(self, features: SetFeatures, interval: bool) -> dict[str, Any]:
+        """{"mean", "n", "std"?, "ci95"?}; "ci95" where ``interval`` asks for a 95 % interval."""
+        ...
+
+
+class DerivedMetric(Metric, Protocol):
+    """One number from the means of other metrics. The constructor takes no arguments."""
+
+    parts: ClassVar[tuple[str, ...]]  # names of these metrics
+
+    def combine(self, *means: float) -> float:
+        """The value, from the means of ``parts`` in their order."""
         ...

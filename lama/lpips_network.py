@@ -1,6 +1,6 @@
-"""The network of LPIPS v0.1 (Zhang et al., CVPR 2018) from the ``lpips`` package, with its trunk from a file.
+"""The network of LPIPS v0.1 (Zhang et al., CVPR 2018) from the ``lpips`` package, with its backbone from a file.
 
-A metric and a loss use it. Importing the package imports torchvision, so that this is done when it is asked for.
+A metric and a loss use it. ``lpips`` is imported on the first call, because it imports torchvision.
 """
 
 import warnings
@@ -10,31 +10,36 @@ from torch import nn
 
 from lama import pretrained
 
-TRUNKS = ("alex", "vgg", "squeeze")
+BACKBONES = ("alex", "vgg", "squeeze")
 
 
-def file_of(trunk: str, weights: str | None = None, download: bool = False) -> Path:
-    """The file of a trunk: ``weights``, else from the cache, else fetched. Raises ValueError for an unknown trunk,
-    MissingWeightsError where there is none."""
-    if trunk not in TRUNKS:
-        raise ValueError(f"lpips: expected trunk {', '.join(TRUNKS)}, got {trunk!r}")
-    return pretrained.require(f"lpips_{trunk}", weights, download)
+def file_of(backbone: str, weights: str | None = None, download: bool = False) -> Path:
+    """The file of a backbone: ``weights`` if given, else from the cache, else (with ``download``) from its URL.
+
+    Raises ValueError for an unknown backbone, MissingWeightsError where no file is found.
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(f"lpips: expected backbone {', '.join(BACKBONES)}, got {backbone!r}")
+    return pretrained.require(f"lpips_{backbone}", weights, download)
 
 
-def lpips_network(trunk: str, file: Path) -> nn.Module:
-    """The frozen network: ``file`` is a trunk as torchvision releases it (``features.<i>...``), or a whole LPIPS
-    state dict; the linear heads are the package's. Raises ValueError where the file is something else."""
+def lpips_network(backbone: str, file: Path) -> nn.Module:
+    """The frozen network; its linear heads come with the package.
+
+    ``file`` is a backbone as torchvision releases it (``features.<i>...``), or a whole LPIPS state dict. Raises
+    ValueError for another file.
+    """
     import lama.torchvision_ops  # noqa: F401  isort: skip  (before lpips)
     import lpips
 
     with warnings.catch_warnings(action="ignore"):  # the package calls torchvision in a deprecated way
-        network: nn.Module = lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False).requires_grad_(False)
-    _load_trunk(network, file, f"lpips_{trunk}")
+        network: nn.Module = lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False).requires_grad_(False)
+    _load_backbone(network, file, f"lpips_{backbone}")
     return network
 
 
-def _load_trunk(network: nn.Module, file: Path, name: str) -> None:
-    """Fill every ``net.slice<n>.<i>.<rest>`` from ``features.<i>.<rest>`` or from its own name."""
+def _load_backbone(network: nn.Module, file: Path, name: str) -> None:
+    """Fill each ``net.slice<n>.<i>.<rest>`` from ``features.<i>.<rest>``, or from the same name."""
     released = pretrained.read_state_dict(file, name)
     state = network.state_dict()
     for key in state:

@@ -1,7 +1,7 @@
-"""Where third-party weights come from: an explicit path, then the cache folder, then a URL checked by sha256.
+"""Third-party weights: from an explicit path, then the cache folder, then a URL, with a check of the sha256.
 
-Nothing ever falls back silently: ``require`` runs before anything is built and says, in one line, which file is
-missing, where it was looked for, where it can be had, and which setting does without it.
+There is no silent fallback. ``require`` runs before anything is built; its one-line error names the missing file, the
+paths that were searched, the URL, and the setting that does not need the file.
 """
 
 import functools
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lama.files import atomic_write
+from lama.files import atomic_write, sha256_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A released file: its name, address, the sha256 it must have (or its first digits, all that is known)."""
+    """A released file."""
 
     filename: str
     url: str
-    sha256: str  # "" where the publisher states none: then the file is taken from disk only, never downloaded
-    without: str  # the setting that does without it
+    sha256: str  # the digest, or its first digits where only these are published; "" = unknown, never downloaded
+    without: str  # the setting that does not need the file
 
 
 _TORCHVISION = "https://download.pytorch.org/models/"
@@ -81,7 +81,7 @@ WEIGHT_FILES: Mapping[str, WeightFile] = {
 
 
 class MissingWeightsError(FileNotFoundError):
-    """A pretrained file is not on this machine and could not be fetched; ``missing_file`` is its name."""
+    """A weight file is not on this machine and could not be downloaded; ``missing_file`` is its name."""
 
     def __init__(self, message: str, missing_file: str) -> None:
         super().__init__(message)
@@ -94,9 +94,9 @@ def cache_dir() -> Path:
 
 
 def find(name: str, path: str | None = None) -> Path | None:
-    """The file ``name`` on this machine: ``path`` if given, else in the cache; None where it is not cached.
+    """The file ``name`` on this machine: ``path`` if given, else in the cache; None if it is not cached.
 
-    Raises FileNotFoundError where ``path`` was given and is no file.
+    Raises FileNotFoundError if ``path`` is given and is not a file.
     """
     spec = WEIGHT_FILES[name]
     if path is not None:
@@ -104,7 +104,10 @@ def find(name: str, path: str | None = None) -> Path | None:
         if not given.is_file():
             raise FileNotFoundError(f"weights.{name}: no such file: {given}; expected {spec.filename} from {spec.url}")
         return given
-    places = [cache_dir() / spec.filename, cache_dir() / "ade20k" / spec.filename]  # the second: official $TORCH_HOME
+    places = [
+        cache_dir() / spec.filename,
+        cache_dir() / "ade20k" / spec.filename,
+    ]  # the second as in the official $TORCH_HOME
     flat = Path(spec.filename).name
     if [Path(other.filename).name for other in WEIGHT_FILES.values()].count(flat) == 1:
         places.append(cache_dir() / flat)
@@ -112,22 +115,22 @@ def find(name: str, path: str | None = None) -> Path | None:
 
 
 def require(name: str, path: str | None = None, download: bool = True) -> Path:
-    """``find``, or download into the cache. Raises MissingWeightsError, in one line, where neither works.
+    """``find``, or download into the cache. Raises MissingWeightsError if neither succeeds.
 
-    A file of the cache must have the published sha256 (ValueError); one that was named by its path may be another,
-    which is said once.
+    A file in the cache must have the published sha256; otherwise a ValueError is raised. A file given by its path may
+    have another sha256; a warning is logged once.
     """
     found = find(name, path)
     spec = WEIGHT_FILES[name]
     if found is not None:
         if path is None and not is_published(name, found):
             raise ValueError(
-                f"weights.{name}: {found} has sha256 {sha256_of(found)[:16]}..., the published file {spec.sha256}...: "
-                f"damaged, or another file; remove it, or name it by weights.{name}={found}"
+                f"weights.{name}: {found} has sha256 {sha256_of(found)[:16]}..., expected {spec.sha256}...: the "
+                f"file is damaged or another one; remove it, or pass weights.{name}={found} to use it"
             )
-        _remark_unpublished(name, found)
+        _warn_unpublished(name, found)
         return found
-    reason = "it is not downloaded by itself"
+    reason = "no automatic download"
     if spec.sha256 and download:
         try:
             return _download(spec)
@@ -136,42 +139,30 @@ def require(name: str, path: str | None = None, download: bool = True) -> Path:
     sha256 = f"{spec.sha256}..." if spec.sha256 else "not published"
     raise MissingWeightsError(
         f"weights.{name}: {spec.filename} is missing; looked for {cache_dir() / spec.filename}; {reason}; get it from "
-        f"{spec.url} (sha256 {sha256}), then put it there or pass weights.{name}=PATH; or do without: {spec.without}",
+        f"{spec.url} (sha256 {sha256}) and put it there or pass weights.{name}=PATH; not needed with: {spec.without}",
         Path(spec.filename).name,
     )
 
 
-def sha256_of(file: Path) -> str:
-    """Of a file's content, in hexadecimal; remembered as long as the file does not change."""
-    status = file.stat()
-    return _sha256(file, status.st_mtime_ns, status.st_size)
-
-
-@functools.cache
-def _sha256(file: Path, changed: int, size: int) -> str:
-    with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
 def is_published(name: str, file: Path) -> bool:
-    """Whether a file has the published sha256; True where none is published."""
+    """True if a file has the published sha256, or if none is published."""
     return sha256_of(file).startswith(WEIGHT_FILES[name].sha256)
 
 
 @functools.cache
-def _remark_unpublished(name: str, file: Path) -> None:
+def _warn_unpublished(name: str, file: Path) -> None:
     if not is_published(name, file):
         spec = WEIGHT_FILES[name]
         logger.warning(
-            "weights.%s: %s is not the published file, %s with sha256 %s...: numbers may not compare",
+            "weights.%s: %s is not the published file, %s with sha256 %s...: numbers may not be comparable",
             name, file, spec.filename, spec.sha256,
         )  # fmt: skip
 
 
 def load_into(network: Network, name: str, path: str | None = None) -> Network:
-    """Fill ``network`` with the released weights ``name``; every parameter of the network must be in the file.
+    """Fill ``network`` with the released weights ``name``.
 
-    Raises ValueError where the file holds something else.
+    Raises ValueError if the file lacks a tensor of the network or has it in another shape.
     """
     file = require(name, path)
     released = read_state_dict(file, name)
@@ -180,28 +171,30 @@ def load_into(network: Network, name: str, path: str | None = None) -> Network:
     wrong = [key for key in wanted if key in released and released[key].shape != wanted[key].shape]
     if missing or wrong:
         raise ValueError(
-            f"weights.{name}: {file} is not {WEIGHT_FILES[name].filename}: {len(missing)} keys missing, "
-            f"{len(wrong)} of another shape, first {(missing + wrong)[0]!r}"
+            f"weights.{name}: {file} is not {WEIGHT_FILES[name].filename}: {len(missing)} keys are missing, "
+            f"{len(wrong)} have another shape; the first is {(missing + wrong)[0]!r}"
         )
     network.load_state_dict({key: released.get(key, value) for key, value in wanted.items()})
     return network
 
 
 def read_state_dict(file: Path, name: str) -> dict[str, Tensor]:
-    """Read a ``.pth`` of plain tensors; nothing in it is executed. Raises ValueError for anything else."""
+    """Read a ``.pth`` of plain tensors without executing code from it. Raises ValueError for other content."""
     expected = f"expected {WEIGHT_FILES[name].filename} from {WEIGHT_FILES[name].url}"
     try:
         content: Any = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, ... for a damaged file
-        what = f"not a readable file of weights ({type(error).__name__})"
+        what = f"not a readable weight file ({type(error).__name__})"
         raise ValueError(f"weights.{name}: {file}: {what}; {expected}") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"weights.{name}: {file}: no state dict of tensors but {type(content).__name__}; {expected}")
+        raise ValueError(
+            f"weights.{name}: {file} holds {type(content).__name__}, not a state dict of tensors; {expected}"
+        )
     return content
 
 
 def _download(spec: WeightFile) -> Path:
-    """Fetch, verify, keep: the cache never holds half a file, or another one."""
+    """Download, verify the sha256, and rename: the cache never holds an incomplete or another file."""
     target = cache_dir() / spec.filename
     digest = hashlib.sha256()
     logger.info("downloading %s to %s", spec.url, target)

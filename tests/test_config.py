@@ -55,10 +55,12 @@ def surroundings(tmp_path_factory):
     resnets = [
         f"weights.{name}={root}/resnet.pth" for name in ("ade20k_encoder", "ade20k_encoder_plain", "resnet50_imagenet")
     ]
-    for trunk in ("vgg", "squeeze"):
-        torch.save(lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False).state_dict(), root / f"lpips_{trunk}.pth")
+    for backbone in ("vgg", "squeeze"):
+        torch.save(
+            lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False).state_dict(), root / f"lpips_{backbone}.pth"
+        )
     torch.save(random_inception().state_dict(), root / "inception.pth")
-    metrics = [f"weights.lpips_{trunk}={root}/lpips_{trunk}.pth" for trunk in ("vgg", "squeeze")]
+    metrics = [f"weights.lpips_{backbone}={root}/lpips_{backbone}.pth" for backbone in ("vgg", "squeeze")]
     metrics += [f"weights.fid_inception={root}/inception.pth"]
     return [f"location.data_root_dir={root}", f"weights.vgg19={root}/vgg.pth", *resnets, *metrics]
 

@@ -11,23 +11,24 @@ import torch
 from formula import formula_image, formula_tensor
 from skimage.metrics import peak_signal_noise_ratio
 
-from lama.evaluation import METRICS, Evaluator
+from lama.evaluation import METRICS, Evaluator, higher_is_better
 from lama.evaluation.baselines import BASELINES, mean_colour
 from lama.evaluation.fid import frechet_distance
 from lama.evaluation.inception import fid_inception
-from lama.evaluation.lpips import LPIPS
-from lama.evaluation.pixel import L1, PSNR
-from lama.evaluation.ssim import SSIM
-from lama.evaluation.tables import about, format_cell, higher_is_better, latex_table, markdown_table, write_results
+from lama.evaluation.lpips import LPIPS, LPIPSSqueeze
+from lama.evaluation.pixel import L1, PSNR, L1Hole, PSNRHole
+from lama.evaluation.ssim import SSIM, SSIMHole
+from lama.evaluation.tables import about, format_cell, latex_table, markdown_table, write_results
+from lama.lpips_network import file_of
 from lama.pictures.images import image_to_tensor, read_image
 
 PER_IMAGE = {
     "l1": L1,
     "psnr": PSNR,
     "ssim": SSIM,
-    "l1_hole": lambda: L1(hole_only=True),
-    "psnr_hole": lambda: PSNR(hole_only=True),
-    "ssim_hole": lambda: SSIM(hole_only=True),
+    "l1_hole": L1Hole,
+    "psnr_hole": PSNRHole,
+    "ssim_hole": SSIMHole,
 }
 
 
@@ -64,7 +65,7 @@ def in_the_hole(images):
 
 def test_psnr_of_the_hole_equals_scikit_image_on_its_pixels(images):
     expected = [peak_signal_noise_ratio(t, c, data_range=1) for c, t in in_the_hole(images)]
-    assert scores(PSNR(hole_only=True), *images) == pytest.approx(expected, rel=1e-6)
+    assert scores(PSNRHole(), *images) == pytest.approx(expected, rel=1e-6)
 
 
 def test_l1_is_the_mean_absolute_error(images):
@@ -74,7 +75,7 @@ def test_l1_is_the_mean_absolute_error(images):
 
 def test_l1_of_the_hole_is_that_of_its_pixels(images):
     expected = [np.abs(c - t).mean() for c, t in in_the_hole(images)]
-    assert scores(L1(hole_only=True), *images) == pytest.approx(expected, rel=1e-5)
+    assert scores(L1Hole(), *images) == pytest.approx(expected, rel=1e-5)
 
 
 def ssim_map(x, y):
@@ -99,7 +100,7 @@ def test_ssim_equals_the_sum_over_explicit_windows(images, hole_only):
     completed, target, mask = (x[:1] for x in images)
     maps = np.stack([ssim_map(completed[0, c].numpy(), target[0, c].numpy()) for c in range(3)])
     expected = maps[:, mask[0, 0].bool().numpy()].mean() if hole_only else maps.mean()
-    assert scores(SSIM(hole_only), completed, target, mask) == pytest.approx([expected], abs=1e-5)
+    assert scores((SSIMHole if hole_only else SSIM)(), completed, target, mask) == pytest.approx([expected], abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +141,9 @@ def test_pixels_outside_the_hole_do_not_count_for_a_hole_metric(images, name):
 
 def test_a_image_without_a_hole_has_no_score_and_does_not_count(images):
     completed, target, mask = images
-    with_hole = scores(PSNR(hole_only=True), *images)
+    with_hole = scores(PSNRHole(), *images)
     mask[2] = 0
-    assert np.isnan(scores(PSNR(hole_only=True), completed, target, mask)[2])
+    assert np.isnan(scores(PSNRHole(), completed, target, mask)[2])
     evaluator = Evaluator(["psnr_hole"])
     evaluator.update(NAMES, completed, target, mask)
     assert evaluator.compute()["psnr_hole"]["mean"] == pytest.approx(np.mean(np.delete(with_hole, 2)))
@@ -245,10 +246,10 @@ def test_fid_equals_the_official_one(shared, official, formula_images, tmp_path)
     assert evaluator.compute()["fid"]["mean"] == pytest.approx(official["fid"]["value"], rel=1e-4)
 
 
-def trunk_file(path, trunk, layers):
-    """A trunk in torchvision's layout, filled by formula."""
+def backbone_file(path, backbone, layers):
+    """A backbone in torchvision's layout, filled by formula."""
     state = {}
-    for key, value in lpips.LPIPS(net=trunk, pnet_rand=True, verbose=False).state_dict().items():
+    for key, value in lpips.LPIPS(net=backbone, pnet_rand=True, verbose=False).state_dict().items():
         if key.startswith("net."):
             name = layers + key.split(".", 2)[2]
             state[name] = formula_tensor(name, tuple(value.shape))
@@ -258,14 +259,14 @@ def trunk_file(path, trunk, layers):
 
 @pytest.mark.slow
 def test_lpips_vgg_equals_the_official_one(official, formula_images, tmp_path):
-    metric = LPIPS("vgg", trunk_file(tmp_path / "vgg.pth", "vgg", "features."))
+    metric = LPIPS(backbone_file(tmp_path / "vgg.pth", "vgg", "features."))
     values = scores(metric, *(x[:6] for x in formula_images))
     assert values == pytest.approx(official["lpips_vgg"]["values"], rel=1e-5)
 
 
 @pytest.fixture(scope="module")
 def squeeze(tmp_path_factory):
-    return trunk_file(tmp_path_factory.mktemp("weights") / "squeeze.pth", "squeeze", "features.")
+    return backbone_file(tmp_path_factory.mktemp("weights") / "squeeze.pth", "squeeze", "features.")
 
 
 @pytest.fixture
@@ -276,29 +277,29 @@ def large_images():
 
 def test_lpips_of_equal_images_is_zero_and_of_others_is_not(squeeze, large_images):
     a, b, mask = large_images
-    assert scores(LPIPS("squeeze", squeeze), a, a, mask) == [0, 0]
-    assert min(scores(LPIPS("squeeze", squeeze), a, b, mask)) > 1e-3
+    assert scores(LPIPSSqueeze(squeeze), a, a, mask) == [0, 0]
+    assert min(scores(LPIPSSqueeze(squeeze), a, b, mask)) > 1e-3
 
 
 def test_lpips_does_not_depend_on_the_batch(squeeze, large_images):
-    together = scores(LPIPS("squeeze", squeeze), *large_images)
-    alone = [scores(LPIPS("squeeze", squeeze), *(x[i : i + 1] for x in large_images))[0] for i in range(2)]
+    together = scores(LPIPSSqueeze(squeeze), *large_images)
+    alone = [scores(LPIPSSqueeze(squeeze), *(x[i : i + 1] for x in large_images))[0] for i in range(2)]
     assert together == pytest.approx(alone, rel=1e-5)
 
 
-def test_lpips_takes_a_trunk_in_either_layout(squeeze, large_images, tmp_path):
-    expected = LPIPS("squeeze", squeeze)
+def test_lpips_takes_a_backbone_in_either_layout(squeeze, large_images, tmp_path):
+    expected = LPIPSSqueeze(squeeze)
     torch.save(expected.network.state_dict(), tmp_path / "whole.pth")
-    whole = LPIPS("squeeze", str(tmp_path / "whole.pth"))
+    whole = LPIPSSqueeze(str(tmp_path / "whole.pth"))
     assert scores(whole, *large_images) == scores(expected, *large_images)
 
 
-def test_lpips_refuses_an_unknown_trunk():
+def test_lpips_refuses_an_unknown_backbone():
     with pytest.raises(ValueError, match="resnet"):
-        LPIPS("resnet")
+        file_of("resnet")
 
 
-@pytest.mark.parametrize("make", [lambda file: LPIPS("squeeze", file), fid_inception], ids=["lpips", "fid"])
+@pytest.mark.parametrize("make", [lambda file: LPIPSSqueeze(file), fid_inception], ids=["lpips", "fid"])
 def test_weights_of_another_network_are_refused(tmp_path, make):
     torch.save({"features.0.weight": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth") as caught:
@@ -325,7 +326,7 @@ def three_metrics(shared):
     return [
         (PSNR(), "psnr_rgb_db", 0.01),
         (SSIM(), "ssim_zero_pad_rgb", 1e-4),
-        (LPIPS("squeeze", weights), "lpips_squeeze_v0.1", 1e-4),
+        (LPIPSSqueeze(weights), "lpips_squeeze_v0.1", 1e-4),
     ]
 
 

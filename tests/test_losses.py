@@ -117,9 +117,12 @@ def test_r1_reaches_the_discriminators_parameters():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"use_unmasked_for_gen": False}, "needs use_unmasked_for_gen"),
-        ({"use_unmasked_for_gen": False, "use_unmasked_for_discr": False}, "needs use_unmasked_for_discr"),
-        ({"mask_scale_mode": "bicubic"}, "expected nearest or maxpool, got 'bicubic'"),
+        ({"use_unmasked_for_gen": False}, "use_unmasked_for_discr.* use_unmasked_for_gen"),
+        (
+            {"use_unmasked_for_gen": False, "use_unmasked_for_discr": False},
+            "mask_as_fake_target.* use_unmasked_for_discr",
+        ),
+        ({"mask_scale_mode": "bicubic"}, "mask_scale_mode: .*nearest.*maxpool.*bicubic"),
     ],
 )
 def test_adversarial_options_that_contradict_each_other(options, message):
@@ -142,7 +145,7 @@ def test_objective_without_an_adversary_asks_nothing_of_the_discriminator():
 
 
 def test_objective_without_terms_is_an_error():
-    with pytest.raises(ValueError, match="every term has weight 0"):
+    with pytest.raises(ValueError, match=r"losses: .*weight 0"):
         Objective(l1=None)
 
 

@@ -80,7 +80,7 @@ def test_the_cache_may_be_flat(cache, offline):
 @pytest.mark.parametrize("content", [CONTENT[:-1], b""])
 def test_another_file_in_the_cache_is_refused_and_one_that_was_named_is_taken(cache, offline, content):
     damaged = place(cache / TOY.filename, content)
-    with pytest.raises(ValueError, match=f"{damaged} has sha256 .*: damaged, or another file; remove it") as caught:
+    with pytest.raises(ValueError, match=rf"weights\.toy: {damaged} .*{TOY.sha256}.*weights\.toy={damaged}") as caught:
         pretrained.require("toy")
     assert "\n" not in str(caught.value)
     assert pretrained.require("toy", str(damaged)) == damaged
@@ -94,9 +94,8 @@ def test_another_file_that_was_named_is_remarked_on_once(cache, tmp_path, caplog
     for _ in range(2):
         pretrained.require("toy", str(other))
     pretrained.require("toy", str(place(tmp_path / "same.pth", CONTENT)))
-    assert [record.getMessage().partition(",")[0] for record in caplog.records] == [
-        f"weights.toy: {other} is not the published file"
-    ]
+    (record,) = caplog.records
+    assert all(part in record.getMessage() for part in ("weights.toy", str(other), TOY.filename, TOY.sha256))
 
 
 def test_what_is_on_no_disk_is_not_found(cache):
@@ -131,7 +130,7 @@ def test_a_download_happens_once(cache, serve):
 @pytest.mark.parametrize("content", [b"an error page", CONTENT[:-1], b""])
 def test_a_download_with_another_sha256_is_refused_and_not_kept(cache, serve, content):
     serve(content)
-    with pytest.raises(MissingWeightsError, match=f"sha256 is {hashlib.sha256(content).hexdigest()}"):
+    with pytest.raises(MissingWeightsError, match=rf"{hashlib.sha256(content).hexdigest()}.*{TOY.sha256}"):
         pretrained.require("toy")
     assert not [path for path in cache.rglob("*") if path.is_file()]
 
@@ -156,7 +155,7 @@ def test_downloading_can_be_forbidden(cache, offline):
 
 
 def test_weights_without_a_published_sha256_are_never_downloaded(cache, offline):
-    with pytest.raises(MissingWeightsError, match="not downloaded"):
+    with pytest.raises(MissingWeightsError, match=r"weights\.ade20k_encoder"):
         pretrained.require("ade20k_encoder")
     assert offline == []
 
@@ -222,7 +221,7 @@ def test_a_file_for_another_network_is_refused(cache, released, change):
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04" + bytes(50)])
 def test_a_damaged_file_of_weights_is_named_in_one_line(tmp_path, content):
     file = place(tmp_path / "weights.pth", content)
-    with pytest.raises(ValueError, match="not a readable file of weights") as caught:
+    with pytest.raises(ValueError, match=r"weights\.\w+: .*\w+Error") as caught:
         pretrained.read_state_dict(file, "vgg19")
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -231,7 +230,7 @@ def test_a_damaged_file_of_weights_is_named_in_one_line(tmp_path, content):
 @pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, torch.zeros(2)])
 def test_a_file_that_holds_no_state_dict_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match="no state dict of tensors"):
+    with pytest.raises(ValueError, match=r"weights\.vgg19: .*weights\.pth .*state dict"):
         pretrained.read_state_dict(tmp_path / "weights.pth", "vgg19")
 
 
@@ -246,6 +245,6 @@ class Evil:
 @pytest.mark.parametrize("save", [torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))])
 def test_nothing_in_a_file_of_weights_is_executed(tmp_path, save):
     save({"x": Evil(tmp_path / "executed")}, tmp_path / "weights.pth")
-    with pytest.raises(ValueError, match="not a readable file of weights"):
+    with pytest.raises(ValueError, match=r"weights\.\w+: .*\w+Error"):
         pretrained.read_state_dict(tmp_path / "weights.pth", "vgg19")
     assert not (tmp_path / "executed").exists()

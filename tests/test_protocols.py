@@ -13,7 +13,6 @@ from networks import TinyInception, random_inception
 from scipy import stats
 
 from lama.evaluation import METRICS, PRESETS, Evaluator, higher_is_better
-from lama.evaluation.evaluator import fid100_f1
 from lama.evaluation.features import Store, content_of, is_8_bit
 from lama.evaluation.fid import frechet_distance
 from lama.evaluation.groups import comodgan_bins, lama_bins, members
@@ -21,6 +20,7 @@ from lama.evaluation.ids import discriminative_scores
 from lama.evaluation.inception import RESIZES, Inception
 from lama.evaluation.kid import kernel_distance
 from lama.evaluation.protocol import PROTOCOLS, find_protocol
+from lama.evaluation.selectors import fid100_f1
 from lama.evaluation.statistics import mean_interval, paired_comparison, set_interval, sign_test, welch_interval
 from lama.evaluation.tables import about, write_results
 
@@ -139,8 +139,31 @@ def test_the_interval_of_a_mean_is_that_of_theory():
     half = 1.96 * scores.std() / 20
     assert low == pytest.approx(scores.mean() - half, abs=0.05)
     assert high == pytest.approx(scores.mean() + half, abs=0.05)
-    assert mean_interval(scores) == mean_interval(scores)
+    assert mean_interval(scores) == mean_interval(scores) != mean_interval(scores, seed=1)
     assert mean_interval(scores[:1]) is None
+
+
+@pytest.mark.parametrize("n", [2, 30, 500])
+def test_the_interval_of_a_mean_has_the_percentiles_of_resampled_means(n):
+    scores = np.random.default_rng(1).exponential(2, n)
+    means = scores[np.random.default_rng(2).integers(0, n, (20_000, n))].mean(axis=1)
+    expected = np.percentile(means, [2.5, 97.5])
+    assert mean_interval(scores) == pytest.approx(expected, abs=0.2 * np.ptp(expected))
+    assert mean_interval(scores, resamples=20_000) == pytest.approx(expected, abs=0.03 * np.ptp(expected))
+
+
+def test_the_interval_of_a_set_is_the_basic_one():
+    scores = np.random.default_rng(1).exponential(2, 200)
+    stds = scores[np.random.default_rng(2).integers(0, 200, (20_000, 200))].std(axis=1)
+    high, low = 2 * scores.std() - np.percentile(stds, [2.5, 97.5])
+    found = set_interval(lambda index: float(scores[index].std()), 200, resamples=2000)
+    assert found == pytest.approx((low, high), abs=0.05 * (high - low))
+
+
+def test_constant_scores_have_an_interval_without_width():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert mean_interval(np.full(10, 0.25)) == (0.25, 0.25)
 
 
 def test_the_interval_of_an_fid_holds_it_and_takes_the_shift_of_repeats_out():
@@ -159,7 +182,7 @@ def test_a_paired_comparison_counts_wins_and_tests_their_sign():
     assert (result["wins"], result["losses"], result["ties"], result["n"]) == (3, 0, 1, 4)
     assert result["difference"] == pytest.approx(1.25)
     assert paired_comparison(a, b, higher_is_better=False)["wins"] == 0
-    with pytest.raises(ValueError, match="same images"):
+    with pytest.raises(ValueError, match=r"5.*2"):
         paired_comparison(a, b[:2], True)
 
 
@@ -202,7 +225,7 @@ def test_a_protocol_says_everything():
         assert described["inception_resize"] in RESIZES
         assert described["covariance"] in ("N-1", "N")
         assert described["published_weights_sha256"]["fid_inception"].startswith("6726825d")
-    with pytest.raises(ValueError, match="protocol=mine: unknown; known: lama, "):
+    with pytest.raises(ValueError, match=r"protocol=mine.*lama, "):
         find_protocol("mine")
 
 
@@ -237,6 +260,14 @@ def test_content_is_pixels_and_size():
     assert content_of(image) == content_of(image.clone())
     assert is_8_bit(image)
     assert not is_8_bit(image * 0.999)
+
+
+def test_8_bit_values_that_cuda_has_divided_are_8_bit():
+    values = torch.arange(256.0).repeat(3, 1)[None, :, None]
+    on_cuda = values * (1 / torch.tensor(255.0))  # CUDA divides by a constant so
+    assert not torch.equal(on_cuda, values / 255)
+    assert is_8_bit(on_cuda)
+    assert content_of(on_cuda) == content_of(values / 255)
 
 
 # The evaluator
@@ -305,7 +336,7 @@ def test_bins_hold_their_images_and_small_ones_no_fid(tiny_inception, images):
         assert group["psnr"]["n"] == n
         if n < 12:
             assert group["fid"]["mean"] is None
-            assert f"{n} images are too few" in group["fid"]["note"]
+            assert f"{n} images" in group["fid"]["note"]
     assert evaluator.compute()["fid"]["mean"] is not None
     assert list(Evaluator(["psnr"], grouping="none").metrics) == ["psnr"]
 
@@ -337,11 +368,9 @@ def test_presets_are_known_metrics():
     assert PRESETS["full"] == list(METRICS)
     assert all(set(names) <= set(METRICS) for names in PRESETS.values())
     assert Evaluator("quick").metrics == PRESETS["quick"]
-    with pytest.raises(
-        ValueError, match=r"metrics=all: expected a list such as \[psnr,ssim\], or one of quick, paper, full"
-    ):
+    with pytest.raises(ValueError, match=r"metrics=all.*\[psnr,ssim\].*quick, paper, full"):
         Evaluator("all")
-    with pytest.raises(ValueError, match="grouping=mine: unknown; known: lama"):
+    with pytest.raises(ValueError, match=r"grouping=mine.*lama"):
         Evaluator(["psnr"], grouping="mine")
 
 
@@ -431,10 +460,10 @@ def test_two_trainings_of_several_seeds_are_compared_over_images_and_over_seeds(
     with warnings.catch_warnings():  # seeds that do not differ: nothing to judge by, and nothing of scipy's
         warnings.simplefilter("error")
         assert welch_interval(np.full(3, 0.5), np.full(3, 0.5)) is None
-    with pytest.raises(FileNotFoundError, match=r"no seedN/thin/metrics\.json"):
+    with pytest.raises(FileNotFoundError, match=r"a.*thin/metrics\.json"):
         compare(tmp_path / "a", tmp_path / "b", "thin")
     written(tmp_path / "a" / "seed2" / "thick", images, 0.0, evaluation_set=["other"])
-    with pytest.raises(ValueError, match="differ in evaluation_set"):
+    with pytest.raises(ValueError, match="evaluation_set"):
         compare(tmp_path / "a", tmp_path / "b", "thick")
 
 
@@ -448,7 +477,7 @@ def test_a_damaged_evaluation_is_named_and_not_compared(tmp_path, images, name, 
 
     a, b = written(tmp_path / "a", images, 0.0), written(tmp_path / "b", images, 0.3)
     (b / name).write_text(content)
-    with pytest.raises(ValueError, match=f"{b}: metrics.json or per_image.csv is .*; evaluate again"):
+    with pytest.raises(ValueError, match=f"{b}: .*metrics.json.*per_image.csv"):
         compare(a, b)
 
 
@@ -458,20 +487,20 @@ def test_only_what_is_about_the_same_images_is_compared(tmp_path, images):
     names, *tensors = images
     a = written(tmp_path / "a", images, 0.0)
     fewer = written(tmp_path / "b", (names[:-1], *(x[:-1] for x in tensors)), 0.0)
-    with pytest.raises(ValueError, match="different images: 1 are in one of them only, first 29"):
+    with pytest.raises(ValueError, match=r"images.*\b1\b.*\b29$"):
         compare(a, fewer)
-    with pytest.raises(ValueError, match="differ in evaluation_set"):
+    with pytest.raises(ValueError, match="evaluation_set"):
         compare(a, written(tmp_path / "c", images, 0.0, evaluation_set=["other"]))
     one, other = ({"lpips_alex": name, "fid_inception": "z"} for name in "pq")
     d, e = (written(tmp_path / w["lpips_alex"], images, 0.0, weights=w) for w in (one, other))
-    with pytest.raises(ValueError, match="different weights of lpips_alex"):
+    with pytest.raises(ValueError, match=r"weights.*lpips_alex"):
         compare(d, e)
-    with pytest.raises(FileNotFoundError, match=r"metrics\.json: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere/metrics\.json"):
         compare(a, tmp_path / "nowhere")
 
 
 def test_no_fid_is_computed_where_none_is_asked_for(tiny_inception, images, monkeypatch):
-    monkeypatch.setattr("lama.evaluation.evaluator.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
+    monkeypatch.setattr("lama.evaluation.fid.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
     assert list(evaluated(images, 30, metrics=["kid", "psnr"]).compute()) == ["kid", "psnr"]
 
 

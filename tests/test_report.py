@@ -182,12 +182,12 @@ def test_an_evaluation_is_not_replaced_unasked_nor_mixed_with_its_images(root, t
     write_pairs([EvaluationPair("a_mask000", np.full((40, 50, 3), 9, np.uint8), mask)], tmp_path / "set")
     prepare(tmp_path / "out", False, (tmp_path / "set", None))
     (tmp_path / "out" / "metrics.json").write_text("{}")
-    with pytest.raises(FileExistsError, match=r"holds an evaluation; choose another, or .* overwrite=true"):
+    with pytest.raises(FileExistsError, match=rf"outdir={tmp_path / 'out'}: .*overwrite=true"):
         prepare(tmp_path / "out", False, ())
     prepare(tmp_path / "out", True, ())
-    with pytest.raises(ValueError, match="holds the images; choose another folder"):
+    with pytest.raises(ValueError, match=rf"outdir={tmp_path / 'set'}: .*images"):
         prepare(tmp_path / "set", False, (tmp_path / "set",))
-    with pytest.raises(ValueError, match="cannot be written to"):
+    with pytest.raises(ValueError, match=rf"outdir={tmp_path}.*/x"):
         prepare(tmp_path / "out" / "metrics.json" / "x", False, ())
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "a.png", "a_mask000.png", "metrics.json",
@@ -208,18 +208,19 @@ def test_remarks_on_weights_and_images(caplog, tmp_path):
     torch.save(lpips.LPIPS(net="squeeze", pnet_rand=True, verbose=False).state_dict(), tmp_path / "other.pth")
     evaluator = Evaluator(["lpips_squeeze"], {"lpips_squeeze": str(tmp_path / "other.pth"), "lpips_alex": "unused.pth"})
     assert evaluator.unpublished == ["lpips_squeeze"]
-    assert "is not the published file, squeezenet1_1-b8a52dc0.pth" in caplog.text
+    assert "squeezenet1_1-b8a52dc0.pth" in caplog.text
+    assert str(tmp_path / "other.pth") in caplog.text
     assert evaluator.unread == ["lpips_alex"]
     image = torch.rand(1, 3, 32, 40)
     evaluator.update(["a"], image, image, torch.zeros(1, 1, 32, 40))
     evaluator.compute()
-    assert "1 of 1 images have an empty mask" in caplog.text
+    assert re.search("1 of 1 images.*empty mask", caplog.text)
     what = {"indir": "x", "predictions": "y", "images": 1, "evaluation_set": ["5e7"]}
     assert "weights that are not the published ones: lpips_squeeze" in stamp(about(what, evaluator))
 
 
 @pytest.mark.parametrize(
-    ("metrics", "message"), [([], "expected at least one of psnr_hole"), ("psnrr", "expected a list such as")]
+    ("metrics", "message"), [([], r"metrics=\[\].*psnr_hole"), ("psnrr", r"metrics=psnrr.*\[psnr,ssim\].*psnr_hole")]
 )
 def test_metrics_that_say_nothing_are_refused_at_the_start(metrics, message):
     with pytest.raises(ValueError, match=message):

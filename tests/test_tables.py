@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
+from lama.evaluation import METRICS
 from lama.evaluation.protocol import find_protocol
-from lama.paper.formats import change, number
+from lama.paper.formats import change
 from lama.paper.published import read_paper
 from lama.paper.tables import make_tables
 
@@ -258,8 +259,8 @@ def test_missing_and_not_available_are_told_apart(tables, runs, tmp_path):
 
 
 def test_numbers_look_as_in_the_paper():
-    assert [number("fid", x) for x in (0.631, 9.994, 9.996, 16.83)] == ["0.63", "9.99", "10.0", "16.8"]
-    assert number("lpips_vgg", 0.09) == "0.090"
+    assert [METRICS["fid"].text(x) for x in (0.631, 9.994, 9.996, 16.83)] == ["0.63", "9.99", "10.0", "16.8"]
+    assert METRICS["lpips_vgg"].text(0.09) == "0.090"
     assert [change("fid", x) for x in (29.6, -4.7, 0.2, None)] == ["▲30 %", "▼5 %", "", ""]
     assert change("psnr_hole", -0.514) == "▼0.51 dB"
 
@@ -328,13 +329,13 @@ def test_latex_compiles(files, tmp_path):
 
 
 def test_a_folder_without_evaluations_says_what_was_expected(runs, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no such folder; expected RUN/SET/metrics\.json"):
+    with pytest.raises(FileNotFoundError, match=rf"runs={runs}: .*RUN/SET/metrics\.json"):
         make_tables(runs, tmp_path / "out")
     runs.mkdir()
-    with pytest.raises(ValueError, match=r"no evaluation in it; expected RUN/SET/metrics\.json"):
+    with pytest.raises(ValueError, match=rf"runs={runs}: .*RUN/SET/metrics\.json"):
         make_tables(runs, tmp_path / "out")
     evaluate(runs, "demo", fid=1.0)
-    with pytest.raises(ValueError, match=r"no evaluation in it, only demo/metrics\.json; expected"):
+    with pytest.raises(ValueError, match=rf"runs={runs}: .*demo/metrics\.json.*RUN/SET/metrics\.json"):
         make_tables(runs, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -352,7 +353,7 @@ def test_a_folder_without_evaluations_says_what_was_expected(runs, tmp_path):
 )
 def test_a_malformed_file_is_named(runs, tmp_path, content, what):
     evaluate(runs, "lama-fourier/random_thick_512").write_text(content)
-    with pytest.raises(ValueError, match=f"lama-fourier/random_thick_512/metrics.json: not the metrics.*{what}"):
+    with pytest.raises(ValueError, match=f"lama-fourier/random_thick_512/metrics.json: .*{what}"):
         make_tables(runs, tmp_path / "out")
 
 
@@ -360,8 +361,10 @@ def test_a_malformed_file_is_named(runs, tmp_path, content, what):
 def test_two_evaluations_of_one_cell_are_named(runs, tmp_path, second):
     evaluate(runs, "lama-fourier/seed0/random_thick_512", fid=1.0)
     evaluate(runs, f"lama-fourier/{second}", fid=1.0)
-    with pytest.raises(ValueError, match=r"/seed0/.* claim the same cell|seed0/random_thick_512.*claim the same cell"):
+    with pytest.raises(ValueError, match="same cell") as caught:
         make_tables(runs, tmp_path / "out")
+    for where in ("seed0/random_thick_512", second):
+        assert f"lama-fourier/{where}/metrics.json" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,10 @@ def test_without_an_fid_lpips_chooses_before_ssim():
 @pytest.mark.parametrize(
     ("monitor", "why"),
     [
-        ("val_fid_total_mean", "99 images are too few"),
-        ("val_ssim", "not measured in this run; expected auto or one of val_ssim_total_mean"),
-        ("val_lpips_vgg_total_mean", "not measured in this run"),
-        ("train_gen_l1", "not measured in this run"),
+        ("val_fid_total_mean", "99 images"),
+        ("val_ssim", ".*auto.*val_ssim_total_mean"),
+        ("val_lpips_vgg_total_mean", ".*val_ssim_total_mean"),
+        ("train_gen_l1", ".*val_ssim_total_mean"),
     ],
 )
 def test_a_monitor_that_will_not_be_measured_is_refused(tiny_inception, monitor, why):
@@ -132,6 +132,6 @@ def test_a_training_with_metrics_whose_weights_are_missing_ends_before_it_starts
         raise OSError("no network")
 
     monkeypatch.setattr("lama.pretrained.urllib.request.urlopen", offline)
-    with pytest.raises(FileNotFoundError, match=r"pt_inception.* is missing; .*evaluator=pixels"):
+    with pytest.raises(FileNotFoundError, match=r"pt_inception.*evaluator=pixels"):
         Evaluator.preflight(["ssim", "ssim_fid100_f1"], {})
     Evaluator.preflight("quick", {})

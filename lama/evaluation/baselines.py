@@ -1,4 +1,4 @@
-"""Classical fills to stand beside a network: OpenCV's two inpainting methods, and the mean colour."""
+"""Classical baselines: OpenCV's two inpainting methods, and the mean colour."""
 
 from collections.abc import Callable
 
@@ -25,7 +25,7 @@ def navier_stokes(image: ImageArray, mask: MaskArray) -> ImageArray:
 
 
 def _opencv(image: ImageArray, mask: MaskArray, method: int) -> ImageArray:
-    """The hole is blanked first: where all is hole, OpenCV gives back what it was given."""
+    """The hole is set to black first: for a mask without known pixels, OpenCV returns its input."""
     blanked = np.where(mask[..., None], np.uint8(0), image)
     return cv2.inpaint(blanked, mask.astype(np.uint8), 3, method).astype(np.uint8)
 

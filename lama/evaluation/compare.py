@@ -1,4 +1,4 @@
-"""Two models on the same images, from what ``bin/evaluate.py`` has written for each."""
+"""Compare two models on the same images, from the files that ``bin/evaluate.py`` wrote for each."""
 
 import csv
 import json
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from lama.evaluation.evaluator import PER_IMAGE, higher_is_better
+from lama.evaluation.metrics import METRICS, arrow, higher_is_better, scores_images
 from lama.evaluation.statistics import paired_comparison, welch_interval
+from lama.pages.table import Table, text_cell, to_markdown
 
 Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, and the rows of per_image.csv by name
 
@@ -16,19 +17,18 @@ Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, 
 def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[str, dict[str, Any]]:
     """{metric: paired comparison} of two folders with metrics.json and per_image.csv.
 
-    With ``set_name`` they hold one such folder for every seed, ``seed0/set_name`` and so on. An image's score is then
-    its mean over the seeds, so that "ci95" says how other images would change the difference; "seeds_ci95", Welch's t
-    interval of the difference between the seeds' means, says how other trainings would; None where either has but one.
-    "seeds" counts them.
+    With ``set_name``, each folder holds one such folder per seed: ``seed0/set_name`` and so on. An image's score is
+    then its mean over the seeds. "ci95" is the interval of the difference over images, "seeds_ci95"
+    the one over trainings (Welch's t of the means; None for a single seed of either model). "seeds" counts the seeds.
 
-    Raises FileNotFoundError where one is missing, ValueError where they are about other images or another protocol.
+    Raises FileNotFoundError for a missing file, ValueError for different images, protocols or weight files.
     """
     of_a, of_b = (_evaluations(Path(folder), set_name) for folder in (a, b))
     first = next(iter(of_a))
     for other in (*of_a, *of_b):
         _check_comparable(first, of_a[first], other, (of_a | of_b)[other])
     every = [rows for _, rows in (*of_a.values(), *of_b.values())]
-    shared = [name for name in PER_IMAGE if all(name in next(iter(rows.values())) for rows in every)]
+    shared = [m for m in METRICS if scores_images(m) and all(m in next(iter(rows.values())) for rows in every)]
     names = sorted(every[0])
     results = {}
     for metric in shared:
@@ -44,7 +44,7 @@ def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[s
 
 
 def _evaluations(folder: Path, set_name: str | None) -> dict[Path, Evaluated]:
-    """{folder: what was read}, of one evaluation or of one for every seed."""
+    """{folder: its files}, of one evaluation or of one for every seed."""
     if set_name is None:
         return {folder: _read(folder)}
     found = sorted(path.parent for path in folder.glob(f"seed*/{set_name}/metrics.json"))
@@ -71,19 +71,17 @@ def _check_comparable(a: Path, of_a: Evaluated, b: Path, of_b: Evaluated) -> Non
 
 def comparison_table(results: dict[str, dict[str, Any]], a: str, b: str) -> str:
     """Markdown: one row a metric; ``a`` and ``b`` are the names of the columns."""
-    lines = [
-        f"| metric | {a} | {b} | {a} - {b} | 95 %, images | 95 %, seeds | {a} better | {b} better | equal "
-        "| sign test p |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for metric, result in results.items():
-        images, seeds = (_interval(result[key]) for key in ("ci95", "seeds_ci95"))
-        arrow = "↑" if higher_is_better(metric) else "↓"
-        lines.append(
-            f"| {metric} {arrow} | {result['a']:.4g} | {result['b']:.4g} | {result['difference']:+.4g} | {images} | "
-            f"{seeds} | {result['wins']} | {result['losses']} | {result['ties']} | {result['sign_test_p']:.2g} |"
-        )
-    return "\n".join(lines) + "\n"
+    headings = ["metric", a, b, f"{a} - {b}", "95 %, images", "95 %, seeds", f"{a} better", f"{b} better", "equal",
+                "sign test p"]  # fmt: skip
+    rows = [
+        [
+            f"{metric} {arrow(metric)}", f"{result['a']:.4g}", f"{result['b']:.4g}", f"{result['difference']:+.4g}",
+            _interval(result["ci95"]), _interval(result["seeds_ci95"]), str(result["wins"]), str(result["losses"]),
+            str(result["ties"]), f"{result['sign_test_p']:.2g}",
+        ]
+        for metric, result in results.items()
+    ]  # fmt: skip
+    return to_markdown(Table(headings, [[text_cell(text) for text in row] for row in rows]))
 
 
 def _interval(ends: tuple[float, float] | None) -> str:
@@ -92,7 +90,7 @@ def _interval(ends: tuple[float, float] | None) -> str:
 
 def _read(folder: Path) -> Evaluated:
     if folder.is_file():
-        folder = folder.parent  # one of its files was named
+        folder = folder.parent  # a user may name one of its files
     missing = next((name for name in ("metrics.json", "per_image.csv") if not (folder / name).is_file()), None)
     if missing is not None:
         raise FileNotFoundError(f"{folder / missing}: no such file; expected a folder that bin/evaluate.py has written")

@@ -1,7 +1,7 @@
-"""Everything that is measured on an evaluation set, in one pass over it."""
+"""All metrics of an evaluation set, measured in one pass over it."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,54 +14,20 @@ from torch import Tensor
 
 from lama import pretrained
 from lama.evaluation.features import Rows, Store, content_of, is_8_bit
-from lama.evaluation.fid import frechet_distance
 from lama.evaluation.groups import GROUPINGS, members
-from lama.evaluation.ids import discriminative_scores
-from lama.evaluation.kid import kernel_distance
-from lama.evaluation.pixel import L1, PSNR
+from lama.evaluation.metrics import METRICS, measures_sets, metric_names, scores_images, weight_files, with_parts
 from lama.evaluation.protocol import find_protocol
-from lama.evaluation.ssim import SSIM, ScikitImageSSIM
-from lama.evaluation.statistics import mean_interval, set_interval
-from lama.interfaces import Metric
+from lama.evaluation.statistics import summary
+from lama.files import sha256_of
+from lama.interfaces import DerivedMetric, ImageMetric, SetFeatures
 
 logger = logging.getLogger(__name__)
 Weights = dict[str, str | None]
 Result = dict[str, Any]  # {"mean", "std"?, "ci95"?, "n"}, or {"mean": None, "n", "note"}
 
 
-def _lpips(trunk: str) -> Callable[[Weights], Metric]:
-    def make(weights: Weights) -> Metric:
-        from lama.evaluation.lpips import LPIPS
-
-        return LPIPS(trunk, weights.get(f"lpips_{trunk}"))
-
-    return make
-
-
-PER_IMAGE: dict[str, Callable[[Weights], Metric]] = {
-    "psnr_hole": lambda _: PSNR(hole_only=True),
-    "ssim_hole": lambda _: SSIM(hole_only=True),
-    "l1_hole": lambda _: L1(hole_only=True),
-    "psnr": lambda _: PSNR(),
-    "ssim": lambda _: SSIM(),
-    "ssim_skimage": lambda _: ScikitImageSSIM(),
-    "l1": lambda _: L1(),
-    "lpips_vgg": _lpips("vgg"),
-    "lpips_alex": _lpips("alex"),
-    "lpips_squeeze": _lpips("squeeze"),
-}
-OF_SETS = ("fid", "kid", "p_ids", "u_ids")  # of the Inception features of all images together
-INTEGRAL = {"ssim_fid100_f1": "ssim", "lpips_fid100_f1": "lpips_vgg"}  # LaMa's checkpoint selectors, each beside FID
-METRICS = (*PER_IMAGE, *OF_SETS, *INTEGRAL)
-PRESETS = {
-    "quick": ["psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "l1"],
-    "paper": ["fid", "lpips_vgg", "ssim", "lpips_fid100_f1", "psnr_hole", "ssim_hole", "l1_hole", "psnr", "l1"],
-    "full": list(METRICS),
-}
-
-
 class Evaluator:
-    """Named metrics under a named protocol. A metric whose weights are not on this machine is reported as missing.
+    """Named metrics under a named protocol. Metrics with missing weight files are reported as not available.
 
     Raises ValueError for an unknown metric, preset, protocol or grouping, FileNotFoundError for an explicit weight path
     that does not exist.
@@ -69,47 +35,55 @@ class Evaluator:
 
     def __init__(
         self,
-        metrics: Sequence[str] | str,  # names, or one of PRESETS
+        metrics: Sequence[str] | str,  # names of evaluation.metrics.METRICS, or one of its PRESETS
         weights: Weights | None = None,  # paths of third-party weights; None = look in the cache
         protocol: str = "lama",
-        grouping: str = "lama",  # of evaluation.groups.GROUPINGS
-        cache: str | None = None,  # a file that remembers features by content; None = for this run only
-        min_images: int = 100,  # below so many images FID, KID, P-IDS and U-IDS are no numbers
+        grouping: str = "lama",  # a name of evaluation.groups.GROUPINGS
+        cache: str | None = None,  # a file that keeps features by image content; None = for this run only
+        min_images: int = 100,  # FID, KID, P-IDS and U-IDS are not available for fewer images
         intervals: bool = True,  # bootstrap 95 % intervals
     ) -> None:
-        self.metrics = _names(metrics)
+        self.metrics = metric_names(metrics)
         self.protocol = find_protocol(protocol)
         if grouping not in GROUPINGS:
             raise ValueError(f"grouping={grouping}: unknown; known: {', '.join(GROUPINGS)}")
         if min_images < 2:
             raise ValueError(f"min_images={min_images}: expected at least 2 images")
         self.grouping, self.min_images, self.intervals = grouping, min_images, intervals
-        self.needed = needed = _parts(self.metrics)
         self.unavailable: dict[str, str] = {}
-        self.scorers: dict[str, Metric] = {}
-        for name in (name for name in PER_IMAGE if name in needed):
-            scorer = self._available([name], partial(PER_IMAGE[name], weights or {}))
-            self.scorers |= {} if scorer is None else {name: scorer}
-        self.weights_sha256 = {n: s.sha256 for n, s in self.scorers.items() if hasattr(s, "sha256")}
+        self.weights_sha256: dict[str, str] = {}
         self.store = Store(cache)
+        self.scorers: dict[str, ImageMetric] = {}
+        needed = with_parts(self.metrics)
+        for name in filter(scores_images, needed):
+            scorer = self._available([name], partial(self._make_scorer, name, weights or {}))
+            if scorer is not None:
+                self.scorers[name] = scorer
+        self.of_sets = list(filter(measures_sets, needed))
         self.inception: Any = None
-        of_sets = [name for name in OF_SETS if name in needed]
-        if of_sets:
-            self.inception = self._available(of_sets, lambda: self._make_inception(weights or {}))
-            self.weights_sha256 |= {} if self.inception is None else {"fid_inception": self.inception.sha256}
-        self._remark(weights or {})
-        for name in (name for name in self.metrics if name in INTEGRAL):
-            missing = next((part for part in (INTEGRAL[name], "fid") if part in self.unavailable), None)
-            self.unavailable |= {} if missing is None else {name: self.unavailable[missing]}
+        if self.of_sets:
+            self.inception = self._available(self.of_sets, partial(self._make_inception, weights or {}))
+        if self.inception is not None:
+            self.weights_sha256["fid_inception"] = self.inception.sha256
+        for name in self.metrics:
+            reasons = [self.unavailable[part] for part in with_parts([name]) if part in self.unavailable]
+            self.unavailable |= {name: reasons[0]} if reasons else {}
+        self._note_files(weights or {})
         self.reset()
+
+    def _make_scorer(self, name: str, weights: Weights) -> Any:
+        files = {key: pretrained.require(key, weights.get(key), download=False) for key in weight_files([name])}
+        scorer = METRICS[name](*map(str, files.values()))
+        self.weights_sha256 |= {key: sha256_of(file) for key, file in files.items()}
+        return scorer
 
     def _make_inception(self, weights: Weights) -> Any:
         from lama.evaluation.inception import Inception
 
         return Inception(weights.get("fid_inception"), self.protocol.inception_resize, self.store)
 
-    def _remark(self, weights: Weights) -> None:
-        """Note files that no metric reads (a loss may), and those that are not the published ones."""
+    def _note_files(self, weights: Weights) -> None:
+        """Note the files that no metric reads (a loss may read them), and those that are not the published ones."""
         given = {name: Path(path).expanduser() for name, path in weights.items() if path is not None}
         self.unread = [name for name in given if name not in self.weights_sha256]
         self.unpublished = [
@@ -117,7 +91,7 @@ class Evaluator:
         ]
 
     def _available(self, names: list[str], make: Callable[[], Any]) -> Any:
-        """What ``make`` makes, or None where its weights are missing."""
+        """The result of ``make``, or None where its weights are missing."""
         try:
             return make()
         except pretrained.MissingWeightsError as error:
@@ -127,30 +101,30 @@ class Evaluator:
 
     @staticmethod
     def preflight(metrics: Sequence[str] | str, weights: Weights | None = None, **_: Any) -> None:
-        """Before a training: every file of weights must be on this machine, or is fetched.
+        """Before a training: find every weight file on this machine, or download it.
 
-        Raises FileNotFoundError where one is not to be had: a training of days shall not find out at its end.
+        Raises FileNotFoundError for a file that is missing and cannot be downloaded.
         """
-        for file in _files_of(_parts(_names(metrics))):
+        for file in weight_files(metric_names(metrics)):
             pretrained.require(file, (weights or {}).get(file))
 
     def why_not(self, metric: str, images: int) -> str | None:
-        """Why there will be no number for ``metric`` on a set of so many images; None where there will be."""
+        """The reason why ``metric`` has no number on a set of ``images`` images; None where it has one."""
         if metric not in self.metrics:
             return "not measured in this run"
         if metric in self.unavailable:
             return self.unavailable[metric]
-        if _parts([metric]) & set(OF_SETS) and images < self.min_images:
+        if any(map(measures_sets, with_parts([metric]))) and images < self.min_images:
             return _too_few(images, self.min_images)
         return None
 
     def reset(self) -> None:
-        """Forget what was seen."""
+        """Forget all images."""
         self.names: list[str] = []
-        self.areas: list[float] = []  # share of each image that is hole
+        self.areas: list[float] = []  # each image's share of hole pixels, 0..1
         self.sizes: set[tuple[int, int]] = set()  # (H, W) of the images
         self.scores: dict[str, list[float]] = {name: [] for name in self.scorers}
-        self.fake, self.real = Rows(), Rows()  # features of predictions and of the truth
+        self.fake, self.real = Rows(), Rows()  # features of the completed and of the true images
 
     def update(self, names: list[str], completed: Tensor, target: Tensor, mask: Tensor) -> None:
         """Add B images: their names, (B, 3, H, W) in [0, 1] twice, mask (B, 1, H, W). Raises ValueError for NaN."""
@@ -166,17 +140,18 @@ class Evaluator:
             self.fake.add(self.inception(completed))
             self.real.add(self.inception(target))
 
-    def _score(self, name: str, scorer: Metric, completed: Tensor, target: Tensor, mask: Tensor) -> list[float]:
-        """The score of each image; that of a network is remembered by content."""
-        if not (name.startswith("lpips") and is_8_bit(completed) and is_8_bit(target)):
+    def _score(self, name: str, scorer: ImageMetric, completed: Tensor, target: Tensor, mask: Tensor) -> list[float]:
+        """The score of each image. Scores of metrics with weight files are kept by the images' content."""
+        files = weight_files([name])
+        if not (files and is_8_bit(completed) and is_8_bit(target)):
             return scorer.score(completed, target, mask).tolist()
-        contents = [a + b for a, b in zip(content_of(completed), content_of(target), strict=True)]
+        contents = [b"".join(parts) for parts in zip(*map(content_of, (completed, target, mask)), strict=True)]
         compute = lambda i: scorer.score(completed[i], target[i], mask[i])[:, None].cpu().numpy()  # noqa: E731
-        extractor = f"{name} {self.weights_sha256[name]}"
+        extractor = " ".join([name, *(self.weights_sha256[file] for file in files)])
         return self.store.get(extractor, contents, compute)[:, 0].astype(float).tolist()
 
     def gather(self) -> None:
-        """Join what the processes of a distributed run have seen, on each of them; alone, do nothing."""
+        """Merge the images of all processes of a distributed run, on each process; do nothing in a single process."""
         if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
             return
         seen: list[Any] = [None] * distributed.get_world_size()
@@ -200,17 +175,17 @@ class Evaluator:
             raise ValueError("evaluation: no image was evaluated")
         empty = sum(area == 0 for area in self.areas)
         if empty:
-            logger.warning("%d of %d images have an empty mask, and count as perfect", empty, len(self.names))
+            logger.warning("%d of %d images have an empty mask and count as perfect", empty, len(self.names))
         self._sort()
         return self._of(np.arange(len(self.names)))
 
     def compute_groups(self) -> dict[str, dict[str, Result]]:
-        """The same for each group of images by the area of their masks."""
+        """``compute`` for each group of images by the area of their masks."""
         self._sort()
         return {name: self._of(index) for name, index in members(GROUPINGS[self.grouping](self.areas)).items()}
 
     def per_image(self) -> list[dict[str, Any]]:
-        """One row per image: its name, the area of its mask, and the metrics that score single images."""
+        """One row per image: its name, the area of its mask, and its score by each ``ImageMetric``."""
         self._sort()
         columns = [name for name in self.metrics if name in self.scores]
         return [
@@ -219,7 +194,7 @@ class Evaluator:
         ]
 
     def _sort(self) -> None:
-        """By name, so that batches and workers change nothing."""
+        """Sort the images by name: results do not depend on batches and workers."""
         order = sorted(range(len(self.names)), key=self.names.__getitem__)
         if order == list(range(len(order))):
             return
@@ -230,100 +205,41 @@ class Evaluator:
                 features.sort(order)
 
     def _of(self, index: NDArray[np.intp]) -> dict[str, Result]:
+        """Every metric of the images with these indices."""
         results: dict[str, Result] = {}
         for name, scores in self.scores.items():
-            results[name] = self._mean(np.asarray(scores, np.float64)[index], "no image has a hole")
+            results[name] = self._mean(np.asarray(scores, np.float64)[index])
         if self.inception is not None:
             everything = len(index) == len(self.names)
             results |= self._of_sets(*(f.array if everything else f.array[index] for f in (self.fake, self.real)))
-        for name, part in INTEGRAL.items():
-            if name in self.metrics and name not in self.unavailable:
-                results[name] = _f1(results[part], results["fid"], part)
+        for name in self.metrics:
+            if hasattr(METRICS[name], "parts") and name not in self.unavailable:
+                results[name] = _derived(METRICS[name], [results[part] for part in METRICS[name].parts])
         results |= {name: {"mean": None, "n": 0, "note": note} for name, note in self.unavailable.items()}
         return {name: results[name] for name in self.metrics}
 
-    def _mean(self, scores: NDArray[np.float64], why_none: str) -> Result:
+    def _mean(self, scores: NDArray[np.float64]) -> Result:
         scores = scores[~np.isnan(scores)]  # an image without a hole has no score inside it
         if len(scores) == 0:
-            return {"mean": None, "n": 0, "note": f"not available: {why_none}"}
-        result: Result = {"mean": float(scores.mean()), "std": float(scores.std()), "n": len(scores)}
-        return result | ({"ci95": mean_interval(scores)} if self.intervals else {})
+            return {"mean": None, "n": 0, "note": "not available: no image has a hole"}
+        return summary(scores, self.intervals)
 
     def _of_sets(self, fake: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, Result]:
         n = len(fake)
         if n < self.min_images:
-            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_images)} for name in OF_SETS}
-        x, y = torch.from_numpy(fake), torch.from_numpy(real)
-        results: dict[str, Result] = {"fid": self._fid(x, y)} if "fid" in self.needed else {}
-        if "kid" in self.needed:
-            mean, std = kernel_distance(x, y)
-            results["kid"] = {"mean": mean, "std": std, "n": n}
-            if self.intervals:
-                statistic = lambda i: kernel_distance(x[i], y[i], subsets=1)[0]  # noqa: E731
-                results["kid"]["ci95"] = set_interval(statistic, n)
-        if self.needed & {"p_ids", "u_ids"}:
-            paired, unpaired = discriminative_scores(fake, real)
-            results["p_ids"] = self._mean(paired, "") | {"n": n}
-            results["u_ids"] = self._mean(unpaired, "") | {"n": n}
-        return results
-
-    def _fid(self, x: Tensor, y: Tensor) -> Result:
-        n = len(x)
-        covariance = self.protocol.covariance
-        result: Result = {"mean": frechet_distance(x, y, covariance), "n": n}
-        if self.intervals:
-            statistic = lambda i: frechet_distance(x, y, covariance, torch.from_numpy(i))  # noqa: E731
-            result["ci95"] = set_interval(statistic, n, resamples=50 if n <= 500 else 20)
-        return result
-
-
-def _names(metrics: Sequence[str] | str) -> list[str]:
-    if isinstance(metrics, str):
-        if metrics not in PRESETS and metrics not in METRICS:
-            known = f"{', '.join(PRESETS)}, or of {', '.join(METRICS)}"
-            raise ValueError(f"metrics={metrics}: expected a list such as [psnr,ssim], or one of {known}")
-        return PRESETS.get(metrics, [metrics])
-    if not metrics:
-        raise ValueError(f"metrics=[]: expected at least one of {', '.join(METRICS)}")
-    unknown = [name for name in metrics if name not in METRICS]
-    if unknown:
-        raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
-    return list(dict.fromkeys(metrics))
-
-
-def _parts(metrics: Sequence[str]) -> set[str]:
-    """What has to be measured: an integral score needs its two parts."""
-    return {part for name in metrics for part in ((INTEGRAL[name], "fid") if name in INTEGRAL else (name,))}
-
-
-def _files_of(parts: set[str]) -> list[str]:
-    """The files of weights, as ``lama.pretrained`` names them, behind these metrics."""
-    return [name for name in PER_IMAGE if name in parts and name.startswith("lpips")] + (
-        ["fid_inception"] if parts & set(OF_SETS) else []
-    )
+            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_images)} for name in self.of_sets}
+        features = SetFeatures(fake, real, self.protocol.covariance)
+        return {name: METRICS[name]().measure(features, self.intervals) for name in self.of_sets}
 
 
 def _too_few(images: int, least: int) -> str:
     return f"not available: {images} images are too few ({least})"
 
 
-def _f1(score: Mapping[str, Any], fid: Mapping[str, Any], part: str) -> Result:
-    """LaMa's harmonic mean of a similarity and (100 - FID) / 100: what its checkpoints are chosen by."""
-    if score["mean"] is None or fid["mean"] is None:
-        note = score.get("note") or fid.get("note")
-        return {"mean": None, "n": fid["n"], "note": note}
-    similarity = score["mean"] if part == "ssim" else 1 - score["mean"]
-    return {"mean": fid100_f1(similarity, fid["mean"]), "n": fid["n"]}
-
-
-def fid100_f1(similarity: float, fid: float) -> float:
-    """2 s f / (s + f + 0.001) with f = max(0, 100 - FID) / 100 (official ``evaluator.py``)."""
-    relative = max(0.0, 100 - fid) / 100
-    return 2 * similarity * relative / (similarity + relative + 1e-3)
-
-
-def higher_is_better(metric: str) -> bool:
-    """Which way a metric is better. Raises KeyError for an unknown one."""
-    if metric in OF_SETS or metric in INTEGRAL:
-        return metric not in ("fid", "kid")
-    return not metric.startswith(("l1", "lpips"))
+def _derived(metric: type[DerivedMetric], parts: Sequence[Result]) -> Result:
+    """A derived metric from the results of its parts; not available if one of them is not."""
+    n = min(part["n"] for part in parts)
+    notes = [part["note"] for part in parts if part["mean"] is None]
+    if notes:
+        return {"mean": None, "n": n, "note": notes[0]}
+    return {"mean": metric().combine(*(part["mean"] for part in parts)), "n": n}

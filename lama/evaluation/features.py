@@ -1,4 +1,4 @@
-"""What has been computed for an image before, by the image's content."""
+"""A cache of vectors that were computed for images, by the images' content."""
 
 import hashlib
 import sqlite3
@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 
 class Store:
-    """Vectors by (extractor, content), in one file that several processes may share; a temporary one without a path.
+    """Vectors by (extractor, content), in a file that several processes may share; in a temporary file without a path.
 
-    ``computed`` counts what was not there, ``remembered`` what was.
+    ``computed`` and ``remembered`` count the vectors that were missing and found. Raises ValueError for another file.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -30,12 +29,12 @@ class Store:
             raise ValueError(f"cache={path}: not a file of remembered features ({error}); choose another") from error
 
     def __reduce__(self) -> Any:
-        return Store, (self.path,)  # a copy, or another process, opens the file again
+        return Store, (self.path,)  # connections to sqlite cannot be copied: open the file again
 
     def get(
         self, extractor: str, contents: Sequence[bytes], compute: Callable[[list[int]], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """The vector of each content, (N, D); ``compute`` gives those of the missing indices, and they are kept."""
+        """The vector of each content, (N, D); ``compute`` maps indices of missing ones to vectors, which are kept."""
         keys = [hashlib.sha256(extractor.encode() + b"\0" + content).digest() for content in contents]
         known: dict[bytes, Any] = {}
         for key in keys:
@@ -56,7 +55,7 @@ class Store:
 
 
 class Rows:
-    """Vectors that come a few at a time, (N, D) in one block: many small arrays tear memory to pieces."""
+    """Vectors (N, D) that arrive a few at a time, in one block: many small arrays fragment the memory."""
 
     def __init__(self) -> None:
         self.block = np.empty((0, 0), np.float32)
@@ -66,7 +65,7 @@ class Rows:
         return self.count
 
     def add(self, vectors: NDArray[np.float32]) -> None:
-        """Append (B, D); where the block is full it is replaced by one of twice the size."""
+        """Append (B, D). A full block is replaced by one of twice the size."""
         count = self.count + len(vectors)
         if count > len(self.block):
             grown = np.empty((max(count, 2 * len(self.block), 1024), vectors.shape[1]), np.float32)
@@ -78,20 +77,21 @@ class Rows:
 
     @property
     def array(self) -> NDArray[np.float32]:
-        """(N, D), not a copy."""
+        """(N, D), a view."""
         return self.block[: self.count]
 
     def sort(self, order: Sequence[int]) -> None:
-        """Bring the rows into an order."""
+        """Reorder the rows."""
         self.block = self.array[order]
 
 
 def content_of(image: Tensor) -> list[bytes]:
-    """What identifies each image of (B, 3, H, W): its 8-bit values and size."""
+    """The digest of the 8-bit values and of the size of each image of (B, C, H, W) in [0, 1]."""
     array = (image * 255).round().clamp(0, 255).byte().cpu().numpy()
     head = repr(array.shape[1:]).encode()
     return [hashlib.sha256(head + single.tobytes()).digest() for single in array]
 
 
 def is_8_bit(image: Tensor) -> bool:
-    return torch.equal((image * 255).round() / 255, image)
+    """True where all values are multiples of 1/255, to rounding: CUDA divides by multiplying with 1/255."""
+    return bool(((image * 255).round() - image * 255).abs().max() < 1e-3)

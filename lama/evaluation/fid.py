@@ -1,21 +1,47 @@
 """Fréchet Inception distance (Heusel et al., NeurIPS 2017), without a matrix square root."""
 
 from collections.abc import Iterator
+from math import inf
+from typing import Any
 
 import torch
 from torch import Tensor
 
-ROWS = 4096  # of features that are in double precision at a time
+from lama.evaluation.statistics import set_interval
+from lama.interfaces import SetFeatures, SetMetric
+
+ROWS = 4096  # rows of features that are converted to double precision at a time
+
+
+class FID(SetMetric):
+    """Fréchet Inception distance between the completed and the true images."""
+
+    label, higher_is_better, bounds = "FID", False, (0.0, inf)
+    in_report = True
+
+    def measure(self, features: SetFeatures, interval: bool) -> dict[str, Any]:
+        x, y, n = torch.from_numpy(features.fake), torch.from_numpy(features.real), len(features.fake)
+        result: dict[str, Any] = {"mean": frechet_distance(x, y, features.covariance), "n": n}
+        if interval:
+            statistic = lambda i: frechet_distance(x, y, features.covariance, torch.from_numpy(i))  # noqa: E731
+            result["ci95"] = set_interval(statistic, n, resamples=50 if n <= 500 else 20)
+        return result
+
+    @staticmethod
+    def text(value: float) -> str:
+        """Two decimals below 10, one from there on, as the paper prints it."""
+        return f"{value:.{2 if value < 9.995 else 1}f}"
 
 
 def frechet_distance(x: Tensor, y: Tensor, covariance: str = "N-1", index: Tensor | None = None) -> float:
     """|mean_x - mean_y|^2 + tr(S_x + S_y - 2 (S_x S_y)^(1/2)) of two sets of features, (N, D) and (M, D).
 
-    ``covariance`` divides by N - 1, as most do, or by N. With S_x = A'A and S_y = B'B the trace of the root is the sum
-    of the singular values of A B', nothing complex, and exact where there are fewer samples than dimensions. With more,
-    A' is the Cholesky factor of S_x and the singular values are the roots of the eigenvalues of A S_y A'. nan for fewer
-    than two samples. With ``index`` it is that of the rows it names, of both, as a bootstrap draws them. Raises
-    ValueError for features that are not finite.
+    ``covariance`` is the divisor of a covariance, "N-1" (the usual one) or "N". ``index`` selects rows of both sets, as
+    a bootstrap draws them. Returns nan for fewer than two samples. Raises ValueError for features that are not finite.
+
+    With S_x = A'A and S_y = B'B, the trace of the root is the sum of the singular values of A B'. This needs no complex
+    numbers and is exact for fewer samples than dimensions. For more samples than dimensions, A' is the Cholesky factor
+    of S_x, and the singular values are the square roots of the eigenvalues of A S_y A'.
     """
     n, m = (len(x), len(y)) if index is None else (len(index), len(index))
     if n < 2 or m < 2:
@@ -35,7 +61,7 @@ def frechet_distance(x: Tensor, y: Tensor, covariance: str = "N-1", index: Tenso
 
 
 def _chunks(z: Tensor, index: Tensor | None) -> Iterator[Tensor]:
-    """A few rows at a time, in double precision, in which the features of 36 500 images would take 600 MB."""
+    """Blocks of rows in double precision: all 36 500 images of the paper at once would take 600 MB."""
     if index is None:
         yield from (chunk.double() for chunk in z.split(ROWS))
     else:
@@ -56,7 +82,7 @@ def _moments(z: Tensor, index: Tensor | None, less: int) -> tuple[Tensor, Tensor
 def _root_trace(s_x: Tensor, s_y: Tensor) -> Tensor:
     """tr((S_x S_y)^(1/2)) of two covariances."""
     factor, failed = torch.linalg.cholesky_ex(s_x)
-    if failed:  # singular: a feature that is constant, say
+    if failed:  # singular, for example where a feature is constant
         values, vectors = torch.linalg.eigh(s_x)
         factor = vectors * values.clamp(min=0).sqrt()
     product = factor.T @ s_y @ factor
@@ -64,5 +90,5 @@ def _root_trace(s_x: Tensor, s_y: Tensor) -> Tensor:
 
 
 def _few_rows(a: Tensor) -> Tensor:
-    """B of at most D rows with B'B = A'A."""
+    """A matrix B of at most D rows with B'B = A'A."""
     return a if len(a) <= a.shape[1] else torch.linalg.qr(a, mode="r").R

@@ -1,4 +1,4 @@
-"""Groups of an evaluation set by how much of each image is hidden."""
+"""Groups of an evaluation set by the hole's share of each image."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,8 +12,9 @@ TOTAL = "total"
 def lama_bins(areas: Sequence[float], bins: int = 10, edge: str = "offline") -> list[str]:
     """LaMa's names of equal bins, ``0-10%`` to ``90-100%``, one per mask area (0..1).
 
-    An area on the edge of two bins belongs to the upper one by the ``offline`` rule (``evaluate_predicts.py``), to the
-    lower one by the ``online`` rule (validation during training). Raises ValueError for another rule.
+    An area on the edge of two bins belongs to the upper bin by the ``offline`` rule (``evaluate_predicts.py``) and to
+    the lower bin by the ``online`` rule (validation during training). Edges are numpy's linspace, as in the official
+    code, with its rounding: 0.3 counts as 20-30 %. Raises ValueError for another rule.
     """
     if edge not in ("offline", "online"):
         raise ValueError(f"edge={edge}: expected offline or online")
@@ -40,7 +41,7 @@ GROUPINGS = {
 
 
 def members(labels: Sequence[str]) -> dict[str, NDArray[np.intp]]:
-    """{group: indices of its images}, groups in order of their names' first number."""
+    """{group: indices of its images}, sorted by the first number in the groups' names."""
     order = sorted(
         set(labels), key=lambda name: float("".join(c for c in name.split("-")[0] if c.isdigit() or c == ".") or 0)
     )

@@ -1,4 +1,4 @@
-"""Features of the Inception of 2015-12-05, by each protocol's way to resize images."""
+"""Features of the Inception network of 2015-12-05, with the resizing of each protocol."""
 
 from collections.abc import Callable
 
@@ -14,15 +14,16 @@ from pytorch_fid import inception as pytorch_fid
 
 from lama import pretrained
 from lama.evaluation.features import Store, content_of, is_8_bit
+from lama.files import sha256_of
 
-SIDE = 299  # what the Inception of 2015-12-05 looks at
+SIDE = 299  # pixels, height and width of the network's input
 
 
 def fid_inception(weights: str | None = None) -> tuple[nn.Module, str]:
-    """pytorch-fid's Inception, prepared (B, 3, 299, 299) -> [(B, 2048, 1, 1)], and the sha256 of its weights.
+    """pytorch-fid's network, resized images (B, 3, 299, 299) -> [(B, 2048, 1, 1)], and the sha256 of its weights.
 
     ``weights`` is the path of pt_inception-2015-12-05-6726825d.pth; None looks in the cache. Raises
-    MissingWeightsError where it is missing, ValueError where the file is something else.
+    MissingWeightsError for a missing file, ValueError for a file of another network.
     """
     file = pretrained.require("fid_inception", weights, download=False)
     state = pretrained.read_state_dict(file, "fid_inception")
@@ -35,18 +36,18 @@ def fid_inception(weights: str | None = None) -> tuple[nn.Module, str]:
         raise ValueError(f"weights.fid_inception: {file} is another network; expected {expected}") from error
     finally:
         pytorch_fid.load_state_dict_from_url = downloader
-    return network.requires_grad_(False), pretrained.sha256_of(file)
+    return network.requires_grad_(False), sha256_of(file)
 
 
 def bilinear(image: Tensor) -> Tensor:
-    """pytorch-fid's and LaMa's: torch's bilinear interpolation without antialiasing, [0, 1] -> [-1, 1]."""
+    """The resizing of pytorch-fid and LaMa: torch's bilinear interpolation without antialiasing, [0, 1] -> [-1, 1]."""
     return 2 * F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False) - 1
 
 
 def tensorflow_bilinear(image: Tensor) -> Tensor:
-    """TensorFlow 1's, of the original FID, torch-fidelity and NVIDIA's Inception: corners at whole pixels.
+    """The resizing of TensorFlow 1, for the original FID, torch-fidelity and NVIDIA's Inception.
 
-    [0, 1] -> (v - 128) / 128 of v in [0, 255].
+    Output pixel i is at i * size / 299 of the input. [0, 1] -> (v - 128) / 128 of v in [0, 255].
     """
     image = image * 255
     for dim in (2, 3):
@@ -60,7 +61,7 @@ def tensorflow_bilinear(image: Tensor) -> Tensor:
 
 
 def pillow_bicubic(image: Tensor) -> Tensor:
-    """clean-fid's: Pillow's antialiased bicubic, channel by channel in floats, not quantised again."""
+    """The resizing of clean-fid: Pillow's antialiased bicubic, channel by channel in float32, without quantisation."""
     array = (image * 255).round().cpu().numpy().astype(np.float32)
     out = np.empty((*array.shape[:2], SIDE, SIDE), np.float32)
     for i, single in enumerate(array):
@@ -77,7 +78,7 @@ RESIZES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Inception:
-    """Features (B, 2048) of images (B, 3, H, W) in [0, 1], by a protocol's resize, remembered by content."""
+    """Features (B, 2048) of images (B, 3, H, W) in [0, 1], with a protocol's resizing; kept for 8-bit images."""
 
     def __init__(self, weights: str | None, resize: str, store: Store) -> None:
         self.network, self.sha256 = fid_inception(weights)
@@ -86,7 +87,7 @@ class Inception:
         self.extractor = f"inception {self.sha256} {resize}"
 
     def __call__(self, image: Tensor) -> NDArray[np.float32]:
-        if not is_8_bit(image):  # validation during training sees what was never quantised
+        if not is_8_bit(image):  # validation during training does not quantise
             return self._compute(image)
         return self.store.get(self.extractor, content_of(image), lambda missing: self._compute(image[missing]))
 

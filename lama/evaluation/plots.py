@@ -1,4 +1,4 @@
-"""Plots of an evaluation: every metric by the area of the masks, and how the images' scores are spread."""
+"""Plots of an evaluation: every metric by mask area, and the distribution of the images' scores."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -10,15 +10,18 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from lama.evaluation.evaluator import higher_is_better
+from lama.evaluation.metrics import arrow, measures_sets
 
 INK, ACCENT, GRID = "#1c1917", "#be185d", "#e7e5e4"
 
 
 def by_area(groups: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> bytes | None:
-    """A PNG: one plot per metric, a point with its 95 % interval per group; FID first. None where nothing is there."""
+    """A PNG with one plot per metric and a point with its 95 % interval per group; None where nothing is measured.
+
+    Metrics of whole sets come first.
+    """
     measured = {m: [g for g in groups if groups[g][m]["mean"] is not None] for m in metrics}
-    shown = sorted((m for m in metrics if measured[m]), key=lambda m: m != "fid")
+    shown = sorted((m for m in metrics if measured[m]), key=lambda m: not measures_sets(m))
 
     def draw(axis: Any, index: int) -> str:
         metric = shown[index]
@@ -29,13 +32,13 @@ def by_area(groups: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> 
         axis.errorbar(range(len(names)), means, errors, fmt="o-", color=ACCENT, ecolor=INK, capsize=3, linewidth=1)
         labels = [f"{name}\nn {groups[name][metric]['n']}" for name in names]
         axis.set_xticks(range(len(names)), labels, fontsize=7)
-        return _title(metric)
+        return f"{metric} {arrow(metric)}"
 
     return panels(len(shown), draw)
 
 
 def histograms(per_image: Sequence[Mapping[str, Any]]) -> bytes | None:
-    """A PNG: one histogram of the images' scores per metric, the mean as a line."""
+    """A PNG with one histogram of the images' scores per metric, and their mean as a line; None without scores."""
     columns = [name for name in per_image[0] if name not in ("name", "mask_area")]
     scores = {name: np.array([row[name] for row in per_image], float) for name in columns}
     scores = {name: values[np.isfinite(values)] for name, values in scores.items()}
@@ -47,17 +50,13 @@ def histograms(per_image: Sequence[Mapping[str, Any]]) -> bytes | None:
         axis.hist(scores[metric], bins=min(30, max(5, len(per_image) // 5)), color=ACCENT, alpha=0.8)
         axis.axvline(scores[metric].mean(), color=INK, linewidth=1)
         axis.set_ylabel("images", fontsize=7)
-        return _title(metric)
+        return f"{metric} {arrow(metric)}"
 
     return panels(len(shown), draw)
 
 
-def _title(metric: str) -> str:
-    return f"{metric} {'↑' if higher_is_better(metric) else '↓'}"
-
-
 def panels(count: int, draw: Callable[[Any, int], str]) -> bytes | None:
-    """A PNG of small plots, three in a row; ``draw(axis, i)`` fills the i-th and returns its title. None for none."""
+    """A PNG of ``count`` small plots, three in a row; None for 0. ``draw(axis, i)`` fills one and returns its title."""
     if not count:
         return None
     rows = -(-count // 3)

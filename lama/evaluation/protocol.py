@@ -1,4 +1,4 @@
-"""Named protocols: everything that moves a number besides the images themselves."""
+"""Named protocols: all settings that influence a number, except the images."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,18 +8,18 @@ from lama.pretrained import WEIGHT_FILES
 
 @dataclass(frozen=True)
 class Protocol:
-    """How an evaluation is done. Two numbers compare only under the same protocol, on the same set."""
+    """The settings of an evaluation. Two numbers are comparable only under the same protocol, on the same set."""
 
     name: str
-    inception_resize: str  # of evaluation.inception.RESIZES
+    inception_resize: str  # a name of evaluation.inception.RESIZES
     covariance: str  # "N-1" or "N"
-    lpips_trunk: str  # that its authors report
-    quantised: str  # what the images have been through
-    source: str
+    lpips_backbone: str  # the one that the source reports
+    quantised: str  # precision of the images
+    source: str  # the code with these settings
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for metrics.json, with the sha256 of the network weights as far as it is published."""
-        weights = {name: WEIGHT_FILES[name].sha256 for name in ("fid_inception", f"lpips_{self.lpips_trunk}")}
+        """Plain values for metrics.json, with the published sha256 (or its first digits) of the weight files."""
+        weights = {name: WEIGHT_FILES[name].sha256 for name in ("fid_inception", f"lpips_{self.lpips_backbone}")}
         return asdict(self) | {"published_weights_sha256": weights}
 
 

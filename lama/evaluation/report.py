@@ -1,4 +1,4 @@
-"""``report.html``: what an evaluation found, to look at."""
+"""``report.html``: the results of an evaluation as a page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from lama.evaluation import plots
-from lama.evaluation.evaluator import PER_IMAGE, Evaluator, higher_is_better
+from lama.evaluation.evaluator import Evaluator
+from lama.evaluation.metrics import METRICS, arrow, higher_is_better
 from lama.evaluation.tables import about, format_cell, markdown_table, stamp, why_missing, write_results
 from lama.interfaces import ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
 
-HEADLINE = ("lpips_vgg", "lpips_alex", "lpips_squeeze", "psnr_hole", "ssim_hole", "l1_hole", *PER_IMAGE)
 SHOWN = 4  # images of each kind
 Example = Callable[[str], tuple[ImageArray, MaskArray, ImageArray]]  # name -> image, mask, prediction
 
 
 def write_evaluation(outdir: str | Path, evaluator: Evaluator, what: Mapping[str, Any], example: Example) -> str:
-    """Write everything about what ``evaluator`` has seen into ``outdir``; returns what to print.
+    """Write all results of ``evaluator`` into ``outdir``; returns the text to print.
 
-    ``what`` says what was evaluated: indir, predictions, images, evaluation_set.
+    ``what`` holds indir, predictions, images (their number) and evaluation_set (its hashes).
     """
     results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
     described = about(what, evaluator)
@@ -42,7 +42,8 @@ def report_page(
 ) -> str:
     """HTML in one file: tables, metrics by mask area, histograms, worst, best and random images."""
     metrics = list(results)
-    headline = next((name for name in HEADLINE if name in per_image[0]), None)
+    scored = [name for name in METRICS if name in per_image[0]]
+    headline = min(scored, key=lambda name: METRICS[name].example_rank, default=None)
     images = (plots.by_area(groups, metrics), plots.histograms(per_image))
     area, spread = (None if png is None else data_url(png, "image/png") for png in images)
     return render(
@@ -50,7 +51,7 @@ def report_page(
         title=f"evaluation of {Path(described['predictions']).name}",
         described=described,
         stamp=stamp(described),
-        arrows={m: "↑" if higher_is_better(m) else "↓" for m in metrics},
+        arrows={m: arrow(m) for m in metrics},
         results={m: _row(result) for m, result in results.items()},
         groups={name: {m: format_cell(group[m]) for m in metrics} for name, group in groups.items()},
         missing=why_missing(groups),
@@ -64,7 +65,7 @@ def report_page(
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of one metric: mean, interval, standard deviation, n; or why there is none."""
+    """The cells of one metric: mean, interval, standard deviation, n; or the reason why there is no number."""
     ends = result.get("ci95")
     return {
         "mean": format_cell(result) if result["mean"] is not None else result.get("note", "not available"),
@@ -76,7 +77,7 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _examples(per_image: Sequence[Mapping[str, Any]], metric: str, example: Example) -> dict[str, list[dict[str, Any]]]:
-    """{"worst", "best", "random": images with their predictions}; no image twice."""
+    """{"worst", "best", "random": images with their predictions}, each image at most once."""
     scored = [row for row in per_image if np.isfinite(row[metric])]
     scored.sort(key=lambda row: row[metric], reverse=higher_is_better(metric))
     k = min(SHOWN, len(scored) // 3)

@@ -1,19 +1,25 @@
 """Structural similarity (Wang et al., 2004) as LaMa computes it, and as scikit-image does."""
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from lama.evaluation.per_image import mean_over_pixels
+from lama.evaluation.pixel import mean_over_pixels
+from lama.interfaces import UNRANKED, ImageMetric
 
 
-class SSIM:
+class SSIM(ImageMetric):
     """Gaussian window of 11 pixels with sigma 1.5, **zero padding**, constants .01^2 and .03^2, mean over RGB."""
 
-    def __init__(self, hole_only: bool = False) -> None:
-        self.hole_only = hole_only
+    label, higher_is_better, bounds = "SSIM", True, (-1.0, 1.0)
+    in_report, monitor_rank = True, 5
+    hole_only: ClassVar = False
+
+    def __init__(self) -> None:
         offsets = torch.arange(11, dtype=torch.float64) - 5
         gauss = torch.exp(-(offsets**2) / (2 * 1.5**2))
         gauss = gauss / gauss.sum()
@@ -38,8 +44,17 @@ class SSIM:
         return luminance * (2 * cov + c2) / (var_x + var_y + c2)
 
 
-class ScikitImageSSIM:
-    """scikit-image's with a Gaussian window of sigma 1.5 and population covariance, without the border of 5 pixels."""
+class SSIMHole(SSIM):
+    """SSIM of the pixels in the hole; their windows reach beyond it."""
+
+    label, hole_only = "SSIM (hole)", True
+    monitor_rank, example_rank = UNRANKED, 4
+
+
+class ScikitImageSSIM(ImageMetric):
+    """SSIM of scikit-image: Gaussian window of sigma 1.5, population covariance, without the border of 5 pixels."""
+
+    label, higher_is_better, bounds = "SSIM (scikit-image)", True, (-1.0, 1.0)
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         pairs = zip(completed.double().cpu().numpy(), target.double().cpu().numpy(), strict=True)

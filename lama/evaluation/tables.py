@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import lama
-from lama.evaluation.evaluator import Evaluator, higher_is_better
+from lama.evaluation.evaluator import Evaluator
+from lama.evaluation.metrics import arrow, higher_is_better
 from lama.files import atomic_write
+from lama.pages.table import Table, text_cell, to_latex, to_markdown
 
 Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
 
 
 def format_cell(result: Mapping[str, Any], interval: bool = False) -> str:
-    """A number with four significant digits, perhaps with its interval; n/a where there is none."""
+    """A number with four significant digits, with its interval if ``interval``; n/a where there is no number."""
     if result["mean"] is None:
         return "n/a"
     ends = result.get("ci95") if interval else None
@@ -24,7 +26,7 @@ def format_cell(result: Mapping[str, Any], interval: bool = False) -> str:
 
 
 def why_missing(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
-    """A line for each reason why a cell is n/a: ``fid: n/a, 30 images are too few (100)``."""
+    """One line for each reason of an n/a, such as ``fid: n/a, 30 images are too few (100)``."""
     notes = {
         f"{metric}: n/a, {str(result.get('note', 'not available')).removeprefix('not available: ')}": None
         for results in rows.values()
@@ -34,47 +36,39 @@ def why_missing(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str
     return list(notes)
 
 
-def markdown_table(rows: Mapping[str, Results], label: str = "method", interval: bool = False) -> str:
-    """One row a method or group, one column a metric; the best of each column in bold; below, why a cell is n/a."""
+def results_table(
+    rows: Mapping[str, Results], label: str = "method", interval: bool = False, none: str = "n/a"
+) -> Table:
+    """One row for each method or group, one column for each metric.
+
+    A table of methods has the best of each column marked; a table of groups has their numbers of images.
+    """
     metrics = list(next(iter(rows.values())))
-    best = {metric: best_method(rows, metric) if label == "method" else None for metric in metrics}
-    counted = label != "method"  # groups have a number of images each
-    lines = [
-        f"| {label} | {'n | ' if counted else ''}" + " | ".join(f"{m} {_arrow(m)}" for m in metrics) + " |",
-        "|---" * (len(metrics) + 1 + counted) + "|",
-    ]
+    of_methods = label == "method"
+    headings = [label, *([] if of_methods else ["n"]), *(f"{m} {arrow(m)}" for m in metrics)]
+    best = {metric: best_method(rows, metric) if of_methods else None for metric in metrics}
+    lines = []
     for name, results in rows.items():
-        cells = (format_cell(results[m], interval) for m in metrics)
-        marked = (f"**{cell}**" if best[m] == name else cell for m, cell in zip(metrics, cells, strict=True))
-        n = f"{max(results[m]['n'] for m in metrics)} | " if counted else ""
-        lines.append(f"| {name} | {n}" + " | ".join(marked) + " |")
+        n = [] if of_methods else [text_cell(str(max(results[m]["n"] for m in metrics)))]
+        texts = {m: none if results[m]["mean"] is None else format_cell(results[m], interval) for m in metrics}
+        lines.append([text_cell(name), *n, *(text_cell(text, best[m] == name) for m, text in texts.items())])
+    return Table(headings, lines)
+
+
+def markdown_table(rows: Mapping[str, Results], label: str = "method", interval: bool = False) -> str:
+    """``results_table`` in Markdown, and below it the reasons for cells without a number."""
     missing = why_missing(rows)
-    return "\n".join([*lines, *([""] if missing else []), *missing]) + "\n"
+    lines = [*([""] if missing else []), *missing]
+    return to_markdown(results_table(rows, label, interval)) + "".join(f"{line}\n" for line in lines)
 
 
 def latex_table(rows: Mapping[str, Results], label: str = "method") -> str:
-    """The same for a paper, with booktabs; what is not available is a dash."""
-    metrics = list(next(iter(rows.values())))
-    best = {metric: best_method(rows, metric) if label == "method" else None for metric in metrics}
-    head = " & ".join([label, *(f"{m} ${_latex_arrow(m)}$".replace("_", r"\_") for m in metrics)])
-    lines = [r"\begin{tabular}{l" + "r" * len(metrics) + "}", r"\toprule", head + r" \\", r"\midrule"]
-    for name, results in rows.items():
-        cells = ["--" if results[m]["mean"] is None else format_cell(results[m]) for m in metrics]
-        marked = [rf"\textbf{{{c}}}" if best[m] == name else c for m, c in zip(metrics, cells, strict=True)]
-        lines.append(" & ".join([name.replace("%", r"\%").replace("_", r"\_"), *marked]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
-
-
-def _arrow(metric: str) -> str:
-    return "↑" if higher_is_better(metric) else "↓"
-
-
-def _latex_arrow(metric: str) -> str:
-    return r"\uparrow" if higher_is_better(metric) else r"\downarrow"
+    """``results_table`` in LaTeX, with a dash for cells without a number."""
+    return to_latex(results_table(rows, label, none="--"))
 
 
 def best_method(methods: Mapping[str, Results], metric: str) -> str | None:
-    """The method that wins a column; None for a single method, or where nothing was measured."""
+    """The best method of a column; None for fewer than two measured methods."""
     measured = {name: r[metric]["mean"] for name, r in methods.items() if r[metric]["mean"] is not None}
     if len(measured) < 2:
         return None
@@ -83,9 +77,9 @@ def best_method(methods: Mapping[str, Results], metric: str) -> str | None:
 
 def about(
     what: Mapping[str, Any],  # predictions, evaluation set, number of images
-    evaluator: Evaluator,  # that has seen all images
+    evaluator: Evaluator,  # after its last update
 ) -> dict[str, Any]:
-    """What every number in a file stands under: protocol, files of weights, grouping, evaluation set, versions."""
+    """The conditions of an evaluation: protocol, weight files, grouping, evaluation set, versions."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "lpips", "pytorch-fid")}
     return {
         "protocol": evaluator.protocol.describe(),
@@ -99,7 +93,7 @@ def about(
 
 
 def stamp(described: Mapping[str, Any]) -> str:
-    """One line of what every number stands under, for the tables and the page."""
+    """The conditions of an evaluation in one line, for the tables and the page."""
     sets = " ".join(name[:12] for name in described["evaluation_set"])
     versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
     protocol = described["protocol"]["name"]
@@ -111,9 +105,10 @@ def stamp(described: Mapping[str, Any]) -> str:
 
 
 def prepare(outdir: str | Path, overwrite: bool, keep_apart: Sequence[str | Path | None]) -> None:
-    """Before an evaluation of hours: make the folder, see that it can be written to, refuse what would lose something.
+    """Make the output folder and test that it is writable, before an evaluation that may take hours.
 
-    Raises FileExistsError for a folder with another evaluation, ValueError for one of ``keep_apart`` or no folder.
+    Raises FileExistsError for a folder that holds an evaluation, unless ``overwrite``; ValueError for a folder that is
+    in ``keep_apart`` or not writable.
     """
     outdir = Path(outdir).expanduser()
     if any(folder is not None and outdir.resolve() == Path(folder).expanduser().resolve() for folder in keep_apart):
@@ -138,7 +133,7 @@ def write_results(
     described: Mapping[str, Any],  # as ``about`` makes it
     page: str,  # report.html, as ``report_page`` makes it
 ) -> Path:
-    """Write per_image.csv, table.md, table.tex, report.html and, last, metrics.json, each whole or not at all."""
+    """Write per_image.csv, table.md, table.tex, report.html and, last, metrics.json, each atomically."""
     outdir = Path(outdir)
     rows = io.StringIO()
     writer = csv.DictWriter(rows, list(per_image[0]), lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Loss terms. Each is one file, one name here, and one entry in a YAML of ``configs/training/losses``."""
+"""Loss terms. A term is one file, one name here, and one entry in a YAML of ``configs/training/losses``."""
 
 from lama.losses.adversarial import NonSaturatingAdversarialLoss
 from lama.losses.feature_matching import FeatureMatchingLoss

@@ -14,21 +14,21 @@ from lama.interfaces import StepContext
 
 
 class NonSaturatingAdversarialLoss(nn.Module):
-    """Generator: weight * mean softplus(-D(fake)). Discriminator: see ``discriminator_loss``.
+    """Generator: weight * mean softplus(-D(G)), equation 3. Discriminator: see ``discriminator_loss``.
 
-    Raises ValueError for options that contradict each other.
+    Raises ValueError for contradictory options.
     """
 
     def __init__(
         self,
-        weight: float = 10.0,  # of the generator's term only
-        gp_coef: float = 0.001,  # gamma, weight of R1
+        weight: float = 10.0,  # weight of the generator's term; the discriminator's has weight 1
+        gp_coef: float = 0.001,  # gamma, the weight of R1
         mask_as_fake_target: bool = True,  # known patches of a fake image count as real
-        mask_scale_mode: Literal["nearest", "maxpool"] = "nearest",  # how the mask meets the grid of the logits;
-        # nearest is what was published, maxpool (any hole pixel makes a patch fake) is what the paper's text says
-        extra_mask_weight_for_gen: float = 0.0,  # weight the generator's loss by 1 + this inside the hole
-        use_unmasked_for_gen: bool = True,  # False: the generator's loss counts patches of the hole only
-        use_unmasked_for_discr: bool = True,  # False: fakes count in the hole only, nowhere else
+        mask_scale_mode: Literal["nearest", "maxpool"] = "nearest",  # resizing of the mask to the logits: nearest as in
+        # the published code, maxpool (a patch with any hole pixel is fake) as in the paper's text
+        extra_mask_weight_for_gen: float = 0.0,  # the generator's loss has weight 1 + this in the hole
+        use_unmasked_for_gen: bool = True,  # False: the generator's loss counts only patches of the hole
+        use_unmasked_for_discr: bool = True,  # False: fakes count only in the hole
     ) -> None:
         super().__init__()
         if use_unmasked_for_discr and not use_unmasked_for_gen:
@@ -47,7 +47,7 @@ class NonSaturatingAdversarialLoss(nn.Module):
 
     @property
     def differentiates_twice(self) -> bool:
-        """Whether there is an R1 penalty, which needs the discriminator's second derivative."""
+        """True if there is an R1 penalty, which needs the discriminator's second derivative."""
         return self.gp_coef != 0
 
     def forward(self, context: StepContext) -> Tensor:
@@ -60,10 +60,10 @@ class NonSaturatingAdversarialLoss(nn.Module):
         return self.weight * loss.mean()
 
     def discriminator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The discriminator's loss (scalar) and its parts, for the log.
+        """The discriminator's loss (scalar), equation 2, and its parts for the log.
 
-        softplus(-D(x)) + m * softplus(D(G)) + (1 - m) * softplus(-D(G)) + gamma * R1, averaged over the logits;
-        ``context.image`` must require grad for R1 to be computed.
+        softplus(-D(x)) + m * softplus(D(G)) + (1 - m) * softplus(-D(G)) + gamma * R1, averaged over the logits. R1 is 0
+        unless ``context.image`` requires grad.
         """
         real = F.softplus(-context.real_logits)  # -log sigmoid(D(x))
         fake = F.softplus(context.fake_logits)  # -log (1 - sigmoid(D(G(x))))
@@ -91,7 +91,7 @@ class NonSaturatingAdversarialLoss(nn.Module):
 
 
 def r1_penalty(real_logits: Tensor, image: Tensor) -> Tensor:
-    """R1 = mean over the batch of ||grad_x sum D(x)||^2; 0 where ``image`` does not require grad (validation)."""
+    """R1 = mean over the batch of ||grad_x sum D(x)||^2; 0 if ``image`` does not require grad (validation)."""
     if not (torch.is_grad_enabled() and image.requires_grad):
         return real_logits.new_zeros(())
     (gradient,) = torch.autograd.grad(real_logits.sum(), image, create_graph=True)

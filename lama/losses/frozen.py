@@ -1,4 +1,4 @@
-"""A network that takes part in a loss but not in training."""
+"""A network that a loss uses and that is not trained."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,10 +9,10 @@ from torch.func import functional_call
 
 
 class Frozen(nn.Module):
-    """Hold a pretrained network out of sight of optimisers and checkpoints.
+    """Hide a pretrained network from optimisers and checkpoints.
 
-    The wrapped network moves between devices with its owner, but is no sub-module: ``parameters()``,
-    ``state_dict()``, ``train()`` and DDP do not see it. (The official checkpoints carry 400 MB of such networks.)
+    The network moves between devices with its owner, but it is not a sub-module: ``parameters()``, ``state_dict()``,
+    ``train()`` and DDP do not see it. (The official checkpoints contain 400 MB of such networks.)
     """
 
     network: nn.Module
@@ -31,7 +31,7 @@ class Frozen(nn.Module):
         if not torch.is_autocast_enabled(x.device.type):
             return self.network(x)
         dtype = torch.get_autocast_dtype(x.device.type)
-        if dtype not in self._cast:  # autocast keeps only what is trained, and would cast these in every call
+        if dtype not in self._cast:  # autocast caches only trained weights and would cast these in every call
             self._cast[dtype] = {name: tensor.to(dtype) for name, tensor in self._of_convolutions()}
         return functional_call(self.network, self._cast[dtype], (x,))
 

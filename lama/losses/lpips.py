@@ -1,4 +1,4 @@
-"""LPIPS as a perceptual loss, for whoever has no ADE20K encoder: its SqueezeNet is a file of 5 MB."""
+"""LPIPS as a perceptual loss that needs no ADE20K encoder: its SqueezeNet is a file of 5 MB."""
 
 from typing import Any, Literal
 
@@ -10,36 +10,36 @@ from lama.interfaces import StepContext
 from lama.losses.frozen import Frozen
 from lama.lpips_network import file_of, lpips_network
 
-EPSILON = 1e-10  # the lpips package's, beside the length of a feature
+EPSILON = 1e-10  # added to the length of a feature, as in the lpips package
 
 
 class LPIPSLoss(nn.Module):
     """weight * mean over the batch of LPIPS(completed, image) (Zhang et al., CVPR 2018).
 
-    sum over the trunk's layers of mean over pixels of sum over channels of w (f / |f| - g / |g|)^2. It looks at the
-    composite, so that all of its gradient is inside the hole. Features are computed as autocast says, the rest is
-    float32. A network trained with it is not to be judged by LPIPS on the same trunk alone.
+    LPIPS is the sum over the backbone's layers of the mean over pixels of sum_c w_c (f_c / |f| - g_c / |g|)^2. The loss
+    takes the composite, so its whole gradient is inside the hole. Autocast sets the precision of the features; the rest
+    is float32. LPIPS with the same backbone is a biased metric for a network trained with this loss.
     """
 
     def __init__(
         self,
         weight: float = 10.0,
-        trunk: Literal["squeeze", "vgg", "alex"] = "squeeze",
-        weights: str | None = None,  # path of the trunk's file; None = look in the cache, then download
+        backbone: Literal["squeeze", "vgg", "alex"] = "squeeze",
+        weights: str | None = None,  # path of the backbone's file; None = look in the cache, then download
     ) -> None:
         super().__init__()
-        network = lpips_network(trunk, file_of(trunk, weights, download=True))
+        network = lpips_network(backbone, file_of(backbone, weights, download=True))
         self.weight = weight
         self.scale = Frozen(network.scaling_layer)  # type: ignore[arg-type]
-        self.trunk = Frozen(network.net)  # type: ignore[arg-type]
+        self.backbone = Frozen(network.net)  # type: ignore[arg-type]
         self.heads = Frozen(network.lins)  # type: ignore[arg-type]
 
     @classmethod
     def preflight(
-        cls, trunk: Literal["squeeze", "vgg", "alex"] = "squeeze", weights: str | None = None, **_: Any
+        cls, backbone: Literal["squeeze", "vgg", "alex"] = "squeeze", weights: str | None = None, **_: Any
     ) -> None:
-        """Raise MissingWeightsError where the trunk's file is not on this machine and cannot be had."""
-        file_of(trunk, weights, download=True)
+        """Raise MissingWeightsError if the backbone's file is not on this machine and cannot be downloaded."""
+        file_of(backbone, weights, download=True)
 
     def forward(self, context: StepContext) -> Tensor:
         completed = composite(context.predicted, context.image, context.mask)
@@ -57,6 +57,6 @@ class LPIPSLoss(nn.Module):
         return torch.stack(distances).sum(dim=0)
 
     def _features(self, image: Tensor) -> list[Tensor]:
-        """Of the trunk's layers, each pixel's of length 1."""
-        features = [at_least_float32(f) for f in self.trunk(self.scale.network(2 * image - 1))]
+        """The features of each layer of the backbone, normalised to length 1 at each pixel."""
+        features = [at_least_float32(f) for f in self.backbone(self.scale.network(2 * image - 1))]
         return [f / (torch.linalg.vector_norm(f, dim=1, keepdim=True) + EPSILON) for f in features]

@@ -1,4 +1,4 @@
-"""The mean squared error between features, in one pass over them."""
+"""The mean squared error between features, with little memory."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ from torch.autograd.function import once_differentiable
 
 
 class MeanSquare(torch.autograd.Function):
-    """mean((x - target)^2) of (B, C, ...), at least in float32; its gradient is that of ``x``, 2 (x - target) / n.
+    """mean((x - target)^2) of (B, C, ...), at least in float32; the gradient with respect to x is 2 (x - target) / n.
 
-    Features may be bfloat16: their difference is kept so, which is exact where it is small, and their sum is not.
-    ``F.mse_loss`` under autocast makes float32 copies of both and of the gradient.
+    The difference of bfloat16 features stays bfloat16 (it is exact if it is small); the sum is float32. ``F.mse_loss``
+    under autocast would make float32 copies of both features and of the gradient.
     """
 
     @staticmethod

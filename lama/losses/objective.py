@@ -1,4 +1,4 @@
-"""The sum of loss terms that a training minimises, and what its discriminator minimises."""
+"""The losses of the generator and of the discriminator, as sums of loss terms."""
 
 import torch
 from torch import Tensor, nn
@@ -7,29 +7,29 @@ from lama.interfaces import DiscriminatorLoss, StepContext
 
 
 class Objective(nn.Module):
-    """Named loss terms; the names are those of the YAML and of the curves.
+    """Named loss terms, with the names of the YAML and of the curves.
 
-    A term that is None (weight 0 in the YAML) takes no part. Raises ValueError where no term is left.
+    Terms that are None (weight 0 in the YAML) are left out. Raises ValueError if all are None.
     """
 
     def __init__(self, **terms: nn.Module | None) -> None:
         super().__init__()
         self.terms = nn.ModuleDict({name: term for name, term in terms.items() if term is not None})
         if not self.terms:
-            raise ValueError("losses: every term has weight 0; give at least one a weight")
+            raise ValueError("losses: every term has weight 0; expected at least one with another weight")
 
     @property
     def differentiates_twice(self) -> bool:
-        """Whether a term takes the gradient of a gradient of the discriminator, as R1 does."""
+        """True if a term needs the discriminator's second derivative, as R1 does."""
         return any(getattr(term, "differentiates_twice", False) for term in self.terms.values())
 
     def generator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of all terms (scalar), and each under ``gen_<name>``."""
+        """The sum of all terms (scalar), and each term as ``gen_<name>``."""
         values = {f"gen_{name}": term(context) for name, term in self.terms.items()}
         return torch.stack(list(values.values())).sum(), {name: value.detach() for name, value in values.items()}
 
     def discriminator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
-        """The sum of what the adversarial terms ask of the discriminator, and its parts under ``discr_<part>``."""
+        """The sum of the terms' discriminator losses (scalar), and their parts as ``discr_<part>``."""
         total = context.real_logits.new_zeros(())
         logs: dict[str, Tensor] = {}
         for term in self.terms.values():

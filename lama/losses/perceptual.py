@@ -1,6 +1,6 @@
-"""Perceptual losses on frozen networks: the paper's high-receptive-field one, and the classical VGG19 one.
+"""Perceptual losses on frozen networks: the paper's high-receptive-field (HRF) loss, and the classical VGG19 loss.
 
-Both take RGB in [0, 1] and normalise it by the ImageNet mean and deviation.
+Both take RGB in [0, 1] and normalise it by the ImageNet mean and standard deviation.
 """
 
 from typing import Any, ClassVar, Literal
@@ -35,9 +35,9 @@ class _FrozenEncoderLoss(nn.Module):
 
 
 class HRFPerceptualLoss(_FrozenEncoderLoss):
-    """weight * sum over the four stages of a ResNet50 of MSE(features), section 2.3; dilated and trained to segment.
+    """weight * sum over the four stages of a dilated ResNet50 for segmentation of MSE(features), section 2.3.
 
-    The paper's equation 1 takes the mean over stages; the published trainings sum, and so does this: weight 30 here
+    The paper's equation 1 takes the mean over stages, the published trainings the sum. This is the sum: weight 30 here
     is 120 in the paper's formula.
     """
 
@@ -52,10 +52,12 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
         self,
         weight: float = 30.0,
         weights: str | None = None,  # path of the encoder's file; None = look in the cache
-        trained_on: Literal["ade20k", "imagenet"] = "ade20k",  # to segment, as in the paper, or to classify (table 3)
-        dilated: bool = True,  # False: a plain ResNet50, whose receptive field grows by striding (table 3)
-        batch_statistics: bool = False,  # True: BatchNorm uses (and updates) the statistics of the batch in training,
-        # which is what Lightning 1.2 made of the official code; False: frozen, as intended
+        trained_on: Literal[
+            "ade20k", "imagenet"
+        ] = "ade20k",  # segmentation as in the paper, or classification (table 3)
+        dilated: bool = True,  # False: a plain ResNet50, with strides in place of dilations (table 3)
+        batch_statistics: bool = False,  # True: in training, BatchNorm uses and updates the statistics of the batch, as
+        # the official code did under Lightning 1.2; False: frozen statistics, as its authors intended
         encoder: nn.Module | None = None,  # None = the pretrained SegmentationEncoder
     ) -> None:
         if encoder is None:
@@ -67,11 +69,11 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
 
     @classmethod
     def preflight(cls, weights: str | None = None, trained_on: str = "ade20k", dilated: bool = True, **_: Any) -> None:
-        """Raise FileNotFoundError where the encoder's file is not on this machine and cannot be had."""
+        """Raise FileNotFoundError if the encoder's file is not on this machine and cannot be downloaded."""
         pretrained.require(cls.FILES[trained_on, dilated], weights)
 
     def mean_square(self, predicted: Tensor, target: Tensor) -> Tensor:
-        """Of the features of one stage, (B, C, h, w) each: a scalar."""
+        """The mean squared error (scalar) of the features of one stage, (B, C, h, w) each."""
         return MeanSquare.apply(predicted, target)
 
     def train(self, mode: bool = True) -> "HRFPerceptualLoss":
@@ -89,8 +91,8 @@ class HRFPerceptualLoss(_FrozenEncoderLoss):
 class VGGPerceptualLoss(_FrozenEncoderLoss):
     """weight * sum over images and 13 VGG19 layers of the mean squared error on the **known** region.
 
-    The sum over the batch makes the scale depend on the batch size; both that and the restriction to known pixels
-    (feature error times 1 - mask) are what the official ablation did (table 3).
+    The feature error is multiplied by 1 - mask. The sum runs over the batch: the scale depends on the batch size. Both
+    are as in the official ablation (table 3).
     """
 
     def __init__(
@@ -105,14 +107,14 @@ class VGGPerceptualLoss(_FrozenEncoderLoss):
 
     @classmethod
     def preflight(cls, weights: str | None = None, **_: Any) -> None:
-        """Raise FileNotFoundError where the file of VGG19 is not on this machine and cannot be had."""
+        """Raise FileNotFoundError if the file of VGG19 is not on this machine and cannot be downloaded."""
         pretrained.require("vgg19", weights)
 
     def forward(self, context: StepContext) -> Tensor:
         return self.weight * self.per_image(context.predicted, context.image, context.mask).sum()
 
     def per_image(self, predicted: Tensor, image: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The un-weighted loss of each image, (B,); over the whole frame where ``mask`` is None."""
+        """The loss of each image without the weight, (B,); over the whole image if ``mask`` is None."""
         total = predicted.new_zeros(predicted.shape[0])
         for p, t in zip(self.encode(predicted), self.encode(image), strict=True):
             error = (at_least_float32(p) - at_least_float32(t)).square()

@@ -1,4 +1,4 @@
-"""Pixel loss."""
+"""Pixel loss: L1 with separate weights for known and missing pixels."""
 
 from torch import Tensor, nn
 
@@ -8,8 +8,8 @@ from lama.interfaces import StepContext
 class MaskedL1Loss(nn.Module):
     """mean |predicted - image| * (weight_missing * mask + weight_known * (1 - mask)), over all B * 3 * H * W elements.
 
-    The published trainings punish known pixels only (10 / 0): inside the hole an L1 loss asks for the median of all
-    plausible fills, which is blur. Not normalised by the area of the mask.
+    The published trainings weight only known pixels (10 and 0): in the hole, L1 favours the median of all plausible
+    fills, which is blurred. The loss is not normalised by the area of the mask.
     """
 
     def __init__(self, weight_known: float = 10.0, weight_missing: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""Self-contained pages to look at: one look for all of them, images inside the file."""
+"""Self-contained HTML pages with a common style and embedded images; tables for Markdown and LaTeX."""
 
 from lama.pages.page import data_url, image_url, render, with_hole
 

@@ -1,4 +1,4 @@
-"""Filling a template of this folder, and images as part of a page."""
+"""Render the templates of this folder, and embed images in a page."""
 
 import base64
 import io
@@ -10,7 +10,7 @@ from PIL import Image
 
 from lama.interfaces import ImageArray, MaskArray
 
-PINK = np.array([236, 72, 153], np.uint8)  # no photograph has much of it
+PINK = np.array([236, 72, 153], np.uint8)  # a colour that is rare in photographs
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("lama.pages", ""),
     autoescape=True,
@@ -21,17 +21,17 @@ _TEMPLATES = jinja2.Environment(
 
 
 def render(name: str, **context: Any) -> str:
-    """The template ``name``.html.j2 of this folder with its values filled in."""
+    """The template ``name``.html.j2 of this folder, rendered with ``context``."""
     return _TEMPLATES.get_template(f"{name}.html.j2").render(**context)
 
 
 def data_url(content: bytes, kind: str) -> str:
-    """A file as an address inside the page; ``kind`` is its MIME type."""
+    """The content of a file as a data URL; ``kind`` is its MIME type."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def image_url(image: ImageArray, longest: int = 512) -> str:
-    """An image (H, W, 3) for the page, made smaller where a side has more than ``longest`` pixels."""
+    """An image (H, W, 3) as a JPEG data URL, reduced to at most ``longest`` pixels on each side."""
     small = Image.fromarray(image)
     small.thumbnail((longest, longest))
     buffer = io.BytesIO()
@@ -40,5 +40,5 @@ def image_url(image: ImageArray, longest: int = 512) -> str:
 
 
 def with_hole(image: ImageArray, mask: MaskArray) -> ImageArray:
-    """The image with its hole in pink."""
+    """The image (H, W, 3) with its hole in pink."""
     return np.where(mask[..., None], PINK, image)

@@ -1,4 +1,4 @@
-"""Published numbers, and the paper's tables drawn from them and from runs of one's own."""
+"""The paper's tables, from the published numbers and from our own evaluations."""
 
 from lama.paper.tables import make_tables
 

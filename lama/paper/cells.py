@@ -1,41 +1,42 @@
-"""Our evaluations in the cells of the paper's tables: which cell is whose, what differs, what is best."""
+"""The cells of the paper's tables: our evaluation of each, its notes, its change to the baseline, and its rank."""
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from lama.evaluation.evaluator import OF_SETS, higher_is_better
+from lama.evaluation.metrics import METRICS, higher_is_better
 from lama.paper.published import Column, Paper, PaperTable, Published
 from lama.paper.runs import Evaluation
 
 Claims = dict[tuple[str, str], list[Evaluation]]  # by (run without the suffix of its data set, column)
+Fields = Sequence[tuple[Column, str]]  # (column, metric) of each cell of a row
 
 
-@dataclass(frozen=True)
+@dataclass
 class Ours:
-    """What was measured for one cell: of one evaluation, or over the seeds of a run."""
+    """Our number for one cell: from one evaluation, or over the seeds of a run."""
 
-    mean: float | None  # None = evaluated, but no number; a note says why
-    std: float | None = None  # of the means of several seeds, n - 1
-    seeds: tuple[float, ...] = ()  # the means, where there are several
-    ci95: tuple[float, float] | None = None  # of a single evaluation
+    mean: float | None  # None = evaluated, but without a number; a note holds the reason
+    std: float | None = None  # standard deviation (n - 1) of the means of several seeds
+    seeds: tuple[float, ...] = ()  # the means of several seeds
+    ci95: tuple[float, float] | None = None  # interval of a single evaluation
     n: int = 0
     files: tuple[str, ...] = ()
     protocol: dict[str, Any] = field(default_factory=dict)
     evaluation_set: str = ""
-    notes: tuple[str, ...] = ()  # how it differs from what was published
-    under: tuple[str, str, int] | None = None  # as ``Evaluation.stands_under``
+    notes: list[str] = field(default_factory=list)  # differences from the published number
+    conditions: tuple[str, str, int] | None = None  # as ``Evaluation.conditions``
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cell:
-    """One number of ours and one of the paper, each with its difference to the baseline and its rank."""
+    """Our number and the paper's, each with its change to the baseline and its rank in the column."""
 
     ours: Ours | None  # None = no such evaluation
     paper: Published | None
-    reported: bool = True  # whether the paper reports this metric at all
-    ours_change: float | None = None  # per cent of the baseline; for PSNR, decibels
+    reported: bool = True  # False: the paper does not report this metric
+    ours_change: float | None = None  # in per cent of the baseline, or in the unit of the metric
     paper_change: float | None = None
     ours_rank: int | None = None  # 1 = best of its column, 2 = second
     paper_rank: int | None = None
@@ -43,6 +44,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class FilledRow:
+    """One method: its entries in the text columns, its run, and its cells."""
+
     about: tuple[str, ...]
     run: str
     cells: tuple[Cell, ...]
@@ -50,11 +53,11 @@ class FilledRow:
 
 @dataclass(frozen=True)
 class FilledTable:
-    """A table of the paper with our numbers; ``others`` are runs that the paper has no row for."""
+    """A table of the paper with our numbers; ``others`` are runs that have no row in the paper."""
 
     paper: PaperTable
-    fields: tuple[tuple[Column, str], ...]  # (column, metric) of each cell of a row
-    size: int | None  # of the images, where it is not the paper's
+    fields: Fields
+    size: int | None  # pixels, of the images; None = the paper's
     rows: tuple[FilledRow, ...]
     others: tuple[FilledRow, ...]
 
@@ -70,13 +73,12 @@ def fill(
     lost = []
     columns = {column.key: column for table in paper.tables for column in table.columns}
     suffixes = {column.run_suffix for column in columns.values()} - {""}
-    known = {row.run for table in paper.tables for row in table.rows}
     for evaluation in evaluations:
         suffix = next((s for s in suffixes if evaluation.run.endswith(s)), "")
         run = evaluation.run.removesuffix(suffix)
         mine = [c for c in columns.values() if (c.run_suffix, c.set_name(size)) == (suffix, evaluation.set_name)]
         rows = [row.run for table in paper.tables if set(table.columns) & set(mine) for row in table.rows]
-        if not mine or (run in known and run not in rows):
+        if not mine or (run in paper.runs and run not in rows):
             lost.append(evaluation)
         for column in mine:
             claims.setdefault((run, column.key), []).append(evaluation)
@@ -98,49 +100,37 @@ def _check_claims(claimants: list[Evaluation]) -> None:
 def _fill_table(
     paper: Paper, table: PaperTable, claims: Claims, metrics: Sequence[str], size: int | None
 ) -> FilledTable:
-    fields = tuple((column, metric) for column in table.columns for metric in metrics)
+    fields = [(column, metric) for column in table.columns for metric in metrics]
 
-    def ours(run: str) -> list[Ours | None]:
-        found = [(column, metric, claims.get((run, column.key))) for column, metric in fields]
-        return [_measured(e, column, metric, paper.protocol) if e else None for column, metric, e in found]
+    def row_of(run: str, about: tuple[str, ...], published: dict[tuple[str, str], Published]) -> FilledRow:
+        cells = []
+        for column, metric in fields:
+            found = claims.get((run, column.key))
+            ours = _measured(found, column, metric, paper.protocol) if found else None
+            cells.append(Cell(ours, published.get((column.key, metric)), metric in paper.metrics))
+        return FilledRow(about, run, tuple(cells))
 
-    rows = [
-        FilledRow(row.about, row.run, tuple(
-            Cell(cell, row.cells.get((column.key, metric)), metric in paper.metrics)
-            for cell, (column, metric) in zip(ours(row.run), fields, strict=True)
-        ))
-        for row in table.rows
-    ]  # fmt: skip
-    known = {row.run for table in paper.tables for row in table.rows}
-    wanted = {column.key for column in table.columns}
-    strangers = sorted({run for run, column in claims if column in wanted and run not in known})
-    dashes = ("",) * (len(table.headings) - 1)
-    others = [
-        FilledRow(
-            (run, *dashes),
-            run,
-            tuple(
-                Cell(cell, None, metric in paper.metrics) for cell, (_, metric) in zip(ours(run), fields, strict=True)
-            ),
-        )
-        for run in strangers
-    ]
-    everything = _with_changes(table, fields, [*rows, *others])
+    keys = {column.key for column in table.columns}
+    strangers = sorted({run for run, column in claims if column in keys and run not in paper.runs})
+    blanks = ("",) * (len(table.headings) - 1)
+    rows = [row_of(row.run, row.about, row.cells) for row in table.rows]
+    others = [row_of(run, (run, *blanks), {}) for run in strangers]
+    _set_changes(table, fields, rows, others)
     for i, (_, metric) in enumerate(fields):
-        everything = _with_ranks(everything, i, higher_is_better(metric))
-    return FilledTable(table, fields, size, tuple(everything[: len(rows)]), tuple(everything[len(rows) :]))
+        _set_ranks([row.cells[i] for row in (*rows, *others)], higher_is_better(metric))
+    return FilledTable(table, fields, size, tuple(rows), tuple(others))
 
 
 def _measured(evaluations: list[Evaluation], column: Column, metric: str, protocol: str) -> Ours:
-    """One number out of one evaluation, or out of one for each seed."""
+    """One number from one evaluation, or from one evaluation per seed."""
     files = tuple(evaluation.relative for evaluation in evaluations)
     have = [e for e in evaluations if e.overall.get(metric, {"mean": None})["mean"] is not None]
     if not have:
         has = evaluations[0].overall
         note = has[metric].get("note", "not available") if metric in has else f"not measured; was: {', '.join(has)}"
-        return Ours(None, files=files, notes=(f"{metric}: {note}",))
-    if len({e.stands_under(metric) for e in have}) > 1:
-        return Ours(None, files=files, notes=("the seeds differ in evaluation set, protocol or number of images",))
+        return Ours(None, files=files, notes=[f"{metric}: {note}"])
+    if len({e.conditions(metric) for e in have}) > 1:
+        return Ours(None, files=files, notes=["the seeds differ in evaluation set, protocol or number of images"])
     first = have[0]
     means = [e.overall[metric]["mean"] for e in have]
     n = first.overall[metric]["n"]
@@ -152,7 +142,7 @@ def _measured(evaluations: list[Evaluation], column: Column, metric: str, protoc
         notes.append(f"protocol {first.protocol['name']} (published: {protocol})")
     if first.sizes != ((column.size, column.size),):
         notes.append(f"images of {_sizes(first.sizes)} (published: {column.size} pixels)")
-    if ("fid_inception" if metric in OF_SETS else metric) in first.unpublished:
+    if set(METRICS[metric].weight_files) & set(first.unpublished):
         notes.append(f"weights of {metric} are not the published file")
     if n != column.images:
         published = "number not given" if column.images is None else _thousands(column.images)
@@ -167,8 +157,8 @@ def _measured(evaluations: list[Evaluation], column: Column, metric: str, protoc
         files=files,
         protocol=first.protocol,
         evaluation_set=first.evaluation_set,
-        notes=(*notes, *([column.note] if column.note else [])),
-        under=first.stands_under(metric),
+        notes=notes + ([column.note] if column.note else []),
+        conditions=first.conditions(metric),
     )
 
 
@@ -184,64 +174,51 @@ def _thousands(n: int) -> str:
     return f"{n:,}".replace(",", " ")
 
 
-def _with_changes(
-    table: PaperTable, fields: Sequence[tuple[Column, str]], rows: Sequence[FilledRow]
-) -> list[FilledRow]:
-    changed = []
-    for index, row in enumerate(rows):
-        base = table.baseline_of(row.about) if index < len(table.rows) or table.baseline_same is None else None
+def _set_changes(table: PaperTable, fields: Fields, rows: Sequence[FilledRow], others: Sequence[FilledRow]) -> None:
+    """Set the changes of each row to its baseline; ours only where both numbers have equal conditions."""
+    baselines = [table.baseline_of(row.about) for row in rows]
+    baselines += [0 if table.baseline_same is None else None for _ in others]
+    for index, (row, base) in enumerate(zip((*rows, *others), baselines, strict=True)):
         if base is None or base == index:
-            changed.append(row)
             continue
-        cells = []
-        for cell, reference, (_, metric) in zip(row.cells, rows[base].cells, fields, strict=True):
-            ours = paper = None
-            if cell.ours and reference.ours and cell.ours.under == reference.ours.under:
-                ours = _change(metric, cell.ours.mean, reference.ours.mean)
-            if cell.paper and reference.paper:
-                paper = _change(metric, cell.paper.value, reference.paper.value)
-            cells.append(replace(cell, ours_change=ours, paper_change=paper))
-        changed.append(replace(row, cells=tuple(cells)))
-    return changed
+        for cell, baseline, (_, metric) in zip(row.cells, rows[base].cells, fields, strict=True):
+            if cell.ours and baseline.ours and cell.ours.conditions == baseline.ours.conditions:
+                cell.ours_change = _change(metric, cell.ours.mean, baseline.ours.mean)
+            if cell.paper and baseline.paper:
+                cell.paper_change = _change(metric, cell.paper.value, baseline.paper.value)
 
 
 def _change(metric: str, value: float | None, base: float | None) -> float | None:
-    """Per cent of the baseline; PSNR is a logarithm already, so that its difference is meant."""
+    """The change in per cent of the baseline, or the difference for a metric with a unit, such as dB."""
     if value is None or base is None:
         return None
-    if metric.startswith("psnr"):
+    if METRICS[metric].unit:
         return value - base
     return 100 * (value - base) / base if base > 0 else None
 
 
-def _with_ranks(rows: Sequence[FilledRow], i: int, higher: bool) -> list[FilledRow]:
-    """Mark best and second of column ``i``: of the paper, and of ours where all stand under the same conditions."""
-    ours = {r: cell.ours for r, row in enumerate(rows) if (cell := row.cells[i]).ours and cell.ours.mean is not None}
-    mixed = _what_differs([o for o in ours.values() if o is not None])
-    our_ranks = _ranks({r: o.mean for r, o in ours.items() if o and o.mean is not None}, higher) if not mixed else {}
-    paper = {r: cell.paper.value for r, row in enumerate(rows) if (cell := row.cells[i]).paper is not None}
-    paper_ranks = _ranks(paper, higher)
-    ranked = []
-    for r, row in enumerate(rows):
-        cell = replace(row.cells[i], ours_rank=our_ranks.get(r), paper_rank=paper_ranks.get(r))
-        if mixed and cell.ours is not None and cell.ours.mean is not None:
-            note = f"not ranked: our numbers of this column differ in {mixed}"
-            cell = replace(cell, ours=replace(cell.ours, notes=(*cell.ours.notes, note)))
-        ranked.append(replace(row, cells=(*row.cells[:i], cell, *row.cells[i + 1 :])))
-    return ranked
+def _set_ranks(column: Sequence[Cell], higher: bool) -> None:
+    """Set the ranks of the paper's numbers, and of ours where all have equal conditions; add a note elsewhere."""
+    paper_ranks = _ranks([cell.paper.value if cell.paper else None for cell in column], higher)
+    measured = [cell.ours for cell in column if cell.ours and cell.ours.mean is not None]
+    differing = _differing([ours.conditions for ours in measured if ours.conditions])
+    our_ranks = _ranks([None if differing or not cell.ours else cell.ours.mean for cell in column], higher)
+    for cell, ours_rank, paper_rank in zip(column, our_ranks, paper_ranks, strict=True):
+        cell.ours_rank, cell.paper_rank = ours_rank, paper_rank
+    if differing:
+        for ours in measured:
+            ours.notes.append(f"not ranked: our numbers of this column differ in {differing}")
 
 
-def _what_differs(cells: Sequence[Ours]) -> str:
-    """In words, what of protocol, evaluation set and number of images is not the same; empty where all is."""
-    unders = [cell.under for cell in cells if cell.under is not None]
+def _differing(conditions: Sequence[tuple[str, str, int]]) -> str:
+    """The names of the conditions that are not equal in all; empty if all are."""
     names = ("protocol", "evaluation set", "number of images")
-    return ", ".join(name for i, name in enumerate(names) if len({under[i] for under in unders}) > 1)
+    return ", ".join(name for i, name in enumerate(names) if len({each[i] for each in conditions}) > 1)
 
 
-def _ranks(values: dict[int, float], higher: bool) -> dict[int, int]:
-    """1 for the best, 2 for the second of three or more; equal numbers share a rank."""
-    if len(values) < 2:
-        return {}
-    order = sorted(set(values.values()), reverse=higher)
-    ranks = {value: rank for rank, value in enumerate(order[: 2 if len(values) > 2 else 1], start=1)}
-    return {r: ranks[value] for r, value in values.items() if value in ranks}
+def _ranks(values: Sequence[float | None], higher: bool) -> list[int | None]:
+    """1 for the best, 2 for the second of three or more values; equal values share a rank."""
+    known = [value for value in values if value is not None]
+    ranked = min(len(known) - 1, 2)
+    best = sorted(set(known), reverse=higher)[: max(ranked, 0)]
+    return [best.index(value) + 1 if value in best else None for value in values]

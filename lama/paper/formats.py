@@ -5,72 +5,53 @@ from dataclasses import asdict
 from typing import Any
 
 import lama
-from lama.evaluation.evaluator import higher_is_better
+from lama.evaluation.metrics import METRICS, arrow, higher_is_better
 from lama.pages import data_url, render
+from lama.pages.table import TIMES, Span, Style, Table, escape_latex, text_cell, to_latex, to_markdown
 from lama.paper.cells import Cell, FilledRow, FilledTable, Ours
 from lama.paper.published import Column
 
-NAMES = {
-    "fid": "FID",
-    "kid": "KID",
-    "p_ids": "P-IDS",
-    "u_ids": "U-IDS",
-    "lpips_vgg": "LPIPS",  # as the paper calls it
-    "lpips_alex": "LPIPS (alex)",
-    "lpips_squeeze": "LPIPS (squeeze)",
-}
 LEGEND = (
-    "Each cell: ours [95 % interval] / the paper's; ours alone for a metric that the paper does not report.",
-    "▲ and ▼: larger or smaller than the baseline, in per cent of it (PSNR: in dB), of the numbers shown.",
-    "— is missing: not evaluated, or not published; n/a: evaluated, but without a number.",
-    "The headings say what the paper's are of. Its evaluation sets were not released: ours are other crops and masks.",
+    "Each cell: ours [95 % interval] / the paper's; only ours for a metric that the paper does not report.",
+    "▲ and ▼: larger or smaller than the baseline, in per cent of it (PSNR: in dB).",
+    "—: not evaluated, or not published; n/a: evaluated, but without a number.",
+    "The headings name the paper's evaluation sets. They were not released: ours have other crops and masks.",
 )
-TIMES = "\N{MULTIPLICATION SIGN}"
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", TIMES: r"$\times$", "—": "---",
-    "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
-}  # fmt: skip
-
-
-def number(metric: str, value: float) -> str:
-    """As the paper prints it: FID with three digits, LPIPS with three decimals; others with four digits."""
-    if metric == "fid":
-        return f"{value:.{2 if value < 9.995 else 1}f}"
-    return f"{value:.3f}" if metric.startswith("lpips") else f"{value:#.4g}".rstrip(".")
 
 
 def heading(metric: str) -> str:
-    """The name of a metric, with the direction in which it is better."""
-    return f"{NAMES.get(metric, metric)} {'↑' if higher_is_better(metric) else '↓'}"
+    """The label of a metric with its direction, such as ``FID ↓``."""
+    return f"{METRICS[metric].label} {arrow(metric)}"
 
 
 def change(metric: str, value: float | None) -> str:
-    """``▲30 %``; empty where there is no difference at the precision shown."""
+    """A change such as ``▲30 %`` or ``▼0.51 dB``; empty where it rounds to 0."""
     if value is None:
         return ""
-    size = f"{abs(value):.2f} dB" if metric.startswith("psnr") else f"{abs(value):.0f} %"
+    unit = METRICS[metric].unit
+    size = f"{abs(value):.2f} {unit}" if unit else f"{abs(value):.0f} %"
     return "" if float(size.split()[0]) == 0 else f"{'▲' if value > 0 else '▼'}{size}"
 
 
 def ours_text(metric: str, ours: Ours | None) -> tuple[str, str]:
-    """(number, what says how sure it is), each perhaps empty."""
+    """(number, its interval or standard deviation); the second may be empty."""
     if ours is None or ours.mean is None:
         return "—" if ours is None else "n/a", ""
+    text = METRICS[metric].text
     if ours.std is not None:
-        return number(metric, ours.mean), f"± {ours.std:.2g}"
-    ends = "" if ours.ci95 is None else f"[{number(metric, ours.ci95[0])}, {number(metric, ours.ci95[1])}]"
-    return number(metric, ours.mean), ends
+        return text(ours.mean), f"± {ours.std:.2g}"
+    ends = "" if ours.ci95 is None else f"[{', '.join(map(text, ours.ci95))}]"
+    return text(ours.mean), ends
 
 
 def notes_of(table: FilledTable) -> list[str]:
-    """The footnotes of a table, in the order in which a reader meets them; number i + 1 is the mark of the i-th."""
+    """The footnotes of a table in the order of their cells; the mark of the i-th is i + 1."""
     cells = (cell for row in (*table.rows, *table.others) for cell in row.cells)
     return list(dict.fromkeys(note for cell in cells if cell.ours for note in cell.ours.notes))
 
 
 def marks(table: FilledTable, ours: Ours | None) -> str:
-    """The marks of the footnotes of a cell, "1,3" say."""
+    """The marks of the footnotes of a cell, such as "1,3"."""
     notes = notes_of(table)
     return ",".join(str(i) for i in sorted(notes.index(note) + 1 for note in ours.notes)) if ours else ""
 
@@ -82,25 +63,45 @@ def spans(table: FilledTable) -> list[tuple[str, int]]:
 
 
 def column_title(column: Column) -> str:
-    """``Places (512 x 512), wide masks``: what the published numbers are of."""
+    """The evaluation set of the published numbers, such as ``Places (512 x 512), wide masks``."""
     return f"{column.dataset} ({column.size} {TIMES} {column.size}), {column.masks.lower()}"
 
 
+def as_table(table: FilledTable) -> Table:
+    """The table for the writers of ``lama.pages.table``."""
+    rows = [
+        [
+            *map(text_cell, row.about),
+            *(_spans(metric, c, marks(table, c.ours)) for (_, metric), c in zip(table.fields, row.cells, strict=True)),
+        ]
+        for row in (*table.rows, *table.others)
+    ]
+    return Table(
+        headings=[*table.paper.headings, *(heading(metric) for _, metric in table.fields)],
+        rows=rows,
+        text_columns=len(table.paper.headings),
+        groups=spans(table),
+        rule_before=len(table.rows) if table.others else None,
+    )
+
+
+def _spans(metric: str, content: Cell, mark: str) -> list[Span]:
+    """Ours, its interval, its change, the marks of its footnotes / the paper's number, its change."""
+    ranked: dict[int | None, Style] = {1: "best", 2: "second", None: ""}
+    text, interval = ours_text(metric, content.ours)
+    ours = [Span(text, ranked[content.ours_rank]), Span(interval, "below")]
+    ours += [Span(change(metric, content.ours_change), "small"), Span(mark, "mark")]
+    if not content.reported:
+        return ours
+    paper = Span(content.paper.text if content.paper else "—", ranked[content.paper_rank])
+    return [*ours, Span(" / "), paper, Span(change(metric, content.paper_change), "small")]
+
+
 def markdown(tables: Sequence[FilledTable], unplaced: Sequence[str]) -> str:
-    """All tables, each with its footnotes; best in bold, second in italics, of ours and of the paper's."""
+    """All tables with their footnotes; the best in bold, the second in italics, of ours and of the paper's."""
     parts = ["# The paper's tables", " ".join(LEGEND) + " **Best** and _second_ of each column are marked."]
     for table in tables:
-        heads = [f"{column_title(column)}: {heading(metric)}" for column, metric in table.fields]
-        head = "| " + " | ".join([*table.paper.headings, *heads]) + " |"
-        lines = [head, "|---" * (len(table.paper.headings) + len(heads)) + "|"]
-        for row in (*table.rows, *table.others):
-            cells = [
-                _markdown_cell(m, cell, marks(table, cell.ours))
-                for (_, m), cell in zip(table.fields, row.cells, strict=True)
-            ]
-            about = [entry.replace("|", r"\|") for entry in row.about]
-            lines.append("| " + " | ".join([*about, *cells]) + " |")
-        parts += [f"## {title(table)}", "\n".join(lines)]
+        parts += [f"## {title(table)}", to_markdown(as_table(table)).rstrip("\n")]
         footnotes = [f"{i}. {note}" for i, note in enumerate(notes_of(table), start=1)]
         parts += ["\n".join(footnotes)] if footnotes else []
     if unplaced:
@@ -109,32 +110,21 @@ def markdown(tables: Sequence[FilledTable], unplaced: Sequence[str]) -> str:
 
 
 def latex(tables: Sequence[FilledTable]) -> str:
-    """One ``table*`` each, to be read with ``\\input``; best in bold, second underlined."""
+    """One ``table*`` for each table, for ``\\input``; the best in bold, the second underlined."""
     lines = [r"% \usepackage{booktabs,graphicx,amssymb}"]
     for table in tables:
-        about = len(table.paper.headings)
-        lines += [r"\begin{table*}", r"\centering", rf"\caption{{{_escape(title(table).partition(': ')[2])}.}}"]
-        lines += [
-            r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
-            rf"\begin{{tabular}}{{{'l' * about}{'r' * len(table.fields)}}}",
-        ]
-        lines += [r"\toprule", *_latex_head(table), r"\midrule"]
-        for i, row in enumerate((*table.rows, *table.others)):
-            if table.others and i == len(table.rows):
-                lines.append(r"\midrule")
-            cells = [
-                _latex_cell(m, cell, marks(table, cell.ours))
-                for (_, m), cell in zip(table.fields, row.cells, strict=True)
-            ]
-            lines.append(" & ".join([*map(_escape, row.about), *cells]) + r" \\")
-        lines += [r"\bottomrule", r"\end{tabular}}"]
         under = " ".join([*LEGEND, *(f"({i}) {note}." for i, note in enumerate(notes_of(table), start=1))])
-        lines += [r"\par\smallskip\raggedright\footnotesize", _escape(under), r"\end{table*}", ""]
+        lines += [
+            r"\begin{table*}", r"\centering", rf"\caption{{{escape_latex(title(table).partition(': ')[2])}.}}",
+            r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
+            to_latex(as_table(table)).rstrip("\n") + "}",
+            r"\par\smallskip\raggedright\footnotesize", escape_latex(under), r"\end{table*}", "",
+        ]  # fmt: skip
     return "\n".join(lines)
 
 
 def html(tables: Sequence[FilledTable], unplaced: Sequence[str], runs: str, plot: bytes | None) -> str:
-    """One page that needs no other file, light or dark as the reader has it."""
+    """One self-contained page, in light or dark colours as the browser prefers."""
     return render(
         "tables",
         tables=tables, unplaced=unplaced, runs=runs, legend=LEGEND, version=lama.__version__,
@@ -145,7 +135,7 @@ def html(tables: Sequence[FilledTable], unplaced: Sequence[str], runs: str, plot
 
 
 def as_data(tables: Sequence[FilledTable], unplaced: Sequence[str], reference: str) -> dict[str, Any]:
-    """Everything as plain values for JSON, every number with its source, set and protocol."""
+    """The tables as plain values for JSON, every number with its source, set and protocol."""
     return {
         "paper": reference,
         "lama": lama.__version__,
@@ -167,7 +157,7 @@ def as_data(tables: Sequence[FilledTable], unplaced: Sequence[str], reference: s
 def _row_data(table: FilledTable, row: FilledRow) -> dict[str, Any]:
     cells = []
     for (column, metric), cell in zip(table.fields, row.cells, strict=True):
-        ours = {k: v for k, v in asdict(cell.ours).items() if k != "under"} if cell.ours else None
+        ours = {k: v for k, v in asdict(cell.ours).items() if k != "conditions"} if cell.ours else None
         where = {"column": column.key, "evaluation_set": column.set_name(table.size), "metric": metric}
         paper = {**asdict(cell.paper), "value": cell.paper.value} if cell.paper else None
         rest = {k: getattr(cell, k) for k in ("ours_change", "paper_change", "ours_rank", "paper_rank")}
@@ -176,40 +166,5 @@ def _row_data(table: FilledTable, row: FilledRow) -> dict[str, Any]:
 
 
 def title(table: FilledTable) -> str:
-    """Number, title and baseline of a table."""
+    """The number, title and baseline of a table."""
     return f"Table {table.paper.number}: {table.paper.title}; baseline: {table.paper.baseline}"
-
-
-def _markdown_cell(metric: str, cell: Cell, mark: str) -> str:
-    ranked = {1: "**{}**", 2: "_{}_", None: "{}"}
-    text, sure = ours_text(metric, cell.ours)
-    ours = [ranked[cell.ours_rank].format(text), sure, change(metric, cell.ours_change)]
-    paper = [ranked[cell.paper_rank].format(cell.paper.text if cell.paper else "—"), change(metric, cell.paper_change)]
-    sup = f"<sup>{mark}</sup>" if mark else ""
-    return " ".join(filter(None, ours)) + sup + (" / " + " ".join(filter(None, paper)) if cell.reported else "")
-
-
-def _latex_cell(metric: str, cell: Cell, mark: str) -> str:
-    ranked = {1: r"\textbf{{{}}}", 2: r"\underline{{{}}}", None: "{}"}
-    small = lambda text: rf"{{\scriptsize {_escape(text)}}}" if text else ""  # noqa: E731
-    text, sure = ours_text(metric, cell.ours)
-    ours = ranked[cell.ours_rank].format(_escape(text)) + (f"$^{{{mark}}}$" if mark else "")
-    paper = ranked[cell.paper_rank].format(_escape(cell.paper.text if cell.paper else "—"))
-    first = ours + small(change(metric, cell.ours_change))
-    first += f" / {paper}{small(change(metric, cell.paper_change))}" if cell.reported else ""
-    return rf"\begin{{tabular}}[t]{{@{{}}r@{{}}}}{first}\\{small(sure)}\end{{tabular}}" if sure else first
-
-
-def _latex_head(table: FilledTable) -> list[str]:
-    about = len(table.paper.headings)
-    groups, rules, start = [], [], about + 1
-    for name, n in spans(table):
-        groups.append(rf"\multicolumn{{{n}}}{{c}}{{{_escape(name)}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + n - 1}}}")
-        start += n
-    heads = [*table.paper.headings, *(heading(metric) for _, metric in table.fields)]
-    return [" & ".join([*[""] * about, *groups]) + r" \\", "".join(rules), " & ".join(map(_escape, heads)) + r" \\"]
-
-
-def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,4 +1,4 @@
-"""The numbers of ours in the paper's tables as an image: every training a dot."""
+"""Our numbers in the paper's tables as a plot: one dot for each training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from lama.paper.formats import heading
 
 
 def dots(tables: Sequence[FilledTable]) -> bytes | None:
-    """A PNG: one plot per column of which we have two numbers or more, a line per row.
+    """A PNG with one plot for each column that has at least two of our numbers, and one line for each row.
 
-    A bar is the mean; with several seeds the dots are theirs, with one the line is its 95 % interval over images.
-    None where nothing can be compared.
+    A bar is the mean. Dots are the seeds of a run; the line of a single evaluation is its 95 % interval over images.
+    Returns None if no column has two numbers.
     """
     drawn = []
     for table in tables:

@@ -26,20 +26,20 @@ class Column:
     key: str
     dataset: str
     masks: str
-    set: str  # with the size, a configuration of configs/data_gen
+    set: str  # set and size together name a configuration of configs/data_gen
     size: int
-    images: int | None  # None where the paper does not say
-    note: str | None = None  # in which way our set can only be another one
-    run_suffix: str = ""  # of the configurations that are trained for this data set
+    images: int | None  # None = not given in the paper
+    note: str | None = None  # an unavoidable difference between our set and the paper's
+    run_suffix: str = ""  # suffix of the configurations that are trained on this data set
 
     def set_name(self, size: int | None) -> str:
-        """The folder of its evaluations, at another size than the paper's where one is given."""
+        """The folder of its evaluations, at ``size`` pixels if given, else at the paper's size."""
         return f"{self.set}_{size or self.size}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method: what the paper says about it, the run that may stand beside it, its numbers by (column, metric)."""
+    """A method: its entries in the text columns, the name of our run of it, its numbers by (column, metric)."""
 
     about: tuple[str, ...]
     run: str
@@ -52,14 +52,16 @@ class PaperTable:
 
     number: int
     title: str
-    headings: tuple[str, ...]  # of ``Row.about``
+    headings: tuple[str, ...]  # the headings of ``Row.about``
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     baseline: str  # in words
-    baseline_same: str | None  # a heading: the baseline is the first row with the same entry there; None = the first
+    baseline_same: (
+        str | None
+    )  # a heading: the baseline is the first row with the same entry there; None = the first row
 
     def baseline_of(self, about: tuple[str, ...]) -> int | None:
-        """The index of the row that a row with these entries is compared to; None where there is none."""
+        """The index of the baseline of a row with these entries; None if it has none."""
         if self.baseline_same is None:
             return 0
         where = self.headings.index(self.baseline_same)
@@ -74,6 +76,11 @@ class Paper:
     metrics: tuple[str, ...]
     protocol: str
     tables: tuple[PaperTable, ...]
+
+    @property
+    def runs(self) -> set[str]:
+        """The names of our runs of the paper's methods."""
+        return {row.run for table in self.tables for row in table.rows}
 
 
 def read_paper() -> Paper:

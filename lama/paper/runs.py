@@ -15,31 +15,31 @@ LAYOUT = (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What one ``metrics.json`` says."""
+    """The content of one ``metrics.json``."""
 
     file: Path
     run: str
     seed: int | None  # None = the run has no folders of seeds
     set_name: str
     protocol: dict[str, Any]
-    evaluation_set: str  # its hashes
+    evaluation_set: str  # hashes of the set
     sizes: tuple[tuple[int, int], ...]  # (H, W) of its images
-    unpublished: tuple[str, ...]  # files of weights that are not the published ones
+    unpublished: tuple[str, ...]  # weight files that are not the published ones
     overall: dict[str, dict[str, Any]]  # {metric: {"mean", "ci95"?, "n", "note"?}}
 
     @property
     def relative(self) -> str:
-        """The file as it is called in the folder of runs."""
+        """The path of the file in the folder of runs."""
         return "/".join(self.file.parts[-3 if self.seed is None else -4 :])
 
-    def stands_under(self, metric: str) -> tuple[str, str, int]:
-        """Protocol, evaluation set and number of images: what must be equal where two numbers are compared."""
+    def conditions(self, metric: str) -> tuple[str, str, int]:
+        """Protocol, evaluation set and number of images, which must be equal for numbers to be comparable."""
         protocol = json.dumps(self.protocol, sort_keys=True)
         return protocol, self.evaluation_set, self.overall[metric]["n"]
 
 
 def read_runs(folder: str | Path) -> tuple[list[Evaluation], list[Path]]:
-    """Every evaluation below ``folder``, and the other files called metrics.json, which are not read.
+    """Every evaluation below ``folder``, and the other files with the name metrics.json, which are not read.
 
     Raises FileNotFoundError for a missing folder, ValueError where it holds no evaluation or a file is malformed.
     """
@@ -55,8 +55,8 @@ def read_runs(folder: str | Path) -> tuple[list[Evaluation], list[Path]]:
             found[file] = (run, int(number[1]), set_name)
     strays = sorted(set(folder.rglob("metrics.json")) - found.keys())
     if not found:
-        but = f", only {strays[0].relative_to(folder)}" if strays else ""
-        raise ValueError(f"runs={folder}: no evaluation in it{but}; {LAYOUT}")
+        found_only = f", only {strays[0].relative_to(folder)}" if strays else ""
+        raise ValueError(f"runs={folder}: no evaluation in it{found_only}; {LAYOUT}")
     return [_read(file, *where) for file, where in found.items()], strays
 
 
@@ -71,13 +71,13 @@ def _read(file: Path, run: str, seed: int | None, set_name: str) -> Evaluation:
         for metric, result in overall.items():
             _check(metric, result)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{file}: not the metrics.json of bin/evaluate.py: {what}") from error
+        problem = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{file}: not the metrics.json of bin/evaluate.py: {problem}") from error
     return Evaluation(file, run, seed, set_name, protocol, which, sizes, unpublished, overall)
 
 
 def _check(metric: str, result: dict[str, Any]) -> None:
-    """Raise ValueError, TypeError or KeyError for what the evaluator would not write."""
+    """Raise ValueError, TypeError or KeyError for a result that ``Evaluator`` does not produce."""
     mean, ends = result["mean"], result.get("ci95")
     numbers = [mean or 0.0, *(ends or (0.0, 0.0))]
     if len(numbers) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):

@@ -1,21 +1,21 @@
-"""Which validation metric chooses ``models/best.safetensors``, decided before the first step."""
+"""The validation metric that selects ``models/best.safetensors``, chosen before the first step."""
 
-from lama.evaluation import Evaluator, higher_is_better
+from lama.evaluation import METRICS, Evaluator, higher_is_better
 
-PREFERRED = ("ssim_fid100_f1", "lpips_fid100_f1", "lpips_vgg", "lpips_alex", "lpips_squeeze", "ssim")
+PUBLISHED = "val_ssim_fid100_f1_total_mean"  # the monitor of the published trainings
 
 
 def choose_monitor(monitor: str, evaluator: Evaluator, images: int) -> tuple[str, str]:
-    """The logged name, ``val_ssim_total_mean`` say, and whether the best is its "max" or "min".
+    """The logged name, such as ``val_ssim_total_mean``, and "max" or "min", the direction in which it improves.
 
-    ``auto`` takes the first of ``PREFERRED`` that is measured on a validation set of so many ``images``; the first is
-    what the published trainings chose by. Raises ValueError for a name that will not be measured.
+    ``auto`` takes the metric with the lowest ``monitor_rank`` of those that are measured on a validation set of
+    ``images`` images. Raises ValueError for a name that will not be measured.
     """
     usable = [name for name in evaluator.metrics if evaluator.why_not(name, images) is None]
     if monitor == "auto":
-        metric = next((name for name in PREFERRED if name in usable), usable[0] if usable else None)
-        if metric is None:
+        if not usable:
             raise ValueError(f"monitor=auto: nothing is measured; evaluator.metrics is {evaluator.metrics}")
+        metric = min(usable, key=lambda name: METRICS[name].monitor_rank)
     else:
         metric = monitor.removeprefix("val_").removesuffix("_total_mean")
         if metric not in usable or monitor != f"val_{metric}_total_mean":

@@ -1,4 +1,4 @@
-"""A page that shows what a training has learnt: images, curves, a table, and the commands to go on."""
+"""The report of a training as a page: images, curves, a table, and the next commands."""
 
 import json
 import logging
@@ -11,8 +11,9 @@ from tqdm import tqdm
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.data.evaluation_set import PairFolder, write_pairs
-from lama.evaluation import Evaluator, higher_is_better
+from lama.evaluation import METRICS, Evaluator
 from lama.evaluation.baselines import BASELINES
+from lama.evaluation.metrics import arrow
 from lama.evaluation.tables import about, best_method, format_cell, markdown_table
 from lama.files import atomic_write
 from lama.inference import load
@@ -23,14 +24,13 @@ from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
 logger = logging.getLogger(__name__)
 Fill = Callable[[ImageArray, MaskArray], ImageArray]
 PROTOCOL = "protocol lama: 8-bit images; SSIM with zero padding; *_hole inside the mask only"
-METRICS = ("psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "lpips_vgg", "fid")
-IMAGES = 6  # pairs shown on the page
+IMAGES = 6  # number of pairs on the page
 
 
 def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "auto") -> Path:
-    """Evaluate the run's last weights beside classical fills on its frozen pairs, and write ``report.html``.
+    """Evaluate the run's last weights and the classical baselines on its validation pairs, and write ``report.html``.
 
-    Also written into ``run_dir``: evaluation_set/ (the pairs), predictions/<method>/, metrics.json (the table).
+    Also writes into ``run_dir``: evaluation_set/ (the pairs), predictions/<method>/, metrics.json (the table).
     Raises FileNotFoundError where the run has no model or no summary.json.
     """
     run_dir = Path(run_dir)
@@ -38,12 +38,12 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     if not summary_path.is_file():
         raise FileNotFoundError(f"{summary_path}: no such file; a training writes it when it ends")
     summary = json.loads(summary_path.read_text())
-    # The last weights: the best ones were chosen on these very images.
+    # The last weights, because the best ones were selected on these images.
     model = load(run_dir / "models" / "last.safetensors", device, strategy="full", fast=False)
     methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
     write_pairs(data.val_pairs, run_dir / "evaluation_set")
     table: dict[str, dict[str, dict[str, Any]]] = {}
-    evaluator = Evaluator(METRICS, grouping="none")
+    evaluator = Evaluator([name for name in METRICS if METRICS[name].in_report], grouping="none")
     for name, fill in methods.items():
         table[name] = _evaluate(evaluator, name, fill, data.val_pairs, run_dir)
     what = {"evaluation_set": PairFolder(run_dir / "evaluation_set").hashes(), "images": len(data.val_pairs)}
@@ -61,7 +61,7 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
 def _evaluate(
     evaluator: Evaluator, name: str, fill: Fill, pairs: EvaluationSet, run_dir: Path
 ) -> dict[str, dict[str, Any]]:
-    """Fill every pair, keep the images, measure them."""
+    """Fill every pair, write the images, and measure them."""
     evaluator.reset()
     folder = run_dir / "predictions" / _file_name(name)
     for pair in tqdm(pairs, desc=name, unit="image"):
@@ -77,7 +77,7 @@ def _file_name(method: str) -> str:
 
 
 def _examples(pairs: EvaluationSet, methods: dict[str, Fill]) -> list[dict[str, Any]]:
-    """Evenly spaced pairs with every method's result, images as data URLs."""
+    """Evenly spaced pairs with the result of every method; images as data URLs."""
     chosen = np.linspace(0, len(pairs) - 1, min(IMAGES, len(pairs))).round().astype(int)
     examples = []
     for pair in (pairs[int(i)] for i in chosen):
@@ -106,7 +106,7 @@ def _render(
         run_dir=run_dir,
         summary=summary,
         metrics=measured,
-        arrows={m: "↑" if higher_is_better(m) else "↓" for m in measured},
+        arrows={m: arrow(m) for m in measured},
         rows={name: {m: format_cell(results[m]) for m in measured} for name, results in table.items()},
         best={m: best_method(table, m) for m in measured},
         notes={m: note for m, note in notes.items() if note is not None},
@@ -119,7 +119,7 @@ def _render(
 
 
 def _steps(run_dir: Path) -> list[tuple[str, str]]:
-    """(what, command) pairs of next_steps.txt."""
+    """(description, command) pairs of next_steps.txt."""
     path = run_dir / "next_steps.txt"
     lines = path.read_text().splitlines() if path.is_file() else []
-    return [(what.removeprefix("# "), command) for what, command in zip(lines[::2], lines[1::2], strict=False)]
+    return [(text.removeprefix("# "), command) for text, command in zip(lines[::2], lines[1::2], strict=False)]

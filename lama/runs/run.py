@@ -28,7 +28,7 @@ from lama.runs.dead_workers import explain
 from lama.runs.debug import Debug
 from lama.runs.disk import still_lost
 from lama.runs.lock import only_one
-from lama.runs.monitor import PREFERRED, choose_monitor
+from lama.runs.monitor import PUBLISHED, choose_monitor
 from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.plain_progress import PlainProgress, duration
 from lama.runs.processes import choose_processes, ended_together
@@ -246,8 +246,7 @@ def _announce(
     findings = quick_check(data.train_set.source, data.val_pairs, min(data.train_set.augment.size))
     for problem in findings.problems:
         logger.warning("data: %s", problem)
-    published = f"val_{PREFERRED[0]}_total_mean"
-    logger.info("best weights: by %s%s", monitor, "" if monitor == published else f" (published: {published})")
+    logger.info("best weights: by %s%s", monitor, "" if monitor == PUBLISHED else f" (published: {PUBLISHED})")
     iterations = data.batches(processes) * epochs
     logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
 

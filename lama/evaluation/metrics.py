@@ -1,0 +1,85 @@
+"""The registry of metrics: the name of each in YAML, commands and tables, and its class.
+
+A new metric is one file with a class (``lama.interfaces.Metric``), imported here, and one line in ``METRICS``.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lama.evaluation.fid import FID
+from lama.evaluation.ids import PIDS, UIDS
+from lama.evaluation.kid import KID
+from lama.evaluation.lpips import LPIPS, LPIPSAlex, LPIPSSqueeze
+from lama.evaluation.pixel import L1, PSNR, L1Hole, PSNRHole
+from lama.evaluation.selectors import LPIPSFidF1, SSIMFidF1
+from lama.evaluation.ssim import SSIM, ScikitImageSSIM, SSIMHole
+
+METRICS: dict[str, type[Any]] = {  # in the order of tables
+    "psnr_hole": PSNRHole,
+    "ssim_hole": SSIMHole,
+    "l1_hole": L1Hole,
+    "psnr": PSNR,
+    "ssim": SSIM,
+    "ssim_skimage": ScikitImageSSIM,
+    "l1": L1,
+    "lpips_vgg": LPIPS,
+    "lpips_alex": LPIPSAlex,
+    "lpips_squeeze": LPIPSSqueeze,
+    "fid": FID,
+    "kid": KID,
+    "p_ids": PIDS,
+    "u_ids": UIDS,
+    "ssim_fid100_f1": SSIMFidF1,
+    "lpips_fid100_f1": LPIPSFidF1,
+}
+PRESETS = {
+    "quick": ["psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "l1"],
+    "paper": ["fid", "lpips_vgg", "ssim", "lpips_fid100_f1", "psnr_hole", "ssim_hole", "l1_hole", "psnr", "l1"],
+    "full": list(METRICS),
+}
+
+
+def metric_names(metrics: Sequence[str] | str) -> list[str]:
+    """The names in a preset, or in a list without repetitions. Raises ValueError for an unknown name or none."""
+    if isinstance(metrics, str):
+        if metrics not in PRESETS and metrics not in METRICS:
+            known = f"{', '.join(PRESETS)}, or of {', '.join(METRICS)}"
+            raise ValueError(f"metrics={metrics}: expected a list such as [psnr,ssim], or one of {known}")
+        return PRESETS.get(metrics, [metrics])
+    if not metrics:
+        raise ValueError(f"metrics=[]: expected at least one of {', '.join(METRICS)}")
+    unknown = [name for name in metrics if name not in METRICS]
+    if unknown:
+        raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+    return list(dict.fromkeys(metrics))
+
+
+def with_parts(metrics: Iterable[str]) -> list[str]:
+    """The metrics to measure, in the order of the registry: a derived metric is replaced by its parts."""
+    needed = {part for name in metrics for part in getattr(METRICS[name], "parts", (name,))}
+    return [name for name in METRICS if name in needed]
+
+
+def scores_images(metric: str) -> bool:
+    """True for an ``ImageMetric``."""
+    return hasattr(METRICS[metric], "score")
+
+
+def measures_sets(metric: str) -> bool:
+    """True for a ``SetMetric``."""
+    return hasattr(METRICS[metric], "measure")
+
+
+def weight_files(metrics: Iterable[str]) -> list[str]:
+    """Names of the weight files that these metrics and their parts read."""
+    return list(dict.fromkeys(file for name in with_parts(metrics) for file in METRICS[name].weight_files))
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a metric, by its name. Raises KeyError for an unknown one."""
+    return bool(METRICS[metric].higher_is_better)
+
+
+def arrow(metric: str) -> str:
+    """↑ where higher is better, ↓ where lower is better."""
+    return "↑" if higher_is_better(metric) else "↓"
