@@ -91,15 +91,18 @@ def _check_section(file: Path, section: Any, name: str) -> None:
 
 
 def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Module | None = None) -> None:
-    """Write ``folder/config.yaml`` and ``folder/models/best.ckpt`` as the official releases have them."""
-    folder = Path(folder)
+    """Write ``folder/config.yaml`` and ``folder/models/best.ckpt`` as the official releases have them.
+
+    Raises ValueError, and writes nothing, for a network that the official code does not have.
+    """
+    folder, config = Path(folder), _config(generator, discriminator)
     state = {f"generator.{key}": value for key, value in generator.state_dict().items()}
     if discriminator is not None:
         state |= {f"discriminator.{key}": value for key, value in discriminator.state_dict().items()}
     with whole(folder / "models" / "best.ckpt") as partial:
         torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)
     with whole(folder / "config.yaml") as partial:
-        partial.write_text(_HEADER + yaml.safe_dump(_config(generator, discriminator), sort_keys=False))
+        partial.write_text(_HEADER + yaml.safe_dump(config, sort_keys=False))
 
 
 _HEADER = """\
@@ -140,6 +143,8 @@ def _config(generator: nn.Module, discriminator: nn.Module | None) -> dict[str, 
 def _generator_section(generator: nn.Module) -> dict[str, Any]:
     config: Any = generator.config
     name = type(generator).__name__
+    if config.get("upsampling", "transposed") != "transposed":
+        raise ValueError(f"the official code has no upsampling={config['upsampling']}; give dst=FILE.safetensors")
     section: dict[str, Any] = {
         "kind": next(kind for kind, known in _KINDS.items() if known == name),
         "add_out_act": "sigmoid",
