@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lama.data import BuiltinPhotos
+from lama.evaluation import Evaluator
 from lama.evaluation.dots import PERIODS, Dots, peak
 
 
@@ -63,6 +64,16 @@ def test_pictures_of_a_batch_do_not_meet_and_a_hole_too_small_is_nan(photograph,
     both = Dots(8).score(spoilt.repeat(2, 1, 1, 1), photograph.repeat(2, 1, 1, 1), torch.cat([hole, small]))
     torch.testing.assert_close(both[:1], Dots(8).score(spoilt, photograph, hole))
     assert both[1].isnan()
+
+
+def test_the_evaluator_leaves_out_holes_that_are_too_small(photograph, hole):
+    evaluator = Evaluator([f"dots_{period}" for period in PERIODS])
+    spoilt, small = photograph + grid(8, 0.2), torch.zeros_like(hole)
+    small[..., 5:9, 5:9] = 1
+    evaluator.update(["a", "b"], spoilt.repeat(2, 1, 1, 1), photograph.repeat(2, 1, 1, 1), torch.cat([hole, small]))
+    results = evaluator.compute()
+    assert results["dots_8"]["n"] == 1
+    assert results["dots_8"]["mean"] == pytest.approx(Dots(8).score(spoilt, photograph, hole).item())
 
 
 def test_images_smaller_than_a_window_and_other_periods():

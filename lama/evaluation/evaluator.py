@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lama import pretrained
+from lama.evaluation.dots import PERIODS, Dots
 from lama.evaluation.features import Rows, Store, content_of, is_8_bit
 from lama.evaluation.fid import frechet_distance
 from lama.evaluation.groups import GROUPINGS, members
@@ -49,6 +50,7 @@ PER_IMAGE: dict[str, Callable[[Weights], Metric]] = {
     "lpips_vgg": _lpips("vgg"),
     "lpips_alex": _lpips("alex"),
     "lpips_squeeze": _lpips("squeeze"),
+    **{f"dots_{period}": partial(lambda period, _: Dots(period), period) for period in PERIODS},
 }
 OF_SETS = ("fid", "kid", "p_ids", "u_ids")  # of the Inception features of all pictures together
 INTEGRAL = {"ssim_fid100_f1": "ssim", "lpips_fid100_f1": "lpips_vgg"}  # LaMa's checkpoint selectors, each beside FID
@@ -326,4 +328,4 @@ def higher_is_better(metric: str) -> bool:
     """Which way a metric is better. Raises KeyError for an unknown one."""
     if metric in OF_SETS or metric in INTEGRAL:
         return metric not in ("fid", "kid")
-    return not metric.startswith(("l1", "lpips"))
+    return not metric.startswith(("l1", "lpips", "dots"))
