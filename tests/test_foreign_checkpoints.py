@@ -420,6 +420,15 @@ def test_every_network_survives_the_official_layout(tmp_path, options):
     assert all(torch.equal(state[key], value) for key, value in generator.state_dict().items())
 
 
+def test_a_decoder_that_the_official_code_lacks_is_told_from_the_weights_and_not_written_in_its_layout(tmp_path):
+    generator = fill(FFCResNetGenerator(ngf=8, n_blocks=1, upsampling="resize"))
+    torch.save(generator.state_dict(), tmp_path / "a.pth")
+    assert load_generator(tmp_path / "a.pth").config == generator.config
+    with pytest.raises(ValueError, match="the official code has no upsampling=resize"):
+        convert(tmp_path / "a.pth", tmp_path / "official")
+    assert not (tmp_path / "official").exists()
+
+
 def test_the_written_discriminator_section_is_the_networks(official):
     assert yaml.safe_load((official / "config.yaml").read_text())["discriminator"]["ndf"] == 8
 

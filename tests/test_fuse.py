@@ -25,6 +25,7 @@ NETWORKS = {
     "none global": lambda: FFCResNetGenerator(ngf=4, n_blocks=1, ratio=0.01),
     "lfu": lambda: FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True),
     "2 downsamplings": lambda: FFCResNetGenerator(ngf=6, n_blocks=1, n_downsampling=2, max_features=20),
+    "resize": lambda: FFCResNetGenerator(ngf=4, n_blocks=1, upsampling="resize"),
     "regular": lambda: ResNetGenerator(ngf=4, n_blocks=2),
     "dilated": lambda: DilatedResNetGenerator(ngf=4, n_blocks=1),
 }

@@ -13,6 +13,7 @@ import lama
 from lama.checkpoints import save_generator
 from lama.inference import Inpainter
 from lama.machine.device import fourier_is_right, pick_device
+from lama.models import FFCResNetGenerator
 
 
 @pytest.fixture
@@ -51,6 +52,15 @@ def test_every_size_is_filled_and_its_known_pixels_stay(inpainter, rng, height, 
     filled = inpainter(image, mask)
     assert filled.shape == image.shape
     assert filled.dtype == np.uint8
+    np.testing.assert_array_equal(filled[~mask], image[~mask])
+    assert (filled[mask] != image[mask]).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 3), (37, 50)])
+def test_a_decoder_that_resizes_fills_any_size(rng, height, width):
+    generator = FFCResNetGenerator(ngf=4, n_blocks=1, upsampling="resize")
+    image, mask = make_image(rng, height, width), hole(height, width)
+    filled = Inpainter(generator, device="cpu")(image, mask)
     np.testing.assert_array_equal(filled[~mask], image[~mask])
     assert (filled[mask] != image[mask]).all()
 

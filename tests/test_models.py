@@ -15,16 +15,18 @@ from lama.models import (
     SegmentationEncoder,
     VGG19Features,
 )
-from lama.models.ffc import FFC, FourierUnit
+from lama.models.ffc import FFC, ConcatBranches, FourierUnit
 from lama.models.layers import ReflectedConv2d, ReflectionPad2d
 
-TINY = {name: {"ngf": 4, "n_blocks": 1} for name in lama.models.GENERATORS}
+TINY = {name: (name, {"ngf": 4, "n_blocks": 1}) for name in lama.models.GENERATORS}
+TINY["resize"] = ("FFCResNetGenerator", {"ngf": 4, "n_blocks": 1, "upsampling": "resize"})
 
 
-@pytest.fixture(params=lama.models.GENERATORS)
+@pytest.fixture(params=TINY)
 def generator(request):
     torch.manual_seed(0)
-    return getattr(lama.models, request.param)(**TINY[request.param])
+    name, settings = TINY[request.param]
+    return getattr(lama.models, name)(**settings)
 
 
 @pytest.mark.parametrize("size", [(0, 0), (64, 64), (32, 48), (61, 83), (17, 16), (100, 30)])
@@ -223,6 +225,28 @@ def test_smooth_init_keeps_a_constant_constant():
     up = next(layer for layer in network.model if isinstance(layer, torch.nn.ConvTranspose2d))
     inside = up(torch.ones(1, up.in_channels, 8, 8))[..., 1:-1, 1:-1]
     torch.testing.assert_close(inside, inside[..., :1, :1].expand_as(inside))
+
+
+def grid(network):
+    """How much the decoder changes within 8 pixels, where the features of the bottleneck are constant."""
+    first = next(i for i, layer in enumerate(network.model) if isinstance(layer, ConcatBranches)) + 1
+    with torch.no_grad():
+        features = torch.randn(1, network.model[first].in_channels, 1, 1).expand(-1, -1, 8, 8)
+        image = network.eval().model[first:](features)
+    inside = image[..., 16:-16, 16:-16]
+    return (inside - inside[..., :1, :1]).abs().max().item()
+
+
+def test_resized_features_cannot_make_a_grid_and_a_transposed_convolution_can():
+    torch.manual_seed(0)
+    assert grid(FFCResNetGenerator(ngf=4, n_blocks=1, upsampling="resize")) < 1e-6
+    assert grid(FFCResNetGenerator(ngf=4, n_blocks=1)) > 1e-3
+
+
+def test_upsampling_is_transposed_unless_asked_for_and_another_word_is_refused():
+    assert FFCResNetGenerator(ngf=4, n_blocks=1).config["upsampling"] == "transposed"
+    with pytest.raises(ValueError, match=r"generator\.upsampling: expected one of transposed, resize, got 'nearest'"):
+        FFCResNetGenerator(upsampling="nearest")
 
 
 @pytest.mark.parametrize("settings", [{"padding": 1}, {"padding": 4, "dilation": 4}, {"padding": 1, "stride": 2}])

@@ -64,6 +64,8 @@ def _infer_ffc(shapes: Shapes) -> Description:
     config = _common(shapes, ngf, input_nc, n_downsampling, len(blocks), local_out + global_out)
     config["ratio"] = _ratio(global_out, local_out + global_out)
     config["enable_lfu"] = f"model.{blocks[0]}.conv1.ffc.convg2g.lfu.conv_layer.weight" in shapes
+    up = shapes.get(f"model.{blocks[-1] + 2}.weight", (1, 1))  # a transposed convolution names its input channels first
+    config["upsampling"] = "resize" if up[0] < up[1] else "transposed"
     return "FFCResNetGenerator", config
 
 

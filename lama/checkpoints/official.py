@@ -99,15 +99,14 @@ def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Mo
         raise ValueError(
             f"{folder}: the official layout has no {type(generator).__name__}; write a .safetensors file instead"
         )
-    folder = Path(folder)
+    folder, config = Path(folder), _config(generator, discriminator)
     state = {f"generator.{key}": value for key, value in generator.state_dict().items()}
     if discriminator is not None:
         state |= {f"discriminator.{key}": value for key, value in discriminator.state_dict().items()}
     with atomic_write(folder / "models" / "best.ckpt") as partial:
         torch.save({"state_dict": state, "epoch": 0, "global_step": 0}, partial)
     with atomic_write(folder / "config.yaml") as partial:
-        text = _HEADER + yaml.safe_dump(_config(generator, discriminator), sort_keys=False)
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(_HEADER + yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
 
 
 _HEADER = """\
@@ -148,6 +147,8 @@ def _config(generator: nn.Module, discriminator: nn.Module | None) -> dict[str, 
 def _generator_section(generator: nn.Module) -> dict[str, Any]:
     config: Any = generator.config
     name = type(generator).__name__
+    if config.get("upsampling", "transposed") != "transposed":
+        raise ValueError(f"the official code has no upsampling={config['upsampling']}; give dst=FILE.safetensors")
     section: dict[str, Any] = {
         "kind": next(kind for kind, known in _KINDS.items() if known == name),
         "add_out_act": "sigmoid",

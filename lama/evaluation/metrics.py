@@ -6,6 +6,7 @@ A new metric is one file with a class (``lama.interfaces.Metric``), imported her
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lama.evaluation.dots import Dots2, Dots4, Dots8
 from lama.evaluation.fid import FID
 from lama.evaluation.ids import PIDS, UIDS
 from lama.evaluation.kid import KID
@@ -25,6 +26,9 @@ METRICS: dict[str, type[Any]] = {  # in the order of tables
     "lpips_vgg": LPIPS,
     "lpips_alex": LPIPSAlex,
     "lpips_squeeze": LPIPSSqueeze,
+    "dots_2": Dots2,
+    "dots_4": Dots4,
+    "dots_8": Dots8,
     "fid": FID,
     "kid": KID,
     "p_ids": PIDS,

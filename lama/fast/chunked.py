@@ -115,6 +115,31 @@ class Head(nn.Module):
         return out[:, :, p - rows.before : out.shape[2] - (p - rows.after)]
 
 
+class ResizedConv(nn.Module):
+    """3 x 3 with reflected borders, bilinear interpolation, ReLU: (B, C_in, H, W) -> (B, C_out, 2 H, 2 W)."""
+
+    def __init__(self, folded: Folded, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.conv = PaddedConv(Conv(folded, dtype))
+
+    @staticmethod
+    def _interpolated(first: int, last: int, size: int) -> tuple[int, int]:
+        """The rows of the convolution's output that interpolation reads: one more on each side."""
+        return max((first - 1) // 2, 0), min(last // 2 + 1, size)
+
+    def reads(self, first: int, last: int, size: int) -> tuple[int, int]:
+        """The part of ``size`` input rows for output rows [first, last)."""
+        span = self.conv.span(*self._interpolated(first, last, size), size)
+        return span.first, span.last
+
+    def rows(self, x: Tensor, first: int, last: int, size: int) -> Tensor:
+        """Output rows [first, last) of an input of ``size`` rows; ``x`` holds the rows ``reads(first, last, size)``."""
+        low, high = self._interpolated(first, last, size)
+        x = self.conv(x, self.conv.span(low, high, size))
+        x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False).relu_()
+        return x[:, :, first - 2 * low : last - 2 * low]
+
+
 class Encoder(nn.Module):
     """(B, C, H, W) -> (B, C', h, w): the convolutions before the blocks."""
 
@@ -142,9 +167,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """(B, C', h, w) -> (B, output_nc, 2^n h, 2^n w) in [0, 1]: transposed convolutions and the head."""
+    """(B, C', h, w) -> (B, output_nc, 2^n h, 2^n w) in [0, 1]: n upsampling layers and the head."""
 
-    def __init__(self, ups: Sequence[TransposedConv], head: Head) -> None:
+    def __init__(self, ups: Sequence[TransposedConv | ResizedConv], head: Head) -> None:
         super().__init__()
         self.ups, self.head = nn.ModuleList(ups), head
 
@@ -153,22 +178,18 @@ class Decoder(nn.Module):
         return self._spans(first, last, height)[0][0]
 
     def _spans(self, first: int, last: int, height: int) -> tuple[list[tuple[int, int]], Span]:
-        """The input rows of every layer, coarsest first, and the span of the head, which is the last of them.
-
-        Row y of a transposed convolution reads input row y / 2 if y is even, else (y - 1) / 2 and (y + 1) / 2.
-        """
+        """The input rows of every layer, coarsest first, and the span of the head, which is the last of them."""
         head = self.head.span(first, last, height << len(self.ups))
         spans = [(head.first, head.last)]
         for level in reversed(range(len(self.ups))):
-            first, last = spans[0]
-            spans.insert(0, (first // 2, min(last // 2 + 1, height << level)))
+            spans.insert(0, self.ups[level].reads(*spans[0], height << level))  # type: ignore[operator]
         return spans, head
 
     def forward(self, x: Tensor, first: int, last: int, height: int) -> Tensor:
         """Rows [first, last) of the output; ``x`` holds the rows ``self.rows(first, last, height)`` of the input."""
         spans, head = self._spans(first, last, height)
-        for up, (start, _), (wanted, stop) in zip(self.ups, spans, spans[1:], strict=False):
-            x = up(x)[:, :, wanted - 2 * start : stop - 2 * start]
+        for level, up in enumerate(self.ups):
+            x = up.rows(x, *spans[level + 1], height << level)  # type: ignore[operator]
         return self.head(x, head)
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from lama.fast.chunked import Decoder, Encoder, Head, PaddedConv, chunks
+from lama.fast.chunked import Decoder, Encoder, Head, PaddedConv, ResizedConv, chunks
 from lama.fast.fused_layers import TransposedConv, channels_last
 from lama.models.folding import fold
 
@@ -90,12 +90,12 @@ def _empty(batch: int, channels: int, height: int, width: int, device: torch.dev
 
 
 def fused_decoder(layers: Iterable[nn.Module], dtype: torch.dtype) -> Decoder:
-    """The decoder of ``models.layers.decoder``: transposed convolutions with BatchNorm, and the last convolution."""
+    """The decoder of ``models.layers.decoder``: upsampling convolutions with BatchNorm, and the last convolution."""
     layers = list(layers)
-    ups = [
-        TransposedConv(fold(layer, cast(nn.BatchNorm2d, norm)), dtype)
-        for layer, norm in itertools.pairwise(layers)
-        if isinstance(layer, nn.ConvTranspose2d)
-    ]
-    (last,) = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+    ups: list[TransposedConv | ResizedConv] = []
+    for conv, norm in itertools.pairwise(layers):
+        if isinstance(norm, nn.BatchNorm2d):
+            kind = TransposedConv if isinstance(conv, nn.ConvTranspose2d) else ResizedConv
+            ups.append(kind(fold(cast(nn.Conv2d, conv), norm), dtype))
+    last = [layer for layer in layers if isinstance(layer, nn.Conv2d)][-1]
     return Decoder(ups, Head(fold(last), dtype))

@@ -59,3 +59,15 @@ class TransposedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out = F.conv_transpose2d(x.to(self.dtype), self.weight, self.bias, stride=2, padding=1, output_padding=1)
         return out.relu_()
+
+    def reads(self, first: int, last: int, size: int) -> tuple[int, int]:
+        """The part of ``size`` input rows for output rows [first, last).
+
+        Output row y reads input row y / 2 if y is even, else (y - 1) / 2 and (y + 1) / 2.
+        """
+        return first // 2, min(last // 2 + 1, size)
+
+    def rows(self, x: Tensor, first: int, last: int, size: int) -> Tensor:
+        """Output rows [first, last) of an input of ``size`` rows; ``x`` holds the rows ``reads(first, last, size)``."""
+        start = 2 * self.reads(first, last, size)[0]
+        return self(x)[:, :, first - start : last - start]

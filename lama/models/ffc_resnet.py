@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
-from lama.models.layers import ReflectionPad2d, Stages, check_sizes, decoder, level_widths, split
+from lama.models.layers import UPSAMPLING, ReflectionPad2d, Stages, check_sizes, decoder, level_widths, split
 
 
 class FFCResNetGenerator(nn.Module):
@@ -33,12 +33,15 @@ class FFCResNetGenerator(nn.Module):
         ratio: float = 0.75,  # share of global (Fourier) channels in the blocks
         max_features: int = 1024,  # channels never exceed this
         enable_lfu: bool = False,  # add the local Fourier unit; no published network of the paper has it
+        upsampling: str = "transposed",  # of ``layers.UPSAMPLING``: transposed, as published, or resize, without grids
         smooth_init: bool = False,  # start with up-sampling that maps constants to constants: see ``_smooth_``
     ) -> None:
         super().__init__()
         if not 0 < ratio <= 1:
             raise ValueError(f"generator.ratio: expected 0 < ratio <= 1, got {ratio}")
         check_sizes(ngf, n_downsampling, n_blocks)
+        if upsampling not in UPSAMPLING:
+            raise ValueError(f"generator.upsampling: expected one of {', '.join(UPSAMPLING)}, got {upsampling!r}")
         self.config: dict[str, Any] = {
             "input_nc": input_nc,
             "output_nc": output_nc,
@@ -48,6 +51,7 @@ class FFCResNetGenerator(nn.Module):
             "ratio": ratio,
             "max_features": max_features,
             "enable_lfu": enable_lfu,
+            "upsampling": upsampling,
         }
         self.pad_multiple = 2**n_downsampling * (2 if enable_lfu else 1)  # the local Fourier unit halves once more
         self.min_size = 2 * self.pad_multiple  # the blocks reflect one pixel, so they, and quadrants, need two
@@ -58,7 +62,7 @@ class FFCResNetGenerator(nn.Module):
             last = i == n_downsampling - 1  # the last one opens the global branch
             layers.append(FFCBlock(widths[i], widths[i + 1], 3, 0, ratio if last else 0, stride=2, padding=1))
         layers += [FFCResnetBlock(widths[-1], ratio, enable_lfu) for _ in range(n_blocks)]
-        self.model = nn.Sequential(*layers, ConcatBranches(), *decoder(widths, output_nc))
+        self.model = nn.Sequential(*layers, ConcatBranches(), *decoder(widths, output_nc, upsampling))
         self._first_block = 2 + n_downsampling
         if smooth_init:
             self.model.apply(_smooth_)

@@ -1,0 +1,119 @@
+"""Grids of dots that a decoder leaves in a filled hole: energy at spatial periods of 2, 4 and 8 pixels.
+
+Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016, show where such grids come from. A generator
+with three upsampling steps of factor 2 can repeat itself every 2, 4 or 8 pixels. Natural texture has energy at these
+frequencies too, so the measure looks at peaks: a frequency of the grid against its neighbours in the spectrum.
+"""
+
+import math
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lama.interfaces import ImageMetric
+
+WINDOW = 32  # pixels; four periods of 8, so that every frequency of a grid is a bin of the transform
+STEP = 8  # pixels from one window to the next
+COVERED = 0.5  # the share of a window's weight that must lie inside the region
+FLOOR = (0.5 / 255) ** 2  # variance of white noise that nobody sees, added to both energies
+
+
+class Dots(ImageMetric):
+    """peak(completed, hole) / max(1, peak(target, hole)) for one period: about 1 without a grid, more with one.
+
+    ``score`` takes completed and target (B, 3, H, W) in [0, 1] and mask (B, 1, H, W). It gives (B,), each above 0; nan
+    if no window lies in the hole. A photograph with JPEG blocks may have peaks of its own, and a fill may have as much.
+    """
+
+    higher_is_better, bounds = False, (0.0, math.inf)
+    period: ClassVar[int]
+
+    def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        return peak(completed, mask, self.period) / peak(target, mask, self.period).clamp(min=1)
+
+
+class Dots2(Dots):
+    """The grid that the last upsampling step can leave."""
+
+    label, period = "dots, 2 px", 2
+
+
+class Dots4(Dots):
+    """The grid that the last two upsampling steps can leave."""
+
+    label, period = "dots, 4 px", 4
+
+
+class Dots8(Dots):
+    """The grid that all three upsampling steps can leave."""
+
+    label, period = "dots, 8 px", 8
+
+
+def peak(image: Tensor, region: Tensor, period: int) -> Tensor:
+    """(energy at the period + FLOOR) / (energy beside it + FLOOR): (B, 3, H, W), (B, 1, H, W) -> (B,), above 0.
+
+    The luminance loses its local mean over the region. Every window w of 32 x 32 pixels, Hann times region, gives the
+    power |DFT(w y)|^2 / sum w^2, weighted by the squared gradient's response, which makes the spectrum of photographs
+    flat. The energy at the period is the mean over the frequencies (i, j) / period that no shorter period has. The
+    energy beside it is the mean over the frequencies two bins away, where the Hann window lets nothing of the peak
+    through. For a frequency on an axis these lie on that axis, because photographs have more energy on both axes.
+    """
+    power, weight = _spectra(image.double(), (region > 0.5).double())
+    energies = torch.einsum("bnhw,bn->bhw", power, weight)  # (B, 32, 32)
+    energies = energies / weight.sum(dim=1).view(-1, 1, 1)  # 0 / 0, nan, where no window fits
+    at, beside = _bins(period)
+    floor = FLOOR * _response().mean()
+    on = torch.stack([energies[:, i, j] for i, j in at]).mean(dim=0)
+    off = torch.stack([energies[:, i, j] for i, j in beside]).mean(dim=0)
+    return (on + floor) / (off + floor)
+
+
+def _spectra(image: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
+    """Power of every window (B, N, 32, 32), and its weight (B, N), 0 where it lies too far outside."""
+    luminance = (image * image.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+    residual = (luminance - _local_mean(luminance, region)) * region
+    pad = [n for side in (image.shape[3], image.shape[2]) for n in (0, max(0, WINDOW - side))]
+    hann = torch.hann_window(WINDOW, dtype=image.dtype, device=image.device)
+    hann = hann[:, None] * hann
+    inside = _windows(F.pad(region, pad)) * hann  # (B, N, 32, 32)
+    values = _windows(F.pad(residual, pad)) * hann
+    covered = inside.sum(dim=(2, 3)) / hann.sum()
+    mass = inside.square().sum(dim=(2, 3)).clamp(min=1e-12)
+    power = torch.fft.fft2(values).abs().square() / mass[..., None, None]
+    return power * _response().to(power), torch.where(covered >= COVERED, covered, torch.zeros_like(covered))
+
+
+def _local_mean(luminance: Tensor, region: Tensor) -> Tensor:
+    """The mean over the region's pixels under a tent of 15 pixels, which keeps nothing of a period of 2, 4 or 8."""
+    tent = 8 - (torch.arange(15, dtype=luminance.dtype, device=luminance.device) - 7).abs()
+    kernel = (tent[:, None] * tent).view(1, 1, 15, 15)
+    total = F.conv2d(luminance * region, kernel, padding=7)
+    return total / F.conv2d(region, kernel, padding=7).clamp(min=1e-12)
+
+
+def _windows(x: Tensor) -> Tensor:
+    """(B, 1, H, W) -> (B, N, 32, 32)."""
+    return F.unfold(x, WINDOW, stride=STEP).transpose(1, 2).unflatten(2, (WINDOW, WINDOW))
+
+
+def _response() -> Tensor:
+    """What a squared gradient lets through of every frequency, (32, 32), between 0 and 2."""
+    wave = torch.sin(torch.pi * torch.arange(WINDOW, dtype=torch.float64) / WINDOW).square()
+    return wave[:, None] + wave
+
+
+def _bins(period: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """The bins (row, column) of a period that no shorter one has, and those beside them."""
+    step, coarser = WINDOW // period, 2 * WINDOW // period  # of the period, and of half of it
+    grid = [(i, j) for i in range(0, WINDOW, step) for j in range(0, WINDOW, step)]
+    at = [(i, j) for i, j in grid if (i % coarser or j % coarser) and (i, j) != (0, 0)]
+    beside = []
+    for i, j in at:
+        if i:
+            beside += [(i - 2, j), ((i + 2) % WINDOW, j)]
+        if j:
+            beside += [(i, j - 2), (i, (j + 2) % WINDOW)]
+    return at, beside
