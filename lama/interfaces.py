@@ -5,6 +5,7 @@ A new part needs one file that satisfies one of these, one line in its sub-packa
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -53,9 +54,42 @@ class DiscriminatorLoss(Protocol):
 
 
 class MaskSampler(Protocol):
-    """Draws one mask; the same ``rng`` state gives the same mask."""
+    """Draws one mask; the same ``rng`` state gives the same mask.
+
+    With one method more it is a ``ScheduledMaskSampler``, a ``PairedMaskSampler`` or a ``ScalableMaskSampler`` as well.
+    """
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray: ...
+
+
+@runtime_checkable
+class ScheduledMaskSampler(MaskSampler, Protocol):
+    """Masks that change while training goes on, such as ``lama.masks.Growing``."""
+
+    def at(self, position: int) -> MaskSampler:
+        """The sampler for sample number ``position`` of the whole training, counted from 0 over all processes."""
+        ...
+
+
+@runtime_checkable
+class PairedMaskSampler(MaskSampler, Protocol):
+    """Masks that belong to images, such as ``lama.masks.PairedMasks``; ``of`` is called in place of the sampler."""
+
+    def of(self, rng: np.random.Generator, name: str) -> MaskArray:
+        """A mask of the image that its source calls ``name``, at the size of that image.
+
+        Raises ValueError if there is none.
+        """
+        ...
+
+
+@runtime_checkable
+class ScalableMaskSampler(MaskSampler, Protocol):
+    """Masks with sizes and numbers that ``lama.masks.Growing`` can scale."""
+
+    def scaled(self, share: float) -> MaskSampler:
+        """The same sampler with ``share`` (0..1) of the range of its sizes and numbers."""
+        ...
 
 
 class Augmentation(Protocol):
@@ -69,11 +103,35 @@ class Augmentation(Protocol):
 
 
 class ImageSource(Protocol):
-    """``Sequence`` of images with their names (unique, without suffix, used for outputs)."""
+    """``Sequence`` of images with their names (unique, without suffix, used for outputs).
+
+    With one property more it is a ``NamedSource`` or a ``FileSource`` as well: then the cache knows names without
+    decoding, messages name files, and the check at the start of a training looks at these files.
+    """
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> tuple[str, ImageArray]: ...
+
+
+@runtime_checkable
+class NamedSource(ImageSource, Protocol):
+    """A source that knows the names of its images without decoding them."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names in order; empty if they are not known."""
+        ...
+
+
+@runtime_checkable
+class FileSource(ImageSource, Protocol):
+    """A source with a file for each image."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The files in order; empty if there are none."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,8 @@ def test_the_sheet_of_many_images_stays_small(tmp_path):
 
 
 def test_the_sheet_of_stored_masks_shows_one_hole_whichever_way_it_is_stored():
-    from lama.data.sheets import PINK, reading_sheet
+    from lama.data.sheets import reading_sheet
+    from lama.pages.page import PINK
 
     sheet = reading_sheet(np.zeros((128, 128, 3), np.uint8))
     columns = np.split(sheet[-154:-4].astype(int), 7, axis=1)  # the lower tiles

@@ -17,7 +17,8 @@ from lama.data.sampler import EpochSampler
 from lama.data.sources import SPLITS, scale_to_short_side
 from lama.interfaces import EvaluationPair
 from lama.masks import Boxes, PairedMasks
-from lama.pictures.images import image_to_tensor, list_images, mask_to_tensor, read_image, read_mask, write_image
+from lama.pictures.images import image_to_tensor, list_images, mask_to_tensor, read_image, write_image
+from lama.pictures.masks import read_mask
 
 
 def noise(height=12, width=16, seed=0):

@@ -224,7 +224,7 @@ BAD = {
     "a bomb for a mask": (request() | {"mask": bomb()}, 413, "megapixels"),
     "more pixels than allowed": (request(np.zeros((1001, 1000), np.uint8)), 413, "1000 x 1001 pixels are more than 1 "),
     "more bytes than allowed": (b'"' + b"x" * 3_000_000, 413, "the request has more than 2 MB"),
-    "a mask of another size": (request(mask=hole(30, 40)), 422, "80 x 60 pixels; resize=true stretches it"),
+    "a mask of another size": (request(mask=hole(30, 40)), 422, "80 x 60 pixels; resize=true"),
     "a mask that is no image": (request() | {"mask": "aGVsbG8="}, 422, "mask: not a readable image"),
     "an unknown model": (request(model="../../etc/passwd"), 422, "model: expected tiny"),
     "an unknown format": (request(format="../x.png"), 422, "format: expected same, jpg"),
@@ -246,6 +246,17 @@ def test_a_bad_request_gets_a_code_and_one_line(page, name):
     assert line in answer["error"]
     assert "\n" not in answer["error"]
     assert page.get("/health")[1]["jobs"] == 0
+
+
+def test_a_mask_is_shown_as_the_hole_that_it_is(page):
+    layer = np.full((60, 80, 4), 255, np.uint8)
+    layer[..., 3] = hole(60, 80)
+    _, answer = page.post("/api/open", {"image": file_of(layer), "mask": True})
+    preview = np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["preview"]))))
+    np.testing.assert_array_equal(preview, hole(60, 80))
+    assert (answer["width"], answer["alpha"], answer["notes"]) == (80, True, [])
+    _, answer = page.post("/api/open", {"image": file_of(255 - 0 * hole(60, 80)), "mask": True})
+    assert "80%" in answer["notes"][0]
 
 
 @pytest.mark.parametrize(("path", "content"), [("/api/open", {"image": "aGVsbG8="}), ("/api/convert", {"image": "x"})])

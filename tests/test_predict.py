@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,9 +51,7 @@ def files(folder):
 
 
 def outs(found, folder):
-    return {
-        str(t.image.relative_to(folder)) if t.image else None: str(t.out.relative_to(folder)) for t in found.triples
-    }
+    return {str(t.image.relative_to(folder)) if t.image else None: str(t.out.relative_to(folder)) for t in found.items}
 
 
 def in_folder(tmp_path, **places):
@@ -73,17 +72,17 @@ def folder(tmp_path):
 
 def test_results_are_named_after_the_masks(folder):
     found = find(in_folder(folder, indir="in", outdir="out"))
-    assert sorted(str(t.out.relative_to(folder)) for t in found.triples) == [
+    assert sorted(str(t.out.relative_to(folder)) for t in found.items) == [
         "out/a_mask001.png", "out/a_mask002.png", "out/sub/b_mask001.png",
     ]  # fmt: skip
-    assert {t.image.name for t in found.triples} == {"a.jpg", "b.jpg"}
+    assert {t.image.name for t in found.items} == {"a.jpg", "b.jpg"}
 
 
 def test_the_format_may_be_that_of_the_image(folder):
     found = find(in_folder(folder, indir="in", outdir="out"), out_ext="same")
-    assert {t.out.suffix for t in found.triples} == {".jpg"}
+    assert {t.out.suffix for t in found.items} == {".jpg"}
     found = find(in_folder(folder, indir="in", outdir="out"), out_ext="webp")
-    assert {t.out.suffix for t in found.triples} == {".webp"}
+    assert {t.out.suffix for t in found.items} == {".webp"}
     with pytest.raises(ValueError, match=r"out_ext=.gif: expected same or one of .jpg"):
         find(in_folder(folder, indir="in", outdir="out"), out_ext=".gif")
 
@@ -94,7 +93,7 @@ def test_masks_may_lie_in_a_folder_of_their_own(tmp_path):
     for name in ("1", "2_mask000", "2_mask001", "deep/3"):
         put_mask(tmp_path / "masks" / f"{name}.png")
     found = find(in_folder(tmp_path, indir="images", maskdir="masks", outdir="out"))
-    assert sorted((t.image.name, str(t.out.relative_to(tmp_path))) for t in found.triples) == [
+    assert sorted((t.image.name, str(t.out.relative_to(tmp_path))) for t in found.items) == [
         ("1.jpg", "out/1.png"), ("2.jpg", "out/2_mask000.png"), ("2.jpg", "out/2_mask001.png"),
         ("3.jpg", "out/deep/3.png"),
     ]  # fmt: skip
@@ -121,14 +120,14 @@ def test_one_mask_serves_all_and_results_are_named_after_the_images(tmp_path):
 def test_pairs_may_be_listed(tmp_path, text, expected):
     (tmp_path / "list.csv").write_text(text, encoding="utf-8")
     found = find(in_folder(tmp_path, pairs="list.csv"))
-    assert {t.image.stem: str(t.out.relative_to(tmp_path)) for t in found.triples} == expected
-    assert found.triples[0].mask == tmp_path / "m" / "1.png"
+    assert {t.image.stem: str(t.out.relative_to(tmp_path)) for t in found.items} == expected
+    assert found.items[0].mask == tmp_path / "m" / "1.png"
 
 
 def test_a_list_without_results_is_named_after_the_masks(tmp_path):
     (tmp_path / "list.csv").write_text("a.png,m/1.png\nb.png,../m/2.png\n")
     found = find(in_folder(tmp_path, pairs="list.csv", outdir="out"))
-    assert [str(t.out.relative_to(tmp_path)) for t in found.triples] == ["out/m/1.png", "out/2.png"]
+    assert [str(t.out.relative_to(tmp_path)) for t in found.items] == ["out/m/1.png", "out/2.png"]
 
 
 @pytest.mark.parametrize(
@@ -138,8 +137,8 @@ def test_a_list_without_results_is_named_after_the_masks(tmp_path):
         ("image,mask\n", "found none"),
         ("a.png,m.png\n", "line 1: where to"),
         (
-            "image,mask\na.png,m.png\n",
-            "line 1: expected the columns image and mask, and perhaps out, got image,mask",
+            "photo,mask\na.png,m.png\n",
+            "line 1: .*image.*mask.*out.*photo,mask",
         ),
         ("image,mask,out\na.png,m.png,x.png\nb.png\n", "line 3: expected image,mask,out, got b.png"),
         ("a.png,m.png,x.txt\n", "line 1: out=x.txt: expected one of .jpg"),
@@ -155,7 +154,7 @@ def test_a_list_that_cannot_be_followed_is_one_line(tmp_path, text, message):
 def test_a_listed_file_that_is_not_there_is_named_with_its_line(tmp_path):
     put(tmp_path / "a.png")
     (tmp_path / "list.csv").write_text("image,mask,out\na.png,a.png,x.png\na.png,m.png,y.png\nb.png,a.png,z.png\n")
-    missing = [triple.missing for triple in find(in_folder(tmp_path, pairs="list.csv")).triples]
+    missing = [item.missing for item in find(in_folder(tmp_path, pairs="list.csv")).items]
     where = f"{tmp_path / 'list.csv'}, line"
     assert missing == [
         "",
@@ -191,12 +190,12 @@ def test_images_may_have_mask_within_their_names(tmp_path):
         put(tmp_path / "in" / name)
         put_mask(tmp_path / "in" / f"{Path(name).stem}_mask001.png")
     found = find(in_folder(tmp_path, indir="in", outdir="out"))
-    assert sorted(t.out.name for t in found.triples) == ["gas mask_mask001.png", "unmasked_mask001.png"]
+    assert sorted(t.out.name for t in found.items) == ["gas mask_mask001.png", "unmasked_mask001.png"]
     assert found.unmasked == []
 
 
 def test_masks_beside_their_images_need_no_maskdir(folder):
-    with pytest.raises(ValueError, match=r"maskdir=.*in: is indir; masks beside their images"):
+    with pytest.raises(ValueError, match=r"maskdir=.*in: is indir"):
         find(in_folder(folder, indir="in", maskdir="in", outdir="out"))
 
 
@@ -214,10 +213,10 @@ def test_a_mask_without_a_image_names_the_nearest(tmp_path):
         find(in_folder(tmp_path, indir="in", outdir="out"))  # it is the only one
     put(tmp_path / "in" / "bath.jpg")
     put_mask(tmp_path / "in" / "bath_mask.png")
-    triple = find(in_folder(tmp_path, indir="in", outdir="out")).triples[-1]
-    assert triple.image is None
-    assert "mask without an image; expected kitchn with one of" in triple.missing
-    assert "the nearest is kitchen.jpg" in triple.missing
+    item = find(in_folder(tmp_path, indir="in", outdir="out")).items[-1]
+    assert item.image is None
+    assert "mask without an image; expected kitchn with one of" in item.missing
+    assert "the nearest is kitchen.jpg" in item.missing
 
 
 def test_a_missing_file_names_the_nearest(tmp_path):
@@ -382,9 +381,9 @@ def test_a_threshold_cleans_a_jpeg(tmp_path):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({}, "nearly black, as JPEG and soft brushes leave them, and they are removed too; mask.threshold=127 spares"),
+        ({}, "nearly black.*mask\\.threshold=127"),
         ({"threshold": 127}, None),
-        ({"threshold": 127, "invert": True}, "removes more than 80% of it; black is removed, and mask.invert=false"),
+        ({"threshold": 127, "invert": True}, "80%.*black is removed.*mask\\.invert=false"),
     ],
 )
 def test_remarks_on_a_jpeg(tmp_path, options, part):
@@ -392,7 +391,7 @@ def test_remarks_on_a_jpeg(tmp_path, options, part):
     image.save(tmp_path / "m.jpg", quality=50)
     _, remarks = MaskReader(**options).read(tmp_path / "m.jpg", ImageFile(np.zeros((64, 64), np.uint8)), "a")
     assert len(remarks) == (part is not None)
-    assert part is None or part in remarks[0]
+    assert part is None or re.search(part, remarks[0])
 
 
 def test_the_polarity_is_remarked_on_before_anything_else(tmp_path):
@@ -405,10 +404,10 @@ def test_the_polarity_is_remarked_on_before_anything_else(tmp_path):
     ]
 
 
-def test_a_mask_that_lies_on_its_side_is_said(tmp_path):
+def test_a_mask_that_is_rotated_by_90_degrees_is_reported(tmp_path):
     put_mask(tmp_path / "m.png", size=(30, 20))
     image = ImageFile(np.zeros((30, 20), np.uint8))
-    with pytest.raises(ValueError, match=r"mask is 30 x 20, .* is 20 x 30 pixels; the mask lies on its side"):
+    with pytest.raises(ValueError, match=r"mask is 30 x 20, .* is 20 x 30 pixels; .*90 degrees"):
         MaskReader().read(tmp_path / "m.png", image, "a.png")
 
 
@@ -442,7 +441,7 @@ def test_a_mask_drawn_before_the_image_was_turned_is_explained(tmp_path):
     exif[0x0112] = 6
     put(tmp_path / "a.jpg", size=(12, 10), exif=exif)
     put_mask(tmp_path / "m.png", size=(12, 10))
-    with pytest.raises(ValueError, match="before its EXIF orientation turned it"):
+    with pytest.raises(ValueError, match="before its EXIF orientation"):
         MaskReader().read(tmp_path / "m.png", read_image_file(tmp_path / "a.jpg"), "a.jpg")[0]
 
 
@@ -654,7 +653,7 @@ def test_a_mask_that_removes_nothing_is_told_and_the_network_not_asked(tmp_path,
     put_mask(tmp_path / "in" / "a_mask.png", hole=(slice(0), slice(0)))
     _, outcome = predict(tmp_path, fill=None)
     assert outcome.done == 1
-    assert "removes nothing, and the image is written as it is" in caplog.text
+    assert "removes nothing" in caplog.text
     np.testing.assert_array_equal(
         read_image_file(tmp_path / "out" / "a_mask.png").pixels, read_image_file(tmp_path / "in" / "a.png").pixels
     )
@@ -801,11 +800,11 @@ def test_real_pairs(shared, tmp_path, tiny_generator, places, options, done, fai
     outcome = fill_all(Inpainter(tiny_generator, "cpu"), plan.jobs)
     assert (outcome.done, len(outcome.failures)) == (done, failed)
     for job in plan.jobs:
-        if not job.triple.out.exists():
+        if not job.item.out.exists():
             continue
-        before, after = read_image_file(job.triple.image), read_image_file(job.triple.out)
-        hole = masks.read(job.triple.mask, before, "")[0]
-        if job.triple.out.suffix == ".png":
+        before, after = read_image_file(job.item.image), read_image_file(job.item.out)
+        hole = masks.read(job.item.mask, before, "")[0]
+        if job.item.out.suffix == ".png":
             np.testing.assert_array_equal(after.pixels[~hole], before.pixels[~hole])
         assert (after.pixels[hole] != before.pixels[hole]).any()
         if before.alpha is not None:
@@ -840,7 +839,7 @@ def test_one_mask_for_all_leaves_masks_alone_and_names_what_is_not_read(tmp_path
     put_mask(tmp_path / "m.png")
     (tmp_path / "in" / "phone.HEIC").write_bytes(b"")
     found = find(in_folder(tmp_path, indir="in", mask="m.png", outdir="out"))
-    assert sorted(t.image.name for t in found.triples) == ["a_masked.jpg", "p.jpg"]
+    assert sorted(t.image.name for t in found.items) == ["a_masked.jpg", "p.jpg"]
     PredictionPlan(found, MaskReader())
     assert "of formats that are not read, passed over (1): phone.HEIC; convert them" in caplog.text
 
@@ -848,8 +847,8 @@ def test_one_mask_for_all_leaves_masks_alone_and_names_what_is_not_read(tmp_path
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        ({"indir": "in", "mask": "in", "outdir": "out"}, "is a folder; masks in a folder are given as maskdir="),
-        ({"image": "m.png", "mask": "in", "out": "b.png"}, "is a folder, .* given as maskdir="),
+        ({"indir": "in", "mask": "in", "outdir": "out"}, r"mask=.*is a folder.*maskdir="),
+        ({"image": "m.png", "mask": "in", "out": "b.png"}, "is a folder.*maskdir="),
         ({"image": "m.png", "mask": "m.png"}, "out= is missing; expected one of"),
     ],
 )

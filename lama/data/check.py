@@ -12,11 +12,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lama.data.evaluation_set import find_pairs
+from lama.data.evaluation_set import PairFolder
 from lama.data.manifest import Manifest
-from lama.data.sources import files_behind
-from lama.interfaces import ImageArray
-from lama.pictures.images import list_images, read_image, read_mask, upright_size
+from lama.data.sources import known_paths
+from lama.interfaces import EvaluationSet, ImageArray, ImageSource
+from lama.pages import with_hole
+from lama.pictures.images import list_images, read_image, upright_size
+from lama.pictures.masks import read_mask
+from lama.pictures.pairing import find_pairs, is_mask, masks_among
 
 MOSTLY = 0.8  # a hole that covers more than this is more likely a mask of the other polarity
 LISTED = 20  # files that are named one by one
@@ -128,22 +131,21 @@ def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findi
         findings.problem(f"{len(same)} images are in training and validation, first {same[0][0]} = {same[0][1]}")
 
 
-def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
+def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Findings:
     """What of the above takes seconds at the start of a training, on evenly spaced samples of its sources."""
     findings = Findings()
-    paths = files_behind(source)
-    like_masks = [path for path in paths if "_mask" in path.stem]
+    paths = known_paths(source)
+    like_masks = [path for path in paths if is_mask(path)]
     if like_masks:
         findings.problem(
             f"{len(like_masks)} of {len(paths)} images to train on are named like masks, such as {like_masks[0].name}"
         )
     if paths:
         check_images(_spread(paths, 200), crop, findings, decode=False)
-    root = getattr(pairs, "root", None)
-    if root is not None:
-        check_pairs(root, findings, limit=50)
+    if isinstance(pairs, PairFolder):
+        check_pairs(pairs.root, findings, limit=50)
         if len(paths) < 20000:
-            check_duplicates(paths, {image for image, _ in pairs.paths}, findings)
+            check_duplicates(paths, {image for image, _ in pairs.paths if image is not None}, findings)
     return findings
 
 
@@ -153,15 +155,16 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
     Returns findings, a contact sheet (H, W, 3) and the overrides to train on it. Raises FileNotFoundError or ValueError
     where there is nothing to look at.
     """
-    findings = Findings()
+    findings, root = Findings(), root.expanduser()
     train, val = (root / "train", root / "val") if (root / "train").is_dir() else (root, None)
-    masks = {mask for image, mask in _pairs_of(train) if image is not None} if val is None else set()
-    images = check_images([path for path in list_images(train) if path not in masks], crop, findings)
+    files = list_images(train)
+    masks = {mask for image, mask in masks_among(files, train) if image is not None} if val is None else set()
+    images = check_images([path for path in files if path not in masks], crop, findings)
     pairs: list[tuple[Path, Path]] = []
     if masks:
         pairs = check_pairs(train, findings)
     if val is not None and val.is_dir():
-        held_out = {image for image, _ in _pairs_of(val) if image is not None}
+        held_out = {image for image, _ in masks_among(list_images(val), val) if image is not None}
         if held_out:
             pairs = check_pairs(val, findings)
         else:
@@ -179,13 +182,6 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
     return findings, sheet, _to_paste(root, val, bool(masks))
 
 
-def _pairs_of(folder: Path) -> list[tuple[Path | None, Path]]:
-    """Images and masks of a folder; none where no file is named like a mask."""
-    if not any("mask" in path.stem for path in list_images(folder)):
-        return []
-    return list(find_pairs(folder))
-
-
 def _to_paste(root: Path, val: Path | None, has_masks: bool) -> list[str]:
     if has_masks:
         return [f"python bin/evaluate.py indir={root} model.path=MODEL outdir=OUT"]
@@ -201,8 +197,7 @@ def contact_sheet(
     """Thumbnails in rows, images first, then pairs with the hole in pink; None where there are none."""
     tiles = [_thumbnail(image, side) for image in images]
     for image, mask in pairs:
-        pixels, hole = read_image(image), read_mask(mask)
-        tiles.append(_thumbnail(np.where(hole[..., None], np.array([236, 72, 153], np.uint8), pixels), side))
+        tiles.append(_thumbnail(with_hole(read_image(image), read_mask(mask)), side))
     if not tiles:
         return None
     tiles += [np.full((side, side, 3), 255, np.uint8)] * (-len(tiles) % WIDTH)

@@ -8,8 +8,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from lama.data.sources import files_behind
-from lama.interfaces import Augmentation, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
+from lama.data.sources import known_names, known_paths
+from lama.interfaces import (
+    Augmentation,
+    EvaluationSet,
+    ImageArray,
+    ImageSource,
+    MaskArray,
+    MaskSampler,
+    PairedMaskSampler,
+    ScheduledMaskSampler,
+)
 from lama.pictures.images import image_to_tensor, mask_to_tensor
 
 MOST_WORKERS = 256  # that are remembered what they are at
@@ -54,8 +63,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
             self.at_work[worker.id, 0], self.at_work[worker.id, 1] = os.getpid(), index + 1
         image, mask = self._healthy(index, rng)
         if mask is None:
-            at = getattr(self.masks, "at", None)  # masks that grow
-            sampler = self.masks if at is None else at(position)
+            sampler = self.masks.at(position) if isinstance(self.masks, ScheduledMaskSampler) else self.masks
             mask = sampler(rng, *image.shape[:2])
         return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
 
@@ -74,8 +82,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
 
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
         name, image = self.source[index]
-        of = getattr(self.masks, "of", None)  # masks that belong to their images
-        mask = None if of is None else of(rng, name)
+        mask = self.masks.of(rng, name) if isinstance(self.masks, PairedMaskSampler) else None
         if mask is not None and mask.shape != image.shape[:2]:
             (h, w), (ih, iw) = mask.shape, image.shape[:2]
             raise ValueError(f"{name}: its mask is {w} x {h}, the image {iw} x {ih} pixels")
@@ -94,8 +101,8 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
             ) from error
 
     def name(self, index: int) -> str:
-        """The file of an image, or what else it is known by."""
-        return str((files_behind(self.source) or getattr(self.source, "names", None) or range(index + 1))[index])
+        """The file of an image; its name or its index if the source knows no files."""
+        return str((known_paths(self.source) or known_names(self.source) or range(index + 1))[index])
 
     def broken_images(self) -> dict[int, str]:
         """Why each image that was replaced cannot be used, by index."""

@@ -10,17 +10,25 @@ from torch import Tensor
 
 from lama.data.manifest import JOURNAL, Manifest, digest, sha256
 from lama.data.sources import scale_to_short_side
-from lama.interfaces import EvaluationPair, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
+from lama.interfaces import (
+    EvaluationPair,
+    EvaluationSet,
+    ImageArray,
+    ImageSource,
+    MaskArray,
+    MaskSampler,
+    PairedMaskSampler,
+)
 from lama.pictures.images import (
     SUFFIXES,
     image_to_tensor,
     list_images,
     mask_to_tensor,
     read_image,
-    read_mask,
     write_image,
 )
-from lama.pictures.pairing import find_pairs
+from lama.pictures.masks import read_mask
+from lama.pictures.pairing import find_pairs, is_mask
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -106,7 +114,11 @@ class PredictionFolder:
                 "predictions are named after the masks, as bin/predict.py does"
             )
         if extra:
-            whose = "; it looks like an evaluation set itself" if any("_mask" not in name for name in extra) else ""
+            whose = (
+                "; it looks like an evaluation set itself"
+                if not all(is_mask(self.by_name[name]) for name in extra)
+                else ""
+            )
             raise ValueError(
                 f"{self.root}: {len(extra)} images belong to no mask of {pairs.root}, {_some(extra)}{whose}; "
                 "expected one prediction for each mask, named after it, and nothing else"
@@ -191,9 +203,8 @@ class FrozenPairs(Sequence[EvaluationPair]):
         number, variant = divmod(index, self.per_image)
         rng = np.random.default_rng([self.seed, number, variant])
         name, image = self.source[number]
-        of = getattr(self.masks, "of", None)  # masks that belong to their images
-        if of is not None:
-            return self._own_mask(f"{name}_crop{variant:03d}_mask{0:03d}", image, of(rng, name), rng)
+        if isinstance(self.masks, PairedMaskSampler):
+            return self._own_mask(f"{name}_crop{variant:03d}_mask{0:03d}", image, self.masks.of(rng, name), rng)
         if min(image.shape[:2]) < self.size:
             image = scale_to_short_side(image, self.size)
         top, left = (int(rng.integers(0, side - self.size + 1)) for side in image.shape[:2])

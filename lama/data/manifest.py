@@ -19,7 +19,7 @@ class Manifest:
     def __init__(self, file: Path) -> None:
         self.root = file.parent
         try:
-            self.content: dict[str, Any] = json.loads(file.read_text())
+            self.content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             self.files: dict[str, str] = self.content["files"]
             self.hash: str = self.content["hash"]
             intact = self.hash == digest(self.files)
@@ -80,7 +80,7 @@ def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str]
         "refused": dict(sorted(refused.items())),
     }
     with atomic_write(folder / NAME) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return name
 
 
@@ -92,7 +92,7 @@ def digest(files: dict[str, str]) -> str:
 def _is_ours(file: Path) -> bool:
     """Other programs write files of that name too; those are left alone."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return True
     return not (isinstance(content, dict) and content and content.keys().isdisjoint({"files", "hash", "format"}))

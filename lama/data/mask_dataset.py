@@ -142,7 +142,9 @@ def generate(
     left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(journal) as partial:
-        partial.write_text("".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())))
+        partial.write_text(
+            "".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())), encoding="utf-8"
+        )
     _work(_run(_Job(dataset, root, out), left, jobs), journal, lines, len(paths))
     result = Result()
     for line in lines.values():
@@ -177,7 +179,7 @@ def _smaller(paths: list[Path], size: int) -> int:
 def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, dict[str, Any]], total: int) -> None:
     """Add what is finished to ``lines`` and to the journal."""
     try:
-        with journal.open("a") as file:
+        with journal.open("a", encoding="utf-8") as file:
             for line in tqdm(finished, desc="images", initial=len(lines), total=total):
                 lines[line["name"]] = line
                 file.write(json.dumps(line) + "\n")
@@ -246,7 +248,7 @@ def _read_journal(journal: Path, about: dict[str, Any]) -> dict[str, dict[str, A
     if not journal.is_file():
         return {}
     lines = []
-    for text in journal.read_text().splitlines():
+    for text in journal.read_text(encoding="utf-8").splitlines():
         try:
             lines.append(json.loads(text))
         except ValueError:

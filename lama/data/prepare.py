@@ -123,7 +123,9 @@ def prepare_places(
     ``categories`` is a file of names, one a line: only training images with one of them in their path are kept.
     """
     wanted = (
-        None if categories is None else [line.strip() for line in categories.read_text().splitlines() if line.strip()]
+        None
+        if categories is None
+        else [line.strip() for line in categories.read_text(encoding="utf-8").splitlines() if line.strip()]
     )
     require(train, val, test)
     kept = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
@@ -175,7 +177,9 @@ def prepare_celebahq(
     n_val, n_visual = counts
     visual = order[:n_visual]
     if val_list is not None:
-        visual = [int(Path(line.strip()).stem) for line in val_list.read_text().splitlines() if line.strip()]
+        visual = [
+            int(Path(line.strip()).stem) for line in val_list.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
         missing = [number for number in visual if number not in images]
         if missing:
             raise ValueError(f"{val_list}: {len(missing)} of its images are not in the archive, first {missing[0]}")

@@ -1,4 +1,4 @@
-"""Images in tar shards, as the ``webdataset`` package writes them."""
+"""Images in tar shards, in the layout of the ``webdataset`` package."""
 
 import tarfile
 from collections import Counter
@@ -75,10 +75,10 @@ def _expand(path: str) -> Sequence[Path]:
             raise FileNotFoundError(f"{root}: no such shard")
         return [root]
     try:
-        from webdataset.shardlists import expand_urls
+        from braceexpand import braceexpand
     except ImportError:
-        raise ValueError(f"{path}: braces in shard names need webdataset: pip install -e '.[shards]'") from None
-    shards = [Path(name) for name in expand_urls(str(root))]
+        raise ValueError(f"{path}: braces in shard names need braceexpand: pip install braceexpand") from None
+    shards = [Path(name) for name in braceexpand(str(root))]
     missing = [shard for shard in shards if not shard.is_file()]
     if missing:
         raise FileNotFoundError(f"{path}: {len(missing)} of {len(shards)} shards are missing, first {missing[0]}")

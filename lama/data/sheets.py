@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from lama.interfaces import Augmentation, ImageArray, MaskSampler
-from lama.pictures.mask_options import MaskReader
+from lama.pages import with_hole
+from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile
 
 LABEL = 24  # pixels of the strip above a row
-PINK = np.array([236, 72, 153], np.uint8)  # the hole
 
 
 def mask_sheet(
@@ -25,7 +25,7 @@ def mask_sheet(
     for name, sampler in samplers.items():
         rng, image = np.random.default_rng(seed), images[name]
         masks = [sampler(rng, *image.shape[:2]) for _ in range(columns)]
-        rows[name] = [np.where(mask[..., None], PINK, image) for mask in masks]
+        rows[name] = [with_hole(image, mask) for mask in masks]
     return _sheet(rows)
 
 
@@ -50,7 +50,7 @@ def reading_sheet(image: ImageArray) -> ImageArray:
             path = Path(folder) / f"mask{suffix}"
             mask.save(path, quality=75)
             hole, _ = MaskReader(**options).read(path, ImageFile(image), "")
-            overlay = np.where(hole[..., None], PINK, image)
+            overlay = with_hole(image, hole)
             options_text = " ".join(f"{name}={str(value).lower()}" for name, value in options.items())
             columns.append(_column(label, options_text, [_on_chequers(Image.open(path)), overlay]))
     return np.concatenate(columns, axis=1)

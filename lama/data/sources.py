@@ -2,14 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from lama.interfaces import ImageArray, ImageSource
+from lama.interfaces import FileSource, ImageArray, ImageSource, NamedSource
 from lama.pictures.images import list_images, read_image
 
 
@@ -43,13 +43,14 @@ def names_of(paths: list[Path], root: Path) -> list[str]:
     return names
 
 
-def files_behind(source: ImageSource) -> list[Path]:
-    """The files of a source, in its order, as far as it has any."""
-    inner = getattr(source, "source", None)
-    if inner is None:
-        return list(getattr(source, "paths", []))
-    paths, indices = files_behind(inner), getattr(source, "indices", None)
-    return paths if indices is None or not paths else [paths[i] for i in indices]
+def known_paths(source: ImageSource) -> Sequence[Path]:
+    """The files of a source in its order; empty if it has none."""
+    return source.paths if isinstance(source, FileSource) else ()
+
+
+def known_names(source: ImageSource) -> Sequence[str]:
+    """The names of a source in its order; empty if it knows them only from decoding."""
+    return source.names if isinstance(source, NamedSource) else ()
 
 
 class ImageList:
@@ -149,8 +150,9 @@ class Subset:
     def __init__(self, source: ImageSource, indices: list[int]) -> None:
         self.source = source
         self.indices = indices
-        names = getattr(source, "names", None)
-        self.names = None if names is None else [names[i] for i in indices]
+        names, paths = known_names(source), known_paths(source)
+        self.names = [names[i] for i in indices] if names else []
+        self.paths = [paths[i] for i in indices] if paths else []
 
     def __len__(self) -> int:
         return len(self.indices)

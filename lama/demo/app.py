@@ -25,7 +25,7 @@ from lama.demo.pages import Pages
 from lama.demo.refused import RefusedError
 from lama.demo.work import CancelledJobError, Job, Worker, closing
 from lama.interfaces import MaskArray
-from lama.pictures.mask_options import MaskReader
+from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile
 
 logger = logging.getLogger(__name__)
@@ -167,13 +167,14 @@ class Service:
     async def _open(self, body: bytes, job: Job) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             values = fields.parse(body, fields.OPEN)
-            upload = self._upload(values, "image")
+            content = exchange.from_base64(values["image"], "image")
+            upload = exchange.open_upload(content, "image", self.limits.max_megapixels)
             image, (width, height) = upload.image, upload.image.size
+            shown, notes = exchange.mask_alone(content, "image") if values["mask"] else (image, list(image.notes))
             return {
                 "format": upload.suffix[1:], "width": width, "height": height,
-                "bits": 8 * image.pixels.dtype.itemsize, "alpha": image.alpha is not None,
-                "notes": list(image.notes),
-                "preview": exchange.to_base64(exchange.preview(image, values["preview"])),
+                "bits": 8 * image.pixels.dtype.itemsize, "alpha": image.alpha is not None, "notes": notes,
+                "preview": exchange.to_base64(exchange.preview(shown, values["preview"])),
             }  # fmt: skip
 
         return await self.worker.image_work(work)

@@ -12,7 +12,7 @@ from PIL import Image
 from lama.demo.refused import RefusedError
 from lama.interfaces import MaskArray
 from lama.pictures.encode import encode, is_lossy, losses
-from lama.pictures.mask_options import MaskReader
+from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile, read_image_file
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
@@ -56,6 +56,12 @@ def open_mask(
     suffix_in_header(content, "mask", max_megapixels)
     hole, remarks = reader.read(Path("mask"), image, "image", content)
     return hole, [in_our_words(remark) for remark in remarks]
+
+
+def mask_alone(content: bytes, what: str) -> tuple[ImageFile, list[str]]:
+    """The hole of a mask without its image, white on black, and warnings. Raises ValueError if it cannot be read."""
+    hole, warnings = MaskReader().hole(Path(what), content)
+    return ImageFile(hole.astype(np.uint8) * 255), [in_our_words(warning) for warning in warnings]
 
 
 def in_our_words(text: str) -> str:

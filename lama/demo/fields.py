@@ -48,7 +48,11 @@ INPAINT = {
     "preview": PREVIEW,
     "job": Field(str, "", "a name of your own, to ask GET /api/jobs/NAME how far it is"),
 }
-OPEN = {"image": IMAGE, "preview": Field(int, 2048, "sides of the preview are at most so many pixels", (1, 8192))}
+OPEN = {
+    "image": IMAGE,
+    "mask": Field(bool, False, "the file is a mask: the preview shows its hole in white, the notes are about it"),
+    "preview": Field(int, 2048, "longest side of the preview in pixels", (1, 8192)),
+}
 CONVERT = {
     "image": IMAGE,
     "like": Field(str, REQUIRED, "the file whose metadata, and format where that is same, the result gets"),

@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 
 from lama.interfaces import MaskArray
+from lama.pictures.images import SUFFIXES, list_images
+from lama.pictures.masks import read_mask
+from lama.pictures.pairing import image_stems, masks_among
 
 logger = logging.getLogger(__name__)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class MaskFolder:
@@ -25,7 +27,7 @@ class MaskFolder:
 
     def __init__(self, path: str, flip: bool = True) -> None:
         files = _list(path)
-        self.files = [file for file in files if "_mask" in file.stem] or files
+        self.files = [mask for _, mask in masks_among(files, Path(path).expanduser())] or files
         self.flip = flip
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
@@ -41,7 +43,7 @@ class MaskFolder:
         for file in (*self.files[index:], *self.files[:index]):
             try:
                 return read_mask(file)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 last = str(error)
                 _warn_once(last)
         raise ValueError(f"masks.path: none of {len(self.files)} masks can be read; {last}")
@@ -58,10 +60,9 @@ class PairedMasks:
         self.root = Path(path).expanduser()
         self.by_name: dict[str, list[Path]] = defaultdict(list)
         for file in _list(path):
-            name = file.relative_to(self.root).with_suffix("").as_posix()
-            self.by_name[name].append(file)
-            if "_mask" in file.stem:
-                self.by_name[name.rpartition("_mask")[0]].append(file)
+            folder = file.parent.relative_to(self.root)
+            for stem in image_stems(file.stem, apart=True):
+                self.by_name[(folder / stem).as_posix()].append(file)
 
     def of(self, rng: np.random.Generator, name: str) -> MaskArray:
         """The mask of the image ``name``, in the image's own size; one of them where there are several."""
@@ -156,14 +157,6 @@ class Objects:
         return mask
 
 
-def read_mask(file: Path) -> MaskArray:
-    """bool (H, W): every pixel that is not black is a hole. Raises ValueError where it cannot be read."""
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)  # of 16 bits, all
-    if image is None:
-        raise ValueError(f"{file}: not a readable mask; repair or remove it")
-    return image.max(axis=2) > 0
-
-
 def _unreadable(file: Path) -> bool:
     try:
         _read_labels(str(file))
@@ -189,16 +182,8 @@ def _read_labels(file: str) -> np.ndarray[Any, Any]:
 
 
 def _list(path: str) -> list[Path]:
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(f"masks.path={path}: no such folder")
-    files = sorted(
-        file
-        for file in root.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(root).parts)
-    )
-    if not files:
-        raise ValueError(f"masks.path={path}: expected images of masks ({' '.join(SUFFIXES)}), found none")
-    return files
+    """The image files below ``path``; errors name the configuration key."""
+    try:
+        return list_images(path)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"masks.path={path}: {error}") from error

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lama.interfaces import MaskArray, MaskSampler
+from lama.interfaces import MaskArray, MaskSampler, ScalableMaskSampler, ScheduledMaskSampler
 
 
 class Growing:
@@ -32,15 +32,13 @@ class Growing:
 
 def not_growing(sampler: MaskSampler) -> MaskSampler:
     """``sampler``; raises ValueError for one that grows, which only works as the outermost."""
-    if hasattr(sampler, "at"):
+    if isinstance(sampler, ScheduledMaskSampler):
         raise ValueError("masks: lama.masks.Growing belongs outside of the others, around them")
     return sampler
 
 
 def scaled(sampler: MaskSampler, share: float) -> MaskSampler:
     """``sampler.scaled(share)``; raises ValueError for one that has no sizes to scale."""
-    scale = getattr(sampler, "scaled", None)
-    if scale is None:
+    if not isinstance(sampler, ScalableMaskSampler):
         raise ValueError(f"masks: {type(sampler).__name__} cannot grow; strokes, boxes and their mixture can")
-    result: MaskSampler = scale(share)
-    return result
+    return sampler.scaled(share)

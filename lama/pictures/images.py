@@ -61,11 +61,6 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
 
 
-def read_mask(path: str | Path) -> MaskArray:
-    """Decode a mask to bool (H, W): every pixel that is not black is a hole. Raises as ``read_image`` does."""
-    return np.asarray(decode(path)[1].convert("RGB")).max(axis=2) > 0
-
-
 def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
     """Write an image, or a mask as 0 / 255, whole or not at all."""
     array = image.astype(np.uint8) * 255 if image.dtype == np.bool_ else image

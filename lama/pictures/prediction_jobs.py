@@ -11,8 +11,8 @@ from PIL import Image
 
 from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
-from lama.pictures.mask_options import MaskReader
-from lama.pictures.prediction_set import PredictionSet, Triple, some
+from lama.pictures.masks import MaskReader
+from lama.pictures.prediction_set import PredictionItem, PredictionSet, preview_names
 from lama.pictures.reading import ImageFile, Pixels, read_image_file
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Notices:
 class PredictionJob:
     """``job(fill)``: everything about one image. Raises ValueError or OSError; writes whole or not at all."""
 
-    triple: Triple
+    item: PredictionItem
     masks: MaskReader
     quality: int
     notices: Notices
@@ -56,26 +56,26 @@ class PredictionJob:
     @property
     def name(self) -> str:
         """The image, for messages."""
-        return str(self.triple.image or self.triple.mask)
+        return str(self.item.image or self.item.mask)
 
     def __call__(self, fill: Fill) -> None:
-        if self.triple.missing or self.triple.image is None:
-            raise ValueError(self.triple.missing)
-        image = read_image_file(self.triple.image)
-        hole, remarks = self.masks.read(self.triple.mask, image, self.triple.image.name)
-        for remark in (*image.notes, *remarks, *losses(image, self.triple.out.suffix)):
+        if self.item.missing or self.item.image is None:
+            raise ValueError(self.item.missing)
+        image = read_image_file(self.item.image)
+        hole, remarks = self.masks.read(self.item.mask, image, self.item.image.name)
+        for remark in (*image.notes, *remarks, *losses(image, self.item.out.suffix)):
             self.notices.add(remark, self.name)
         if hole.any():
             image = replace(image, pixels=self._filled(fill, image.pixels, hole))
             image = self._seen(image, hole)
-        write_image_file(self.triple.out, image, self.quality)
+        write_image_file(self.item.out, image, self.quality)
 
     def _seen(self, image: ImageFile, hole: MaskArray) -> ImageFile:
         """An image that is its own mask has its hole cut out of alpha: filled, it is opaque there."""
         alpha = image.alpha
-        if alpha is None or self.triple.out.suffix.lower() not in KEEPS_ALPHA:
+        if alpha is None or self.item.out.suffix.lower() not in KEEPS_ALPHA:
             return image
-        if self.triple.image == self.triple.mask:
+        if self.item.image == self.item.mask:
             return replace(image, alpha=np.where(hole, np.iinfo(alpha.dtype).max, alpha).astype(alpha.dtype))
         if not alpha[hole].any():
             self.notices.add("what is filled in stays transparent, as the image is there; out_ext=.jpg drops alpha",
@@ -110,20 +110,22 @@ class PredictionPlan:
         self.found = found
         self.notices = Notices()
         left = found.without_existing() if skip_existing else found
-        there = [] if overwrite else [triple.out for triple in left.triples if triple.out.exists()]
+        there = [] if overwrite else [item.out for item in left.items if item.out.exists()]
         if there:
             raise FileExistsError(
                 f"{there[0]}: exists already, one of {len(there)} that would be replaced; skip_existing=true does the "
                 "others only, overwrite=true replaces"
             )
-        self.jobs = [PredictionJob(triple, masks, quality, self.notices) for triple in left.triples]
-        self.skipped = len(found.triples) - len(self.jobs)
-        lossy = sorted({t.out.suffix for t in left.triples if is_lossy(t.out.suffix, quality)})
+        self.jobs = [PredictionJob(item, masks, quality, self.notices) for item in left.items]
+        self.skipped = len(found.items) - len(self.jobs)
+        lossy = sorted({t.out.suffix for t in left.items if is_lossy(t.out.suffix, quality)})
         if found.unmasked:
-            logger.info("images without a mask, left out (%d): %s", len(found.unmasked), some(found.unmasked, 3))
+            logger.info(
+                "images without a mask, left out (%d): %s", len(found.unmasked), preview_names(found.unmasked, 3)
+            )
         if found.others:
             logger.warning("of formats that are not read, passed over (%d): %s; convert them",
-                           len(found.others), some(found.others, 3))  # fmt: skip
+                           len(found.others), preview_names(found.others, 3))  # fmt: skip
         if lossy:
             logger.info(
                 "%s is lossy: known pixels come close (quality=%d), not byte for byte", ", ".join(lossy), quality
@@ -131,7 +133,7 @@ class PredictionPlan:
 
     def largest(self) -> int:
         """Pixels of the largest image, from the headers; those that cannot be read do not count."""
-        return max((_pixels(job.triple.image) for job in self.jobs if job.triple.image is not None), default=0)
+        return max((_pixels(job.item.image) for job in self.jobs if job.item.image is not None), default=0)
 
     def summary(self, done: int, stopped: str) -> str:
         """One line at the end: how many are done, and how the rest would be."""

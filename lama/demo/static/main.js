@@ -101,11 +101,12 @@ function setSize(size) {
 
 async function loadMask(file) {
   await attempt(async () => {
-    const info = await asked(file.name, { image: await dataUrl(file), preview: PREVIEW });
+    const info = await asked(file.name, { image: await dataUrl(file), mask: true, preview: PREVIEW });
     const { width, height } = stage.after;
     stage.mask.add({ kind: "image", image: Mask.read(await bitmap(png(info.preview)), width, height) });
     const other = info.width !== opened.width || info.height !== opened.height;
-    say(other ? `The mask is ${info.width} × ${info.height}: stretched to the image.` : "Mask loaded: white goes.");
+    const done = other ? `The mask is ${info.width} × ${info.height}: scaled to the image.` : "Mask loaded.";
+    say([done, ...info.notes.map((note) => `${note.replace(/[;,][^;,]*\w=\w[^;,]*/g, "")}.`)].join(" ")); // no fields
     refresh();
   });
 }

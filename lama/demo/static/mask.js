@@ -77,7 +77,7 @@ export class Mask {
     return out.convertToBlob({ type: "image/png" });
   }
 
-  // Pink where an image of a mask is white; the mask of the image that is worked on.
+  // Pink where the preview of a mask (white on black) is white, at the size of the image.
   static read(image, width, height) {
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -87,7 +87,7 @@ export class Mask {
     const [r, g, b] = [0xec, 0x48, 0x99];
     for (let i = 0; i < pixels.data.length; i += 4) {
       const d = pixels.data;
-      const white = Math.max(d[i], d[i + 1], d[i + 2]) * d[i + 3] > 127 * 255;
+      const white = d[i] > 127;
       [d[i], d[i + 1], d[i + 2], d[i + 3]] = [r, g, b, white ? 255 : 0];
     }
     context.putImageData(pixels, 0, 0);
