@@ -83,7 +83,7 @@ def test_the_format_may_be_that_of_the_image(folder):
     assert {t.out.suffix for t in found.items} == {".jpg"}
     found = find(in_folder(folder, indir="in", outdir="out"), out_ext="webp")
     assert {t.out.suffix for t in found.items} == {".webp"}
-    with pytest.raises(ValueError, match=r"out_ext=.gif: expected same or one of .jpg"):
+    with pytest.raises(ValueError, match=r"out_ext=\.gif.*same.*\.jpg"):
         find(in_folder(folder, indir="in", outdir="out"), out_ext=".gif")
 
 
@@ -135,7 +135,7 @@ def test_a_list_without_results_is_named_after_the_masks(tmp_path):
     [
         ("", "found none"),
         ("image,mask\n", "found none"),
-        ("a.png,m.png\n", "line 1: where to"),
+        ("a.png,m.png\n", "line 1: .*outdir="),
         (
             "photo,mask\na.png,m.png\n",
             "line 1: .*image.*mask.*out.*photo,mask",
@@ -165,7 +165,7 @@ def test_a_listed_file_that_is_not_there_is_named_with_its_line(tmp_path):
 
 def test_a_list_that_is_no_text_is_one_line(tmp_path):
     put(tmp_path / "list.csv", format="PNG")
-    with pytest.raises(ValueError, match="expected a CSV of text"):
+    with pytest.raises(ValueError, match="pairs=.*CSV.*UTF-8"):
         find(in_folder(tmp_path, pairs="list.csv"))
 
 
@@ -179,7 +179,7 @@ def test_other_combinations_of_places_are_refused(names):
 
 def test_no_masks_is_an_error_that_says_what_was_looked_for(tmp_path):
     put(tmp_path / "in" / "a.png")
-    with pytest.raises(ValueError, match=r"expected masks, NAME_mask001.png beside NAME.png; found 1 other") as caught:
+    with pytest.raises(ValueError, match=r"NAME_mask001\.png.*NAME\.png.*found 1") as caught:
         find(in_folder(tmp_path, indir="in", outdir="out"))
     assert "a.png" in str(caught.value)
     assert "maskdir=FOLDER" in str(caught.value)
@@ -202,14 +202,14 @@ def test_masks_beside_their_images_need_no_maskdir(folder):
 def test_folders_of_images_and_masks_are_recognised_in_the_error(tmp_path):
     put(tmp_path / "in" / "images" / "a.png")
     put_mask(tmp_path / "in" / "masks" / "a.png")
-    with pytest.raises(ValueError, match=r"do you mean indir=.*/images maskdir=.*/masks\?"):
+    with pytest.raises(ValueError, match=r"indir=.*/images maskdir=.*/masks\?"):
         find(in_folder(tmp_path, indir="in", outdir="out"))
 
 
 def test_a_mask_without_a_image_names_the_nearest(tmp_path):
     put(tmp_path / "in" / "kitchen.jpg")
     put_mask(tmp_path / "in" / "kitchn_mask.png")
-    with pytest.raises(ValueError, match=r"kitchn_mask.png: mask without an image; .* the nearest is kitchen.jpg$"):
+    with pytest.raises(ValueError, match=r"kitchn_mask\.png: .*kitchen\.jpg$"):
         find(in_folder(tmp_path, indir="in", outdir="out"))  # it is the only one
     put(tmp_path / "in" / "bath.jpg")
     put_mask(tmp_path / "in" / "bath_mask.png")
@@ -222,12 +222,12 @@ def test_a_mask_without_a_image_names_the_nearest(tmp_path):
 def test_a_missing_file_names_the_nearest(tmp_path):
     put(tmp_path / "photo.jpg")
     put_mask(tmp_path / "mask.png")
-    with pytest.raises(FileNotFoundError, match=r"photo.jpeg: no such file; did you mean .*photo.jpg\?"):
+    with pytest.raises(FileNotFoundError, match=r"photo.jpeg: no such file; .*photo\.jpg\?"):
         find(in_folder(tmp_path, image="photo.jpeg", mask="mask.png", out="out.png"))
 
 
 def test_a_missing_mask_for_all_or_list_is_told(folder):
-    with pytest.raises(FileNotFoundError, match=r"mask=.*a_mask01.png: no such file; did you mean .*a_mask001.png"):
+    with pytest.raises(FileNotFoundError, match=r"mask=.*a_mask01.png: no such file; .*a_mask001\.png"):
         find(in_folder(folder, indir="in", mask="in/a_mask01.png", outdir="out"))
     with pytest.raises(FileNotFoundError, match=r"pairs=.*list.csv: no such file"):
         find(in_folder(folder, pairs="list.csv"))
@@ -253,7 +253,7 @@ def test_two_images_of_one_name_are_not_guessed_between(tmp_path):
     put(tmp_path / "in" / "a.jpg")
     put(tmp_path / "in" / "a.png")
     put_mask(tmp_path / "in" / "a_mask1.png")
-    with pytest.raises(ValueError, match=r"a_mask1.png: belongs to which of a.jpg, a.png"):
+    with pytest.raises(ValueError, match=r"a_mask1\.png: .*a\.jpg, a\.png"):
         find(in_folder(tmp_path, indir="in", outdir="out"))
     with pytest.raises(ValueError, match=r"a.jpg and .*a.png would both be written to"):
         find(in_folder(tmp_path, indir="in", mask="in/a_mask1.png", outdir="out"))
@@ -285,7 +285,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(folder):
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever may do everything is stopped by nothing")
 def test_a_folder_without_permission_is_told(folder):
     (folder / "locked").mkdir(mode=0o500)
-    with pytest.raises(PermissionError, match="nothing may be written there"):
+    with pytest.raises(PermissionError, match="write"):
         find(in_folder(folder, indir="in", outdir="locked/out"))
 
 
@@ -470,9 +470,7 @@ def test_no_file_is_replaced_unasked_be_it_a_result_or_a_photograph(tmp_path):
     original = put(tmp_path / "in" / "sub" / "x.png", size=(7, 7)).read_bytes()
     put_mask(tmp_path / "m.png")
     found = find(in_folder(tmp_path, indir="in", mask="m.png", outdir="in/sub"), ".png")
-    with pytest.raises(
-        FileExistsError, match=r"x\.png: exists already, one of 1 that would be replaced; skip_existing"
-    ):
+    with pytest.raises(FileExistsError, match=r"x\.png: exists already, one of 1 .*skip_existing=true.*overwrite=true"):
         PredictionPlan(found, MaskReader())
     assert (tmp_path / "in" / "sub" / "x.png").read_bytes() == original
     assert len(PredictionPlan(found, MaskReader(), overwrite=True).jobs) == 1
@@ -577,18 +575,17 @@ def test_an_interrupted_run_is_gone_on_with(folder, caplog):
     assert outcome.exit_code == 130
     assert files(folder / "out") == ["a_mask001.png"]
     summary = plan.summary(outcome.done, outcome.stopped)
-    assert summary == (
-        f"interrupted: 1 of 3 images written to {folder / 'out'}; the same command with skip_existing=true goes on"
-    )
+    assert summary.startswith(f"interrupted: 1 of 3 images written to {folder / 'out'}; ")
+    assert "skip_existing=true" in summary
     before = (folder / "out" / "a_mask001.png").stat().st_mtime_ns
     plan, outcome = predict(folder, skip_existing=True)
     assert (outcome.done, outcome.exit_code) == (2, 0)
-    assert plan.summary(outcome.done, "").endswith(", 1 were there already")
+    assert plan.summary(outcome.done, "").endswith(", 1 existed already")
     assert (folder / "out" / "a_mask001.png").stat().st_mtime_ns == before
     assert len(files(folder / "out")) == 3
     plan, outcome = predict(folder, skip_existing=True)
     assert outcome.exit_code == 0  # nothing left is no error
-    assert plan.summary(outcome.done, "") == f"nothing left to do: all 3 are in {folder / 'out'} already"
+    assert plan.summary(outcome.done, "") == f"nothing to do: all 3 results are in {folder / 'out'} already"
 
 
 def test_a_full_disk_stops_with_one_line_and_leaves_nothing_half_written(folder, monkeypatch):
@@ -607,7 +604,7 @@ def test_a_full_disk_stops_with_one_line_and_leaves_nothing_half_written(folder,
     plan, outcome = predict(folder)
     assert outcome.exit_code == 1
     assert outcome.stopped == f"{folder / 'out' / 'a_mask002.png'}: no space left on device"
-    assert plan.summary(outcome.done, outcome.stopped).endswith("skip_existing=true goes on")
+    assert plan.summary(outcome.done, outcome.stopped).endswith("skip_existing=true to continue")
     assert [path.name for path in (folder / "out").rglob("*") if path.is_file()] == ["a_mask001.png"]
 
 
@@ -662,7 +659,8 @@ def test_a_mask_that_removes_nothing_is_told_and_the_network_not_asked(tmp_path,
 def test_a_lossy_format_is_told_once_before_the_work(folder, caplog):
     with caplog.at_level(logging.INFO):
         predict(folder, out_ext=".jpg", quality=90)
-    assert caplog.messages == [".jpg is lossy: known pixels come close (quality=90), not byte for byte"]
+    assert len(caplog.messages) == 1
+    assert re.search(r"\.jpg is lossy.*quality=90", caplog.messages[0])
 
 
 def test_what_a_format_cannot_hold_is_told(tmp_path, caplog):
@@ -670,19 +668,19 @@ def test_what_a_format_cannot_hold_is_told(tmp_path, caplog):
     Image.new("RGBA", (12, 10), (255, 0, 0, 99)).save(tmp_path / "in" / "a.png")
     put_mask(tmp_path / "in" / "a_mask.png")
     predict(tmp_path, out_ext=".bmp")
-    assert ".bmp has no alpha: it is dropped" in caplog.text
+    assert ".bmp has no alpha" in caplog.text
 
 
 def test_images_without_a_mask_are_told(folder, caplog):
     put(folder / "in" / "alone.png")
     with caplog.at_level(logging.INFO):
         predict(folder)
-    assert "images without a mask, left out (1): alone.png" in caplog.text
+    assert "without a mask, skipped (1): alone.png" in caplog.text
 
 
 @pytest.mark.parametrize("quality", [0, 101, "high", True, 9.5])
 def test_a_quality_out_of_range_is_refused(folder, quality):
-    with pytest.raises(ValueError, match="expected a whole number from 1 to 100"):
+    with pytest.raises(ValueError, match=r"quality=.*1 to 100"):
         predict(folder, quality=quality)
 
 
@@ -769,7 +767,7 @@ def test_ctrl_c_ends_with_one_line(root, tmp_path, model):
     assert process.returncode == 130, errors
     last = errors.strip().splitlines()[-1]
     assert last.startswith("interrupted: ")
-    assert last.endswith("; the same command with skip_existing=true goes on")
+    assert "skip_existing=true" in last
     assert "Traceback" not in errors
     done = len(list((tmp_path / "out").iterdir()))
     assert f"{done} of 400 images written" in last
@@ -828,7 +826,7 @@ def test_a_image_that_is_its_own_mask_is_opaque_where_it_was_filled(tmp_path, ca
     assert "stays transparent" not in caplog.text
     predict(tmp_path, image="cut.png", mask="m.png", out="with_mask.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "with_mask.png"))[..., 3], rgba[..., 3])
-    assert "what is filled in stays transparent" in caplog.text
+    assert "stays transparent" in caplog.text
 
 
 def test_one_mask_for_all_leaves_masks_alone_and_names_what_is_not_read(tmp_path, caplog):
@@ -841,7 +839,7 @@ def test_one_mask_for_all_leaves_masks_alone_and_names_what_is_not_read(tmp_path
     found = find(in_folder(tmp_path, indir="in", mask="m.png", outdir="out"))
     assert sorted(t.image.name for t in found.items) == ["a_masked.jpg", "p.jpg"]
     PredictionPlan(found, MaskReader())
-    assert "of formats that are not read, passed over (1): phone.HEIC; convert them" in caplog.text
+    assert "skipped (1): phone.HEIC" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -860,5 +858,5 @@ def test_a_place_of_another_kind_says_how_it_is_given(tmp_path, places, message)
 
 
 def test_going_on_and_replacing_exclude_each_other(folder):
-    with pytest.raises(ValueError, match="skip_existing=true and overwrite=true: give one of them"):
+    with pytest.raises(ValueError, match="skip_existing=true and overwrite=true"):
         PredictionPlan(find(in_folder(folder, indir="in", outdir="out")), MaskReader(), 95, True, True)

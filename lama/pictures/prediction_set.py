@@ -1,4 +1,4 @@
-"""Which images are to be filled, with which masks, and where the results go."""
+"""Find the images to fill, their masks, and the paths of the results."""
 
 import csv
 import difflib
@@ -27,23 +27,23 @@ FORMS = (
 class PredictionItem:
     """One image to fill."""
 
-    image: Path | None  # None where there is none for the mask
+    image: Path | None  # None if the mask has no image
     mask: Path
     out: Path
-    missing: str = ""  # what to say where a file is not there
+    missing: str = ""  # the message if a file is missing
 
 
 @dataclass(frozen=True)
 class PredictionSet:
-    """What ``find`` has found."""
+    """The result of ``find``."""
 
     items: Sequence[PredictionItem]
-    where: str  # the results go, for messages
-    unmasked: Sequence[Path] = ()  # images that no mask belongs to, below the folder they were looked for in
-    others: Sequence[Path] = ()  # images of formats that are not read, below the same
+    where: str  # the place of the results, for messages
+    unmasked: Sequence[Path] = ()  # images without a mask, relative to indir
+    others: Sequence[Path] = ()  # images in unsupported formats, relative to indir
 
     def without_existing(self) -> "PredictionSet":
-        """What is still to be done after an interrupted run: results appear whole, so one that is there is done."""
+        """The items without a result. Results are written atomically, so a result that exists is complete."""
         return replace(self, items=[t for t in self.items if not t.out.exists()])
 
 
@@ -169,13 +169,13 @@ def _images_outside(folder: Path, outdir: Path, key: str) -> list[Path]:
 
 
 def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Path]) -> dict[Path, str]:
-    """What to say of masks, below ``root``, that no image belongs to."""
+    """A message for each of the ``masks`` below ``root``, which have no image."""
     lines = {}
     for number, mask in enumerate(masks):
         stem = mask.stem.rsplit("_mask", 1)[0] or mask.stem
         folder = indir / mask.parent.relative_to(root)
         nearest = ""
-        if number < 10:  # looking for it takes time
+        if number < 10:  # the search takes time
             names = {path.stem: path.name for path in files if path.parent == folder and not is_mask(path)}
             close = difflib.get_close_matches(stem, names, n=1)
             nearest = f"; the nearest is {names[close[0]]}" if close else ""
@@ -185,7 +185,7 @@ def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Pat
 
 
 def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
-    """A CSV with the columns image, mask and, unless there is an ``outdir``, out; paths are relative to the CSV."""
+    """pairs=: a CSV with the columns image, mask and out (optional with ``outdir``); paths are relative to the CSV."""
     root = table.parent
     items = []
     for number, row in _rows(table):
@@ -199,34 +199,34 @@ def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
             name = Path(row["mask"]) if below else Path(mask.name)
             out = _result(outdir, name, out_ext, image)
         else:
-            raise ValueError(f"{table}, line {number}: where to? expected a column out, or outdir=")
+            raise ValueError(f"{table}, line {number}: no place for the result; expected a column out, or outdir=")
         absent = next((path for path in (image, mask) if not path.is_file()), None)
         missing = "" if absent is None else f"{table}, line {number}: no such file: {absent}"
         items.append(PredictionItem(image, mask, out, missing))
     if not items:
-        raise ValueError(f"{table}: expected a line image,mask for every image, found none")
-    return PredictionSet(items, str(outdir or f"where {table} says"))
+        raise ValueError(f"{table}: expected lines image,mask,out, found none")
+    return PredictionSet(items, str(outdir or f"the places in {table}"))
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line, {column: value}); without a line of names the columns are image, mask, out."""
+    """(line number, {column: value}) of each line; without a header the columns are image, mask, out."""
     if not table.is_file():
         raise FileNotFoundError(f"pairs={table}: no such file{_nearest(table)}")
     try:
-        text = table.read_text(encoding="utf-8-sig")  # spreadsheets leave a byte order mark
+        text = table.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError:
-        raise ValueError(f"pairs={table}: expected a CSV of text in UTF-8") from None
+        raise ValueError(f"pairs={table}: expected a CSV file in UTF-8") from None
     first = text.lstrip().partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)  # what the country's spreadsheet writes
+    delimiter = max(",;\t", key=first.count)  # spreadsheets choose it by country
     reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
     lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if any(map(str.strip, line))]
     columns = ["image", "mask", "out"]
-    if lines and not any(Path(cell).suffix.lower() in SUFFIXES for cell in lines[0][1]):  # a line of names
+    if lines and not any(Path(cell).suffix.lower() in SUFFIXES for cell in lines[0][1]):  # a header
         number, names = lines.pop(0)
         columns = [cell.lower() for cell in names]
         if not {"image", "mask"} <= set(columns):
             got = delimiter.join(names)
-            raise ValueError(f"{table}, line {number}: expected the columns image and mask, and perhaps out, got {got}")
+            raise ValueError(f"{table}, line {number}: expected the columns image, mask and (optional) out, got {got}")
     rows = []
     for number, line in lines:
         row = dict(zip(columns, line, strict=False))
@@ -238,22 +238,24 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _check_ambiguous(pairs: Sequence[tuple[Path | None, Path]], files: Sequence[Path]) -> None:
-    """Two images of one name, ``a.jpg`` and ``a.png``: which one a mask belongs to is not ours to guess."""
+    """Refuse a mask with two possible images, such as ``a.jpg`` and ``a.png``."""
     stems = Counter(path.with_suffix("") for path in files)
     for image, mask in pairs:
         if image is not None and stems[image.with_suffix("")] > 1:
             same = sorted(path.name for path in files if path.with_suffix("") == image.with_suffix(""))
-            raise ValueError(f"{mask}: belongs to which of {', '.join(same)}? remove or rename all but one")
+            raise ValueError(
+                f"{mask}: expected one image of its name, found {', '.join(same)}; remove or rename all but one"
+            )
 
 
 def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
-    """No result may overwrite another or an input, and each must have a place where it can be written."""
+    """Refuse results that would overwrite another result or an input, or that cannot be written."""
     inputs = {path.resolve() for item in items for path in (item.image, item.mask) if path is not None}
     seen: dict[Path, PredictionItem] = {}
     for item in items:
         out = item.out.resolve()
         if out in inputs:
-            raise ValueError(f"{item.out}: would overwrite an input; write elsewhere")
+            raise ValueError(f"{item.out}: would overwrite an input; choose another place")
         if out in seen:
             first = seen[out]
             both = (first.mask, item.mask) if first.mask != item.mask else (first.image, item.image)
@@ -270,7 +272,7 @@ def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
 
 
 def _or_same(first: PredictionItem, second: PredictionItem) -> str:
-    """``a.jpg`` and ``a.png`` with one mask for all: their own suffixes tell their results apart."""
+    """A hint for ``a.jpg`` and ``a.png`` with one mask for all: with their own suffixes the results differ."""
     suffixes = [item.image.suffix for item in (first, second) if item.image and item.mask == first.mask]
     return f", or out_ext={SAME}" if len(set(suffixes)) == 2 else ""
 
@@ -280,30 +282,30 @@ def _check_writable(folder: Path) -> None:
     if not nearest.is_dir():
         raise NotADirectoryError(f"{nearest}: is a file, expected a folder to write to")
     if not os.access(nearest, os.W_OK):
-        raise PermissionError(f"{nearest}: nothing may be written there")
+        raise PermissionError(f"{nearest}: no permission to write there")
 
 
 def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
     if not files:
-        return f"{indir}: expected images that are no results of an earlier run, found none"
+        return f"{indir}: expected images, found only results of an earlier run"
     names = preview_names([path.relative_to(indir) for path in files], 5)
-    hint = "; one mask for all is given as mask=FILE, masks in a folder of their own as maskdir=FOLDER"
+    hint = "; use mask=FILE for one mask for all, maskdir=FOLDER for a folder of masks"
     folders = sorted({path.relative_to(indir).parts[0] for path in files if len(path.relative_to(indir).parts) > 1})
     masks = [name for name in folders if "mask" in name.lower()]
     images = [name for name in folders if name.lower() in ("image", "images", "img", "imgs", "input", "inputs")]
     if masks and images:
-        hint = f"; do you mean indir={indir / images[0]} maskdir={indir / masks[0]}?"
+        hint = f"; did you mean indir={indir / images[0]} maskdir={indir / masks[0]}?"
     return f"{indir}: expected masks, NAME_mask001.png beside NAME.png; found {len(files)} other images ({names}){hint}"
 
 
 def preview_names(paths: Sequence[Path], most: int) -> str:
-    """The first of them, for a message."""
+    """The first ``most`` names, for a message."""
     return ", ".join(map(str, paths[:most])) + (", ..." if len(paths) > most else "")
 
 
 def _nearest(path: Path) -> str:
-    """The name in the same folder that is most like a missing one."""
+    """A hint for a missing file: the most similar name in its folder."""
     if not path.parent.is_dir():
-        return f" (nor is there a folder {path.parent}; working directory: {Path.cwd()})"
+        return f" (the folder {path.parent} is missing too; working directory: {Path.cwd()})"
     close = difflib.get_close_matches(path.name, [file.name for file in path.parent.iterdir()], n=1)
     return f"; did you mean {path.parent / close[0]}?" if close else f" (working directory: {Path.cwd()})"
