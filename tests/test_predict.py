@@ -165,7 +165,7 @@ def test_a_listed_file_that_is_not_there_is_named_with_its_line(tmp_path):
 
 def test_a_list_that_is_no_text_is_one_line(tmp_path):
     put(tmp_path / "list.csv", format="PNG")
-    with pytest.raises(ValueError, match="pairs=.*CSV.*UTF-8"):
+    with pytest.raises(ValueError, match=r"pairs=.*CSV.*UTF-8"):
         find(in_folder(tmp_path, pairs="list.csv"))
 
 

@@ -1,4 +1,4 @@
-"""Decoded images in memory that all workers of a DataLoader share."""
+"""A cache of decoded images in memory that all workers of a DataLoader share."""
 
 import logging
 import mmap
@@ -15,14 +15,14 @@ from lama.machine.memory import available
 logger = logging.getLogger(__name__)
 
 GIGABYTE = 1 << 30
-MOST = 4.0  # gigabytes, where nothing was asked for
+MOST = 4.0  # gigabytes, by default
 
 
 class DecodedCache:
-    """A source that keeps what it has decoded, up to ``gigabytes``; later images are decoded every time.
+    """A source that keeps decoded images up to ``gigabytes`` in total; further images are decoded on every access.
 
-    The memory is shared by processes that are forked from this one, and taken as images come. Where processes are
-    spawned (Windows, macOS) every worker decodes for itself.
+    Forked worker processes share the memory, which fills as images are read. Spawned processes (Windows, macOS) each
+    have an empty cache of size 0. Raises ValueError if the memory cannot be reserved.
     """
 
     def __init__(self, source: ImageSource, gigabytes: float) -> None:
@@ -35,15 +35,17 @@ class DecodedCache:
         try:
             self.memory = mmap.mmap(-1, self.size + n * 24)
         except (OSError, OverflowError, ValueError) as error:
-            raise ValueError(f"data.cache_gb={self.size / GIGABYTE:g}: this machine has no such memory") from error
+            raise ValueError(
+                f"data.cache_gb={self.size / GIGABYTE:g}: more than this machine can reserve; choose less"
+            ) from error
         self.pixels = np.frombuffer(self.memory, np.uint8, self.size, offset=n * 24)
-        # per image: where it begins plus 1 (0 = not there), height, width
+        # per image: its offset in ``pixels`` plus 1 (0 = not cached), height, width
         self.table = np.frombuffer(self.memory, np.int64, n * 3).reshape(n, 3)
         self.used = multiprocessing.Value("q", 0)
         self.names, self.paths = known_names(self.source), known_paths(self.source)
 
     def share_machine(self, processes: int) -> None:
-        """Take no more than a part of the memory; each of so many processes here has a cache of its own."""
+        """Limit the cache to 1 / ``processes`` of its size, for processes with a cache each."""
         self.size //= processes
 
     def __len__(self) -> int:
@@ -73,7 +75,7 @@ class DecodedCache:
     def __getstate__(self) -> dict[str, Any]:
         return {"source": self.source, "size": self.size}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:  # in a spawned process: a cache of its own, empty
+    def __setstate__(self, state: dict[str, Any]) -> None:  # in a spawned process
         self.source, self.size = state["source"], 0
         self._make_room()
 

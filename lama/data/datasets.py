@@ -21,25 +21,25 @@ from lama.interfaces import (
 )
 from lama.pictures.images import image_to_tensor, mask_to_tensor
 
-MOST_WORKERS = 256  # that are remembered what they are at
+MOST_WORKERS = 256  # workers whose current image is recorded
 
 
 class SampleKey(NamedTuple):
-    """What a sampler asks a dataset for."""
+    """The key of a sample, from sampler to dataset."""
 
-    pass_: int  # which pass over the source
+    pass_: int  # number of the pass over the source
     image: int  # its index in the source
-    position: int = 0  # which sample of the whole training it is
+    position: int = 0  # number of the sample in the whole training
 
 
 class TrainingDataset(Dataset[dict[str, Tensor]]):
     """``dataset[pass_, index]`` -> {"image": float (3, H, W) in [0, 1], "mask": float (1, H, W), 1 = hole}.
 
-    Crop, augmentation and mask are a function of (seed, pass, index) alone, and of the position in the training where
-    masks grow: workers, processes and resuming change nothing.
+    Crop, augmentation and mask are a function of (seed, pass, index) alone; masks that grow depend on the position in
+    the training as well. The number of workers and processes and resuming have no influence.
 
-    An image that cannot be used is replaced by the next one that can, and remembered in ``broken``, which all workers
-    share. Raises ValueError where more than the share ``max_broken`` is broken.
+    An unusable image is replaced by the next usable one and recorded in ``broken``, which all workers share. Raises
+    ValueError if more than the share ``max_broken`` of the images is broken.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.max_broken = max_broken
         self.broken = torch.zeros(len(source), dtype=torch.bool).share_memory_()
-        self.at_work = torch.zeros(MOST_WORKERS, 2, dtype=torch.long).share_memory_()  # process, image + 1
+        self.at_work = torch.zeros(MOST_WORKERS, 2, dtype=torch.long).share_memory_()  # process id, image + 1
 
     def __getitem__(self, key: tuple[int, ...]) -> dict[str, Tensor]:
         pass_, index, position = SampleKey(*key)
         rng = np.random.default_rng([self.seed, pass_, index])
         worker = get_worker_info()
-        if worker is not None and worker.id < MOST_WORKERS:  # if it is killed, this is what it was at
+        if worker is not None and worker.id < MOST_WORKERS:  # names the image if the worker is killed
             self.at_work[worker.id, 0], self.at_work[worker.id, 1] = os.getpid(), index + 1
         image, mask = self._healthy(index, rng)
         if mask is None:
@@ -68,7 +68,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
 
     def _healthy(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
-        """The crop of image ``index``, or of the next one that can be used, and its own mask where it has one."""
+        """The crop of image ``index`` or of the next usable one, and its mask if masks belong to images."""
         state = rng.bit_generator.state
         for candidate in (*range(index, len(self.source)), *range(index)):
             if self.broken[candidate]:
@@ -92,7 +92,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
             raise ValueError(f"{name}: {error}") from error
 
     def _give_up(self, index: int, error: Exception) -> None:
-        """Remember a broken image; raise where there are too many."""
+        """Record a broken image. Raises ValueError if there are too many."""
         self.broken[index] = True
         count, total = int(self.broken.sum()), len(self.source)
         if count > self.max_broken * total:
@@ -105,7 +105,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         return str((known_paths(self.source) or known_names(self.source) or range(index + 1))[index])
 
     def broken_images(self) -> dict[int, str]:
-        """Why each image that was replaced cannot be used, by index."""
+        """{index: reason} of each image that was replaced."""
         reasons = {}
         for index in self.broken.nonzero().flatten().tolist():
             try:

@@ -1,4 +1,4 @@
-"""Evaluation sets: images with masks that never change, from a folder of pairs or drawn once from a seed."""
+"""Evaluation sets: images with fixed masks, from a folder of pairs or drawn from a seed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -34,10 +34,10 @@ from lama.pictures.pairing import find_pairs, is_mask
 class PairFolder(Sequence[EvaluationPair]):
     """A folder of ``name.png`` + ``name_mask001.png`` (any image suffix, several masks per image, sub-folders).
 
-    ``mask_1.png`` + ``image_1.png`` is understood too. An image's result is named after its mask, as officially.
-    Raises FileNotFoundError or ValueError, in one line, where the folder is missing or empty, a mask has no image,
-    or (on access) a mask and its image differ in size or cannot be read. Where the folder has a ``manifest.json``, as
-    ``bin/gen_mask_dataset.py`` writes it, its files must be those of the manifest, byte for byte.
+    ``mask_1.png`` + ``image_1.png`` works too. Results are named after masks, as in the official code.
+    Raises FileNotFoundError or ValueError if the folder is missing or empty, a mask has no image, or (on access) a mask
+    and its image differ in size or cannot be read. If the folder has a ``manifest.json`` of
+    ``bin/gen_mask_dataset.py``, its files must be those of the manifest, byte for byte.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,9 +45,7 @@ class PairFolder(Sequence[EvaluationPair]):
         self.paths = list(find_pairs(self.root))
         unfinished = next(self.root.rglob(JOURNAL), None)
         if unfinished is not None:
-            raise ValueError(
-                f"{unfinished.parent}: an unfinished evaluation set; start the command that makes it again"
-            )
+            raise ValueError(f"{unfinished.parent}: an unfinished evaluation set; repeat the command that generates it")
         self.manifests = Manifest.below(self.root)
         for manifest in self.manifests:
             manifest.check_names(list_images(self.root))
@@ -60,11 +58,11 @@ class PairFolder(Sequence[EvaluationPair]):
 
     @property
     def names(self) -> list[str]:
-        """Of the masks, and so of the predictions, in order."""
+        """The names of the masks, which are those of the predictions, in order."""
         return [mask.relative_to(self.root).with_suffix("").as_posix() for _, mask in self.paths]
 
     def hashes(self) -> list[str]:
-        """What names the set: the hash of each manifest or, without one, of the files by the same rule."""
+        """The hashes that identify the set: of each manifest or, without one, of the files by the same rule."""
         if self.manifests:
             return [manifest.hash for manifest in self.manifests]
         files = {path for pair in self.paths for path in pair if path is not None}
@@ -79,7 +77,7 @@ class PairFolder(Sequence[EvaluationPair]):
 
 
 def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> EvaluationPair:
-    """Read one pair found below ``root``. Raises ValueError where the image is missing or sizes differ."""
+    """Read one pair below ``root``. Raises ValueError if the image is missing or the sizes differ."""
     if image_path is None:
         raise ValueError(_no_image(mask_path))
     image, mask = read_image(image_path), read_mask(mask_path)
@@ -98,7 +96,7 @@ def _no_image(mask: Path, more: int = 0) -> str:
 class PredictionFolder:
     """Completed images for an evaluation set, named after its masks, with any image suffix.
 
-    Raises ValueError where predictions are missing, naming the first, or (on reading) one has another size.
+    Raises ValueError if predictions are missing or extra, or (on reading) one has another size.
     """
 
     def __init__(self, path: str | Path, pairs: PairFolder) -> None:
@@ -111,7 +109,7 @@ class PredictionFolder:
             others = f"; {len(extra)} belong to no mask, first {extra[0]}" if extra else ""
             raise ValueError(
                 f"{self.root}: {len(missing)} of {len(names)} predictions are missing, {_some(missing)}{others}; "
-                "predictions are named after the masks, as bin/predict.py does"
+                "expected names of masks, as bin/predict.py writes them"
             )
         if extra:
             whose = (
@@ -146,7 +144,7 @@ def batches_by_size(
 ) -> Iterator[tuple[list[str], Tensor, Tensor, Tensor]]:
     """(names, completed, target, mask) of images of one size at a time, tensors as ``lama.conventions`` has them.
 
-    ``complete`` gives the predictions for pairs of one size.
+    ``complete`` returns the predictions, uint8 (H, W, 3), of pairs of one size.
     """
     waiting: dict[tuple[int, ...], list[EvaluationPair]] = {}
 
@@ -166,11 +164,11 @@ def batches_by_size(
 
 
 class FrozenPairs(Sequence[EvaluationPair]):
-    """Square crops of a source with masks, both a function of (seed, image, variant) alone.
+    """Square crops of a source with masks; both are a function of (seed, image, variant) alone.
 
-    An image smaller than ``size`` is enlarged first. Masks are drawn again until 0 < area <= ``max_area``; for masks
-    that belong to their images (``of``) it is the place of the crop that is drawn again.
-    Raises ValueError where 100 tries give no such mask, or an image and its own mask differ in size.
+    Smaller images are enlarged first. Masks are drawn until 0 < area <= ``max_area``; if masks belong to images
+    (``PairedMaskSampler``), the place of the crop is drawn instead. Raises ValueError if 100 tries give no such mask,
+    or an image and its own mask differ in size.
     """
 
     def __init__(
@@ -178,8 +176,8 @@ class FrozenPairs(Sequence[EvaluationPair]):
         source: ImageSource,
         masks: MaskSampler,
         size: int = 256,  # pixels, crop and mask
-        per_image: int = 1,  # pairs of each image
-        max_area: float = 0.5,  # largest share of a crop that may be hole, as in the paper's test sets
+        per_image: int = 1,  # pairs per image
+        max_area: float = 0.5,  # largest share of hole in a crop, as in the test sets of the paper
         seed: int = 0,
     ) -> None:
         if size < 1 or per_image < 1 or not 0 < max_area <= 1:
@@ -216,7 +214,7 @@ class FrozenPairs(Sequence[EvaluationPair]):
         raise ValueError(f"evaluation masks: none of 100 covers between 0 and {self.max_area:.0%} of {name}")
 
     def _own_mask(self, name: str, image: ImageArray, mask: MaskArray, rng: np.random.Generator) -> EvaluationPair:
-        """A crop of an image with its own mask, at a place where that hides something but not too much."""
+        """A crop of an image with its own mask, at a place where 0 < area <= ``max_area``."""
         if mask.shape != image.shape[:2]:
             (h, w), (ih, iw) = mask.shape, image.shape[:2]
             raise ValueError(f"{name}: its mask is {w} x {h}, the image {iw} x {ih} pixels")
@@ -232,7 +230,7 @@ class FrozenPairs(Sequence[EvaluationPair]):
 
 
 def write_pairs(pairs: Iterable[EvaluationPair], folder: str | Path) -> Path:
-    """Write an evaluation set as a folder that ``PairFolder`` reads back; returns the folder."""
+    """Write an evaluation set as a folder that ``PairFolder`` reads; returns the folder."""
     folder = Path(folder)
     for pair in pairs:
         write_image(folder / f"{pair.name.rsplit('_mask', 1)[0]}.png", pair.image)

@@ -39,9 +39,9 @@ class ImageFile:
 def read_image_file(path: str | Path, content: bytes | None = None) -> ImageFile:
     """Read an image: grey stays grey, 16 bits of PNG and TIFF stay, palettes become RGB, CMYK becomes sRGB.
 
-    1-bit images become 8-bit grey; of several frames the first is read. If ``content`` (the bytes of the file) is given,
-    ``path`` is only its name in messages. Raises FileNotFoundError if the file is missing, ValueError if it cannot be
-    read or has 32 bits per channel.
+    1-bit images become 8-bit grey; the first of several frames is read. If ``content`` (the bytes of the file) is
+    given, ``path`` is only its name in messages. Raises FileNotFoundError if the file is missing, ValueError if it
+    cannot be read or has 32 bits per channel.
     """
     path = Path(path).expanduser()
     if content is None and not path.is_file():
@@ -51,9 +51,7 @@ def read_image_file(path: str | Path, content: bytes | None = None) -> ImageFile
         opened, upright, orientation = decode(path, content)
     metadata = Metadata.of(opened, upright, had_orientation=orientation is not None)
     orientation = orientation if isinstance(orientation, int) else 1
-    frames = (
-        1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))
-    )  # a photograph and its previews, from a phone
+    frames = 1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))  # MPO: a photo and its previews
     notes: tuple[str, ...] = (f"only the first of {frames} frames is filled",) if frames > 1 else ()
     if _has_16_bits(path, content, opened):
         content = path.read_bytes() if content is None else content
