@@ -1,6 +1,6 @@
-"""The shapes of the house: what a generator, a loss term, a mask, a source of images and a metric look like.
+"""The protocols of the framework: generator, loss term, mask sampler, image source, metric.
 
-A new part needs one file that satisfies one of these, one line in its sub-package's ``__all__``, and one YAML.
+A new part is one file that satisfies one of these protocols, one line in the ``__all__`` of its package, and one YAML.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 MaskArray = NDArray[np.bool_]  # (H, W), True = hole
-STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # ask a training to stop; its data workers leave them to it
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # ask a training to stop; data workers ignore them
 
 
 class Generator(Protocol):
@@ -29,7 +29,7 @@ class Generator(Protocol):
 
 @dataclass
 class StepContext:
-    """Everything a loss term may look at in one optimiser step; what the step did not compute is empty."""
+    """The inputs of a loss term in one optimiser step; fields that the step does not compute are empty."""
 
     image: Tensor  # (B, 3, H, W) truth, [0, 1]; requires grad in the discriminator's step, for R1
     mask: Tensor  # (B, 1, H, W), 1 = hole
@@ -93,9 +93,9 @@ class ScalableMaskSampler(MaskSampler, Protocol):
 
 
 class Augmentation(Protocol):
-    """Cuts a training crop out of an image, and of its mask where it has one; the same ``rng`` gives the same crop."""
+    """Crops and distorts a training image, and its mask if given; the same ``rng`` state gives the same crop."""
 
-    size: tuple[int, int]  # pixels, height and width of what comes out
+    size: tuple[int, int]  # (height, width) of the result in pixels
 
     def __call__(
         self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None
@@ -103,7 +103,7 @@ class Augmentation(Protocol):
 
 
 class ImageSource(Protocol):
-    """``Sequence`` of images with their names (unique, without suffix, used for outputs).
+    """A sequence of (name, image); names are unique, have no suffix, and are used for outputs.
 
     With one property more it is a ``NamedSource`` or a ``FileSource`` as well: then the cache knows names without
     decoding, messages name files, and the check at the start of a training looks at these files.
@@ -138,7 +138,7 @@ class FileSource(ImageSource, Protocol):
 class EvaluationPair:
     """One image and its frozen mask."""
 
-    name: str  # the mask's name without suffix, e.g. ``coffee_mask000``: results are named after it
+    name: str  # of the mask, without suffix, such as ``coffee_mask000``; the result has it too
     image: ImageArray
     mask: MaskArray
 

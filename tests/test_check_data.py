@@ -140,7 +140,7 @@ def test_a_single_large_mask_is_no_suspicion(tmp_path):
     assert not check(tmp_path)[1]
 
 
-@pytest.mark.parametrize(("share", "what"), [(0, "nothing is hole"), (1, "all is hole")])
+@pytest.mark.parametrize(("share", "what"), [(0, "no pixel is hole"), (1, "every pixel is hole")])
 def test_empty_and_full_masks_are_named(tmp_path, share, what):
     pair(tmp_path, "a")
     pair(tmp_path, "b", mask=hole(share=share))

@@ -64,7 +64,7 @@ def test_a_list_gives_its_images_in_its_own_order(tmp_path):
 @pytest.mark.parametrize("text", ["", "\n\n", "# only\n  # comments\n"])
 def test_a_list_of_nothing_is_refused(tmp_path, text):
     (tmp_path / "list.txt").write_text(text)
-    with pytest.raises(ValueError, match="expected one path a line, found none") as caught:
+    with pytest.raises(ValueError, match="one path per line, found none") as caught:
         ImageList(tmp_path / "list.txt")
     one_line(caught, tmp_path / "list.txt")
 
@@ -80,7 +80,7 @@ def test_a_list_of_missing_images_names_and_counts_them(tmp_path):
 def test_a_missing_list_is_named_and_a_folder_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such list"):
         ImageList(tmp_path / "nowhere.txt")
-    with pytest.raises(ValueError, match=r"is a folder; data=folder trains on its images"):
+    with pytest.raises(ValueError, match=r"is a folder.*data=folder"):
         ImageList(tmp_path)
 
 

@@ -80,7 +80,7 @@ def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: b
 
 
 def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> list[tuple[Path, Path]]:
-    """Report masks without an image, of another size, inverted, empty or full; returns the readable (image, mask) pairs.
+    """Report masks without an image, of another size, inverted, empty or full; returns the valid (image, mask) pairs.
 
     ``limit`` checks only so many evenly spaced pairs, without decoding the images.
     """
@@ -155,8 +155,8 @@ def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Finding
 def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | None, list[str]]:
     """All checks of ``root``: a folder of images, of pairs, or with train/ and val/ as in the official layout.
 
-    Returns the findings, a contact sheet (H, W, 3) and commands to continue with. Raises FileNotFoundError or ValueError
-    if there is no image.
+    Returns the findings, a contact sheet (H, W, 3) and commands to continue with. Raises FileNotFoundError or
+    ValueError if there is no image.
     """
     findings, root = Findings(), root.expanduser()
     train, val = (root / "train", root / "val") if (root / "train").is_dir() else (root, None)

@@ -1,4 +1,4 @@
-"""Contact sheets: what masks and augmentations look like."""
+"""Contact sheets of masks, augmentations and ways to store a mask."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ LABEL = 24  # pixels of the strip above a row
 def mask_sheet(
     samplers: Mapping[str, MaskSampler], images: Mapping[str, ImageArray], columns: int = 8, seed: int = 0
 ) -> ImageArray:
-    """A row per sampler: its masks over the image of that name, the hole in pink."""
+    """A row per sampler: its masks on the image of the same name, with the hole in pink."""
     rows = {}
     for name, sampler in samplers.items():
         rng, image = np.random.default_rng(seed), images[name]
@@ -40,10 +40,7 @@ def augmentation_sheet(
 
 
 def reading_sheet(image: ImageArray) -> ImageArray:
-    """A column for each way in which masks are stored: the file, and below it what is removed from ``image`` (H, W, 3).
-
-    Transparency shows as a chequered ground.
-    """
+    """A column for each way to store a mask: the file (transparency as a chequerboard), and the hole in ``image``."""
     columns = []
     with tempfile.TemporaryDirectory() as folder:
         for label, suffix, mask, options in _stored_masks(image):
@@ -57,7 +54,7 @@ def reading_sheet(image: ImageArray) -> ImageArray:
 
 
 def _stored_masks(image: ImageArray) -> list[tuple[str, str, Image.Image, dict[str, Any]]]:
-    """(label, suffix, mask, options to read it by): the same strokes, stored in the ways that are about."""
+    """(label, suffix, mask, options of ``MaskReader``): the same strokes, stored in different ways."""
     height, width = image.shape[:2]
     strokes = np.zeros((height, width), np.uint8)
     points = np.array([[0.2, 0.75], [0.45, 0.3], [0.6, 0.6], [0.8, 0.35]]) * (width, height)
