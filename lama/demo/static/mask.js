@@ -1,4 +1,4 @@
-// The mask as a list of what was painted, so that each of it can be undone.
+// The mask as a list of operations, each of which can be undone.
 
 const PINK = "#ec4899";
 const MOST_UNDONE = 500;
@@ -35,14 +35,14 @@ export class Mask {
     if (this.done.length > MOST_UNDONE) this.#forget();
   }
 
-  // Draw more of the last stroke.
+  // Extend the last stroke.
   extend(point) {
     const stroke = this.done.at(-1);
     stroke.points.push(point);
     this.#draw({ ...stroke, points: stroke.points.slice(-2) });
   }
 
-  // Take back a stroke that turned out to be something else.
+  // Drop the last stroke.
   drop() {
     this.done.pop();
     this.#redraw();
@@ -62,7 +62,7 @@ export class Mask {
     return true;
   }
 
-  // White where it is painted, black elsewhere; a canvas of that size.
+  // A PNG of that size: painted pixels white, others black.
   export(width = this.canvas.width, height = this.canvas.height) {
     const out = new OffscreenCanvas(width, height);
     const context = out.getContext("2d");
@@ -118,7 +118,7 @@ export class Mask {
     }
   }
 
-  // The oldest operations become an image.
+  // Merge the oldest operations into an image.
   #forget() {
     const rest = this.done.splice(MOST_UNDONE / 2);
     this.#redraw();
