@@ -67,7 +67,7 @@ class ScheduledMaskSampler(MaskSampler, Protocol):
     """Masks that change while training goes on, such as ``lama.masks.Growing``."""
 
     def at(self, position: int) -> MaskSampler:
-        """The sampler for sample number ``position`` of the whole training, counted from 0 over all processes."""
+        """The sampler for sample number ``position`` of the training, counted from 0 over all processes."""
         ...
 
 

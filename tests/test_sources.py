@@ -617,7 +617,7 @@ def test_a_image_without_its_mask_or_with_one_of_another_size_is_replaced_and_na
     assert list(reasons) == [0, 1, 2]
     assert "0.png: not a readable" in reasons[0]
     assert "no mask for the image sub/1" in reasons[1]
-    assert "sub/2: its mask is 40 x 40, the image 48 x 40 pixels" in reasons[2]
+    assert "sub/2: mask is 40 x 40, but its image is 48 x 40 pixels" in reasons[2]
 
 
 def test_paired_masks_work_with_a_list_of_absolute_paths(tmp_path):

@@ -1,6 +1,5 @@
 """Checks of images, masks and splits before a training."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lama.data.evaluation_set import PairFolder
-from lama.data.manifest import Manifest
+from lama.data.manifest import Manifest, sha256
 from lama.data.sources import known_paths
 from lama.interfaces import EvaluationSet, ImageArray, ImageSource
 from lama.pages import with_hole
@@ -125,10 +124,7 @@ def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findi
     for path in train:
         by_size[path.stat().st_size].append(path)
     same = [
-        (path, other)
-        for path in val
-        for other in by_size.get(path.stat().st_size, ())
-        if _digest(path) == _digest(other)
+        (path, other) for path in val for other in by_size.get(path.stat().st_size, ()) if sha256(path) == sha256(other)
     ]
     if same:
         findings.problem(f"{len(same)} images are in training and validation, first {same[0][0]} = {same[0][1]}")
@@ -225,7 +221,3 @@ def _spread(items: Sequence[Any], count: int) -> list[Any]:
 
 def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
-
-
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()

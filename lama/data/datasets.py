@@ -20,6 +20,7 @@ from lama.interfaces import (
     ScheduledMaskSampler,
 )
 from lama.pictures.images import image_to_tensor, mask_to_tensor
+from lama.pictures.masks import check_size
 
 MOST_WORKERS = 256  # workers whose current image is recorded
 
@@ -83,9 +84,8 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
         name, image = self.source[index]
         mask = self.masks.of(rng, name) if isinstance(self.masks, PairedMaskSampler) else None
-        if mask is not None and mask.shape != image.shape[:2]:
-            (h, w), (ih, iw) = mask.shape, image.shape[:2]
-            raise ValueError(f"{name}: its mask is {w} x {h}, the image {iw} x {ih} pixels")
+        if mask is not None:
+            check_size(mask, image, name)
         try:
             return self.augment(image, rng, mask)
         except ValueError as error:

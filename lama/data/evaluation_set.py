@@ -19,16 +19,9 @@ from lama.interfaces import (
     MaskSampler,
     PairedMaskSampler,
 )
-from lama.pictures.images import (
-    SUFFIXES,
-    image_to_tensor,
-    list_images,
-    mask_to_tensor,
-    read_image,
-    write_image,
-)
-from lama.pictures.masks import read_mask
-from lama.pictures.pairing import find_pairs, is_mask
+from lama.pictures.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, write_image
+from lama.pictures.masks import check_size, read_mask
+from lama.pictures.pairing import find_pairs, is_mask, preview_names
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -81,9 +74,7 @@ def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> Evaluatio
     if image_path is None:
         raise ValueError(_no_image(mask_path))
     image, mask = read_image(image_path), read_mask(mask_path)
-    if mask.shape != image.shape[:2]:
-        (h, w), (ih, iw) = mask.shape, image.shape[:2]
-        raise ValueError(f"{mask_path}: mask is {w} x {h}, but its image {image_path.name} is {iw} x {ih} pixels")
+    check_size(mask, image, str(mask_path), f"its image {image_path.name}")
     return EvaluationPair(mask_path.relative_to(root).with_suffix("").as_posix(), image, mask)
 
 
@@ -107,20 +98,13 @@ class PredictionFolder:
         extra = sorted(self.by_name.keys() - set(names))
         if missing:
             others = f"; {len(extra)} belong to no mask, first {extra[0]}" if extra else ""
-            raise ValueError(
-                f"{self.root}: {len(missing)} of {len(names)} predictions are missing, {_some(missing)}{others}; "
-                "expected names of masks, as bin/predict.py writes them"
-            )
+            count = f"{len(missing)} of {len(names)} predictions are missing, {preview_names(missing, 10)}{others}"
+            raise ValueError(f"{self.root}: {count}; expected names of masks, as bin/predict.py writes them")
         if extra:
-            whose = (
-                "; it looks like an evaluation set itself"
-                if not all(is_mask(self.by_name[name]) for name in extra)
-                else ""
-            )
-            raise ValueError(
-                f"{self.root}: {len(extra)} images belong to no mask of {pairs.root}, {_some(extra)}{whose}; "
-                "expected one prediction for each mask, named after it, and nothing else"
-            )
+            images = any(not is_mask(self.by_name[name]) for name in extra)
+            hint = "; it looks like an evaluation set itself" if images else ""
+            count = f"{len(extra)} images belong to no mask of {pairs.root}, {preview_names(extra, 10)}{hint}"
+            raise ValueError(f"{self.root}: {count}; expected only one prediction for each mask, named after it")
 
     def read(self, pairs: Sequence[EvaluationPair]) -> list[ImageArray]:
         """The predictions for ``pairs``, each uint8 (H, W, 3)."""
@@ -133,10 +117,6 @@ class PredictionFolder:
             (h, w), (ih, iw) = image.shape[:2], pair.image.shape[:2]
             raise ValueError(f"{path}: prediction is {w} x {h}, but its image is {iw} x {ih} pixels")
         return image
-
-
-def _some(names: list[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def batches_by_size(
@@ -215,9 +195,7 @@ class FrozenPairs(Sequence[EvaluationPair]):
 
     def _own_mask(self, name: str, image: ImageArray, mask: MaskArray, rng: np.random.Generator) -> EvaluationPair:
         """A crop of an image with its own mask, at a place where 0 < area <= ``max_area``."""
-        if mask.shape != image.shape[:2]:
-            (h, w), (ih, iw) = mask.shape, image.shape[:2]
-            raise ValueError(f"{name}: its mask is {w} x {h}, the image {iw} x {ih} pixels")
+        check_size(mask, image, name)
         if min(image.shape[:2]) < self.size:
             image = scale_to_short_side(image, self.size)
             mask = np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))

@@ -13,22 +13,28 @@ from lama.interfaces import FileSource, ImageArray, ImageSource, NamedSource
 from lama.pictures.images import list_images, read_image
 
 
-class ImageFolder:
-    """The images of a folder and its sub-folders, decoded on access.
+class _Files:
+    """Image files, decoded on access."""
 
-    Raises FileNotFoundError for a missing folder, ValueError for an empty one and (on access) for a damaged image.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.root = Path(path).expanduser()
-        self.paths = list_images(self.root)
-        self.names = names_of(self.paths, self.root)
+    def __init__(self, paths: list[Path], root: Path) -> None:
+        self.paths = paths
+        self.names = names_of(paths, root)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[str, ImageArray]:
         return self.names[index], read_image(self.paths[index])
+
+
+class ImageFolder(_Files):
+    """The images of a folder and its sub-folders, decoded on access.
+
+    Raises FileNotFoundError for a missing folder, ValueError for an empty one and (on access) for a damaged image.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(list_images(path), Path(path).expanduser())
 
 
 def names_of(paths: list[Path], root: Path) -> list[str]:
@@ -52,7 +58,7 @@ def known_names(source: ImageSource) -> Sequence[str]:
     return source.names if isinstance(source, NamedSource) else ()
 
 
-class ImageList:
+class ImageList(_Files):
     """The images in a text file: one path per line, absolute or relative to the file; `` #`` starts a comment.
 
     Raises FileNotFoundError if the list or one of its images is missing, ValueError if it is empty, is a folder or
@@ -70,24 +76,16 @@ class ImageList:
         except UnicodeDecodeError as error:
             raise ValueError(f"{file}: expected a text file in UTF-8 with one path per line") from error
         lines = [re.split(r"(?:^|\s)#", line)[0].strip() for line in text.splitlines()]
-        self.paths = [file.parent / Path(line).expanduser() for line in lines if line]
-        if not self.paths:
+        paths = [file.parent / Path(line).expanduser() for line in lines if line]
+        if not paths:
             raise ValueError(f"{file}: expected one path per line, found none")
-        twice = next((path for path, count in Counter(self.paths).items() if count > 1), None)
+        twice = next((path for path, count in Counter(paths).items() if count > 1), None)
         if twice is not None:
             raise ValueError(f"{file}: {twice} is listed twice")
-        self.names = names_of(self.paths, file.parent)
-        missing = [p for p in self.paths if not p.is_file()]
+        missing = [path for path in paths if not path.is_file()]
         if missing:
-            raise FileNotFoundError(
-                f"{file}: {len(missing)} of {len(self.paths)} files are missing, first {missing[0]}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
-        return self.names[index], read_image(self.paths[index])
+            raise FileNotFoundError(f"{file}: {len(missing)} of {len(paths)} files are missing, first {missing[0]}")
+        super().__init__(paths, file.parent)
 
 
 SPLITS = {

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from lama.interfaces import MaskArray
+from lama.interfaces import ImageArray, MaskArray
 from lama.pictures.reading import ImageFile, Pixels, read_image_file
 
 LARGE = 0.8  # share of an image; a larger hole suggests a mask of the opposite polarity
@@ -123,6 +123,13 @@ class MaskReader:
 def read_mask(path: str | Path) -> MaskArray:
     """A mask file as bool (H, W), True = hole, with the default options of ``MaskReader``; raises as its ``hole``."""
     return MaskReader().hole(Path(path))[0]
+
+
+def check_size(mask: MaskArray, image: ImageArray, name: str, image_name: str = "its image") -> None:
+    """Raise ValueError unless ``mask`` (H, W) and ``image`` (H, W, 3) have the same size."""
+    if mask.shape != image.shape[:2]:
+        (h, w), (ih, iw) = mask.shape, image.shape[:2]
+        raise ValueError(f"{name}: mask is {w} x {h}, but {image_name} is {iw} x {ih} pixels")
 
 
 def _dilated(hole: MaskArray, pixels: int) -> MaskArray:

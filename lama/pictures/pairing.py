@@ -66,3 +66,8 @@ def _image_of(mask: Path, by_stem: dict[Path, Path], apart: bool) -> Path | None
     """The image of a mask, by its path without suffix."""
     stems = (mask.parent / stem for stem in image_stems(mask.name, apart) if stem)
     return next((by_stem[stem] for stem in stems if stem in by_stem), None)
+
+
+def preview_names(names: Sequence[object], most: int) -> str:
+    """The first ``most`` names, for a message."""
+    return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")

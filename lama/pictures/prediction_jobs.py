@@ -12,7 +12,8 @@ from PIL import Image
 from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
 from lama.pictures.masks import MaskReader
-from lama.pictures.prediction_set import PredictionItem, PredictionSet, preview_names
+from lama.pictures.pairing import preview_names
+from lama.pictures.prediction_set import PredictionItem, PredictionSet
 from lama.pictures.reading import ImageFile, Pixels, read_image_file
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lama.pictures.images import SUFFIXES, list_images
-from lama.pictures.pairing import is_mask, masks_among, match_masks
+from lama.pictures.pairing import is_mask, masks_among, match_masks, preview_names
 
 NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd")
 SAME = "same"  # out_ext: the suffix of the image
@@ -21,6 +21,7 @@ FORMS = (
     ("pairs", "outdir"),
     ("pairs",),
 )
+Pairs = Sequence[tuple[Path | None, Path]]  # (image, mask)
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ def _single(image: Path, mask: Path, out: Path) -> PredictionSet:
 def _beside(indir: Path, outdir: Path, out_ext: str) -> PredictionSet:
     """indir= outdir=: each mask lies beside its image; results have the names of the masks."""
     files = _images_outside(indir, outdir, "indir")
-    pairs = masks_among(files, indir)
-    return _named_after_masks(pairs, files, indir, indir, outdir, out_ext)
+    return _named_after_masks(masks_among(files, indir), files, indir, indir, outdir, out_ext)
 
 
 def _two_folders(indir: Path, maskdir: Path, outdir: Path, out_ext: str) -> PredictionSet:
@@ -126,12 +126,7 @@ def _one_mask(indir: Path, mask: Path, outdir: Path, out_ext: str) -> Prediction
 
 
 def _named_after_masks(
-    pairs: Sequence[tuple[Path | None, Path]],
-    files: Sequence[Path],
-    mask_root: Path,
-    indir: Path,
-    outdir: Path,
-    out_ext: str,
+    pairs: Pairs, files: Sequence[Path], mask_root: Path, indir: Path, outdir: Path, out_ext: str
 ) -> PredictionSet:
     if not pairs:
         raise ValueError(_no_pairs(indir, files))
@@ -237,7 +232,7 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _check_ambiguous(pairs: Sequence[tuple[Path | None, Path]], files: Sequence[Path]) -> None:
+def _check_ambiguous(pairs: Pairs, files: Sequence[Path]) -> None:
     """Refuse a mask with two possible images, such as ``a.jpg`` and ``a.png``."""
     stems = Counter(path.with_suffix("") for path in files)
     for image, mask in pairs:
@@ -296,11 +291,6 @@ def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
     if masks and images:
         hint = f"; did you mean indir={indir / images[0]} maskdir={indir / masks[0]}?"
     return f"{indir}: expected masks, NAME_mask001.png beside NAME.png; found {len(files)} other images ({names}){hint}"
-
-
-def preview_names(paths: Sequence[Path], most: int) -> str:
-    """The first ``most`` names, for a message."""
-    return ", ".join(map(str, paths[:most])) + (", ..." if len(paths) > most else "")
 
 
 def _nearest(path: Path) -> str:
