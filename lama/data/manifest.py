@@ -44,10 +44,10 @@ class Manifest:
         names = [path.relative_to(self.root).as_posix() for path in paths if path.is_relative_to(self.root)]
         missing, extra = sorted(self.files.keys() - set(names)), sorted(set(names) - self.files.keys())
         if missing or extra:
-            what = f"{len(missing)} files are missing, first {missing[0]}" if missing else ""
+            less = f"{len(missing)} files are missing, first {missing[0]}" if missing else ""
             more = f"{len(extra)} do not belong to it, first {extra[0]}" if extra else ""
             raise ValueError(
-                f"{self.root}: not the evaluation set of its {NAME}: {'; '.join(filter(None, (what, more)))}; "
+                f"{self.root}: not the evaluation set of its {NAME}: {'; '.join(filter(None, (less, more)))}; "
                 "repeat the command that generated it"
             )
 

@@ -28,25 +28,25 @@ class Upload:
     suffix: str
 
 
-def from_base64(text: str, what: str) -> bytes:
+def from_base64(text: str, field: str) -> bytes:
     """Decode the bytes of a file from base64 (line breaks are allowed) or from a ``data:`` URL.
 
-    ``what`` is the name of the field in messages. Raises ValueError if it is neither.
+    ``field`` is its name in messages. Raises ValueError if it is neither.
     """
     try:
         encoded = text.partition(",")[2] if text.startswith("data:") else text
         return base64.b64decode("".join(encoded.split()), validate=True)
     except ValueError:
-        raise ValueError(f"{what}: expected the bytes of a file in base64, or a data: URL") from None
+        raise ValueError(f"{field}: expected the bytes of a file in base64, or a data: URL") from None
 
 
-def open_upload(content: bytes, what: str, max_megapixels: float) -> Upload:
+def open_upload(content: bytes, field: str, max_megapixels: float) -> Upload:
     """Decode an image after its header has passed the size limit.
 
-    ``what`` is the name of the field in messages. Raises RefusedError if it is too large, ValueError if it is no image.
+    ``field`` is its name in messages. Raises RefusedError if it is too large, ValueError if it is no image.
     """
-    suffix = suffix_in_header(content, what, max_megapixels)
-    return Upload(read_image_file(what, content), suffix)
+    suffix = suffix_in_header(content, field, max_megapixels)
+    return Upload(read_image_file(field, content), suffix)
 
 
 def open_mask(
@@ -58,9 +58,9 @@ def open_mask(
     return hole, [in_our_words(remark) for remark in remarks]
 
 
-def mask_alone(content: bytes, what: str) -> tuple[ImageFile, list[str]]:
+def mask_alone(content: bytes, field: str) -> tuple[ImageFile, list[str]]:
     """The hole of a mask without its image, white on black, and warnings. Raises ValueError if it cannot be read."""
-    hole, warnings = MaskReader().hole(Path(what), content)
+    hole, warnings = MaskReader().hole(Path(field), content)
     return ImageFile(hole.astype(np.uint8) * 255), [in_our_words(warning) for warning in warnings]
 
 
@@ -69,17 +69,17 @@ def in_our_words(text: str) -> str:
     return re.sub(r"\bmask\.(?=[a-z]+=)", "", text)
 
 
-def suffix_in_header(content: bytes, what: str, max_megapixels: float) -> str:
+def suffix_in_header(content: bytes, field: str, max_megapixels: float) -> str:
     """The suffix of the format, from the header alone. Raises as ``open_upload`` does."""
     try:
         with Image.open(io.BytesIO(content), formats=OPENED) as image:
             (width, height), suffix = image.size, SUFFIXES[str(image.format)]
     except Image.DecompressionBombError:
-        raise RefusedError(413, f"{what}: far more than {max_megapixels:g} megapixels, the limit") from None
+        raise RefusedError(413, f"{field}: far more than {max_megapixels:g} megapixels, the limit") from None
     except Exception:  # Pillow raises errors of many types
-        raise ValueError(f"{what}: not a readable image; expected {', '.join(KINDS)}") from None
+        raise ValueError(f"{field}: not a readable image; expected {', '.join(KINDS)}") from None
     if width * height > max_megapixels * 1e6:
-        raise RefusedError(413, f"{what}: {width} x {height} pixels are more than {max_megapixels:g} megapixels, "
+        raise RefusedError(413, f"{field}: {width} x {height} pixels are more than {max_megapixels:g} megapixels, "
                                 "the limit")  # fmt: skip
     return suffix
 
@@ -92,7 +92,7 @@ def suffix_of(format: str, upload: Upload) -> str:
 
 
 def written(image: ImageFile, suffix: str, quality: int) -> tuple[bytes, list[str]]:
-    """The bytes of a file, and notes on what it loses. Raises ValueError if the format cannot hold the image."""
+    """The bytes of a file, and notes on its losses. Raises ValueError if the format cannot hold the image."""
     lossy = [f"{suffix[1:]} changes known pixels slightly; png does not"] if is_lossy(suffix, quality) else []
     return encode(image, suffix, quality), losses(image, suffix) + lossy
 

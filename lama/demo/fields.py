@@ -39,11 +39,7 @@ OPTION_FIELDS = {
 }
 INPAINT = {
     "image": IMAGE,
-    "mask": Field(
-        str,
-        REQUIRED,
-        "the mask: a file in base64, of the size of the (upright) image; pixels that are not black are the hole",
-    ),
+    "mask": Field(str, REQUIRED, "a file in base64, of the size of the upright image; pixels not black are the hole"),
     "model": Field(str, None, "one of the models of /health; default: the first"),
     **MASK_FIELDS,
     **OPTION_FIELDS,

@@ -57,11 +57,11 @@ def _run(job: Job, fill: Callable[..., Any], outcome: Outcome) -> None:
         job(fill)
         outcome.done += 1
     except OSError as error:
-        what = f"{error.filename}: {error.strerror.lower()}" if error.filename and error.strerror else str(error)
+        reason = f"{error.filename}: {error.strerror.lower()}" if error.filename and error.strerror else str(error)
         if error.errno in FULL:
-            outcome.stopped = what
+            outcome.stopped = reason
         else:
-            outcome.failures.append(what)
+            outcome.failures.append(reason)
     except ValueError as error:
         outcome.failures.append(str(error))
     except (MemoryError, RuntimeError) as error:

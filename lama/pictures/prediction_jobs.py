@@ -68,10 +68,10 @@ class PredictionJob:
             self.notices.add(remark, self.name)
         if hole.any():
             image = replace(image, pixels=self._filled(fill, image.pixels, hole))
-            image = self._seen(image, hole)
+            image = self._with_opaque_hole(image, hole)
         write_image_file(self.item.out, image, self.quality)
 
-    def _seen(self, image: ImageFile, hole: MaskArray) -> ImageFile:
+    def _with_opaque_hole(self, image: ImageFile, hole: MaskArray) -> ImageFile:
         """Make the hole opaque in an image that is its own mask; notice a hole that stays transparent."""
         alpha = image.alpha
         if alpha is None or self.item.out.suffix.lower() not in KEEPS_ALPHA:

@@ -27,7 +27,7 @@ class ImageFile:
     pixels: Pixels
     alpha: Pixels | None = None  # (H, W), of the same dtype
     metadata: Metadata = field(default_factory=Metadata)
-    notes: tuple[str, ...] = ()  # messages about what was not read
+    notes: tuple[str, ...] = ()  # messages about parts of the file that are not read
     turned: bool = False  # whether the EXIF orientation swapped width and height
 
     @property
@@ -71,7 +71,7 @@ def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
         return _cmyk_to_srgb(image)
     if image.mode.startswith(("I", "F", "LAB")):
         raise ValueError(
-            f"{path}: mode {image.mode} cannot be filled, expected grey or RGB of 8 or 16 bits; convert the image"
+            f"{path}: mode {image.mode} is not supported, expected grey or RGB of 8 or 16 bits; convert the image"
         )
     grey = image.mode in ("1", "L", "LA", "La")
     alpha = transparent or "A" in image.getbands()
