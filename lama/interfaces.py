@@ -1,10 +1,11 @@
-"""The shapes of the house: what a generator, a loss term, a mask, a source of images and a metric look like.
+"""The protocols of the framework: generator, loss term, mask sampler, image source, metric.
 
-A new part needs one file that satisfies one of these, one line in its sub-package's ``__all__``, and one YAML.
+A new part is one file that satisfies one of these protocols, one line in the ``__all__`` of its package, and one YAML.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 MaskArray = NDArray[np.bool_]  # (H, W), True = hole
-STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # ask a training to stop; its data workers leave them to it
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # ask a training to stop; data workers ignore them
 
 
 class Generator(Protocol):
@@ -41,7 +42,7 @@ class StagedGenerator(Protocol):
 
 @dataclass
 class StepContext:
-    """Everything a loss term may look at in one optimiser step; what the step did not compute is empty."""
+    """The inputs of a loss term in one optimiser step; fields that the step does not compute are empty."""
 
     image: Tensor  # (B, 3, H, W) truth, [0, 1]; requires grad in the discriminator's step, for R1
     mask: Tensor  # (B, 1, H, W), 1 = hole
@@ -66,15 +67,48 @@ class DiscriminatorLoss(Protocol):
 
 
 class MaskSampler(Protocol):
-    """Draws one mask; the same ``rng`` state gives the same mask."""
+    """Draws one mask; the same ``rng`` state gives the same mask.
+
+    With one method more it is a ``ScheduledMaskSampler``, a ``PairedMaskSampler`` or a ``ScalableMaskSampler`` as well.
+    """
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray: ...
 
 
-class Augmentation(Protocol):
-    """Cuts a training crop out of an image, and of its mask where it has one; the same ``rng`` gives the same crop."""
+@runtime_checkable
+class ScheduledMaskSampler(MaskSampler, Protocol):
+    """Masks that change while training goes on, such as ``lama.masks.Growing``."""
 
-    size: tuple[int, int]  # pixels, height and width of what comes out
+    def at(self, position: int) -> MaskSampler:
+        """The sampler for sample number ``position`` of the training, counted from 0 over all processes."""
+        ...
+
+
+@runtime_checkable
+class PairedMaskSampler(MaskSampler, Protocol):
+    """Masks that belong to images, such as ``lama.masks.PairedMasks``; ``of`` is called in place of the sampler."""
+
+    def of(self, rng: np.random.Generator, name: str) -> MaskArray:
+        """A mask of the image that its source calls ``name``, at the size of that image.
+
+        Raises ValueError if there is none.
+        """
+        ...
+
+
+@runtime_checkable
+class ScalableMaskSampler(MaskSampler, Protocol):
+    """Masks with sizes and numbers that ``lama.masks.Growing`` can scale."""
+
+    def scaled(self, share: float) -> MaskSampler:
+        """The same sampler with ``share`` (0..1) of the range of its sizes and numbers."""
+        ...
+
+
+class Augmentation(Protocol):
+    """Crops and distorts a training image, and its mask if given; the same ``rng`` state gives the same crop."""
+
+    size: tuple[int, int]  # (height, width) of the result in pixels
 
     def __call__(
         self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None
@@ -82,18 +116,42 @@ class Augmentation(Protocol):
 
 
 class ImageSource(Protocol):
-    """``Sequence`` of images with their names (unique, without suffix, used for outputs)."""
+    """A sequence of (name, image); names are unique, have no suffix, and are used for outputs.
+
+    With one property more it is a ``NamedSource`` or a ``FileSource`` as well: then the cache knows names without
+    decoding, messages name files, and the check at the start of a training looks at these files.
+    """
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> tuple[str, ImageArray]: ...
 
 
+@runtime_checkable
+class NamedSource(ImageSource, Protocol):
+    """A source that knows the names of its images without decoding them."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The names in order; empty if they are not known."""
+        ...
+
+
+@runtime_checkable
+class FileSource(ImageSource, Protocol):
+    """A source with a file for each image."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """The files in order; empty if there are none."""
+        ...
+
+
 @dataclass(frozen=True)
 class EvaluationPair:
     """One image and its frozen mask."""
 
-    name: str  # the mask's name without suffix, e.g. ``coffee_mask000``: results are named after it
+    name: str  # of the mask, without suffix, such as ``coffee_mask000``; the result has it too
     image: ImageArray
     mask: MaskArray
 

@@ -29,8 +29,8 @@ LAWS = {
     ),
     "masks": ({"conventions", "interfaces", "pictures"}, {"numpy", "cv2"}),
     "data": (
-        {"masks", "pictures", "machine", "conventions", "interfaces", "files", "torchvision_ops"},
-        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "webdataset"},
+        {"masks", "pictures", "pages", "machine", "conventions", "interfaces", "files", "torchvision_ops"},
+        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "braceexpand"},
     ),
     "evaluation": (
         {"conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages"},

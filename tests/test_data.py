@@ -17,7 +17,8 @@ from lama.data.sampler import EpochSampler
 from lama.data.sources import SPLITS, scale_to_short_side
 from lama.interfaces import EvaluationPair
 from lama.masks import Boxes, PairedMasks
-from lama.pictures.images import image_to_tensor, list_images, mask_to_tensor, read_image, read_mask, write_image
+from lama.pictures.images import image_to_tensor, list_images, mask_to_tensor, read_image, write_image
+from lama.pictures.masks import read_mask
 
 
 def noise(height=12, width=16, seed=0):
@@ -730,7 +731,7 @@ def test_frozen_pairs_keep_a_image_and_its_own_mask_together(own_masks):
 def test_frozen_pairs_refuse_an_own_mask_of_another_size(own_masks):
     write_image(own_masks / "masks" / "a.png", np.ones((60, 79), bool))
     pairs = FrozenPairs(ImageFolder(own_masks / "images"), PairedMasks(str(own_masks / "masks")), size=24)
-    with pytest.raises(ValueError, match="its mask is 79 x 60, the image 80 x 60 pixels"):
+    with pytest.raises(ValueError, match=r"mask is 79 x 60, .* 80 x 60 pixels"):
         pairs[0]
 
 

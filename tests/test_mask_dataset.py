@@ -285,7 +285,7 @@ def test_a_suffix_that_no_image_has_is_refused_with_what_there_is(tmp_path, imag
 
 def test_two_images_of_one_name_are_refused(tmp_path, images):
     Image.fromarray(noise()).save(images / "a" / "1.jpg")
-    with pytest.raises(ValueError, match="a/1: two images differ only in their suffix"):
+    with pytest.raises(ValueError, match="a/1: two images"):
         make(images, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     make(images, tmp_path / "out", suffix="png")
@@ -294,7 +294,7 @@ def test_two_images_of_one_name_are_refused(tmp_path, images):
 def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_was(tmp_path, images):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("important")
-    with pytest.raises(FileExistsError, match="holds files of something else"):
+    with pytest.raises(FileExistsError, match="holds other files"):
         make(images, tmp_path / "out")
     assert everything(tmp_path / "out") == {"thesis.txt": b"important"}
 
@@ -513,13 +513,13 @@ def test_an_unfinished_set_is_not_evaluated_on(tmp_path, images):
     make(images, tmp_path / "out")
     (tmp_path / "out" / "manifest.json").unlink()
     (tmp_path / "out" / ".journal.jsonl").touch()
-    with pytest.raises(ValueError, match="an unfinished evaluation set; start the command that makes it again"):
+    with pytest.raises(ValueError, match="unfinished evaluation set"):
         PairFolder(tmp_path / "out")
 
 
 def test_images_that_are_enlarged_are_counted(tmp_path, images, caplog):
     make(images, tmp_path / "out", dataset=small(size=48))
-    assert "of 5 images are smaller than 48 pixels, and are enlarged" in caplog.text
+    assert "of 5 images are smaller than 48 pixels" in caplog.text
 
 
 def test_jobs_start_where_opencv_has_threads_already(tmp_path, images):

@@ -1,6 +1,7 @@
 """Reading and writing images for prediction: what a file holds beside the hole comes back."""
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import replace
@@ -111,7 +112,8 @@ def test_16_bit_tiffs_of_other_programs_are_read(rng, tmp_path, options, channel
 def test_16_bits_become_8_where_the_format_has_no_more(rng, tmp_path, suffix):
     pixels = rng.integers(0, 65536, (6, 9, 3), np.uint16)
     image = ImageFile(pixels, alpha=None)
-    assert losses(image, suffix) == [f"{suffix} has no 16 bits: 8 are kept"]
+    (loss,) = losses(image, suffix)
+    assert re.search(rf"^\{suffix} .*16 bits", loss)
     write_image_file(tmp_path / f"a{suffix}", image, quality=100)
     back = read_image_file(tmp_path / f"a{suffix}").pixels
     assert np.abs(back.astype(int) - (pixels >> 8)).max() <= (0 if suffix != ".jpg" else 6)
@@ -120,7 +122,8 @@ def test_16_bits_become_8_where_the_format_has_no_more(rng, tmp_path, suffix):
 @pytest.mark.parametrize("suffix", [".jpg", ".bmp"])
 def test_alpha_is_dropped_and_told_where_the_format_has_none(rng, tmp_path, suffix):
     image = ImageFile(noise(rng, "RGB"), alpha=noise(rng, "L"))
-    assert losses(image, suffix) == [f"{suffix} has no alpha: it is dropped"]
+    (loss,) = losses(image, suffix)
+    assert re.search(rf"^\{suffix} has no alpha", loss)
     write_image_file(tmp_path / f"a{suffix}", image, quality=100)
     assert read_image_file(tmp_path / f"a{suffix}").alpha is None
 
@@ -347,7 +350,7 @@ def test_a_missing_file_and_a_folder_are_told(tmp_path):
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_32_bits_are_refused(tmp_path, mode):
     Image.new(mode, (8, 8)).save(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=f"mode {mode} cannot be filled; convert it to 8 or 16 bits"):
+    with pytest.raises(ValueError, match=f"mode {mode} .*8 or 16 bits"):
         read_image_file(tmp_path / "a.tif")
 
 

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,9 +51,7 @@ def files(folder):
 
 
 def outs(found, folder):
-    return {
-        str(t.image.relative_to(folder)) if t.image else None: str(t.out.relative_to(folder)) for t in found.triples
-    }
+    return {str(t.image.relative_to(folder)) if t.image else None: str(t.out.relative_to(folder)) for t in found.items}
 
 
 def in_folder(tmp_path, **places):
@@ -73,18 +72,18 @@ def folder(tmp_path):
 
 def test_results_are_named_after_the_masks(folder):
     found = find(in_folder(folder, indir="in", outdir="out"))
-    assert sorted(str(t.out.relative_to(folder)) for t in found.triples) == [
+    assert sorted(str(t.out.relative_to(folder)) for t in found.items) == [
         "out/a_mask001.png", "out/a_mask002.png", "out/sub/b_mask001.png",
     ]  # fmt: skip
-    assert {t.image.name for t in found.triples} == {"a.jpg", "b.jpg"}
+    assert {t.image.name for t in found.items} == {"a.jpg", "b.jpg"}
 
 
 def test_the_format_may_be_that_of_the_image(folder):
     found = find(in_folder(folder, indir="in", outdir="out"), out_ext="same")
-    assert {t.out.suffix for t in found.triples} == {".jpg"}
+    assert {t.out.suffix for t in found.items} == {".jpg"}
     found = find(in_folder(folder, indir="in", outdir="out"), out_ext="webp")
-    assert {t.out.suffix for t in found.triples} == {".webp"}
-    with pytest.raises(ValueError, match=r"out_ext=.gif: expected same or one of .jpg"):
+    assert {t.out.suffix for t in found.items} == {".webp"}
+    with pytest.raises(ValueError, match=r"out_ext=\.gif.*same.*\.jpg"):
         find(in_folder(folder, indir="in", outdir="out"), out_ext=".gif")
 
 
@@ -94,7 +93,7 @@ def test_masks_may_lie_in_a_folder_of_their_own(tmp_path):
     for name in ("1", "2_mask000", "2_mask001", "deep/3"):
         put_mask(tmp_path / "masks" / f"{name}.png")
     found = find(in_folder(tmp_path, indir="images", maskdir="masks", outdir="out"))
-    assert sorted((t.image.name, str(t.out.relative_to(tmp_path))) for t in found.triples) == [
+    assert sorted((t.image.name, str(t.out.relative_to(tmp_path))) for t in found.items) == [
         ("1.jpg", "out/1.png"), ("2.jpg", "out/2_mask000.png"), ("2.jpg", "out/2_mask001.png"),
         ("3.jpg", "out/deep/3.png"),
     ]  # fmt: skip
@@ -121,14 +120,14 @@ def test_one_mask_serves_all_and_results_are_named_after_the_images(tmp_path):
 def test_pairs_may_be_listed(tmp_path, text, expected):
     (tmp_path / "list.csv").write_text(text, encoding="utf-8")
     found = find(in_folder(tmp_path, pairs="list.csv"))
-    assert {t.image.stem: str(t.out.relative_to(tmp_path)) for t in found.triples} == expected
-    assert found.triples[0].mask == tmp_path / "m" / "1.png"
+    assert {t.image.stem: str(t.out.relative_to(tmp_path)) for t in found.items} == expected
+    assert found.items[0].mask == tmp_path / "m" / "1.png"
 
 
 def test_a_list_without_results_is_named_after_the_masks(tmp_path):
     (tmp_path / "list.csv").write_text("a.png,m/1.png\nb.png,../m/2.png\n")
     found = find(in_folder(tmp_path, pairs="list.csv", outdir="out"))
-    assert [str(t.out.relative_to(tmp_path)) for t in found.triples] == ["out/m/1.png", "out/2.png"]
+    assert [str(t.out.relative_to(tmp_path)) for t in found.items] == ["out/m/1.png", "out/2.png"]
 
 
 @pytest.mark.parametrize(
@@ -136,10 +135,10 @@ def test_a_list_without_results_is_named_after_the_masks(tmp_path):
     [
         ("", "found none"),
         ("image,mask\n", "found none"),
-        ("a.png,m.png\n", "line 1: where to"),
+        ("a.png,m.png\n", "line 1: .*outdir="),
         (
-            "image,mask\na.png,m.png\n",
-            "line 1: expected the columns image and mask, and perhaps out, got image,mask",
+            "photo,mask\na.png,m.png\n",
+            "line 1: .*image.*mask.*out.*photo,mask",
         ),
         ("image,mask,out\na.png,m.png,x.png\nb.png\n", "line 3: expected image,mask,out, got b.png"),
         ("a.png,m.png,x.txt\n", "line 1: out=x.txt: expected one of .jpg"),
@@ -155,7 +154,7 @@ def test_a_list_that_cannot_be_followed_is_one_line(tmp_path, text, message):
 def test_a_listed_file_that_is_not_there_is_named_with_its_line(tmp_path):
     put(tmp_path / "a.png")
     (tmp_path / "list.csv").write_text("image,mask,out\na.png,a.png,x.png\na.png,m.png,y.png\nb.png,a.png,z.png\n")
-    missing = [triple.missing for triple in find(in_folder(tmp_path, pairs="list.csv")).triples]
+    missing = [item.missing for item in find(in_folder(tmp_path, pairs="list.csv")).items]
     where = f"{tmp_path / 'list.csv'}, line"
     assert missing == [
         "",
@@ -166,7 +165,7 @@ def test_a_listed_file_that_is_not_there_is_named_with_its_line(tmp_path):
 
 def test_a_list_that_is_no_text_is_one_line(tmp_path):
     put(tmp_path / "list.csv", format="PNG")
-    with pytest.raises(ValueError, match="expected a CSV of text"):
+    with pytest.raises(ValueError, match=r"pairs=.*CSV.*UTF-8"):
         find(in_folder(tmp_path, pairs="list.csv"))
 
 
@@ -180,7 +179,7 @@ def test_other_combinations_of_places_are_refused(names):
 
 def test_no_masks_is_an_error_that_says_what_was_looked_for(tmp_path):
     put(tmp_path / "in" / "a.png")
-    with pytest.raises(ValueError, match=r"expected masks, NAME_mask001.png beside NAME.png; found 1 other") as caught:
+    with pytest.raises(ValueError, match=r"NAME_mask001\.png.*NAME\.png.*found 1") as caught:
         find(in_folder(tmp_path, indir="in", outdir="out"))
     assert "a.png" in str(caught.value)
     assert "maskdir=FOLDER" in str(caught.value)
@@ -191,44 +190,44 @@ def test_images_may_have_mask_within_their_names(tmp_path):
         put(tmp_path / "in" / name)
         put_mask(tmp_path / "in" / f"{Path(name).stem}_mask001.png")
     found = find(in_folder(tmp_path, indir="in", outdir="out"))
-    assert sorted(t.out.name for t in found.triples) == ["gas mask_mask001.png", "unmasked_mask001.png"]
+    assert sorted(t.out.name for t in found.items) == ["gas mask_mask001.png", "unmasked_mask001.png"]
     assert found.unmasked == []
 
 
 def test_masks_beside_their_images_need_no_maskdir(folder):
-    with pytest.raises(ValueError, match=r"maskdir=.*in: is indir; masks beside their images"):
+    with pytest.raises(ValueError, match=r"maskdir=.*in: is indir"):
         find(in_folder(folder, indir="in", maskdir="in", outdir="out"))
 
 
 def test_folders_of_images_and_masks_are_recognised_in_the_error(tmp_path):
     put(tmp_path / "in" / "images" / "a.png")
     put_mask(tmp_path / "in" / "masks" / "a.png")
-    with pytest.raises(ValueError, match=r"do you mean indir=.*/images maskdir=.*/masks\?"):
+    with pytest.raises(ValueError, match=r"indir=.*/images maskdir=.*/masks\?"):
         find(in_folder(tmp_path, indir="in", outdir="out"))
 
 
 def test_a_mask_without_a_image_names_the_nearest(tmp_path):
     put(tmp_path / "in" / "kitchen.jpg")
     put_mask(tmp_path / "in" / "kitchn_mask.png")
-    with pytest.raises(ValueError, match=r"kitchn_mask.png: mask without an image; .* the nearest is kitchen.jpg$"):
+    with pytest.raises(ValueError, match=r"kitchn_mask\.png: .*kitchen\.jpg$"):
         find(in_folder(tmp_path, indir="in", outdir="out"))  # it is the only one
     put(tmp_path / "in" / "bath.jpg")
     put_mask(tmp_path / "in" / "bath_mask.png")
-    triple = find(in_folder(tmp_path, indir="in", outdir="out")).triples[-1]
-    assert triple.image is None
-    assert "mask without an image; expected kitchn with one of" in triple.missing
-    assert "the nearest is kitchen.jpg" in triple.missing
+    item = find(in_folder(tmp_path, indir="in", outdir="out")).items[-1]
+    assert item.image is None
+    assert "mask without an image; expected kitchn with one of" in item.missing
+    assert "the nearest is kitchen.jpg" in item.missing
 
 
 def test_a_missing_file_names_the_nearest(tmp_path):
     put(tmp_path / "photo.jpg")
     put_mask(tmp_path / "mask.png")
-    with pytest.raises(FileNotFoundError, match=r"photo.jpeg: no such file; did you mean .*photo.jpg\?"):
+    with pytest.raises(FileNotFoundError, match=r"photo.jpeg: no such file; .*photo\.jpg\?"):
         find(in_folder(tmp_path, image="photo.jpeg", mask="mask.png", out="out.png"))
 
 
 def test_a_missing_mask_for_all_or_list_is_told(folder):
-    with pytest.raises(FileNotFoundError, match=r"mask=.*a_mask01.png: no such file; did you mean .*a_mask001.png"):
+    with pytest.raises(FileNotFoundError, match=r"mask=.*a_mask01.png: no such file; .*a_mask001\.png"):
         find(in_folder(folder, indir="in", mask="in/a_mask01.png", outdir="out"))
     with pytest.raises(FileNotFoundError, match=r"pairs=.*list.csv: no such file"):
         find(in_folder(folder, pairs="list.csv"))
@@ -254,7 +253,7 @@ def test_two_images_of_one_name_are_not_guessed_between(tmp_path):
     put(tmp_path / "in" / "a.jpg")
     put(tmp_path / "in" / "a.png")
     put_mask(tmp_path / "in" / "a_mask1.png")
-    with pytest.raises(ValueError, match=r"a_mask1.png: belongs to which of a.jpg, a.png"):
+    with pytest.raises(ValueError, match=r"a_mask1\.png: .*a\.jpg, a\.png"):
         find(in_folder(tmp_path, indir="in", outdir="out"))
     with pytest.raises(ValueError, match=r"a.jpg and .*a.png would both be written to"):
         find(in_folder(tmp_path, indir="in", mask="in/a_mask1.png", outdir="out"))
@@ -286,7 +285,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(folder):
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever may do everything is stopped by nothing")
 def test_a_folder_without_permission_is_told(folder):
     (folder / "locked").mkdir(mode=0o500)
-    with pytest.raises(PermissionError, match="nothing may be written there"):
+    with pytest.raises(PermissionError, match="write"):
         find(in_folder(folder, indir="in", outdir="locked/out"))
 
 
@@ -382,9 +381,9 @@ def test_a_threshold_cleans_a_jpeg(tmp_path):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({}, "nearly black, as JPEG and soft brushes leave them, and they are removed too; mask.threshold=127 spares"),
+        ({}, "nearly black.*mask\\.threshold=127"),
         ({"threshold": 127}, None),
-        ({"threshold": 127, "invert": True}, "removes more than 80% of it; black is removed, and mask.invert=false"),
+        ({"threshold": 127, "invert": True}, "80%.*black is removed.*mask\\.invert=false"),
     ],
 )
 def test_remarks_on_a_jpeg(tmp_path, options, part):
@@ -392,7 +391,7 @@ def test_remarks_on_a_jpeg(tmp_path, options, part):
     image.save(tmp_path / "m.jpg", quality=50)
     _, remarks = MaskReader(**options).read(tmp_path / "m.jpg", ImageFile(np.zeros((64, 64), np.uint8)), "a")
     assert len(remarks) == (part is not None)
-    assert part is None or part in remarks[0]
+    assert part is None or re.search(part, remarks[0])
 
 
 def test_the_polarity_is_remarked_on_before_anything_else(tmp_path):
@@ -405,10 +404,10 @@ def test_the_polarity_is_remarked_on_before_anything_else(tmp_path):
     ]
 
 
-def test_a_mask_that_lies_on_its_side_is_said(tmp_path):
+def test_a_mask_that_is_rotated_by_90_degrees_is_reported(tmp_path):
     put_mask(tmp_path / "m.png", size=(30, 20))
     image = ImageFile(np.zeros((30, 20), np.uint8))
-    with pytest.raises(ValueError, match=r"mask is 30 x 20, .* is 20 x 30 pixels; the mask lies on its side"):
+    with pytest.raises(ValueError, match=r"mask is 30 x 20, .* is 20 x 30 pixels; .*90 degrees"):
         MaskReader().read(tmp_path / "m.png", image, "a.png")
 
 
@@ -442,7 +441,7 @@ def test_a_mask_drawn_before_the_image_was_turned_is_explained(tmp_path):
     exif[0x0112] = 6
     put(tmp_path / "a.jpg", size=(12, 10), exif=exif)
     put_mask(tmp_path / "m.png", size=(12, 10))
-    with pytest.raises(ValueError, match="before its EXIF orientation turned it"):
+    with pytest.raises(ValueError, match="before its EXIF orientation"):
         MaskReader().read(tmp_path / "m.png", read_image_file(tmp_path / "a.jpg"), "a.jpg")[0]
 
 
@@ -471,9 +470,7 @@ def test_no_file_is_replaced_unasked_be_it_a_result_or_a_photograph(tmp_path):
     original = put(tmp_path / "in" / "sub" / "x.png", size=(7, 7)).read_bytes()
     put_mask(tmp_path / "m.png")
     found = find(in_folder(tmp_path, indir="in", mask="m.png", outdir="in/sub"), ".png")
-    with pytest.raises(
-        FileExistsError, match=r"x\.png: exists already, one of 1 that would be replaced; skip_existing"
-    ):
+    with pytest.raises(FileExistsError, match=r"x\.png: exists already, one of 1 .*skip_existing=true.*overwrite=true"):
         PredictionPlan(found, MaskReader())
     assert (tmp_path / "in" / "sub" / "x.png").read_bytes() == original
     assert len(PredictionPlan(found, MaskReader(), overwrite=True).jobs) == 1
@@ -578,18 +575,17 @@ def test_an_interrupted_run_is_gone_on_with(folder, caplog):
     assert outcome.exit_code == 130
     assert files(folder / "out") == ["a_mask001.png"]
     summary = plan.summary(outcome.done, outcome.stopped)
-    assert summary == (
-        f"interrupted: 1 of 3 images written to {folder / 'out'}; the same command with skip_existing=true goes on"
-    )
+    assert summary.startswith(f"interrupted: 1 of 3 images written to {folder / 'out'}; ")
+    assert "skip_existing=true" in summary
     before = (folder / "out" / "a_mask001.png").stat().st_mtime_ns
     plan, outcome = predict(folder, skip_existing=True)
     assert (outcome.done, outcome.exit_code) == (2, 0)
-    assert plan.summary(outcome.done, "").endswith(", 1 were there already")
+    assert plan.summary(outcome.done, "").endswith(", 1 existed already")
     assert (folder / "out" / "a_mask001.png").stat().st_mtime_ns == before
     assert len(files(folder / "out")) == 3
     plan, outcome = predict(folder, skip_existing=True)
     assert outcome.exit_code == 0  # nothing left is no error
-    assert plan.summary(outcome.done, "") == f"nothing left to do: all 3 are in {folder / 'out'} already"
+    assert plan.summary(outcome.done, "") == f"nothing to do: all 3 results are in {folder / 'out'} already"
 
 
 def test_a_full_disk_stops_with_one_line_and_leaves_nothing_half_written(folder, monkeypatch):
@@ -608,7 +604,7 @@ def test_a_full_disk_stops_with_one_line_and_leaves_nothing_half_written(folder,
     plan, outcome = predict(folder)
     assert outcome.exit_code == 1
     assert outcome.stopped == f"{folder / 'out' / 'a_mask002.png'}: no space left on device"
-    assert plan.summary(outcome.done, outcome.stopped).endswith("skip_existing=true goes on")
+    assert plan.summary(outcome.done, outcome.stopped).endswith("skip_existing=true to continue")
     assert [path.name for path in (folder / "out").rglob("*") if path.is_file()] == ["a_mask001.png"]
 
 
@@ -654,7 +650,7 @@ def test_a_mask_that_removes_nothing_is_told_and_the_network_not_asked(tmp_path,
     put_mask(tmp_path / "in" / "a_mask.png", hole=(slice(0), slice(0)))
     _, outcome = predict(tmp_path, fill=None)
     assert outcome.done == 1
-    assert "removes nothing, and the image is written as it is" in caplog.text
+    assert "removes nothing" in caplog.text
     np.testing.assert_array_equal(
         read_image_file(tmp_path / "out" / "a_mask.png").pixels, read_image_file(tmp_path / "in" / "a.png").pixels
     )
@@ -663,7 +659,8 @@ def test_a_mask_that_removes_nothing_is_told_and_the_network_not_asked(tmp_path,
 def test_a_lossy_format_is_told_once_before_the_work(folder, caplog):
     with caplog.at_level(logging.INFO):
         predict(folder, out_ext=".jpg", quality=90)
-    assert caplog.messages == [".jpg is lossy: known pixels come close (quality=90), not byte for byte"]
+    assert len(caplog.messages) == 1
+    assert re.search(r"\.jpg is lossy.*quality=90", caplog.messages[0])
 
 
 def test_what_a_format_cannot_hold_is_told(tmp_path, caplog):
@@ -671,19 +668,19 @@ def test_what_a_format_cannot_hold_is_told(tmp_path, caplog):
     Image.new("RGBA", (12, 10), (255, 0, 0, 99)).save(tmp_path / "in" / "a.png")
     put_mask(tmp_path / "in" / "a_mask.png")
     predict(tmp_path, out_ext=".bmp")
-    assert ".bmp has no alpha: it is dropped" in caplog.text
+    assert ".bmp has no alpha" in caplog.text
 
 
 def test_images_without_a_mask_are_told(folder, caplog):
     put(folder / "in" / "alone.png")
     with caplog.at_level(logging.INFO):
         predict(folder)
-    assert "images without a mask, left out (1): alone.png" in caplog.text
+    assert "without a mask, skipped (1): alone.png" in caplog.text
 
 
 @pytest.mark.parametrize("quality", [0, 101, "high", True, 9.5])
 def test_a_quality_out_of_range_is_refused(folder, quality):
-    with pytest.raises(ValueError, match="expected a whole number from 1 to 100"):
+    with pytest.raises(ValueError, match=r"quality=.*1 to 100"):
         predict(folder, quality=quality)
 
 
@@ -770,7 +767,7 @@ def test_ctrl_c_ends_with_one_line(root, tmp_path, model):
     assert process.returncode == 130, errors
     last = errors.strip().splitlines()[-1]
     assert last.startswith("interrupted: ")
-    assert last.endswith("; the same command with skip_existing=true goes on")
+    assert "skip_existing=true" in last
     assert "Traceback" not in errors
     done = len(list((tmp_path / "out").iterdir()))
     assert f"{done} of 400 images written" in last
@@ -801,11 +798,11 @@ def test_real_pairs(shared, tmp_path, tiny_generator, places, options, done, fai
     outcome = fill_all(Inpainter(tiny_generator, "cpu"), plan.jobs)
     assert (outcome.done, len(outcome.failures)) == (done, failed)
     for job in plan.jobs:
-        if not job.triple.out.exists():
+        if not job.item.out.exists():
             continue
-        before, after = read_image_file(job.triple.image), read_image_file(job.triple.out)
-        hole = masks.read(job.triple.mask, before, "")[0]
-        if job.triple.out.suffix == ".png":
+        before, after = read_image_file(job.item.image), read_image_file(job.item.out)
+        hole = masks.read(job.item.mask, before, "")[0]
+        if job.item.out.suffix == ".png":
             np.testing.assert_array_equal(after.pixels[~hole], before.pixels[~hole])
         assert (after.pixels[hole] != before.pixels[hole]).any()
         if before.alpha is not None:
@@ -829,7 +826,7 @@ def test_a_image_that_is_its_own_mask_is_opaque_where_it_was_filled(tmp_path, ca
     assert "stays transparent" not in caplog.text
     predict(tmp_path, image="cut.png", mask="m.png", out="with_mask.png")
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "with_mask.png"))[..., 3], rgba[..., 3])
-    assert "what is filled in stays transparent" in caplog.text
+    assert "stays transparent" in caplog.text
 
 
 def test_one_mask_for_all_leaves_masks_alone_and_names_what_is_not_read(tmp_path, caplog):
@@ -840,16 +837,16 @@ def test_one_mask_for_all_leaves_masks_alone_and_names_what_is_not_read(tmp_path
     put_mask(tmp_path / "m.png")
     (tmp_path / "in" / "phone.HEIC").write_bytes(b"")
     found = find(in_folder(tmp_path, indir="in", mask="m.png", outdir="out"))
-    assert sorted(t.image.name for t in found.triples) == ["a_masked.jpg", "p.jpg"]
+    assert sorted(t.image.name for t in found.items) == ["a_masked.jpg", "p.jpg"]
     PredictionPlan(found, MaskReader())
-    assert "of formats that are not read, passed over (1): phone.HEIC; convert them" in caplog.text
+    assert "skipped (1): phone.HEIC" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("places", "message"),
     [
-        ({"indir": "in", "mask": "in", "outdir": "out"}, "is a folder; masks in a folder are given as maskdir="),
-        ({"image": "m.png", "mask": "in", "out": "b.png"}, "is a folder, .* given as maskdir="),
+        ({"indir": "in", "mask": "in", "outdir": "out"}, r"mask=.*is a folder.*maskdir="),
+        ({"image": "m.png", "mask": "in", "out": "b.png"}, "is a folder.*maskdir="),
         ({"image": "m.png", "mask": "m.png"}, "out= is missing; expected one of"),
     ],
 )
@@ -861,5 +858,5 @@ def test_a_place_of_another_kind_says_how_it_is_given(tmp_path, places, message)
 
 
 def test_going_on_and_replacing_exclude_each_other(folder):
-    with pytest.raises(ValueError, match="skip_existing=true and overwrite=true: give one of them"):
+    with pytest.raises(ValueError, match="skip_existing=true and overwrite=true"):
         PredictionPlan(find(in_folder(folder, indir="in", outdir="out")), MaskReader(), 95, True, True)

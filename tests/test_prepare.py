@@ -90,7 +90,7 @@ def test_what_is_there_already_is_left_alone(tmp_path, kind):
 @pytest.mark.parametrize("kind", ARCHIVES)
 def test_paths_that_leave_the_folder_are_refused(tmp_path, kind, name):
     archive = ARCHIVES[kind](tmp_path / f"a.{kind}", {name: jpeg(0)})
-    with pytest.raises(ValueError, match="points out of the folder"):
+    with pytest.raises(ValueError, match="outside of the folder"):
         extract(archive, tmp_path / "deep" / "out")
     assert [path.name for path in tmp_path.rglob("*.jpg")] == []
 
@@ -128,7 +128,7 @@ def test_a_damaged_archive_is_named_and_leaves_no_half_image(tmp_path, kind, dam
     members = {f"{i}.jpg": jpeg(i) for i in range(8)}
     archive = ARCHIVES[kind](tmp_path / f"a.{kind}", members)
     archive.write_bytes(damage(archive.read_bytes()))
-    with pytest.raises(ValueError, match="a damaged archive") as caught:
+    with pytest.raises(ValueError, match="damaged archive") as caught:
         extract(archive, tmp_path / "out")
     assert str(archive) in str(caught.value)
     for name, content in everything(tmp_path / "out").items():
@@ -140,7 +140,7 @@ def test_an_archive_with_noise_in_its_middle_is_named(tmp_path, kind):
     members = {f"{i}.jpg": jpeg(i) for i in range(8)}
     archive = ARCHIVES[kind](tmp_path / f"a.{kind}", members)
     archive.write_bytes(middle(archive.read_bytes()))
-    with pytest.raises(ValueError, match="a damaged archive"):
+    with pytest.raises(ValueError, match="damaged archive"):
         extract(archive, tmp_path / "out")
 
 
@@ -270,7 +270,7 @@ def test_a_missing_archive_is_noticed_before_hours_of_unpacking(tmp_path, places
 
 def test_categories_that_no_image_has_are_refused(tmp_path, places):
     (tmp_path / "categories.txt").write_text("castle\n")
-    with pytest.raises(ValueError, match="found none that is wanted"):
+    with pytest.raises(ValueError, match="expected images"):
         prepare_places(*places, tmp_path / "out", build, counts=(1, 1, 1), categories=tmp_path / "categories.txt")
 
 

@@ -3,6 +3,7 @@
 import io
 import pickle
 import struct
+import sys
 import tarfile
 import zlib
 from types import SimpleNamespace
@@ -11,7 +12,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-import webdataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -19,7 +19,8 @@ from lama.data import CropFlip, Distortions, ImageFolder, ImageList, InpaintingD
 from lama.data.cache import DecodedCache, gigabytes_to_spare
 from lama.data.datasets import TrainingDataset
 from lama.data.sampler import EpochSampler
-from lama.data.sources import Subset
+from lama.data.sources import Subset, known_names, known_paths
+from lama.interfaces import FileSource, NamedSource
 from lama.masks import Boxes, PairedMasks
 from lama.pictures.images import write_image
 from lama.runs.callbacks import BrokenImages
@@ -63,7 +64,7 @@ def test_a_list_gives_its_images_in_its_own_order(tmp_path):
 @pytest.mark.parametrize("text", ["", "\n\n", "# only\n  # comments\n"])
 def test_a_list_of_nothing_is_refused(tmp_path, text):
     (tmp_path / "list.txt").write_text(text)
-    with pytest.raises(ValueError, match="expected one path a line, found none") as caught:
+    with pytest.raises(ValueError, match="one path per line, found none") as caught:
         ImageList(tmp_path / "list.txt")
     one_line(caught, tmp_path / "list.txt")
 
@@ -79,7 +80,7 @@ def test_a_list_of_missing_images_names_and_counts_them(tmp_path):
 def test_a_missing_list_is_named_and_a_folder_is_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such list"):
         ImageList(tmp_path / "nowhere.txt")
-    with pytest.raises(ValueError, match=r"is a folder; data=folder trains on its images"):
+    with pytest.raises(ValueError, match=r"is a folder.*data=folder"):
         ImageList(tmp_path)
 
 
@@ -104,21 +105,31 @@ def test_pairs_drawn_from_a_list_are_not_written_beside_the_images(tmp_path):
 # Shards
 
 
+def write_shard(path, samples):
+    """A plain tar file of {key: {suffix: content}}, in the layout of the ``webdataset`` package."""
+    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as shard:
+        for key, files in samples.items():
+            for suffix, content in files.items():
+                member = tarfile.TarInfo(f"{key}.{suffix}")
+                member.size = len(content)
+                shard.addfile(member, io.BytesIO(content))
+
+
 def shards(folder, counts=(2, 3), suffix="jpg"):
-    """Tar files as the ``webdataset`` package writes them."""
     folder.mkdir(exist_ok=True)
     seed = 0
     for number, count in enumerate(counts):
-        with webdataset.TarWriter(str(folder / f"part{number:05d}.tar")) as writer:
-            for _ in range(count):
-                image = cv2.imencode(f".{suffix}", noise(seed=seed)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
-                writer.write({"__key__": f"a/{seed:06d}", suffix: image.tobytes(), "json": {"seed": seed}})
-                seed += 1
+        samples = {}
+        for _ in range(count):
+            image = cv2.imencode(f".{suffix}", noise(seed=seed)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1]
+            samples[f"a/{seed:06d}"] = {suffix: image.tobytes(), "json": b"{}"}
+            seed += 1
+        write_shard(folder / f"part{number:05d}.tar", samples)
     return folder
 
 
 @pytest.mark.parametrize("how", ["{folder}", "{folder}/part{{00000..00001}}.tar"])
-def test_shards_of_webdataset_are_read_in_any_order(tmp_path, how):
+def test_shards_are_read_in_any_order(tmp_path, how):
     source = TarShards(how.format(folder=shards(tmp_path / "shards", suffix="png")))
     assert len(source) == 5
     for i in (4, 0, 2, 1, 3, 4):
@@ -140,9 +151,8 @@ def test_shards_are_read_by_workers_as_by_one_process(tmp_path):
 
 
 def test_a_image_damaged_in_its_shard_is_named_with_the_shard(tmp_path):
-    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
-        writer.write({"__key__": "good", "jpg": cv2.imencode(".jpg", noise())[1].tobytes()})
-        writer.write({"__key__": "bad", "jpg": b"no image"})
+    good = cv2.imencode(".jpg", noise())[1].tobytes()
+    write_shard(tmp_path / "a.tar", {"good": {"jpg": good}, "bad": {"jpg": b"no image"}})
     source = TarShards(tmp_path)
     assert source[0][1].shape == (40, 48, 3)
     with pytest.raises(ValueError, match="not a readable image") as caught:
@@ -177,16 +187,22 @@ def test_a_damaged_shard_is_named(tmp_path, damage):
     ids=["overwritten header", "cut in a header", "cut before a header"],
 )
 def test_a_shard_damaged_between_two_images_loses_none_in_silence(tmp_path, damage):
-    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.USTAR_FORMAT) as shard:
-        for i in range(6):
-            image = cv2.imencode(".png", noise(seed=i))[1].tobytes()
-            member = tarfile.TarInfo(f"{i}.png")
-            member.size = len(image)
-            shard.addfile(member, io.BytesIO(image))
+    write_shard(
+        tmp_path / "a.tar", {str(i): {"png": cv2.imencode(".png", noise(seed=i))[1].tobytes()} for i in range(6)}
+    )
     content = (tmp_path / "a.tar").read_bytes()
     (tmp_path / "a.tar").write_bytes(damage(content, content.index(b"2.png")))
     with pytest.raises(ValueError, match="damaged"):
         TarShards(tmp_path / "a.tar")
+
+
+def test_braces_without_the_package_name_the_command_that_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "braceexpand", None)
+    shards(tmp_path / "shards")
+    assert len(TarShards(tmp_path / "shards")) == 5, "the package is needed for braces only"
+    with pytest.raises(ValueError, match="pip install braceexpand") as caught:
+        TarShards(f"{tmp_path}/shards/part{{00000..00001}}.tar")
+    one_line(caught, "braces")
 
 
 def test_missing_shards_are_counted_and_the_first_is_named(tmp_path):
@@ -205,8 +221,7 @@ def test_shards_elsewhere_are_refused(path):
 def test_a_folder_without_shards_and_shards_without_images_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"expected .tar files, found none"):
         TarShards(tmp_path)
-    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
-        writer.write({"__key__": "a", "txt": "no image"})
+    write_shard(tmp_path / "a.tar", {"a": {"txt": b"no image"}})
     with pytest.raises(ValueError, match="expected images"):
         TarShards(tmp_path)
 
@@ -314,6 +329,44 @@ def test_what_was_asked_for_is_taken_and_otherwise_what_is_to_spare():
     assert gigabytes_to_spare(0) == 0
     assert gigabytes_to_spare(7.5) == 7.5
     assert 0 <= gigabytes_to_spare(None) <= 4
+
+
+@pytest.mark.parametrize(("available", "gigabytes"), [(2.0, 0.5), (400.0, 4.0), (0.0, 0.0)])
+def test_the_cache_respects_the_memory_limit_of_a_container(monkeypatch, available, gigabytes):
+    monkeypatch.setattr("lama.data.cache.available", lambda device: int(available * 2**30))
+    assert gigabytes_to_spare(None) == gigabytes
+
+
+# What a source may know besides its images
+
+
+class Anonymous:
+    """A source that satisfies no optional protocol."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return f"n{index}", noise(seed=index)
+
+
+def test_names_and_files_are_known_through_subsets_and_the_cache(tmp_path):
+    folder = ImageFolder(photos(tmp_path, 4))
+    wrapped = DecodedCache(Subset(folder, [3, 1]), 0.001)
+    assert isinstance(wrapped, FileSource)
+    assert isinstance(wrapped, NamedSource)
+    assert list(known_names(wrapped)) == ["003", "001"]
+    assert list(known_paths(wrapped)) == [tmp_path / "003.png", tmp_path / "001.png"]
+
+
+def test_a_source_that_knows_neither_names_nor_files_is_used_all_the_same():
+    assert not isinstance(Anonymous(), FileSource | NamedSource)
+    cache = DecodedCache(Subset(Anonymous(), [3, 1]), 0.001)
+    assert not known_names(cache)
+    assert not known_paths(cache)
+    for _ in range(2):
+        assert [name for name, _ in (cache[0], cache[1])] == ["n3", "n1"]
+    assert TrainingDataset(cache, whole_image, Boxes(1, 3, 9, 1, 2), 0).name(1) == "1"
 
 
 # Images that cannot be used
@@ -562,9 +615,9 @@ def test_a_image_without_its_mask_or_with_one_of_another_size_is_replaced_and_na
     assert all(torch.equal(sample["image"][:1], sample["mask"]) for sample in samples)
     reasons = dataset.broken_images()
     assert list(reasons) == [0, 1, 2]
-    assert "0.png: not a readable mask" in reasons[0]
+    assert "0.png: not a readable" in reasons[0]
     assert "no mask for the image sub/1" in reasons[1]
-    assert "sub/2: its mask is 40 x 40, the image 48 x 40 pixels" in reasons[2]
+    assert "sub/2: mask is 40 x 40, but its image is 48 x 40 pixels" in reasons[2]
 
 
 def test_paired_masks_work_with_a_list_of_absolute_paths(tmp_path):

@@ -1,4 +1,4 @@
-"""Training samples and evaluation sets. Names load on first use: reading a folder needs no lightning."""
+"""Training samples and evaluation sets. Names are imported on first use: reading a folder needs no lightning."""
 
 import importlib
 from typing import Any

@@ -1,7 +1,7 @@
 """Augmentation of training images, on albumentations: the official variants, and a plain crop.
 
-``augment(image uint8 (H, W, 3), rng, mask) -> (image uint8 (h, w, 3), mask)``; the mask, bool (H, W), takes the same
-way as the image where there is one. ``size`` is the side of the crop, or [height, width].
+``augment(image uint8 (H, W, 3), rng, mask) -> (image uint8 (h, w, 3), mask)``. A mask, bool (H, W), is transformed with
+its image; it may be None. ``size`` is the side of the crop in pixels, or [height, width].
 """
 
 import os
@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for a newer version on import
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no network request for a newer version on import
 
 import albumentations as A
 import cv2
@@ -22,29 +22,29 @@ Augmented = tuple[ImageArray, MaskArray | None]
 
 
 class _Chain:
-    """A chain of albumentations, seeded anew for every sample."""
+    """A chain of albumentations that is seeded for every sample."""
 
     def __init__(self, size: int | Sequence[int], transforms: Sequence[A.BasicTransform]) -> None:
         self.size = checked_size(size)
-        # an option that albumentations does not know is an error, not a warning
+        # strict: an unknown option is an error, not a warning
         self.chain = A.Compose(list(transforms), strict=True)
 
     def __call__(self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None) -> Augmented:
-        # albumentations keeps generators of its own, which DataLoader workers would share. They are set, and not just
-        # seeded: ``set_random_seed`` gives every transform the same seed, so that all happen together or none does.
+        # albumentations has its own generators, which DataLoader workers would share, so they are set per sample.
+        # ``set_random_seed`` would give all transforms the same seed: all would happen together or not at all.
         self.chain.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         given: dict[str, Any] = {"image": _two_pixels(image)}
         if mask is not None:
             given["mask"] = _two_pixels(mask.astype(np.uint8))
         try:
             made = self.chain(**given)
-        except cv2.error as error:  # OpenCV warps no side of 32767 pixels or more
+        except cv2.error as error:  # OpenCV cannot warp sides of 32767 pixels or more
             raise ValueError(f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be distorted") from error
         return made["image"], None if mask is None else made["mask"].astype(np.bool_)
 
 
 def _two_pixels(array: Any) -> Any:
-    """Repeat an image of one row or column: there is nothing to interpolate in it."""
+    """Repeat the pixels of an image of one row or column: interpolation needs two."""
     for axis in (0, 1):
         if array.shape[axis] == 1:
             array = np.repeat(array, 2, axis=axis)
@@ -54,17 +54,17 @@ def _two_pixels(array: Any) -> Any:
 class Distortions(_Chain):
     """The official ``distortions`` chains: perspective, affine, optical distortion, crop, flip, colour.
 
-    The crop is taken from the image as it is, without resizing first; smaller images are extended by reflection.
-    Horizontal and vertical scale are drawn independently. Raises ValueError for ranges that are none.
+    The crop is taken from the image without resizing it first; smaller images are extended by reflection.
+    Horizontal and vertical scale are drawn independently. Raises ValueError for options out of range.
     """
 
     def __init__(
         self,
         size: int | Sequence[int] = 256,
-        perspective: float = 0.06,  # largest standard deviation of the corners, as a share of the extent
+        perspective: float = 0.06,  # largest standard deviation of the corners, share of the side
         scale: Sequence[float] = (0.7, 1.3),  # smallest and largest factor
-        rotate: float = 40.0,  # degrees, either way
-        shear: float = 0.1,  # degrees, either way
+        rotate: float = 40.0,  # degrees, in both directions
+        shear: float = 0.1,  # degrees, in both directions
         affine_probability: float = 0.5,
         optical: float = 0.05,  # largest coefficient of the radial distortion; 0 = none
     ) -> None:
@@ -92,14 +92,14 @@ class ScaleCrop(_Chain):
 
 
 class CropFlip(_Chain):
-    """A random crop and flip, for trainings of minutes, which have no time to learn what ``Distortions`` teaches."""
+    """A random crop and flip, for short trainings that cannot profit from ``Distortions``."""
 
     def __init__(self, size: int | Sequence[int] = 256) -> None:
         super().__init__(size, [*_pad_and_crop(size), A.HorizontalFlip(p=0.5)])
 
 
 class NoAugmentation:
-    """The official ``no_augs``: images of the right size as they are.
+    """The official ``no_augs``: images of the right size, unchanged.
 
     Raises ValueError for an image of another size.
     """

@@ -1,26 +1,28 @@
-"""Decoded images in memory that all workers of a DataLoader share."""
+"""A cache of decoded images in memory that all workers of a DataLoader share."""
 
 import logging
 import mmap
 import multiprocessing
-import os
 from typing import Any
 
 import numpy as np
+import torch
 
+from lama.data.sources import known_names, known_paths
 from lama.interfaces import ImageArray, ImageSource
+from lama.machine.memory import available
 
 logger = logging.getLogger(__name__)
 
 GIGABYTE = 1 << 30
-MOST = 4.0  # gigabytes, where nothing was asked for
+MOST = 4.0  # gigabytes, by default
 
 
 class DecodedCache:
-    """A source that keeps what it has decoded, up to ``gigabytes``; later images are decoded every time.
+    """A source that keeps decoded images up to ``gigabytes`` in total; further images are decoded on every access.
 
-    The memory is shared by processes that are forked from this one, and taken as images come. Where processes are
-    spawned (Windows, macOS) every worker decodes for itself.
+    Forked worker processes share the memory, which fills as images are read. Spawned processes (Windows, macOS) each
+    have an empty cache of size 0. Raises ValueError if the memory cannot be reserved.
     """
 
     def __init__(self, source: ImageSource, gigabytes: float) -> None:
@@ -33,25 +35,29 @@ class DecodedCache:
         try:
             self.memory = mmap.mmap(-1, self.size + n * 24)
         except (OSError, OverflowError, ValueError) as error:
-            raise ValueError(f"data.cache_gb={self.size / GIGABYTE:g}: this machine has no such memory") from error
+            raise ValueError(
+                f"data.cache_gb={self.size / GIGABYTE:g}: more than this machine can reserve; choose less"
+            ) from error
         self.pixels = np.frombuffer(self.memory, np.uint8, self.size, offset=n * 24)
-        # per image: where it begins plus 1 (0 = not there), height, width
+        # per image: its offset in ``pixels`` plus 1 (0 = not cached), height, width
         self.table = np.frombuffer(self.memory, np.int64, n * 3).reshape(n, 3)
         self.used = multiprocessing.Value("q", 0)
+        self.names, self.paths = known_names(self.source), known_paths(self.source)
 
     def share_machine(self, processes: int) -> None:
-        """Take no more than a part of the memory; each of so many processes here has a cache of its own."""
+        """Limit the cache to 1 / ``processes`` of its size, for processes with a cache each."""
         self.size //= processes
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, index: int) -> tuple[str, ImageArray]:
-        start, height, width = self.table[index].tolist()
+        with self.used.get_lock():  # orders the reads after the writes of ``_keep``, on every processor
+            start, height, width = self.table[index].tolist()
         if start:
             image = self.pixels[start - 1 : start - 1 + height * width * 3].reshape(height, width, 3)
             image.flags.writeable = False
-            return self._name(index), image
+            return self.names[index] if self.names else self.source[index][0], image
         name, image = self.source[index]
         self._keep(index, image)
         return name, image
@@ -63,29 +69,21 @@ class DecodedCache:
                 return
             self.used.value = start + image.size
         self.pixels[start : start + image.size] = image.reshape(-1)
-        self.table[index, 1:] = image.shape[:2]
-        self.table[index, 0] = start + 1  # last: whoever sees it sees the rest
-
-    def _name(self, index: int) -> str:
-        names: Any = getattr(self.source, "names", None)
-        return names[index] if names is not None else self.source[index][0]
+        with self.used.get_lock():
+            self.table[index] = start + 1, *image.shape[:2]
 
     def __getstate__(self) -> dict[str, Any]:
         return {"source": self.source, "size": self.size}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:  # in a spawned process: a cache of its own, empty
+    def __setstate__(self, state: dict[str, Any]) -> None:  # in a spawned process
         self.source, self.size = state["source"], 0
         self._make_room()
 
 
 def gigabytes_to_spare(asked: float | None) -> float:
-    """``asked``, or a quarter of the free memory but no more than ``MOST``."""
+    """``asked``, or a quarter of the available memory (that of the container, in one), at most ``MOST``."""
     if asked is not None:
         if asked < 0:
             raise ValueError(f"data.cache_gb: expected 0 (none) or more gigabytes, or null, got {asked}")
         return asked
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIGABYTE
-    except (ValueError, OSError, AttributeError):  # not on this system
-        return 0.0
-    return min(MOST, free / 4)
+    return min(MOST, available(torch.device("cpu")) / GIGABYTE / 4)

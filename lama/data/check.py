@@ -1,6 +1,5 @@
-"""What a person should know about their data before a night of training on it."""
+"""Checks of images, masks and splits before a training."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,20 +11,23 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lama.data.evaluation_set import find_pairs
-from lama.data.manifest import Manifest
-from lama.data.sources import files_behind
-from lama.interfaces import ImageArray
-from lama.pictures.images import list_images, read_image, read_mask, upright_size
+from lama.data.evaluation_set import PairFolder
+from lama.data.manifest import Manifest, sha256
+from lama.data.sources import known_paths
+from lama.interfaces import EvaluationSet, ImageArray, ImageSource
+from lama.pages import with_hole
+from lama.pictures.images import list_images, read_image, upright_size
+from lama.pictures.masks import read_mask
+from lama.pictures.pairing import find_pairs, is_mask, masks_among
 
-MOSTLY = 0.8  # a hole that covers more than this is more likely a mask of the other polarity
-LISTED = 20  # files that are named one by one
+MOSTLY = 0.8  # share of an image; a larger hole suggests a mask of the opposite polarity
+LISTED = 20  # damaged files that are listed by name
 WIDTH = 6  # images in a row of the contact sheet
 
 
 @dataclass
 class Findings:
-    """Lines for a person, and what is wrong among them."""
+    """The result of a check: facts in ``lines``, mistakes in ``problems``."""
 
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -38,9 +40,9 @@ class Findings:
 
 
 def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True) -> list[Path]:
-    """Sizes against the crop, kinds, and files that cannot be read; returns the readable ones.
+    """Report sizes (relative to ``crop`` pixels), formats and unreadable files; returns the readable files.
 
-    With ``decode`` every image is decoded whole, else only its header is read.
+    With ``decode`` every image is decoded, otherwise only its header is read.
     """
     sizes: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
@@ -51,7 +53,7 @@ def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: b
                 size, mode = upright_size(header), header.mode
             if decode:
                 read_image(path)
-        except Exception as error:  # Pillow raises whatever a damaged file suggests
+        except Exception as error:  # Pillow raises errors of many types for damaged files
             plain = isinstance(error, ValueError) and "not a readable image" in str(error)
             broken.append(str(error) if plain else f"{path}: not a readable image ({type(error).__name__})")
             continue
@@ -77,7 +79,10 @@ def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: b
 
 
 def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> list[tuple[Path, Path]]:
-    """Masks without images, of other sizes, of the wrong polarity, empty or full; returns the pairs that are fine."""
+    """Report masks without an image, of another size, inverted, empty or full; returns the valid (image, mask) pairs.
+
+    ``limit`` checks only so many evenly spaced pairs, without decoding the images.
+    """
     pairs = list(find_pairs(root))
     if limit is not None:
         pairs = _spread(pairs, limit)
@@ -92,7 +97,7 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
                 size = upright_size(header)
             if limit is None:
                 read_image(image)
-        except Exception as error:  # Pillow raises whatever a damaged file suggests
+        except Exception as error:  # Pillow raises errors of many types for damaged files
             findings.problem(str(error) if isinstance(error, ValueError) else f"{image}: not a readable image")
             continue
         if hole.shape != size[::-1]:
@@ -102,71 +107,68 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
         areas.append(float(hole.mean()))
         good.append((image, mask))
         if areas[-1] in (0.0, 1.0):
-            findings.problem(f"{mask}: {'nothing' if areas[-1] == 0 else 'all'} is hole")
+            findings.problem(f"{mask}: {'no pixel' if areas[-1] == 0 else 'every pixel'} is hole")
     if areas:
         findings.note(f"{len(pairs)} masks, hole {np.mean(areas):.1%} on average, {min(areas):.1%} to {max(areas):.1%}")
         inverted = sum(area > MOSTLY for area in areas)
         if inverted > len(areas) / 2:
             findings.problem(
-                f"{inverted} of {len(areas)} masks hide more than {MOSTLY:.0%}: white is what goes; are they inverted?"
+                f"{inverted} of {len(areas)} masks hide more than {MOSTLY:.0%}: white is the hole; are they inverted?"
             )
     return good
 
 
 def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findings) -> None:
-    """The same file in both: a score on it says nothing. Files are compared by size first, then by content."""
+    """Report files that are in both sets, since scores on them mean nothing. Compares sizes first, then contents."""
     by_size: dict[int, list[Path]] = defaultdict(list)
     for path in train:
         by_size[path.stat().st_size].append(path)
     same = [
-        (path, other)
-        for path in val
-        for other in by_size.get(path.stat().st_size, ())
-        if _digest(path) == _digest(other)
+        (path, other) for path in val for other in by_size.get(path.stat().st_size, ()) if sha256(path) == sha256(other)
     ]
     if same:
         findings.problem(f"{len(same)} images are in training and validation, first {same[0][0]} = {same[0][1]}")
 
 
-def quick_check(source: Any, pairs: Any, crop: int) -> Findings:
-    """What of the above takes seconds at the start of a training, on evenly spaced samples of its sources."""
+def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Findings:
+    """The checks that take seconds, on evenly spaced samples, for the start of a training."""
     findings = Findings()
-    paths = files_behind(source)
-    like_masks = [path for path in paths if "_mask" in path.stem]
+    paths = known_paths(source)
+    like_masks = [path for path in paths if is_mask(path)]
     if like_masks:
         findings.problem(
             f"{len(like_masks)} of {len(paths)} images to train on are named like masks, such as {like_masks[0].name}"
         )
     if paths:
         check_images(_spread(paths, 200), crop, findings, decode=False)
-    root = getattr(pairs, "root", None)
-    if root is not None:
-        check_pairs(root, findings, limit=50)
+    if isinstance(pairs, PairFolder):
+        check_pairs(pairs.root, findings, limit=50)
         if len(paths) < 20000:
-            check_duplicates(paths, {image for image, _ in pairs.paths}, findings)
+            check_duplicates(paths, {image for image, _ in pairs.paths if image is not None}, findings)
     return findings
 
 
 def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | None, list[str]]:
-    """Everything about ``root``: images, or train/ and val/ as in the official layout.
+    """All checks of ``root``: a folder of images, of pairs, or with train/ and val/ as in the official layout.
 
-    Returns findings, a contact sheet (H, W, 3) and the overrides to train on it. Raises FileNotFoundError or ValueError
-    where there is nothing to look at.
+    Returns the findings, a contact sheet (H, W, 3) and commands to continue with. Raises FileNotFoundError or
+    ValueError if there is no image.
     """
-    findings = Findings()
+    findings, root = Findings(), root.expanduser()
     train, val = (root / "train", root / "val") if (root / "train").is_dir() else (root, None)
-    masks = {mask for image, mask in _pairs_of(train) if image is not None} if val is None else set()
-    images = check_images([path for path in list_images(train) if path not in masks], crop, findings)
+    files = list_images(train)
+    masks = {mask for image, mask in masks_among(files, train) if image is not None} if val is None else set()
+    images = check_images([path for path in files if path not in masks], crop, findings)
     pairs: list[tuple[Path, Path]] = []
     if masks:
         pairs = check_pairs(train, findings)
     if val is not None and val.is_dir():
-        held_out = {image for image, _ in _pairs_of(val) if image is not None}
+        held_out = {image for image, _ in masks_among(list_images(val), val) if image is not None}
         if held_out:
             pairs = check_pairs(val, findings)
         else:
             findings.problem(
-                f"{val}: images without masks; make pairs of them with bin/gen_mask_dataset.py, or train with "
+                f"{val}: images without masks; make pairs with bin/gen_mask_dataset.py, or train with "
                 f"data=folder data.path={train} data.val_path={val}"
             )
             held_out = set(check_images(list_images(val), crop, findings))
@@ -177,13 +179,6 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
         findings.problems += [f"{manifest.root / name}: missing or changed" for name in manifest.damaged()[:LISTED]]
     sheet = contact_sheet([read_image(p) for p in _spread(images, 2 * WIDTH)], _spread(pairs, WIDTH))
     return findings, sheet, _to_paste(root, val, bool(masks))
-
-
-def _pairs_of(folder: Path) -> list[tuple[Path | None, Path]]:
-    """Images and masks of a folder; none where no file is named like a mask."""
-    if not any("mask" in path.stem for path in list_images(folder)):
-        return []
-    return list(find_pairs(folder))
 
 
 def _to_paste(root: Path, val: Path | None, has_masks: bool) -> list[str]:
@@ -198,11 +193,10 @@ def _to_paste(root: Path, val: Path | None, has_masks: bool) -> list[str]:
 def contact_sheet(
     images: Sequence[ImageArray], pairs: Sequence[tuple[Path, Path]], side: int = 160
 ) -> ImageArray | None:
-    """Thumbnails in rows, images first, then pairs with the hole in pink; None where there are none."""
+    """Thumbnails in rows: images, then pairs with the hole in pink; None if there are none."""
     tiles = [_thumbnail(image, side) for image in images]
     for image, mask in pairs:
-        pixels, hole = read_image(image), read_mask(mask)
-        tiles.append(_thumbnail(np.where(hole[..., None], np.array([236, 72, 153], np.uint8), pixels), side))
+        tiles.append(_thumbnail(with_hole(read_image(image), read_mask(mask)), side))
     if not tiles:
         return None
     tiles += [np.full((side, side, 3), 255, np.uint8)] * (-len(tiles) % WIDTH)
@@ -227,7 +221,3 @@ def _spread(items: Sequence[Any], count: int) -> list[Any]:
 
 def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
-
-
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).digest()

@@ -27,32 +27,32 @@ logger = logging.getLogger(__name__)
 
 
 class InpaintingDataModule(LightningDataModule):
-    """Images to train on, and a frozen set to validate on.
+    """Images for training and a frozen set for validation.
 
-    The frozen set is, in this order: the pairs in ``val_pairs``; the images in ``val_path``; every
-    ``1 / val_fraction``-th image of ``path``, which then is not trained on.
-    Raises ValueError or FileNotFoundError for folders that are missing or empty.
+    The frozen set is the first of these that is given: the pairs in ``val_pairs``; the images in ``val_path``; every
+    ``1 / val_fraction``-th image of ``path``, which is then not used for training. Raises ValueError for options out of
+    range, FileNotFoundError or ValueError if a folder is missing or empty.
     """
 
     def __init__(
         self,
         source: Callable[[str], ImageSource],  # opens ``path`` and ``val_path``
-        path: str,  # the images to train on: a folder, or a split of the built-in photographs
-        masks: MaskSampler,  # of the training
+        path: str,  # training images: a folder, or a split of the built-in photographs
+        masks: MaskSampler,  # for training
         augment: Augmentation,
-        val_masks: MaskSampler,  # drawn once from the seed, for val_path and val_fraction
-        val_path: str | None = None,  # images to validate on
-        val_pairs: str | None = None,  # a folder of name.png + name_mask000.png to validate on
-        val_fraction: float = 0.05,  # share of the training images kept apart where neither is given
-        val_size: int = 256,  # pixels, of the crops that get ``val_masks``
-        val_per_image: int = 1,  # crops of each validation image
-        max_val_pairs: int = 200,  # validate on no more than this many drawn pairs
+        val_masks: MaskSampler,  # for val_path and val_fraction, drawn once from the seed
+        val_path: str | None = None,  # validation images
+        val_pairs: str | None = None,  # validation pairs: a folder of name.png + name_mask000.png
+        val_fraction: float = 0.05,  # share of the training images used for validation if neither is given
+        val_size: int = 256,  # pixels, side of the crops with ``val_masks``
+        val_per_image: int = 1,  # crops per validation image
+        max_val_pairs: int = 200,  # largest number of pairs drawn for validation
         batch_size: int = 10,  # per process
         epoch_size: int | None = None,  # samples per epoch over all processes; None = every image once
-        epoch_batches: int | None = None,  # where epoch_size is None: batches per epoch, on each process
+        epoch_batches: int | None = None,  # batches per epoch on each process, if epoch_size is None
         num_workers: int = 2,
-        cache_gb: float | None = None,  # memory for decoded images; None = what is to spare, 0 = none
-        max_broken: float = 0.05,  # share of the images that may be unusable before a training stops
+        cache_gb: float | None = None,  # gigabytes for decoded images; 0 = none, None = a quarter of the free memory
+        max_broken: float = 0.05,  # largest share of unusable images before training stops
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -101,47 +101,47 @@ class InpaintingDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_leave_signals_alone,
-            drop_last=len(self.sampler) >= self.batch_size,  # a last batch of one has no BatchNorm statistics
+            drop_last=len(self.sampler) >= self.batch_size,  # BatchNorm needs more than a last batch of one
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        # One at a time: the images of a folder of pairs have sizes of their own. Each process has a share of them.
+        # batches of 1, since the pairs of a folder differ in size; each process has a share of the pairs
         rank, world = rank_and_world()
         share = range(rank, len(self.val_pairs), world)
         return DataLoader(EvaluationDataset(self.val_pairs), batch_size=1, sampler=share)
 
     def share_machine(self, processes: int) -> None:
-        """Take no more than a part of the memory: so many processes here will have a cache each."""
+        """Divide the memory of the cache by ``processes``, the number of processes with a cache on this machine."""
         if self._may_shrink is not None:
             self._may_shrink.share_machine(processes)
 
     def batches(self, processes: int) -> int:
-        """Batches of an epoch on each of so many processes. Raises ValueError where there is too little for each."""
+        """Batches per epoch on each of ``processes``. Raises ValueError if there are too few samples or pairs."""
         samples = self.sampler.share(processes)
         if samples < 1:
-            raise ValueError(f"data: {self.sampler.epoch_size} samples an epoch are too few for {processes} processes")
+            raise ValueError(f"data: {self.sampler.epoch_size} samples per epoch are too few for {processes} processes")
         if len(self.val_pairs) < processes:
-            raise ValueError(f"data: {len(self.val_pairs)} pairs to validate on are too few for {processes} processes")
+            raise ValueError(f"data: {len(self.val_pairs)} validation pairs are too few for {processes} processes")
         return max(1, samples // self.batch_size)
 
     def describe(self, processes: int) -> str:
-        """One line for the start of a run of so many processes."""
+        """One line for the start of a run on ``processes`` processes."""
         return (
-            f"{self.sampler.length} images to train on, "
-            f"{self.sampler.share(processes) * processes} samples an epoch, "
-            f"{len(self.val_pairs)} frozen pairs to validate on"
+            f"{self.sampler.length} training images, "
+            f"{self.sampler.share(processes) * processes} samples per epoch, "
+            f"{len(self.val_pairs)} frozen validation pairs"
         )
 
 
 @dataclass
 class Waited:
-    """How long a training has waited for its batches."""
+    """Seconds that training has waited for batches."""
 
     seconds: float = 0.0
 
 
 class TimedLoader(DataLoader[Any]):
-    """A DataLoader that says how long it was waited for."""
+    """A DataLoader that records how long the training waits for it."""
 
     def __init__(self, waited: Waited, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -161,9 +161,9 @@ class TimedLoader(DataLoader[Any]):
 
 
 def _leave_signals_alone(worker: int) -> None:
-    """A signal to all processes of a training is for the one that trains: it still wants the batches of its workers.
+    """Ignore stop signals in a worker: the training process handles them, and needs batches until it has stopped.
 
-    They end with it, however it ends: by ``_end_workers``, or since they notice that it is gone.
+    Workers end with the training process: by ``_end_workers``, or because they notice that it has ended.
     """
     for name in STOP_SIGNALS:
         if hasattr(signal, name):
@@ -171,31 +171,31 @@ def _leave_signals_alone(worker: int) -> None:
 
 
 def _end_workers() -> None:
-    """Before multiprocessing asks them by SIGTERM, which they do not hear, and waits for them for ever."""
+    """Kill the workers. At exit multiprocessing would send SIGTERM, which they ignore, and wait for ever."""
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()
 
 
 def _split(images: ImageSource, fraction: float, path: str) -> tuple[ImageSource, ImageSource]:
-    """Keep evenly spaced images apart for validation."""
+    """Split evenly spaced images off for validation."""
     n = len(images)
     kept_apart = max(1, round(n * fraction))
     if kept_apart >= n:
-        raise ValueError(f"{path}: expected at least 2 images, to keep one apart for validation, got {n}")
+        raise ValueError(f"{path}: expected at least 2 images, one of them for validation, got {n}")
     held_out = np.linspace(0, n - 1, kept_apart).round().astype(int).tolist()
     return Subset(images, sorted(set(range(n)) - set(held_out))), Subset(images, held_out)
 
 
 def _usable(images: ImageSource) -> ImageSource:
-    """Leave out what cannot be read, and say so: one damaged file shall not end a training at its first validation."""
+    """Drop images that cannot be read, with a warning: a damaged file must not end the training."""
     good = []
     for i in range(len(images)):
         try:
             images[i]
             good.append(i)
         except (ValueError, OSError) as error:
-            logger.warning("validation: %s (left out)", error)
+            logger.warning("validation: %s (skipped)", error)
             last = error
     if not good:
         raise ValueError(f"validation: none of {len(images)} images can be used; {last}")

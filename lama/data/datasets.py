@@ -8,29 +8,39 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from lama.data.sources import files_behind
-from lama.interfaces import Augmentation, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
+from lama.data.sources import known_names, known_paths
+from lama.interfaces import (
+    Augmentation,
+    EvaluationSet,
+    ImageArray,
+    ImageSource,
+    MaskArray,
+    MaskSampler,
+    PairedMaskSampler,
+    ScheduledMaskSampler,
+)
 from lama.pictures.images import image_to_tensor, mask_to_tensor
+from lama.pictures.masks import check_size
 
-MOST_WORKERS = 256  # that are remembered what they are at
+MOST_WORKERS = 256  # workers whose current image is recorded
 
 
 class SampleKey(NamedTuple):
-    """What a sampler asks a dataset for."""
+    """The key of a sample, from sampler to dataset."""
 
-    pass_: int  # which pass over the source
+    pass_: int  # number of the pass over the source
     image: int  # its index in the source
-    position: int = 0  # which sample of the whole training it is
+    position: int = 0  # number of the sample in the whole training
 
 
 class TrainingDataset(Dataset[dict[str, Tensor]]):
     """``dataset[pass_, index]`` -> {"image": float (3, H, W) in [0, 1], "mask": float (1, H, W), 1 = hole}.
 
-    Crop, augmentation and mask are a function of (seed, pass, index) alone, and of the position in the training where
-    masks grow: workers, processes and resuming change nothing.
+    Crop, augmentation and mask are a function of (seed, pass, index) alone; masks that grow depend on the position in
+    the training as well. The number of workers and processes and resuming have no influence.
 
-    An image that cannot be used is replaced by the next one that can, and remembered in ``broken``, which all workers
-    share. Raises ValueError where more than the share ``max_broken`` is broken.
+    An unusable image is replaced by the next usable one and recorded in ``broken``, which all workers share. Raises
+    ValueError if more than the share ``max_broken`` of the images is broken.
     """
 
     def __init__(
@@ -44,23 +54,22 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         self.seed = seed
         self.max_broken = max_broken
         self.broken = torch.zeros(len(source), dtype=torch.bool).share_memory_()
-        self.at_work = torch.zeros(MOST_WORKERS, 2, dtype=torch.long).share_memory_()  # process, image + 1
+        self.at_work = torch.zeros(MOST_WORKERS, 2, dtype=torch.long).share_memory_()  # process id, image + 1
 
     def __getitem__(self, key: tuple[int, ...]) -> dict[str, Tensor]:
         pass_, index, position = SampleKey(*key)
         rng = np.random.default_rng([self.seed, pass_, index])
         worker = get_worker_info()
-        if worker is not None and worker.id < MOST_WORKERS:  # if it is killed, this is what it was at
+        if worker is not None and worker.id < MOST_WORKERS:  # names the image if the worker is killed
             self.at_work[worker.id, 0], self.at_work[worker.id, 1] = os.getpid(), index + 1
         image, mask = self._healthy(index, rng)
         if mask is None:
-            at = getattr(self.masks, "at", None)  # masks that grow
-            sampler = self.masks if at is None else at(position)
+            sampler = self.masks.at(position) if isinstance(self.masks, ScheduledMaskSampler) else self.masks
             mask = sampler(rng, *image.shape[:2])
         return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
 
     def _healthy(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
-        """The crop of image ``index``, or of the next one that can be used, and its own mask where it has one."""
+        """The crop of image ``index`` or of the next usable one, and its mask if masks belong to images."""
         state = rng.bit_generator.state
         for candidate in (*range(index, len(self.source)), *range(index)):
             if self.broken[candidate]:
@@ -74,18 +83,16 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
 
     def _crop(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
         name, image = self.source[index]
-        of = getattr(self.masks, "of", None)  # masks that belong to their images
-        mask = None if of is None else of(rng, name)
-        if mask is not None and mask.shape != image.shape[:2]:
-            (h, w), (ih, iw) = mask.shape, image.shape[:2]
-            raise ValueError(f"{name}: its mask is {w} x {h}, the image {iw} x {ih} pixels")
+        mask = self.masks.of(rng, name) if isinstance(self.masks, PairedMaskSampler) else None
+        if mask is not None:
+            check_size(mask, image, name)
         try:
             return self.augment(image, rng, mask)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
     def _give_up(self, index: int, error: Exception) -> None:
-        """Remember a broken image; raise where there are too many."""
+        """Record a broken image. Raises ValueError if there are too many."""
         self.broken[index] = True
         count, total = int(self.broken.sum()), len(self.source)
         if count > self.max_broken * total:
@@ -94,11 +101,11 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
             ) from error
 
     def name(self, index: int) -> str:
-        """The file of an image, or what else it is known by."""
-        return str((files_behind(self.source) or getattr(self.source, "names", None) or range(index + 1))[index])
+        """The file of an image; its name or its index if the source knows no files."""
+        return str((known_paths(self.source) or known_names(self.source) or range(index + 1))[index])
 
     def broken_images(self) -> dict[int, str]:
-        """Why each image that was replaced cannot be used, by index."""
+        """{index: reason} of each image that was replaced."""
         reasons = {}
         for index in self.broken.nonzero().flatten().tolist():
             try:

@@ -1,4 +1,4 @@
-"""Evaluation sets: images with masks that never change, from a folder of pairs or drawn once from a seed."""
+"""Evaluation sets: images with fixed masks, from a folder of pairs or drawn from a seed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -10,26 +10,27 @@ from torch import Tensor
 
 from lama.data.manifest import JOURNAL, Manifest, digest, sha256
 from lama.data.sources import scale_to_short_side
-from lama.interfaces import EvaluationPair, EvaluationSet, ImageArray, ImageSource, MaskArray, MaskSampler
-from lama.pictures.images import (
-    SUFFIXES,
-    image_to_tensor,
-    list_images,
-    mask_to_tensor,
-    read_image,
-    read_mask,
-    write_image,
+from lama.interfaces import (
+    EvaluationPair,
+    EvaluationSet,
+    ImageArray,
+    ImageSource,
+    MaskArray,
+    MaskSampler,
+    PairedMaskSampler,
 )
-from lama.pictures.pairing import find_pairs
+from lama.pictures.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, write_image
+from lama.pictures.masks import check_size, read_mask
+from lama.pictures.pairing import find_pairs, is_mask, preview_names
 
 
 class PairFolder(Sequence[EvaluationPair]):
     """A folder of ``name.png`` + ``name_mask001.png`` (any image suffix, several masks per image, sub-folders).
 
-    ``mask_1.png`` + ``image_1.png`` is understood too. An image's result is named after its mask, as officially.
-    Raises FileNotFoundError or ValueError, in one line, where the folder is missing or empty, a mask has no image,
-    or (on access) a mask and its image differ in size or cannot be read. Where the folder has a ``manifest.json``, as
-    ``bin/gen_mask_dataset.py`` writes it, its files must be those of the manifest, byte for byte.
+    ``mask_1.png`` + ``image_1.png`` works too. Results are named after masks, as in the official code.
+    Raises FileNotFoundError or ValueError if the folder is missing or empty, a mask has no image, or (on access) a mask
+    and its image differ in size or cannot be read. If the folder has a ``manifest.json`` of
+    ``bin/gen_mask_dataset.py``, its files must be those of the manifest, byte for byte.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -37,9 +38,7 @@ class PairFolder(Sequence[EvaluationPair]):
         self.paths = list(find_pairs(self.root))
         unfinished = next(self.root.rglob(JOURNAL), None)
         if unfinished is not None:
-            raise ValueError(
-                f"{unfinished.parent}: an unfinished evaluation set; start the command that makes it again"
-            )
+            raise ValueError(f"{unfinished.parent}: an unfinished evaluation set; repeat the command that generates it")
         self.manifests = Manifest.below(self.root)
         for manifest in self.manifests:
             manifest.check_names(list_images(self.root))
@@ -52,11 +51,11 @@ class PairFolder(Sequence[EvaluationPair]):
 
     @property
     def names(self) -> list[str]:
-        """Of the masks, and so of the predictions, in order."""
+        """The names of the masks, which are those of the predictions, in order."""
         return [mask.relative_to(self.root).with_suffix("").as_posix() for _, mask in self.paths]
 
     def hashes(self) -> list[str]:
-        """What names the set: the hash of each manifest or, without one, of the files by the same rule."""
+        """The hashes that identify the set: of each manifest or, without one, of the files by the same rule."""
         if self.manifests:
             return [manifest.hash for manifest in self.manifests]
         files = {path for pair in self.paths for path in pair if path is not None}
@@ -71,13 +70,11 @@ class PairFolder(Sequence[EvaluationPair]):
 
 
 def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> EvaluationPair:
-    """Read one pair found below ``root``. Raises ValueError where the image is missing or sizes differ."""
+    """Read one pair below ``root``. Raises ValueError if the image is missing or the sizes differ."""
     if image_path is None:
         raise ValueError(_no_image(mask_path))
     image, mask = read_image(image_path), read_mask(mask_path)
-    if mask.shape != image.shape[:2]:
-        (h, w), (ih, iw) = mask.shape, image.shape[:2]
-        raise ValueError(f"{mask_path}: mask is {w} x {h}, but its image {image_path.name} is {iw} x {ih} pixels")
+    check_size(mask, image, str(mask_path), f"its image {image_path.name}")
     return EvaluationPair(mask_path.relative_to(root).with_suffix("").as_posix(), image, mask)
 
 
@@ -90,7 +87,7 @@ def _no_image(mask: Path, more: int = 0) -> str:
 class PredictionFolder:
     """Completed images for an evaluation set, named after its masks, with any image suffix.
 
-    Raises ValueError where predictions are missing, naming the first, or (on reading) one has another size.
+    Raises ValueError if predictions are missing or extra, or (on reading) one has another size.
     """
 
     def __init__(self, path: str | Path, pairs: PairFolder) -> None:
@@ -101,16 +98,13 @@ class PredictionFolder:
         extra = sorted(self.by_name.keys() - set(names))
         if missing:
             others = f"; {len(extra)} belong to no mask, first {extra[0]}" if extra else ""
-            raise ValueError(
-                f"{self.root}: {len(missing)} of {len(names)} predictions are missing, {_some(missing)}{others}; "
-                "predictions are named after the masks, as bin/predict.py does"
-            )
+            count = f"{len(missing)} of {len(names)} predictions are missing, {preview_names(missing, 10)}{others}"
+            raise ValueError(f"{self.root}: {count}; expected names of masks, as bin/predict.py writes them")
         if extra:
-            whose = "; it looks like an evaluation set itself" if any("_mask" not in name for name in extra) else ""
-            raise ValueError(
-                f"{self.root}: {len(extra)} images belong to no mask of {pairs.root}, {_some(extra)}{whose}; "
-                "expected one prediction for each mask, named after it, and nothing else"
-            )
+            images = any(not is_mask(self.by_name[name]) for name in extra)
+            hint = "; it looks like an evaluation set itself" if images else ""
+            count = f"{len(extra)} images belong to no mask of {pairs.root}, {preview_names(extra, 10)}{hint}"
+            raise ValueError(f"{self.root}: {count}; expected only one prediction for each mask, named after it")
 
     def read(self, pairs: Sequence[EvaluationPair]) -> list[ImageArray]:
         """The predictions for ``pairs``, each uint8 (H, W, 3)."""
@@ -125,16 +119,12 @@ class PredictionFolder:
         return image
 
 
-def _some(names: list[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
-
-
 def batches_by_size(
     pairs: EvaluationSet, complete: Callable[[Sequence[EvaluationPair]], Sequence[ImageArray]], batch_size: int
 ) -> Iterator[tuple[list[str], Tensor, Tensor, Tensor]]:
     """(names, completed, target, mask) of images of one size at a time, tensors as ``lama.conventions`` has them.
 
-    ``complete`` gives the predictions for pairs of one size.
+    ``complete`` returns the predictions, uint8 (H, W, 3), of pairs of one size.
     """
     waiting: dict[tuple[int, ...], list[EvaluationPair]] = {}
 
@@ -154,11 +144,11 @@ def batches_by_size(
 
 
 class FrozenPairs(Sequence[EvaluationPair]):
-    """Square crops of a source with masks, both a function of (seed, image, variant) alone.
+    """Square crops of a source with masks; both are a function of (seed, image, variant) alone.
 
-    An image smaller than ``size`` is enlarged first. Masks are drawn again until 0 < area <= ``max_area``; for masks
-    that belong to their images (``of``) it is the place of the crop that is drawn again.
-    Raises ValueError where 100 tries give no such mask, or an image and its own mask differ in size.
+    Smaller images are enlarged first. Masks are drawn until 0 < area <= ``max_area``; if masks belong to images
+    (``PairedMaskSampler``), the place of the crop is drawn instead. Raises ValueError if 100 tries give no such mask,
+    or an image and its own mask differ in size.
     """
 
     def __init__(
@@ -166,8 +156,8 @@ class FrozenPairs(Sequence[EvaluationPair]):
         source: ImageSource,
         masks: MaskSampler,
         size: int = 256,  # pixels, crop and mask
-        per_image: int = 1,  # pairs of each image
-        max_area: float = 0.5,  # largest share of a crop that may be hole, as in the paper's test sets
+        per_image: int = 1,  # pairs per image
+        max_area: float = 0.5,  # largest share of hole in a crop, as in the test sets of the paper
         seed: int = 0,
     ) -> None:
         if size < 1 or per_image < 1 or not 0 < max_area <= 1:
@@ -191,9 +181,8 @@ class FrozenPairs(Sequence[EvaluationPair]):
         number, variant = divmod(index, self.per_image)
         rng = np.random.default_rng([self.seed, number, variant])
         name, image = self.source[number]
-        of = getattr(self.masks, "of", None)  # masks that belong to their images
-        if of is not None:
-            return self._own_mask(f"{name}_crop{variant:03d}_mask{0:03d}", image, of(rng, name), rng)
+        if isinstance(self.masks, PairedMaskSampler):
+            return self._own_mask(f"{name}_crop{variant:03d}_mask{0:03d}", image, self.masks.of(rng, name), rng)
         if min(image.shape[:2]) < self.size:
             image = scale_to_short_side(image, self.size)
         top, left = (int(rng.integers(0, side - self.size + 1)) for side in image.shape[:2])
@@ -205,10 +194,8 @@ class FrozenPairs(Sequence[EvaluationPair]):
         raise ValueError(f"evaluation masks: none of 100 covers between 0 and {self.max_area:.0%} of {name}")
 
     def _own_mask(self, name: str, image: ImageArray, mask: MaskArray, rng: np.random.Generator) -> EvaluationPair:
-        """A crop of an image with its own mask, at a place where that hides something but not too much."""
-        if mask.shape != image.shape[:2]:
-            (h, w), (ih, iw) = mask.shape, image.shape[:2]
-            raise ValueError(f"{name}: its mask is {w} x {h}, the image {iw} x {ih} pixels")
+        """A crop of an image with its own mask, at a place where 0 < area <= ``max_area``."""
+        check_size(mask, image, name)
         if min(image.shape[:2]) < self.size:
             image = scale_to_short_side(image, self.size)
             mask = np.asarray(Image.fromarray(mask).resize(image.shape[1::-1], Image.Resampling.NEAREST))
@@ -221,7 +208,7 @@ class FrozenPairs(Sequence[EvaluationPair]):
 
 
 def write_pairs(pairs: Iterable[EvaluationPair], folder: str | Path) -> Path:
-    """Write an evaluation set as a folder that ``PairFolder`` reads back; returns the folder."""
+    """Write an evaluation set as a folder that ``PairFolder`` reads; returns the folder."""
     folder = Path(folder)
     for pair in pairs:
         write_image(folder / f"{pair.name.rsplit('_mask', 1)[0]}.png", pair.image)

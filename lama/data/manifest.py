@@ -1,4 +1,4 @@
-"""What an evaluation set is: seed, settings and the sha256 of every file, so that two numbers can be about the same."""
+"""The manifest of an evaluation set: seed, settings and the sha256 of every file. It identifies the set."""
 
 import hashlib
 import json
@@ -9,50 +9,50 @@ from typing import Any
 from lama.files import atomic_write
 
 NAME = "manifest.json"
-JOURNAL = ".journal.jsonl"  # of an unfinished set: a line for every finished image
+JOURNAL = ".journal.jsonl"  # marks an unfinished set; one line for every finished image
 FORMAT = "lama-evaluation-set-1"
 
 
 class Manifest:
-    """The ``manifest.json`` of an evaluation set. Raises ValueError where the file is damaged or something else."""
+    """The ``manifest.json`` of an evaluation set. Raises ValueError if the file is damaged or no such manifest."""
 
     def __init__(self, file: Path) -> None:
         self.root = file.parent
         try:
-            self.content: dict[str, Any] = json.loads(file.read_text())
+            self.content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             self.files: dict[str, str] = self.content["files"]
             self.hash: str = self.content["hash"]
             intact = self.hash == digest(self.files)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{file}: not the manifest of an evaluation set, or a damaged one") from error
         if not intact:
-            raise ValueError(f"{file}: changed since it was written; its hash is not that of its list of files")
+            raise ValueError(f"{file}: changed since it was written: its hash does not match its list of files")
 
     @classmethod
     def below(cls, folder: Path) -> "list[Manifest]":
-        """The manifests of ``folder`` and its sub-folders."""
+        """The manifests in ``folder`` and its sub-folders."""
         return [cls(file) for file in sorted(folder.rglob(NAME)) if _is_ours(file)]
 
     @classmethod
     def of(cls, folder: Path) -> "Manifest | None":
-        """The manifest of ``folder``, or None where it has none."""
+        """The manifest in ``folder``, or None if it has none."""
         file = folder / NAME
         return cls(file) if file.is_file() and _is_ours(file) else None
 
     def check_names(self, paths: Iterable[Path]) -> None:
-        """Raise ValueError unless ``paths``, as far as they lie in its folder, are exactly the files of the set."""
+        """Raise ValueError unless the ``paths`` in its folder are exactly the files of the set."""
         names = [path.relative_to(self.root).as_posix() for path in paths if path.is_relative_to(self.root)]
         missing, extra = sorted(self.files.keys() - set(names)), sorted(set(names) - self.files.keys())
         if missing or extra:
-            what = f"{len(missing)} files are missing, first {missing[0]}" if missing else ""
+            less = f"{len(missing)} files are missing, first {missing[0]}" if missing else ""
             more = f"{len(extra)} do not belong to it, first {extra[0]}" if extra else ""
             raise ValueError(
-                f"{self.root}: not the evaluation set of its {NAME}: {'; '.join(filter(None, (what, more)))}; the "
-                "command that made it repairs it"
+                f"{self.root}: not the evaluation set of its {NAME}: {'; '.join(filter(None, (less, more)))}; "
+                "repeat the command that generated it"
             )
 
     def damaged(self) -> list[str]:
-        """The files that are missing or are not what they were."""
+        """The files that are missing or have changed."""
         return [
             name
             for name, digest in self.files.items()
@@ -60,16 +60,16 @@ class Manifest:
         ]
 
     def check_file(self, path: Path) -> None:
-        """Raise ValueError where ``path``, if it lies in its folder, is not the file it was."""
+        """Raise ValueError if ``path`` lies in its folder and has changed."""
         if not path.is_relative_to(self.root):
             return
         name = path.relative_to(self.root).as_posix()
         if sha256(path) != self.files.get(name):
-            raise ValueError(f"{path}: changed since the evaluation set was made; its sha256 is not that of {NAME}")
+            raise ValueError(f"{path}: changed since the evaluation set was made: its sha256 is not that in {NAME}")
 
 
 def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str], refused: dict[str, str]) -> str:
-    """Write the manifest of a finished set; returns the hash that names it."""
+    """Write the manifest of a finished set; returns the hash that identifies it."""
     ordered = dict(sorted(files.items()))
     name = digest(ordered)
     content = {
@@ -80,19 +80,19 @@ def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str]
         "refused": dict(sorted(refused.items())),
     }
     with atomic_write(folder / NAME) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n")
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return name
 
 
 def digest(files: dict[str, str]) -> str:
-    """What names a set of files, {name: sha256}."""
+    """The hash that identifies a set of files, {name: sha256}."""
     return hashlib.sha256(json.dumps(dict(sorted(files.items()))).encode()).hexdigest()
 
 
 def _is_ours(file: Path) -> bool:
-    """Other programs write files of that name too; those are left alone."""
+    """False for a file of that name from another program."""
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return True
     return not (isinstance(content, dict) and content and content.keys().isdisjoint({"files", "hash", "format"}))

@@ -1,8 +1,8 @@
-"""Frozen evaluation sets, as the official generator of test masks makes them, but from a seed.
+"""Frozen evaluation sets, generated like the official test masks, but from a seed.
 
-An image is scaled so that its shorter side has the size of the set, masks are drawn on all of it, each proposes a
-square crop, and of the crops in which at most half is hidden some are kept. What comes of an image is a function of
-the seed and its name: the number of processes, the order of the files and interruptions change nothing.
+An image is scaled so that its shorter side has the size of the set. Masks are drawn on the whole image, and each
+proposes a square crop. Some of the crops with at most half of their pixels hidden are kept. The pairs of an image are
+a function of the seed and its name: the number of processes, the order of the files and interruptions change nothing.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ from lama.interfaces import ImageArray, MaskArray, MaskSampler
 from lama.pictures.images import list_images, read_image, write_image
 
 logger = logging.getLogger(__name__)
-WIDEST = 20000  # pixels of the longer side, once the shorter one is scaled
+WIDEST = 20000  # pixels, limit of the longer side after scaling
 
 
 @dataclass(frozen=True)
 class MaskDataset:
-    """How images become pairs of an evaluation set. Raises ValueError for settings out of range."""
+    """The settings of an evaluation set. Raises ValueError for settings out of range."""
 
     masks: MaskSampler
-    size: int = 256  # pixels, of the square crops
-    variants: int = 5  # masks that are drawn for each image
-    masks_per_image: int = 1  # pairs that are kept of each image, at most
-    max_area: float = 0.5  # largest share of a crop that may be hole
+    size: int = 256  # pixels, side of the square crops
+    variants: int = 5  # masks drawn per image
+    masks_per_image: int = 1  # largest number of pairs kept per image
+    max_area: float = 0.5  # largest share of hole in a crop
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -48,11 +48,11 @@ class MaskDataset:
             )
 
     def pairs(self, name: str, image: ImageArray) -> list[tuple[ImageArray, MaskArray]]:
-        """Crops (size, size, 3) with masks; raises ValueError where no mask is fit."""
+        """Crops (size, size, 3) with masks (size, size). Raises ValueError if no mask fits."""
         rng = np.random.default_rng([self.seed, *hashlib.sha256(name.encode()).digest()])
         factor = self.size / min(image.shape[:2])
         if factor * max(image.shape[:2]) > WIDEST:
-            raise ValueError(f"{image.shape[1]} x {image.shape[0]} pixels are too long and narrow")
+            raise ValueError(f"{image.shape[1]} x {image.shape[0]} pixels: too long and narrow")
         size = [max(self.size, round(side * factor)) for side in image.shape[1::-1]]
         image = np.asarray(Image.fromarray(image).resize((size[0], size[1]), Image.Resampling.BICUBIC))
         fit = []
@@ -69,7 +69,7 @@ class MaskDataset:
         return [fit[i] for i in chosen]
 
     def _crop(self, rng: np.random.Generator, mask: MaskArray) -> tuple[int, int]:
-        """Top and left of a square that holds the far end of the mask along the longer side, as officially."""
+        """(top, left) of a square with the far end of the mask along the longer side, as in the official code."""
         height, width = mask.shape
         axis = 0 if height > width else 1
         last = int(np.flatnonzero(mask.any(axis=1 - axis))[-1])
@@ -81,7 +81,7 @@ class MaskDataset:
 
 @dataclass
 class _Job:
-    """What a worker needs."""
+    """The work on one image, for worker processes."""
 
     dataset: MaskDataset
     indir: Path
@@ -104,7 +104,7 @@ class _Job:
 
 @dataclass
 class Result:
-    """What a generation has made."""
+    """The result of ``generate``."""
 
     files: dict[str, str] = field(default_factory=dict)  # name: sha256
     refused: dict[str, str] = field(default_factory=dict)  # image: reason
@@ -113,20 +113,20 @@ class Result:
 
 def generate(
     dataset: MaskDataset,
-    settings: Mapping[str, Any],  # plain values, kept in the manifest and compared when a run goes on
+    settings: Mapping[str, Any],  # plain values, stored in the manifest and compared when a run is resumed
     indir: str | Path,
     outdir: str | Path,
-    suffix: str | None = None,  # only these images, "jpg" say
-    jobs: int = 0,  # processes beside this one
+    suffix: str | None = None,  # use only images with this suffix, such as "jpg"
+    jobs: int = 0,  # worker processes; 0 = work in this process
 ) -> Result:
-    """Make the evaluation set of ``indir`` in ``outdir``, or go on where an earlier call was interrupted.
+    """Generate the evaluation set of ``indir`` in ``outdir``, or resume an interrupted call.
 
-    Raises FileNotFoundError or ValueError where there are no images or two have the same name, FileExistsError where
-    ``outdir`` holds something else or a set of other settings.
+    Raises FileNotFoundError or ValueError if there are no images or two have the same name, FileExistsError if
+    ``outdir`` holds other files or a set with other settings.
     """
     root, out = Path(indir).expanduser(), Path(outdir).expanduser()
     if out.resolve().is_relative_to(root.resolve()):
-        raise ValueError(f"{out}: lies in the folder of the images, {root}; choose one outside")
+        raise ValueError(f"{out}: lies in the image folder {root}; choose a folder outside of it")
     paths = _images(root, suffix)
     names = {path.relative_to(root).with_suffix("").as_posix() for path in paths}
     about = {**settings, "images": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
@@ -138,11 +138,13 @@ def generate(
     lines = _read_journal(journal, about)
     small = _smaller(paths, dataset.size)
     if small:
-        logger.warning("%d of %d images are smaller than %d pixels, and are enlarged", small, len(paths), dataset.size)
+        logger.warning("%d of %d images are smaller than %d pixels; they are enlarged", small, len(paths), dataset.size)
     left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(journal) as partial:
-        partial.write_text("".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())))
+        partial.write_text(
+            "".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())), encoding="utf-8"
+        )
     _work(_run(_Job(dataset, root, out), left, jobs), journal, lines, len(paths))
     result = Result()
     for line in lines.values():
@@ -163,27 +165,27 @@ def generate(
 
 
 def _smaller(paths: list[Path], size: int) -> int:
-    """How many images have a side below ``size``."""
+    """The number of images with a side below ``size`` pixels."""
     count = 0
     for path in paths:
         try:
             with Image.open(path) as header:
                 count += min(header.size) < size
-        except Exception:  # what cannot be read is refused later, with the reason
+        except Exception:  # unreadable files are refused later, with the reason
             continue
     return count
 
 
 def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, dict[str, Any]], total: int) -> None:
-    """Add what is finished to ``lines`` and to the journal."""
+    """Add finished images to ``lines`` and to the journal."""
     try:
-        with journal.open("a") as file:
+        with journal.open("a", encoding="utf-8") as file:
             for line in tqdm(finished, desc="images", initial=len(lines), total=total):
                 lines[line["name"]] = line
                 file.write(json.dumps(line) + "\n")
                 file.flush()
     finally:
-        for leftover in journal.parent.rglob(".*.png"):  # of a process that was stopped while it wrote
+        for leftover in journal.parent.rglob(".*.png"):  # temporary files of stopped processes
             leftover.unlink()
 
 
@@ -192,9 +194,9 @@ def _run(job: _Job, paths: list[Path], jobs: int) -> Iterator[dict[str, Any]]:
         yield from map(job, paths)
         return
     threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)  # here, where OpenCV can end its threads: a forked process has none, and waits for ever
+    cv2.setNumThreads(1)  # ends OpenCV's threads: a forked process would wait for them for ever
     try:
-        # Ctrl-C is for this process; it stops the others.
+        # only this process handles Ctrl-C; it stops the others
         with multiprocessing.Pool(jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
             yield from pool.imap_unordered(job, paths)
     finally:
@@ -208,33 +210,33 @@ def _images(root: Path, suffix: str | None) -> list[Path]:
         found = sorted({path.suffix for path in paths})
         paths = [path for path in paths if path.suffix.lower() == wanted]
         if not paths:
-            raise ValueError(
-                f"{root}: expected images *{wanted}, found only {' '.join(found)}; leave --ext out for all"
-            )
+            raise ValueError(f"{root}: expected images *{wanted}, found only {' '.join(found)}; omit --ext to use all")
     stems = [path.with_suffix("") for path in paths]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None) if len(set(stems)) < len(stems) else None
     if twice is not None:
-        raise ValueError(f"{twice}: two images differ only in their suffix, and would overwrite each other's crops")
+        raise ValueError(
+            f"{twice}: two images differ only in their suffix, so their crops would have the same names; rename one"
+        )
     return paths
 
 
 def _repair(manifest: Manifest, job: _Job, paths: list[Path]) -> None:
-    """Make again what is missing from a finished set, or has changed."""
+    """Generate the missing and changed files of a finished set again."""
     damaged = manifest.damaged()
     names = {file.rpartition("_crop")[0] for file in damaged}
     for path in paths:
         if path.relative_to(job.indir).with_suffix("").as_posix() in names:
             job(path)
     if damaged:
-        logger.warning("%s: %d files were missing or changed, and were made again", job.outdir, len(damaged))
+        logger.warning("%s: %d missing or changed files were generated again", job.outdir, len(damaged))
 
 
 def _finished(out: Path, about: dict[str, Any]) -> Manifest | None:
-    """The manifest of ``out``, where it is the finished set of these settings; FileExistsError for anything else."""
+    """The manifest of ``out`` if it is the finished set; raises FileExistsError if it holds anything else."""
     manifest = Manifest.of(out)
     if manifest is None:
         if out.is_dir() and any(out.iterdir()) and not (out / JOURNAL).is_file():
-            raise FileExistsError(f"{out}: holds files of something else; choose another output folder")
+            raise FileExistsError(f"{out}: holds other files; choose another output folder")
         return None
     if manifest.content["settings"] != about:
         raise FileExistsError(f"{out}: holds an evaluation set of other images or settings; choose another folder")
@@ -246,11 +248,11 @@ def _read_journal(journal: Path, about: dict[str, Any]) -> dict[str, dict[str, A
     if not journal.is_file():
         return {}
     lines = []
-    for text in journal.read_text().splitlines():
+    for text in journal.read_text(encoding="utf-8").splitlines():
         try:
             lines.append(json.loads(text))
         except ValueError:
-            break  # the line that was being written
+            break  # the last line may be incomplete
     if not lines or lines[0].get("settings") != about:
         raise FileExistsError(f"{journal.parent}: holds an unfinished set of other images or settings; remove it first")
     intact = (line for line in lines[1:] if all((journal.parent / name).is_file() for name in line["files"]))

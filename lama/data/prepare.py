@@ -1,4 +1,4 @@
-"""From the archives of Places and CelebA-HQ to the folders that the configurations name, with evaluation sets."""
+"""Unpack the archives of Places and CelebA-HQ into the folders of the configurations, with evaluation sets."""
 
 import gzip
 import shutil
@@ -19,14 +19,14 @@ from lama.files import atomic_write
 from lama.pictures.images import SUFFIXES, list_images, read_image
 
 KINDS = ("thin", "medium", "thick")
-Build = Callable[[str], tuple[Any, Mapping[str, Any]]]  # name of a set -> how it is made, and the settings to record
+Build = Callable[[str], tuple[Any, Mapping[str, Any]]]  # name of a set -> (its MaskDataset, the settings to record)
 
 
 def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _: True) -> set[Path]:
     """Unpack the images of a tar or zip archive for which ``keep(name)``; returns their paths in ``folder``.
 
-    A file appears whole or not at all, and what is there already is left alone, so an interrupted extraction goes on.
-    Raises FileNotFoundError or ValueError where the archive is missing, damaged or holds no image.
+    Files are written atomically and existing ones are kept, so an interrupted extraction can be resumed.
+    Raises FileNotFoundError or ValueError if the archive is missing, damaged or holds no image.
     """
     require(archive)
     wanted: set[Path] = set()
@@ -36,27 +36,27 @@ def extract(archive: Path, folder: Path, keep: Callable[[str], bool] = lambda _:
             if relative.suffix.lower() not in SUFFIXES or not keep(name):
                 continue
             if relative.is_absolute() or ".." in relative.parts:
-                raise ValueError(f"{archive}: {name} points out of the folder")
+                raise ValueError(f"{archive}: {name} is a path outside of the folder")
             wanted.add(relative)
             if not (folder / relative).is_file():
                 with atomic_write(folder / relative) as temporary:
                     temporary.write_bytes(read())
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, gzip.BadGzipFile) as error:
-        raise ValueError(f"{archive}: a damaged archive ({error}); download it again") from error
+        raise ValueError(f"{archive}: damaged archive ({error}); download it again") from error
     if not wanted:
-        raise ValueError(f"{archive}: expected images ({' '.join(SUFFIXES)}), found none that is wanted")
+        raise ValueError(f"{archive}: expected images ({' '.join(SUFFIXES)}), found no selected image")
     return wanted
 
 
 def require(*archives: Path) -> None:
-    """Raise FileNotFoundError where one is missing, before hours go into another."""
+    """Raise FileNotFoundError if an archive is missing, before hours of work on another one."""
     for archive in archives:
         if not archive.is_file():
             raise FileNotFoundError(f"{archive}: no such archive; download it first")
 
 
 def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """(name, function that reads the content) of every file."""
+    """(name, function that reads its content) of every file."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
@@ -72,17 +72,19 @@ def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 
 def pick(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
-    """``count`` of the paths at random, the same for the same seed; raises ValueError where there are fewer."""
+    """``count`` of the paths, drawn from the seed. Raises ValueError if there are fewer."""
     if len(paths) < count:
-        raise ValueError(f"{paths[0].parent}: expected at least {count} images, got {len(paths)} (see --counts)")
+        raise ValueError(
+            f"{paths[0].parent}: expected at least {count} images, got {len(paths)} (--counts sets the number)"
+        )
     chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
     return [paths[i] for i in sorted(chosen.tolist())]
 
 
 def copy(paths: Sequence[Path], root: Path, folder: Path) -> Path:
-    """Copy files from below ``root`` into ``folder``; what is there already is left alone.
+    """Copy files below ``root`` into ``folder``; existing files are kept.
 
-    Raises FileExistsError where ``folder`` holds other images, of other counts or another seed say.
+    Raises FileExistsError if ``folder`` holds other images, for example from other counts or another seed.
     """
     check_only(folder, {path.relative_to(root) for path in paths})
     for path in tqdm(paths, desc=f"copying to {folder.name}", unit="image", leave=False):
@@ -91,7 +93,7 @@ def copy(paths: Sequence[Path], root: Path, folder: Path) -> Path:
 
 
 def check_only(folder: Path, wanted: set[Path]) -> None:
-    """Raise FileExistsError where ``folder`` holds an image that is not wanted."""
+    """Raise FileExistsError if ``folder`` holds an image that is not in ``wanted`` (relative paths)."""
     filled = folder.is_dir() and any(folder.iterdir())
     there = {path.relative_to(folder) for path in list_images(folder)} if filled else set()
     if there - wanted:
@@ -108,7 +110,7 @@ def _copy(path: Path, target: Path) -> None:
 
 
 def make_sets(images: Path, out: Path, names: Sequence[str], build: Build, jobs: int) -> list[Result]:
-    """The evaluation sets ``names`` of the same images, each in ``out/NAME``."""
+    """Generate the evaluation sets ``names`` from the same images, each in ``out/NAME``."""
     return [generate(*build(name), images, out / name, jobs=jobs) for name in names]
 
 
@@ -116,14 +118,16 @@ def prepare_places(
     train: Path, val: Path, test: Path, out: Path, build: Build, jobs: int = 0, seed: int = 0,
     categories: Path | None = None, counts: tuple[int, int, int] = (2000, 100, 30000),
 ) -> list[str]:  # fmt: skip
-    """Places365-Standard, or -Challenge: train/, val/, visual_test/ and evaluation/ as the official scripts have them.
+    """Places365-Standard or -Challenge: train/, val/, visual_test/ and evaluation/ as in the official scripts.
 
-    ``val`` (2 000 images of the test archive) chooses checkpoints, ``visual_test`` (100 of the validation archive) is
-    looked at, ``evaluation`` (30 000 of the validation archive, six kinds of masks) is what tables are made of.
-    ``categories`` is a file of names, one a line: only training images with one of them in their path are kept.
+    ``val`` (2 000 images of the test archive) is for choosing checkpoints, ``visual_test`` (100 of the validation
+    archive) for visual inspection, ``evaluation`` (30 000 of the validation archive, six kinds of masks) for tables.
+    ``categories`` is a text file with one name per line: only training images with one of them in their path are kept.
     """
     wanted = (
-        None if categories is None else [line.strip() for line in categories.read_text().splitlines() if line.strip()]
+        None
+        if categories is None
+        else [line.strip() for line in categories.read_text(encoding="utf-8").splitlines() if line.strip()]
     )
     require(train, val, test)
     kept = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
@@ -142,8 +146,8 @@ def prepare_places(
     names = [f"random_{kind}_{size}" for kind in KINDS for size in (256, 512)]
     make_sets(out / "evaluation" / "hires", out / "evaluation", names, build, jobs)
     return [
-        *([f"categories without an image: {', '.join(unused)}; are they misspelt?"] if unused else []),
-        f"{len(kept)} images in {out}/train; pairs: {n_val} in val, {n_visual} to look at, {n_evaluation} to test",
+        *([f"categories without an image: {', '.join(unused)}; check their spelling"] if unused else []),
+        f"{len(kept)} images in {out}/train; pairs: {n_val} in val, {n_visual} in visual_test, {n_evaluation} to test",
         f"python bin/train.py -cn lama-fourier location=places_standard location.data_root_dir={out}",
     ]
 
@@ -154,16 +158,16 @@ def prepare_celebahq(
 ) -> list[str]:  # fmt: skip
     """CelebA-HQ at 256: train_256/, val_256/ and visual_test_256/ with thin, medium and thick masks.
 
-    Images 00001.jpg ... of the archive become 0.jpg ...; ``val_list`` names those to look at, one a line, as the
-    official ``val_shuffled.flist`` does; without it they are drawn from the seed. Officially the rest was shuffled
-    without a seed, so that nobody else has the same 26 000.
+    Images 00001.jpg ... of the archive become 0.jpg ...; ``val_list`` names those of visual_test_256, one per line,
+    like the official ``val_shuffled.flist``; without it they are drawn from the seed. The official split of the other
+    images is not reproducible, since it was shuffled without a seed.
     """
     extract(archive, out / "source")
     numbered = {int(path.stem): path for path in list_images(out / "source") if path.stem.isdigit()}
     if len(numbered) <= sum(counts):
         raise ValueError(
             f"{archive}: expected more than {sum(counts)} images named 00001.jpg ..., got {len(numbered)} "
-            "(--counts asks for fewer)"
+            "(--counts selects fewer)"
         )
     if min(numbered) != 1:
         raise ValueError(f"{archive}: expected images numbered from 00001, got {numbered[min(numbered)].name} first")
@@ -175,7 +179,9 @@ def prepare_celebahq(
     n_val, n_visual = counts
     visual = order[:n_visual]
     if val_list is not None:
-        visual = [int(Path(line.strip()).stem) for line in val_list.read_text().splitlines() if line.strip()]
+        visual = [
+            int(Path(line.strip()).stem) for line in val_list.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
         missing = [number for number in visual if number not in images]
         if missing:
             raise ValueError(f"{val_list}: {len(missing)} of its images are not in the archive, first {missing[0]}")
@@ -192,6 +198,6 @@ def prepare_celebahq(
     make_sets(out / "val_source_256", out / "val_256", names, build, jobs)
     make_sets(out / "visual_test_source_256", out / "visual_test_256", names, build, jobs)
     return [
-        f"{len(rest) - n_val} images in {out}/train_256, {n_val} for val_256, {len(visual)} to look at",
+        f"{len(rest) - n_val} images in {out}/train_256, {n_val} in val_256, {len(visual)} in visual_test_256",
         f"python bin/train.py -cn lama-fourier-celeba location=celeba location.data_root_dir={out}",
     ]

@@ -10,17 +10,16 @@ from lama.machine.ranks import rank_and_world
 
 
 class EpochSampler(Sampler[SampleKey]):
-    """Cut an endless stream of shuffled passes over the data into epochs.
+    """Cuts an endless stream of shuffled passes over the data into epochs.
 
-    An epoch has ``epoch_size`` samples over all processes, or ``process_size`` on each of them; by default every
-    sample once.
+    An epoch has ``epoch_size`` samples over all processes, or ``process_size`` on each process; by default every
+    image once. Pass k is a permutation seeded by (seed, k). So an epoch may be longer than the data set, and an epoch
+    of a large data set continues where the previous one stopped.
 
-    Pass k is a permutation seeded by (seed, k). Small data sets thus have epochs of any length, and an epoch of a
-    large one continues where the one before it stopped. Under several processes each takes every ``world``-th sample
-    of the same stream, so their union is the epoch, each sample once; an epoch that does not divide by the number of
-    processes loses its last few samples, since processes of unequal length would wait for each other for ever.
-    Lightning calls ``set_epoch``. ``start_at`` lets one epoch begin after its first samples, where a training was
-    interrupted; what follows is what would have followed.
+    With several processes each takes every ``world``-th sample of the same stream. If ``epoch_size`` is not divisible
+    by the number of processes, the last samples of the epoch are dropped, since all processes must take the same number
+    of steps. Lightning calls ``set_epoch``; ``start_at`` resumes within an epoch. Raises ValueError if ``epoch_size``
+    is below 1.
     """
 
     def __init__(
@@ -33,7 +32,7 @@ class EpochSampler(Sampler[SampleKey]):
         self._process_size = process_size
         self.seed = seed
         self.epoch = 0
-        self._begun: tuple[int, int] = (0, 0)  # an epoch, and how many of its samples each process has had
+        self._begun: tuple[int, int] = (0, 0)  # (epoch, samples of it that each process has seen)
 
     @property
     def epoch_size(self) -> int:
@@ -44,16 +43,16 @@ class EpochSampler(Sampler[SampleKey]):
         self.epoch = epoch
 
     def start_at(self, epoch: int, samples: int) -> None:
-        """Begin with ``epoch``, of which each process has had so many samples."""
+        """Resume in ``epoch``, after ``samples`` samples on each process."""
         self.epoch = epoch
         self._begun = (epoch, samples)
 
     def share(self, world: int) -> int:
-        """Samples of an epoch on each of so many processes."""
+        """Samples per epoch on each of ``world`` processes."""
         return self._epoch_size // world if self._process_size is None else self._process_size
 
     def __len__(self) -> int:
-        """Samples of a whole epoch on each process, also where this one begins later."""
+        """Samples per whole epoch on this process, also for an epoch that is resumed."""
         return self.share(rank_and_world()[1])
 
     def __iter__(self) -> Iterator[SampleKey]:

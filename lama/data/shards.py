@@ -1,4 +1,4 @@
-"""Images in tar shards, as the ``webdataset`` package writes them."""
+"""Images in tar shards, in the layout of the ``webdataset`` package."""
 
 import tarfile
 from collections import Counter
@@ -12,12 +12,11 @@ from lama.pictures.images import SUFFIXES, read_image
 
 
 class TarShards:
-    """The images of local tar files: ``part{00000..00039}.tar`` (braces as webdataset expands them), or a folder.
+    """The images of local tar files: ``part{00000..00039}.tar`` (braces are expanded), one file, or a folder of them.
 
-    The shards are indexed once, and images are read where they lie, in any order. So samples are shared out over
-    processes and workers like those of any other source, and neither number changes what is trained on; a reader that
-    streams whole shards per worker cannot promise that. Raises FileNotFoundError or ValueError where a shard is missing
-    or damaged, or none holds an image.
+    The shards are indexed once, and images are read at random from the archives. So samples are distributed over
+    processes and workers as for any other source, and neither number changes the training; streaming whole shards per
+    worker would. Raises FileNotFoundError or ValueError if a shard is missing or damaged, or none holds an image.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -39,7 +38,7 @@ class TarShards:
                         self.places.append((shard, member.offset_data, member.size))
                 check_end(archive)
         except (tarfile.TarError, EOFError) as error:
-            raise ValueError(f"{shard}: a damaged or compressed tar file ({error}); shards are plain .tar") from error
+            raise ValueError(f"{shard}: damaged or compressed tar file ({error}); expected a plain .tar") from error
 
     def __len__(self) -> int:
         return len(self.places)
@@ -53,11 +52,11 @@ class TarShards:
 
 
 def check_end(archive: tarfile.TarFile) -> None:
-    """Raise tarfile.ReadError where the archive does not end as one does: tarfile takes damage for its end."""
+    """Raise tarfile.ReadError unless the archive ends with a zero block: tarfile takes damage for the end."""
     assert archive.fileobj is not None
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"it breaks off at byte {archive.offset}")
+        raise tarfile.ReadError(f"it ends at byte {archive.offset} without an end mark")
 
 
 def _expand(path: str) -> Sequence[Path]:
@@ -75,10 +74,10 @@ def _expand(path: str) -> Sequence[Path]:
             raise FileNotFoundError(f"{root}: no such shard")
         return [root]
     try:
-        from webdataset.shardlists import expand_urls
+        from braceexpand import braceexpand
     except ImportError:
-        raise ValueError(f"{path}: braces in shard names need webdataset: pip install -e '.[shards]'") from None
-    shards = [Path(name) for name in expand_urls(str(root))]
+        raise ValueError(f"{path}: braces in shard names need braceexpand: pip install braceexpand") from None
+    shards = [Path(name) for name in braceexpand(str(root))]
     missing = [shard for shard in shards if not shard.is_file()]
     if missing:
         raise FileNotFoundError(f"{path}: {len(missing)} of {len(shards)} shards are missing, first {missing[0]}")

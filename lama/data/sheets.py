@@ -1,4 +1,4 @@
-"""Contact sheets: what masks and augmentations look like."""
+"""Contact sheets of masks, augmentations and ways to store a mask."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,22 @@ import numpy as np
 from PIL import Image
 
 from lama.interfaces import Augmentation, ImageArray, MaskSampler
-from lama.pictures.mask_options import MaskReader
+from lama.pages import with_hole
+from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile
 
 LABEL = 24  # pixels of the strip above a row
-PINK = np.array([236, 72, 153], np.uint8)  # the hole
 
 
 def mask_sheet(
     samplers: Mapping[str, MaskSampler], images: Mapping[str, ImageArray], columns: int = 8, seed: int = 0
 ) -> ImageArray:
-    """A row per sampler: its masks over the image of that name, the hole in pink."""
+    """A row per sampler: its masks on the image of the same name, with the hole in pink."""
     rows = {}
     for name, sampler in samplers.items():
         rng, image = np.random.default_rng(seed), images[name]
         masks = [sampler(rng, *image.shape[:2]) for _ in range(columns)]
-        rows[name] = [np.where(mask[..., None], PINK, image) for mask in masks]
+        rows[name] = [with_hole(image, mask) for mask in masks]
     return _sheet(rows)
 
 
@@ -40,24 +40,21 @@ def augmentation_sheet(
 
 
 def reading_sheet(image: ImageArray) -> ImageArray:
-    """A column for each way in which masks are stored: the file, and below it what is removed from ``image`` (H, W, 3).
-
-    Transparency shows as a chequered ground.
-    """
+    """A column for each way to store a mask: the file (transparency as a chequerboard), and the hole in ``image``."""
     columns = []
     with tempfile.TemporaryDirectory() as folder:
         for label, suffix, mask, options in _stored_masks(image):
             path = Path(folder) / f"mask{suffix}"
             mask.save(path, quality=75)
             hole, _ = MaskReader(**options).read(path, ImageFile(image), "")
-            overlay = np.where(hole[..., None], PINK, image)
+            overlay = with_hole(image, hole)
             options_text = " ".join(f"{name}={str(value).lower()}" for name, value in options.items())
             columns.append(_column(label, options_text, [_on_chequers(Image.open(path)), overlay]))
     return np.concatenate(columns, axis=1)
 
 
 def _stored_masks(image: ImageArray) -> list[tuple[str, str, Image.Image, dict[str, Any]]]:
-    """(label, suffix, mask, options to read it by): the same strokes, stored in the ways that are about."""
+    """(label, suffix, mask, options of ``MaskReader``): the same strokes, stored in different ways."""
     height, width = image.shape[:2]
     strokes = np.zeros((height, width), np.uint8)
     points = np.array([[0.2, 0.75], [0.45, 0.3], [0.6, 0.6], [0.8, 0.35]]) * (width, height)

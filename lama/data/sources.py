@@ -1,29 +1,24 @@
-"""Where images come from: a folder, or the photographs that scikit-image carries in its wheel."""
+"""Sources of images: a folder, a list, and the photographs in the wheel of scikit-image."""
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from lama.interfaces import ImageArray, ImageSource
+from lama.interfaces import FileSource, ImageArray, ImageSource, NamedSource
 from lama.pictures.images import list_images, read_image
 
 
-class ImageFolder:
-    """The images of a folder and its sub-folders, decoded on access.
+class _Files:
+    """Image files, decoded on access."""
 
-    Raises FileNotFoundError for a missing folder, ValueError for an empty one; reading a damaged image raises
-    ValueError with its path.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.root = Path(path).expanduser()
-        self.paths = list_images(self.root)
-        self.names = names_of(self.paths, self.root)
+    def __init__(self, paths: list[Path], root: Path) -> None:
+        self.paths = paths
+        self.names = names_of(paths, root)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -32,8 +27,18 @@ class ImageFolder:
         return self.names[index], read_image(self.paths[index])
 
 
+class ImageFolder(_Files):
+    """The images of a folder and its sub-folders, decoded on access.
+
+    Raises FileNotFoundError for a missing folder, ValueError for an empty one and (on access) for a damaged image.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(list_images(path), Path(path).expanduser())
+
+
 def names_of(paths: list[Path], root: Path) -> list[str]:
-    """Names to write results under: relative, without ``..``, and without suffix unless two differ in nothing else."""
+    """Names for results: relative to ``root``, without ``..``; with suffix only if two differ in nothing else."""
     stems = Counter(path.with_suffix("") for path in paths)
     names = []
     for path in paths:
@@ -43,51 +48,44 @@ def names_of(paths: list[Path], root: Path) -> list[str]:
     return names
 
 
-def files_behind(source: ImageSource) -> list[Path]:
-    """The files of a source, in its order, as far as it has any."""
-    inner = getattr(source, "source", None)
-    if inner is None:
-        return list(getattr(source, "paths", []))
-    paths, indices = files_behind(inner), getattr(source, "indices", None)
-    return paths if indices is None or not paths else [paths[i] for i in indices]
+def known_paths(source: ImageSource) -> Sequence[Path]:
+    """The files of a source in its order; empty if it has none."""
+    return source.paths if isinstance(source, FileSource) else ()
 
 
-class ImageList:
-    """The images that a text file names, one path a line, absolute or from its folder; `` #`` starts a comment.
+def known_names(source: ImageSource) -> Sequence[str]:
+    """The names of a source in its order; empty if it knows them only from decoding."""
+    return source.names if isinstance(source, NamedSource) else ()
 
-    Raises FileNotFoundError where the list or one of its images is missing, ValueError where it names none or is a
-    folder.
+
+class ImageList(_Files):
+    """The images in a text file: one path per line, absolute or relative to the file; `` #`` starts a comment.
+
+    Raises FileNotFoundError if the list or one of its images is missing, ValueError if it is empty, is a folder or
+    lists a file twice.
     """
 
     def __init__(self, path: str | Path) -> None:
         file = Path(path).expanduser()
         if file.is_dir():
-            raise ValueError(f"{file}: is a folder; data=folder trains on its images, data=list on those of a list")
+            raise ValueError(f"{file}: is a folder, expected a text file; use data=folder for a folder")
         if not file.is_file():
-            raise FileNotFoundError(f"{file}: no such list; expected a text file with one path a line")
+            raise FileNotFoundError(f"{file}: no such list; expected a text file with one path per line")
         try:
             text = file.read_text(encoding="utf-8-sig")
         except UnicodeDecodeError as error:
-            raise ValueError(f"{file}: expected a text file with one path a line, got something else") from error
+            raise ValueError(f"{file}: expected a text file in UTF-8 with one path per line") from error
         lines = [re.split(r"(?:^|\s)#", line)[0].strip() for line in text.splitlines()]
-        self.paths = [file.parent / Path(line).expanduser() for line in lines if line]
-        if not self.paths:
-            raise ValueError(f"{file}: expected one path a line, found none")
-        twice = next((path for path, count in Counter(self.paths).items() if count > 1), None)
+        paths = [file.parent / Path(line).expanduser() for line in lines if line]
+        if not paths:
+            raise ValueError(f"{file}: expected one path per line, found none")
+        twice = next((path for path, count in Counter(paths).items() if count > 1), None)
         if twice is not None:
             raise ValueError(f"{file}: {twice} is listed twice")
-        self.names = names_of(self.paths, file.parent)
-        missing = [p for p in self.paths if not p.is_file()]
+        missing = [path for path in paths if not path.is_file()]
         if missing:
-            raise FileNotFoundError(
-                f"{file}: {len(missing)} of {len(self.paths)} files are missing, first {missing[0]}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
-        return self.names[index], read_image(self.paths[index])
+            raise FileNotFoundError(f"{file}: {len(missing)} of {len(paths)} files are missing, first {missing[0]}")
+        super().__init__(paths, file.parent)
 
 
 SPLITS = {
@@ -100,11 +98,11 @@ SPLITS = {
 
 
 class BuiltinPhotos:
-    """Real photographs from scikit-image's wheel, so that training needs no download.
+    """Photographs from the wheel of scikit-image, for training without a download.
 
-    ``split`` is "train" or "held_out": no image, and no second view of one, is in both
-    (docs/architecture.md says how the split came about). The images are scaled
-    to ``short_side`` pixels, so that a 128 crop sees as much of a scene as the paper's 256 crop of a 512 image.
+    ``split`` is "train" or "held_out"; no image, and no second view of one, is in both (docs/architecture.md explains
+    the split). The shorter side is scaled to ``short_side`` pixels: by default a crop of 128 shows as much of a scene
+    as the paper's crop of 256 from an image of 512. Raises ValueError for another split.
     """
 
     def __init__(self, split: str, short_side: int = 256) -> None:
@@ -136,7 +134,7 @@ def _builtin(name: str, short_side: int) -> ImageArray:
 
 
 def scale_to_short_side(image: ImageArray, short_side: int) -> ImageArray:
-    """Resize uint8 (H, W, 3) so that its shorter side has ``short_side`` pixels: area downwards, cubic upwards."""
+    """Resize uint8 (H, W, 3) to a shorter side of ``short_side`` pixels; area averaging to shrink, else cubic."""
     height, width = image.shape[:2]
     factor = short_side / min(height, width)
     size = max(short_side, round(width * factor)), max(short_side, round(height * factor))
@@ -144,13 +142,14 @@ def scale_to_short_side(image: ImageArray, short_side: int) -> ImageArray:
 
 
 class Subset:
-    """Some images of a source, by index."""
+    """The images of a source with the given indices."""
 
     def __init__(self, source: ImageSource, indices: list[int]) -> None:
         self.source = source
         self.indices = indices
-        names = getattr(source, "names", None)
-        self.names = None if names is None else [names[i] for i in indices]
+        names, paths = known_names(source), known_paths(source)
+        self.names = [names[i] for i in indices] if names else []
+        self.paths = [paths[i] for i in indices] if paths else []
 
     def __len__(self) -> int:
         return len(self.indices)

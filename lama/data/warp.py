@@ -1,8 +1,7 @@
-"""Perspective, affine and optical distortion and the crop, as one resampling.
+"""Perspective, affine and optical distortion and the crop in one resampling step.
 
-A chain of albumentations' own transforms would resample the whole image up to three times, to keep a crop of it. Here
-the coordinates of the crop's pixels are followed back to the image, and each is interpolated once: several times as
-fast, and sharper.
+The transforms of albumentations would resample the whole image up to three times before the crop. Here each pixel of
+the crop is mapped back to the image and interpolated once, which is several times as fast and sharper.
 """
 
 import math
@@ -16,13 +15,13 @@ Array = np.ndarray[Any, Any]
 
 
 class WarpCrop(A.DualTransform):  # type: ignore[misc]
-    """Distort an image and cut ``height`` x ``width`` out of it, at a random place.
+    """Distort an image and crop ``height`` x ``width`` pixels at a random place.
 
     In this order, each with its probability: corners moved inwards by \\|N(0, sigma)\\| of the extent with sigma ~
     U(0, ``perspective``); scale x and y by independent factors of ``scale``, rotate by +- ``rotate`` degrees, shear by
     +- ``shear`` degrees about the centre; where the image is smaller than the crop, extend it; radial distortion with
-    k ~ U(+- ``optical``). Everything outside the image is its reflection. Interpolation is bilinear, of a mask
-    nearest. A sample that draws none of the three is a plain crop, unchanged.
+    k ~ U(+- ``optical``). The image is continued by reflection. Images are interpolated bilinearly, masks with the
+    nearest pixel. A sample without any distortion is a plain crop.
     """
 
     def __init__(
@@ -47,7 +46,7 @@ class WarpCrop(A.DualTransform):  # type: ignore[misc]
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         height, width = params["shape"][:2]
         rng = self.random_generator
-        back = np.eye(3)  # from a place in the distorted image to one in the image
+        back = np.eye(3)  # maps coordinates of the distorted image to the image
         if rng.random() < self.p_perspective:
             back = back @ self._perspective(rng, height, width)
         if rng.random() < self.p_affine:
@@ -62,14 +61,14 @@ class WarpCrop(A.DualTransform):  # type: ignore[misc]
         return {"back": back, "lens": lens}
 
     def _perspective(self, rng: np.random.Generator, height: int, width: int) -> Array:
-        """The four corners of the result come from inside the image."""
+        """Move the four corners inwards."""
         inwards = np.abs(rng.normal(0, rng.uniform(0, self.perspective), size=(4, 2))) % 1
         corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
         source = (corners + inwards * (1 - 2 * corners)) * (width, height)
         return cv2.getPerspectiveTransform((corners * (width, height)).astype(np.float32), source.astype(np.float32))
 
     def _affine(self, rng: np.random.Generator, height: int, width: int) -> Array:
-        """Scale, shear, rotate about the centre."""
+        """Scale, shear and rotate about the centre."""
         scale_x, scale_y = rng.uniform(self.scale[0], self.scale[1], size=2)
         angle = math.radians(rng.uniform(-self.rotate, self.rotate))
         shear_x, shear_y = np.tan(np.radians(rng.uniform(-self.shear, self.shear, size=2)))
@@ -106,7 +105,7 @@ def _shift(x: float, y: float) -> Array:
 
 
 def _lens(lens: tuple[float, int, int, int, int], height: int, width: int) -> Array:
-    """Where the pixels of a window of a radially distorted canvas come from, float32 (height, width, 2)."""
+    """Source coordinates of the pixels of a window of a radially distorted canvas, float32 (height, width, 2)."""
     k, canvas_height, canvas_width, top, left = lens
     focal = canvas_width  # as in albumentations 0.5
     x = ((np.arange(left, left + width) - canvas_width * 0.5) / focal).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The page on which a person paints a mask, and the JSON endpoint behind it (extra ``demo``)."""
+"""The web page for painting a mask, and its JSON endpoint (extra ``demo``)."""
 
 from lama.demo.serve import serve
 

@@ -1,4 +1,4 @@
-"""The addresses of the page and of the endpoint behind it, on Starlette."""
+"""The routes of the page and of its endpoint, on Starlette."""
 
 import asyncio
 import hmac
@@ -25,7 +25,7 @@ from lama.demo.pages import Pages
 from lama.demo.refused import RefusedError
 from lama.demo.work import CancelledJobError, Job, Worker, closing
 from lama.interfaces import MaskArray
-from lama.pictures.mask_options import MaskReader
+from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile
 
 logger = logging.getLogger(__name__)
@@ -36,16 +36,16 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-POLL_SECONDS = 0.1  # how often a waiting request is asked whether its sender is still there
-CLIENT_GONE = 499  # nginx's code for it; nobody reads the answer
+POLL_SECONDS = 0.1  # seconds between two checks that the client is still connected
+CLIENT_GONE = 499  # the code of nginx for a client that has disconnected
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is taken in at most. Raises ValueError where nothing would be."""
+    """Limits of a request. Raises ValueError unless they are positive."""
 
-    max_mb: float = 100  # of a request; base64 makes files a third larger
-    max_megapixels: float = 50
+    max_mb: float = 100  # size of a request; base64 adds a third to files
+    max_megapixels: float = 50  # of an image or mask
 
     def __post_init__(self) -> None:
         if min(self.max_mb, self.max_megapixels) <= 0:
@@ -53,13 +53,13 @@ class Limits:
 
 
 class Service:
-    """Answers requests: the endpoints as methods."""
+    """The endpoints."""
 
     def __init__(self, models: Models, worker: Worker, limits: Limits, token: str | None) -> None:
         self.models, self.worker, self.limits, self.token = models, worker, limits, token
 
     async def health(self, request: Request) -> Response:
-        """GET /health: what runs here, and how busy it is; needs no token."""
+        """GET /health: version, models, load and limits; needs no token."""
         jobs = self.worker.jobs
         return JSONResponse(
             {
@@ -76,7 +76,7 @@ class Service:
         )
 
     async def job(self, request: Request) -> Response:
-        """GET /api/jobs/NAME: how far the request of that name is."""
+        """GET /api/jobs/NAME: the progress of the request with that name."""
         self._authorise(request)
         job = self.worker.find(request.path_params["name"])
         if job is None:
@@ -87,19 +87,19 @@ class Service:
                              "done": job.done, "of": job.of})  # fmt: skip
 
     async def inpaint(self, request: Request) -> Response:
-        """POST /api/inpaint: image and mask in, image out."""
+        """POST /api/inpaint: fill the hole of an image."""
         return await self._answer(request, self._inpaint)
 
     async def open(self, request: Request) -> Response:
-        """POST /api/open: what an image is, and a preview that any browser shows."""
+        """POST /api/open: the properties of an image or mask, and a preview for the browser."""
         return await self._answer(request, self._open)
 
     async def convert(self, request: Request) -> Response:
-        """POST /api/convert: an image in the format, and with the metadata, of another file."""
+        """POST /api/convert: an image in the format and with the metadata of another file."""
         return await self._answer(request, self._convert)
 
     async def _answer(self, request: Request, work: Callable[[bytes, Job], Awaitable[dict[str, Any]]]) -> Response:
-        """Take ``request`` in, and give it up when its sender has gone."""
+        """Answer ``request`` with ``work``; cancel the job if the client disconnects."""
         job, body = Job(), Body(request, self.limits.max_mb)
         try:
             self._authorise(request)
@@ -107,7 +107,7 @@ class Service:
                 task = asyncio.ensure_future(work(await body.read(), job))
                 while not task.done():
                     await asyncio.wait({task}, timeout=POLL_SECONDS)
-                    if self.worker.closed:  # what still computes stops at its next layer, and nobody waits for that
+                    if self.worker.closed:  # the computation stops at its next layer; do not wait for it
                         task.add_done_callback(lambda task: task.cancelled() or task.exception())
                         raise closing()
                     if not task.done() and await request.is_disconnected():
@@ -115,7 +115,7 @@ class Service:
                         await asyncio.wait({task})
                 return JSONResponse(task.result())
         except (CancelledJobError, ClientDisconnect):
-            logger.info("cancelled: its sender has gone")
+            logger.info("cancelled: the client has disconnected")
             return Response(status_code=CLIENT_GONE)
         except RefusedError:
             await body.drop()
@@ -125,7 +125,7 @@ class Service:
         given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
         if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
             raise RefusedError(401, "expected the header 'Authorization: Bearer TOKEN' with the token that the server "
-                                    "printed when it was started", {"WWW-Authenticate": "Bearer"})  # fmt: skip
+                                    "printed at its start", {"WWW-Authenticate": "Bearer"})  # fmt: skip
 
     async def _inpaint(self, body: bytes, job: Job) -> dict[str, Any]:
         values, upload, hole, notes = await self.worker.image_work(self._read, body, job)
@@ -143,7 +143,7 @@ class Service:
         return answer | {"seconds": round(seconds, 2), "notes": list(dict.fromkeys([*notes, *answer["notes"]]))}
 
     def _read(self, body: bytes, job: Job) -> tuple[dict[str, Any], exchange.Upload, MaskArray, list[str]]:
-        """The fields of a request, its image, the hole, bool (H, W), and remarks; all that can be wrong is found."""
+        """(fields, image, hole (H, W), notes) of a request. Raises ValueError for every mistake in it."""
         values = fields.parse(body, fields.INPAINT)
         job.name = values["job"]
         values["model"] = self.models.known(values["model"])
@@ -167,13 +167,14 @@ class Service:
     async def _open(self, body: bytes, job: Job) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             values = fields.parse(body, fields.OPEN)
-            upload = self._upload(values, "image")
+            content = exchange.from_base64(values["image"], "image")
+            upload = exchange.open_upload(content, "image", self.limits.max_megapixels)
             image, (width, height) = upload.image, upload.image.size
+            shown, notes = exchange.mask_alone(content, "image") if values["mask"] else (image, list(image.notes))
             return {
                 "format": upload.suffix[1:], "width": width, "height": height,
-                "bits": 8 * image.pixels.dtype.itemsize, "alpha": image.alpha is not None,
-                "notes": list(image.notes),
-                "preview": exchange.to_base64(exchange.preview(image, values["preview"])),
+                "bits": 8 * image.pixels.dtype.itemsize, "alpha": image.alpha is not None, "notes": notes,
+                "preview": exchange.to_base64(exchange.preview(shown, values["preview"])),
             }  # fmt: skip
 
         return await self.worker.image_work(work)
@@ -195,10 +196,10 @@ def create_app(
     models: Models,
     worker: Worker,
     limits: Limits = Limits(),
-    token: str | None = None,  # what requests to /api/... must carry; None = nothing
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),  # names it may be called by; elsewhere a token guards it
+    token: str | None = None,  # required in requests to /api/...; None: no token
+    hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),  # accepted values of the Host header
 ) -> Starlette:
-    """The page at /, its documentation at /api, the endpoints below."""
+    """The application: the page at /, its documentation at /api, the endpoints below /api."""
     service, pages = Service(models, worker, limits, token), Pages()
 
     @asynccontextmanager
@@ -232,7 +233,7 @@ def create_app(
 
 
 class _Headers:
-    """Adds ``HEADERS`` to every answer."""
+    """Adds ``HEADERS`` to every response."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -254,7 +255,7 @@ async def _refused(request: Request, error: RefusedError) -> Response:
 
 
 async def _wrong(request: Request, error: ValueError) -> Response:
-    """A user's mistake, as everywhere here."""
+    """A ValueError is a mistake in the request."""
     return JSONResponse({"error": exchange.in_our_words(str(error))}, 422)
 
 
@@ -264,4 +265,4 @@ async def _http_error(request: Request, error: HTTPException) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "a mistake of this program; its terminal shows what happened"}, 500)
+    return JSONResponse({"error": "internal error; see the terminal of the server"}, 500)

@@ -1,4 +1,4 @@
-"""The body of a request, read up to a limit."""
+"""Reading the body of a request up to a limit."""
 
 import asyncio
 
@@ -6,11 +6,11 @@ from starlette.requests import ClientDisconnect, Request
 
 from lama.demo.refused import RefusedError
 
-SECONDS = 60.0  # it has to have arrived by then
+SECONDS = 60.0  # time limit for a body to arrive
 
 
 class Body:
-    """JSON that is still arriving."""
+    """The JSON body of a request that is still arriving."""
 
     def __init__(self, request: Request, max_mb: float) -> None:
         self._request = request
@@ -18,9 +18,9 @@ class Body:
         self._more = True
 
     async def read(self) -> bytes:
-        """All of it. Raises RefusedError where it is no JSON (415), too large (413) or too slow (408)."""
+        """The whole body. Raises RefusedError if it is not JSON (415), too large (413) or too slow (408)."""
         kind = self._request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":  # a foreign page in the same browser can send others, but not this
+        if kind != "application/json":  # pages of other sites cannot send this type
             raise RefusedError(415, f"Content-Type: expected application/json, got {kind[:40] or 'none'}; see /api")
         content = bytearray()
         try:
@@ -28,13 +28,13 @@ class Body:
                 while self._more:
                     content += await self._next()
                     if len(content) > self._max_mb * 1e6:
-                        raise RefusedError(413, f"the request has more than {self._max_mb:g} MB, the most allowed")
+                        raise RefusedError(413, f"the request has more than {self._max_mb:g} MB, the limit")
         except TimeoutError:
-            raise RefusedError(408, f"the request had not arrived after {SECONDS:g} seconds") from None
+            raise RefusedError(408, f"the request did not arrive within {SECONDS:g} seconds") from None
         return bytes(content)
 
     async def drop(self) -> None:
-        """Read the rest and keep nothing of it: who is still sending would not read the answer."""
+        """Read and discard the rest: a client that is still sending does not read the answer."""
         try:
             async with asyncio.timeout(SECONDS):
                 while self._more:

@@ -1,4 +1,4 @@
-"""Images as they come and go: bytes of a file in, bytes of a file out; nothing is written to a disk."""
+"""Images in requests and answers, as bytes of files in memory; nothing is written to a disk."""
 
 import base64
 import io
@@ -12,94 +12,100 @@ from PIL import Image
 from lama.demo.refused import RefusedError
 from lama.interfaces import MaskArray
 from lama.pictures.encode import encode, is_lossy, losses
-from lama.pictures.mask_options import MaskReader
+from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile, read_image_file
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
-OPENED = [name for name in SUFFIXES if name != "MPO"]  # which is a phone's JPEG: its reader finds out
+OPENED = [name for name in SUFFIXES if name != "MPO"]  # MPO files are read as JPEG
 KINDS = [suffix[1:] for suffix in dict.fromkeys(SUFFIXES.values())]
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An image that came in: decoded, and the suffix of its format."""
+    """A decoded image of a request, and the suffix of its format."""
 
     image: ImageFile
     suffix: str
 
 
-def from_base64(text: str, what: str) -> bytes:
-    """The bytes of a file in base64, line breaks or not, or of a ``data:`` address.
+def from_base64(text: str, field: str) -> bytes:
+    """Decode the bytes of a file from base64 (line breaks are allowed) or from a ``data:`` URL.
 
-    Raises ValueError where it is neither.
+    ``field`` is its name in messages. Raises ValueError if it is neither.
     """
     try:
         encoded = text.partition(",")[2] if text.startswith("data:") else text
         return base64.b64decode("".join(encoded.split()), validate=True)
     except ValueError:
-        raise ValueError(f"{what}: expected the bytes of a file in base64, or a data: address") from None
+        raise ValueError(f"{field}: expected the bytes of a file in base64, or a data: URL") from None
 
 
-def open_upload(content: bytes, what: str, max_megapixels: float) -> Upload:
-    """Decode an image that is not larger than allowed, which its header tells.
+def open_upload(content: bytes, field: str, max_megapixels: float) -> Upload:
+    """Decode an image after its header has passed the size limit.
 
-    ``what`` is what messages call it. Raises RefusedError where it is too large, ValueError where it is no image.
+    ``field`` is its name in messages. Raises RefusedError if it is too large, ValueError if it is no image.
     """
-    suffix = suffix_in_header(content, what, max_megapixels)
-    return Upload(read_image_file(what, content), suffix)
+    suffix = suffix_in_header(content, field, max_megapixels)
+    return Upload(read_image_file(field, content), suffix)
 
 
 def open_mask(
     content: bytes, image: ImageFile, reader: MaskReader, max_megapixels: float
 ) -> tuple[MaskArray, list[str]]:
-    """The hole of ``image``, bool (H, W), and remarks. Raises as ``open_upload``, and where it is no mask of it."""
+    """The hole of ``image``, bool (H, W), and notes. Raises as ``open_upload``, and ValueError for another size."""
     suffix_in_header(content, "mask", max_megapixels)
     hole, remarks = reader.read(Path("mask"), image, "image", content)
     return hole, [in_our_words(remark) for remark in remarks]
 
 
+def mask_alone(content: bytes, field: str) -> tuple[ImageFile, list[str]]:
+    """The hole of a mask without its image, white on black, and warnings. Raises ValueError if it cannot be read."""
+    hole, warnings = MaskReader().hole(Path(field), content)
+    return ImageFile(hole.astype(np.uint8) * 255), [in_our_words(warning) for warning in warnings]
+
+
 def in_our_words(text: str) -> str:
-    """The command line's ``mask.resize=true`` is the field ``resize`` here."""
+    """Replace keys of the command line, such as ``mask.resize=true``, by fields, such as ``resize=true``."""
     return re.sub(r"\bmask\.(?=[a-z]+=)", "", text)
 
 
-def suffix_in_header(content: bytes, what: str, max_megapixels: float) -> str:
-    """The suffix of an image's format, from its header alone. Raises as ``open_upload`` does."""
+def suffix_in_header(content: bytes, field: str, max_megapixels: float) -> str:
+    """The suffix of the format, from the header alone. Raises as ``open_upload`` does."""
     try:
         with Image.open(io.BytesIO(content), formats=OPENED) as image:
             (width, height), suffix = image.size, SUFFIXES[str(image.format)]
     except Image.DecompressionBombError:
-        raise RefusedError(413, f"{what}: far more than {max_megapixels:g} megapixels, the most allowed") from None
-    except Exception:  # Pillow raises what it likes for files that are none
-        raise ValueError(f"{what}: not a readable image; expected {', '.join(KINDS)}") from None
+        raise RefusedError(413, f"{field}: far more than {max_megapixels:g} megapixels, the limit") from None
+    except Exception:  # Pillow raises errors of many types
+        raise ValueError(f"{field}: not a readable image; expected {', '.join(KINDS)}") from None
     if width * height > max_megapixels * 1e6:
-        raise RefusedError(413, f"{what}: {width} x {height} pixels are more than {max_megapixels:g} megapixels, the "
-                                "most allowed")  # fmt: skip
+        raise RefusedError(413, f"{field}: {width} x {height} pixels are more than {max_megapixels:g} megapixels, "
+                                "the limit")  # fmt: skip
     return suffix
 
 
 def suffix_of(format: str, upload: Upload) -> str:
-    """Where a result is asked for in ``format``. Raises ValueError for an unknown one."""
+    """The suffix for a result in ``format``. Raises ValueError for an unknown format."""
     if format not in ("same", *KINDS):
         raise ValueError(f"format: expected same, {', '.join(KINDS)}, got {format!r}")
     return upload.suffix if format == "same" else f".{format}"
 
 
 def written(image: ImageFile, suffix: str, quality: int) -> tuple[bytes, list[str]]:
-    """The bytes of a file, and what it cannot hold. Raises ValueError where the format cannot hold the image."""
-    lossy = [f"{suffix[1:]} changes known pixels a little; png does not"] if is_lossy(suffix, quality) else []
+    """The bytes of a file, and notes on its losses. Raises ValueError if the format cannot hold the image."""
+    lossy = [f"{suffix[1:]} changes known pixels slightly; png does not"] if is_lossy(suffix, quality) else []
     return encode(image, suffix, quality), losses(image, suffix) + lossy
 
 
 def like(image: ImageFile, original: ImageFile) -> ImageFile:
-    """``image`` with the metadata of ``original``. Raises ValueError where their sizes differ."""
+    """``image`` with the metadata of ``original``. Raises ValueError if their sizes differ."""
     if image.size != original.size:
         raise ValueError("like: expected an image of the same size")
     return replace(image, metadata=original.metadata)
 
 
 def preview(image: ImageFile, longest: int) -> bytes:
-    """A PNG of 8 bits for a browser, upright, smaller where a side has more than ``longest`` pixels."""
+    """An upright PNG of 8 bits, scaled down if a side has more than ``longest`` pixels."""
     pixels = image.pixels if image.pixels.dtype == np.uint8 else (image.pixels >> 8).astype(np.uint8)
     small = Image.fromarray(pixels)
     if max(small.size) > longest:
@@ -110,5 +116,5 @@ def preview(image: ImageFile, longest: int) -> bytes:
 
 
 def to_base64(content: bytes) -> str:
-    """As files go into JSON."""
+    """Encode the bytes of a file for JSON."""
     return base64.b64encode(content).decode("ascii")

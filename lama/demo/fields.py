@@ -1,4 +1,4 @@
-"""The fields of a request: a JSON object, checked by one table that the documentation page shows as well."""
+"""The fields of requests: one table that checks them and is shown in the documentation."""
 
 import difflib
 import json
@@ -13,52 +13,56 @@ REQUIRED = object()
 
 @dataclass(frozen=True)
 class Field:
-    """One key of a request. What has no range here is checked by what uses it."""
+    """One field of a request. Values without ``range`` are checked where they are used."""
 
     kind: type
-    default: Any  # REQUIRED where there is none
+    default: Any  # REQUIRED: no default
     meaning: str
-    range: tuple[int, int] | None = None  # least and most of a number
+    range: tuple[int, int] | None = None  # smallest and largest value
 
 
 IMAGE = Field(str, REQUIRED, "the image: the bytes of a JPEG, PNG, WebP, TIFF or BMP file in base64")
-FORMAT = Field(str, "same", "of the result: same as the image's, jpg, png, webp, tif or bmp")
-QUALITY = Field(int, 95, "of jpg and webp; webp at 100 is lossless", (1, 100))
-PREVIEW = Field(int, 0, "also send a PNG of 8 bits with sides of at most so many pixels; 0: none", (0, 8192))
+FORMAT = Field(str, "same", "format of the result: same (as the image), jpg, png, webp, tif or bmp")
+QUALITY = Field(int, 95, "quality of jpg and webp; webp is lossless at 100", (1, 100))
+PREVIEW = Field(int, 0, "longest side in pixels of an additional preview (PNG of 8 bits); 0: none", (0, 8192))
 MASK_FIELDS = {
-    "invert": Field(bool, False, "remove black in place of white"),
-    "threshold": Field(int, 0, "brighter than this (of 255) is removed; 0: every pixel that is not black"),
+    "invert": Field(bool, False, "the black pixels are the hole, not the white ones"),
+    "threshold": Field(int, 0, "pixels brighter than this (of 255) are the hole; 0: every pixel that is not black"),
     "dilate": Field(int, 0, "pixels by which the hole grows"),
-    "resize": Field(bool, False, "stretch a mask of another size to the image"),
+    "resize": Field(bool, False, "scale a mask of another size to the image"),
 }
 OPTION_FIELDS = {
-    "precision": Field(str, "fp32", "or bf16: faster, less exact"),
+    "precision": Field(str, "fp32", "fp32, or bf16: faster, less exact"),
     "strategy": Field(str, "auto", "auto, full, crop or tile: how a large image is computed"),
-    "feather": Field(int, 0, "pixels inside the hole over which a step at the seam is levelled out"),
+    "feather": Field(int, 0, "width in pixels, inside the hole, over which a step at its edge is smoothed"),
     "refine": Field(bool, False, "multi-scale refinement, for large holes in large images: minutes on a CPU"),
 }
 INPAINT = {
     "image": IMAGE,
-    "mask": Field(str, REQUIRED, "another file in base64, of the image's size (upright): what is not black goes"),
-    "model": Field(str, None, "one of /health's models; without it, the first"),
+    "mask": Field(str, REQUIRED, "a file in base64, of the size of the upright image; pixels not black are the hole"),
+    "model": Field(str, None, "one of the models of /health; default: the first"),
     **MASK_FIELDS,
     **OPTION_FIELDS,
     "format": FORMAT,
     "quality": QUALITY,
     "preview": PREVIEW,
-    "job": Field(str, "", "a name of your own, to ask GET /api/jobs/NAME how far it is"),
+    "job": Field(str, "", "a name of your choice, for GET /api/jobs/NAME"),
 }
-OPEN = {"image": IMAGE, "preview": Field(int, 2048, "sides of the preview are at most so many pixels", (1, 8192))}
+OPEN = {
+    "image": IMAGE,
+    "mask": Field(bool, False, "the file is a mask: the preview shows its hole in white, the notes are about it"),
+    "preview": Field(int, 2048, "longest side of the preview in pixels", (1, 8192)),
+}
 CONVERT = {
     "image": IMAGE,
-    "like": Field(str, REQUIRED, "the file whose metadata, and format where that is same, the result gets"),
+    "like": Field(str, REQUIRED, "the file whose metadata the result gets, and whose format if format is same"),
     "format": FORMAT,
     "quality": QUALITY,
 }
 
 
 def parse(body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
-    """The values of all ``fields``. Raises RefusedError for what is no JSON object, ValueError for a field."""
+    """The values of all ``fields``. Raises RefusedError if ``body`` is no JSON object, ValueError for a wrong field."""
     try:
         given = json.loads(body)
     except (ValueError, RecursionError):
@@ -68,7 +72,7 @@ def parse(body: bytes, fields: Mapping[str, Field]) -> dict[str, Any]:
     for key in given:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
-            raise ValueError(f"{key[:40]}: unknown field{f'; do you mean {near[0]}?' if near else ''}; see /api")
+            raise ValueError(f"{key[:40]}: unknown field{f'; did you mean {near[0]}?' if near else ''}; see /api")
     return {key: _value(key, field, given) for key, field in fields.items()}
 
 
@@ -78,7 +82,7 @@ def _value(key: str, field: Field, given: Mapping[str, Any]) -> Any:
         if field.default is REQUIRED:
             raise ValueError(f"{key}: missing; expected {field.meaning}")
         return field.default
-    if type(value) is not field.kind:  # True is no number here
+    if type(value) is not field.kind:  # True is an int in Python, but not here
         kinds = {str: "a string", int: "a whole number", bool: "true or false"}
         raise ValueError(f"{key}: expected {kinds[field.kind]}, got {json.dumps(value)[:40]}")
     if isinstance(value, int) and field.range is not None and not field.range[0] <= value <= field.range[1]:

@@ -1,4 +1,4 @@
-"""The models of the page, each loaded once, by the names that requests use."""
+"""The models of the page, each loaded once, by their names in requests."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,9 +10,9 @@ from lama.inference.refine import Refiner
 
 
 class Models:
-    """Networks by name; what is built for one precision is shared by all requests of it.
+    """Networks by name; all requests of one precision share an ``Inpainter``.
 
-    Raises FileNotFoundError or ValueError, in one line, where one cannot be loaded.
+    Raises FileNotFoundError or ValueError if one cannot be loaded.
     """
 
     def __init__(self, paths: Sequence[str], make: Callable[..., Inpainter] = Inpainter) -> None:
@@ -21,7 +21,7 @@ class Models:
         self._built = {(name, "fp32"): make(network) for name, network in networks.items()}  # by precision
 
     def known(self, name: str | None) -> str:
-        """``name``, or that of the first model in place of None. Raises ValueError for an unknown one."""
+        """``name``, or the name of the first model for None. Raises ValueError for an unknown name."""
         if name is None:
             return self.names[0]
         if name not in self.names:
@@ -29,7 +29,7 @@ class Models:
         return name
 
     def inpainter(self, name: str, precision: str, strategy: str, feather: int, refine: bool) -> Inpainter:
-        """That of a known model, with the options that ``Inpainter`` explains; raises ValueError as that does."""
+        """The ``Inpainter`` of a known model with these options; raises ValueError as ``Inpainter`` does."""
         built = self._built.get((name, precision))
         if built is None:
             built = self._built[name, precision] = self._built[name, "fp32"].variant(precision=precision)
@@ -38,7 +38,7 @@ class Models:
 
 
 def names_of(paths: Sequence[str]) -> dict[str, str]:
-    """A short name for each model: the last part of its path that tells it from the others."""
+    """A short name for each model: the last parts of its path that distinguish it from the others."""
     parts = [[p for p in Path(path).expanduser().with_suffix("").parts if p not in ("/", "models", "best")] or [path]
              for path in paths]  # fmt: skip
     length = 1
@@ -46,5 +46,5 @@ def names_of(paths: Sequence[str]) -> dict[str, str]:
         length += 1
     names = ["/".join(p[-length:]) for p in parts]
     if len(set(names)) < len(names):
-        raise ValueError(f"model: {max(names, key=names.count)} is given twice")
+        raise ValueError(f"model: {max(names, key=names.count)} is given twice; expected different models")
     return dict(zip(names, paths, strict=True))

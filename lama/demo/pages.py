@@ -1,4 +1,4 @@
-"""What a browser asks for: the page, its script and style, the documentation of the endpoint, built-in images."""
+"""Content for browsers: the page, its scripts and style, the documentation of the endpoint, built-in images."""
 
 import json
 from collections.abc import Mapping
@@ -20,11 +20,11 @@ from lama.pictures.reading import ImageFile
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 EXAMPLES = {"coffee": "held_out", "chelsea": "held_out", "astronaut": "train", "rocket": "train",
             "motorcycle_left": "train", "retina": "held_out"}  # fmt: skip
-SHORT_SIDE = 480  # pixels of a built-in image
+SHORT_SIDE = 480  # pixels, of the built-in images
 
 
 class Pages:
-    """Everything is read from the package at the start: no name from outside is ever a path."""
+    """Serves files of the package, read at the start: no name in a request is used as a path."""
 
     def __init__(self) -> None:
         folder = files("lama.demo") / "static"

@@ -1,8 +1,8 @@
-"""What a request gets in place of an image: a status code and one line; a ValueError is 422."""
+"""Errors of requests with their own status code; a ValueError has status 422."""
 
 
 class RefusedError(Exception):
-    """A request that is not answered with what it asked for."""
+    """A request is refused with ``status`` and a message of one line."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Start the page: where it listens, who may use it, how it ends."""
+"""Start the server of the page: address, access, end."""
 
 import ipaddress
 import logging
@@ -14,16 +14,16 @@ logger = logging.getLogger(__name__)
 
 
 def serve(
-    models: Callable[[], Models],  # loaded once it is known that the address is free
-    host: str = "127.0.0.1",  # or 0.0.0.0: every machine that reaches this one
-    port: int = 7860,  # 0: any that is free
-    token: str | int | None = None,  # None: none here, one made up where others can reach it
-    queue: int = 8,  # requests that are worked on or wait; more are refused
+    models: Callable[[], Models],  # called after the address has been reserved
+    host: str = "127.0.0.1",  # or 0.0.0.0 for access from other machines
+    port: int = 7860,  # 0: any free port
+    token: str | int | None = None,  # None: generated if other machines have access, else none
+    queue: int = 8,  # largest number of running and waiting requests
     max_mb: float = 100,  # of a request
     max_megapixels: float = 50,  # of an image
     say: Callable[[str], None] = print,
 ) -> None:
-    """Serve until Ctrl-C. Raises ValueError, in one line, for an address that cannot be had or a missing extra."""
+    """Serve until Ctrl-C. Raises ValueError for an unusable address or token, or if the extra ``demo`` is missing."""
     try:
         import uvicorn
 
@@ -45,9 +45,9 @@ def serve(
     hosts = ("127.0.0.1", "localhost", host) if local else ("*",)
     app = create_app(models(), worker, limits, token, hosts)
     if not local:
-        say(f"warning: {host} is open to every machine that reaches this one: whoever has the token can have images "
-            "computed here, and what is sent is not encrypted; host=127.0.0.1 serves this machine alone. From "
-            "elsewhere open the address below with this machine's name in place of 127.0.0.1")  # fmt: skip
+        say(f"warning: {host} is open to every machine in the network. Everyone with the token can run predictions "
+            "here, and the connection is not encrypted; host=127.0.0.1 allows this machine only. On other machines, "
+            "open the address below with the name of this machine in place of 127.0.0.1")  # fmt: skip
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     shown = f"[{shown}]" if ":" in shown else shown
     address = f"http://{shown}:{port}/{f'#token={quote(token)}' if token else ''}"
@@ -58,7 +58,7 @@ def serve(
     leave = server.handle_exit
 
     def stop(number: int, frame: Any) -> None:
-        worker.close()  # what is computed is given up, its sender told so
+        worker.close()  # cancels the jobs and answers their requests
         leave(number, frame)
 
     server.handle_exit = stop  # type: ignore[method-assign,assignment]
@@ -66,7 +66,7 @@ def serve(
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine can reach it. Raises ValueError where it is no address."""
+    """Whether ``host`` is reachable from this machine only. Raises ValueError if it is no address."""
     if host == "localhost":
         return True
     try:

@@ -1,4 +1,4 @@
-"""One computation at a time; what waits is bounded, what is no longer wanted stops within a layer of the network."""
+"""The job queue: one computation at a time, a bounded queue, cancellation between layers of the network."""
 
 import asyncio
 import time
@@ -15,15 +15,15 @@ from lama.machine.allocator import give_back
 from lama.progress_bar import listening
 
 Result = TypeVar("Result")
-RETRY_AFTER = 5  # seconds, in the answer to a request that finds the queue full
+RETRY_AFTER = 5  # seconds, in the answer when the queue is full
 
 
 class CancelledJobError(Exception):
-    """The job is no longer wanted."""
+    """The job was cancelled."""
 
 
 class Job:
-    """One request's computation, as those see it who ask how far it is."""
+    """The computation of one request and its progress."""
 
     def __init__(self) -> None:
         self.name = ""  # chosen by the client
@@ -33,11 +33,11 @@ class Job:
         self._cancelled = Event()
 
     def cancel(self) -> None:
-        """Let whatever computes it stop at the next layer."""
+        """Stop the computation at the next layer of the network."""
         self._cancelled.set()
 
     def check(self) -> None:
-        """Raise CancelledJobError where it is no longer wanted."""
+        """Raise CancelledJobError if the job was cancelled."""
         if self._cancelled.is_set():
             raise CancelledJobError
 
@@ -45,15 +45,15 @@ class Job:
         self.state, self.since = state, time.monotonic()
 
     def tell(self, what: str, done: int, of: int) -> None:
-        """Called by the prediction between two pieces."""
+        """Record progress; called by the prediction after each tile or step."""
         self.check()
         self.what, self.done, self.of = what, done, of
 
 
 class Worker:
-    """A thread that computes and one that reads and writes images; ``most`` jobs at a time are taken in.
+    """One thread for computations and one for reading and writing images; accepts ``most`` jobs at a time.
 
-    Two threads, so that an image can be opened while another one is refined for minutes.
+    With two threads an image can be opened while another one is refined. Raises ValueError if ``most`` is below 1.
     """
 
     def __init__(self, most: int) -> None:
@@ -67,15 +67,12 @@ class Worker:
 
     @contextmanager
     def admitted(self, job: Job) -> Iterator[None]:
-        """Count ``job`` in while the block runs, and cancel it after.
-
-        Raises RefusedError where the queue is full, or closed.
-        """
+        """Keep ``job`` in the queue during the block, then cancel it. Raises RefusedError if the queue is full."""
         if self.closed:
             raise closing()
         if len(self.jobs) >= self.most:
             raise RefusedError(
-                503, f"busy: {len(self.jobs)} requests are being worked on; try again in {RETRY_AFTER} seconds",
+                503, f"busy: {len(self.jobs)} requests are in the queue; try again in {RETRY_AFTER} seconds",
                 {"Retry-After": str(RETRY_AFTER)},
             )  # fmt: skip
         self.jobs.append(job)
@@ -88,11 +85,11 @@ class Worker:
                 self._computing.submit(give_back)
 
     async def image_work(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run what reads or writes an image."""
+        """Run ``work``, which reads or writes an image, in the image thread."""
         return await asyncio.get_running_loop().run_in_executor(self._images, work, *arguments)
 
     async def compute(self, job: Job, work: Callable[[], Result]) -> Result:
-        """Run what takes long, after what came before it. Raises CancelledJobError where ``job`` was cancelled."""
+        """Run ``work`` in the computing thread, in order. Raises CancelledJobError if ``job`` was cancelled."""
 
         def run() -> Result:
             job.check()
@@ -104,15 +101,15 @@ class Worker:
         return await asyncio.get_running_loop().run_in_executor(self._computing, run)
 
     def position(self, job: Job) -> int:
-        """How many jobs are to be computed before it."""
+        """The number of jobs before ``job``."""
         return sum(other.state in ("waiting", "computing") for other in self.jobs[: self.jobs.index(job)])
 
     def find(self, name: str) -> Job | None:
-        """The job called so, None where it is not known yet or any more."""
+        """The job with that name, or None."""
         return next((job for job in self.jobs if name and job.name == name), None)
 
     def close(self) -> None:
-        """Cancel everything; may be called twice."""
+        """Cancel all jobs and stop the threads; may be called twice."""
         self.closed = True
         for job in self.jobs:
             job.cancel()
@@ -121,13 +118,13 @@ class Worker:
 
 
 def closing() -> RefusedError:
-    """What a request gets when the server ends."""
-    return RefusedError(503, "the server is being stopped")
+    """The answer to requests while the server stops."""
+    return RefusedError(503, "the server is stopping")
 
 
 @contextmanager
 def _between_layers(check: Callable[[], None]) -> Iterator[None]:
-    """Call ``check`` before every layer that computes."""
+    """Call ``check`` before every layer of a network."""
     handle = register_module_forward_pre_hook(lambda module, inputs: check())
     try:
         yield

@@ -8,13 +8,13 @@ from lama.interfaces import MaskArray
 class Boxes:
     """Axis-parallel boxes inside a margin; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
-    Width and height are independent and uniform over ``min_size .. max_size`` pixels (cut to what fits between the
-    margins), the number of boxes over ``min_times .. max_times``. Raises ValueError where no box can fit.
+    Width and height are independent and uniform over ``min_size .. max_size`` pixels (limited by the margins), the
+    number of boxes over ``min_times .. max_times``. Raises ValueError if no box fits.
     """
 
     def __init__(
         self,
-        margin: int = 10,  # pixels between a box and the frame
+        margin: int = 10,  # pixels between boxes and the border of the image
         min_size: int = 30,
         max_size: int = 100,
         min_times: int = 0,
@@ -32,7 +32,7 @@ class Boxes:
         self.max_times = max_times
 
     def scaled(self, share: float) -> "Boxes":
-        """Boxes of ``share`` (0..1) of the range of sizes and numbers."""
+        """Boxes with ``share`` (0..1) of the range of sizes and numbers."""
         size = int(self.min_size + (self.max_size - self.min_size) * share)
         times = int(self.min_times + (self.max_times - self.min_times) * share)
         return Boxes(self.margin, self.min_size, size, self.min_times, times)

@@ -1,4 +1,4 @@
-"""Masks from files: any of a folder, the one that belongs to an image, and objects out of label maps."""
+"""Masks from files: random ones of a folder, the one of an image, and objects of label maps."""
 
 import logging
 from collections import defaultdict
@@ -10,22 +10,25 @@ import cv2
 import numpy as np
 
 from lama.interfaces import MaskArray
+from lama.pictures.images import SUFFIXES, list_images
+from lama.pictures.masks import read_mask
+from lama.pictures.pairing import image_stems, masks_among
 
 logger = logging.getLogger(__name__)
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class MaskFolder:
-    """Any mask of a folder, at random, resized to the frame; ``(rng, height, width) -> bool (H, W)``, True = hole.
+    """A random mask of a folder, resized to the image; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
-    Every pixel that is not black is a hole. Where some files have ``_mask`` in their names, as in an evaluation set,
-    the others are taken for images and left alone. With ``flip`` it is mirrored half of the time in either direction.
-    Raises FileNotFoundError or ValueError where the folder is missing, empty or holds a file that cannot be read.
+    Files are read with ``lama.pictures.MaskReader``: every pixel that is not black is a hole. If some files have names
+    of masks (``lama.pictures.pairing.is_mask``), as in an evaluation set, only these are used. With ``flip``, masks are
+    mirrored horizontally and vertically, each with probability 1/2. Unreadable files are skipped with a warning.
+    Raises FileNotFoundError or ValueError if the folder is missing or empty or no file can be read.
     """
 
     def __init__(self, path: str, flip: bool = True) -> None:
         files = _list(path)
-        self.files = [file for file in files if "_mask" in file.stem] or files
+        self.files = [mask for _, mask in masks_among(files, Path(path).expanduser())] or files
         self.flip = flip
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
@@ -37,34 +40,33 @@ class MaskFolder:
         return np.ascontiguousarray(mask)
 
     def _read(self, index: int) -> MaskArray:
-        """The mask of that index, or the next that can be read: one damaged file shall not end a training."""
+        """The mask ``index``, or the next readable one: a damaged file must not end a training."""
         for file in (*self.files[index:], *self.files[:index]):
             try:
                 return read_mask(file)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 last = str(error)
                 _warn_once(last)
         raise ValueError(f"masks.path: none of {len(self.files)} masks can be read; {last}")
 
 
 class PairedMasks:
-    """The mask that belongs to each image, by file stem: ``path/NAME.png``, or any of ``path/NAME_mask*.png``.
+    """The mask of each image, by name: ``path/NAME.png``, or a random one of ``path/NAME_mask*.png``.
 
-    Sub-folders of the images are expected below ``path`` too. The mask is cut out and distorted together with its
-    image. Raises FileNotFoundError or ValueError where the folder is missing or empty.
+    Masks of images in sub-folders lie in the same sub-folders of ``path``. The mask is cropped and distorted with its
+    image. Raises FileNotFoundError or ValueError if the folder is missing or empty.
     """
 
     def __init__(self, path: str) -> None:
         self.root = Path(path).expanduser()
         self.by_name: dict[str, list[Path]] = defaultdict(list)
         for file in _list(path):
-            name = file.relative_to(self.root).with_suffix("").as_posix()
-            self.by_name[name].append(file)
-            if "_mask" in file.stem:
-                self.by_name[name.rpartition("_mask")[0]].append(file)
+            folder = file.parent.relative_to(self.root)
+            for stem in image_stems(file.stem, apart=True):
+                self.by_name[(folder / stem).as_posix()].append(file)
 
     def of(self, rng: np.random.Generator, name: str) -> MaskArray:
-        """The mask of the image ``name``, in the image's own size; one of them where there are several."""
+        """A mask of the image ``name``, at the size of the image. Raises ValueError if there is none."""
         stem = name.rpartition(".")[0] if Path(name).suffix.lower() in SUFFIXES else name
         parts = stem.split("/")
         files = next((self.by_name[key] for i in range(len(parts)) if (key := "/".join(parts[i:])) in self.by_name), [])
@@ -73,22 +75,22 @@ class PairedMasks:
         return read_mask(files[int(rng.integers(len(files)))])
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
-        raise ValueError("masks: paired masks belong to an image and cannot be drawn alone; use masks=from_folder")
+        raise ValueError("masks: paired masks cannot be drawn without an image; use masks=from_folder")
 
 
 class Objects:
-    """The shape of an object from a label map, placed elsewhere; ``(rng, height, width) -> bool (H, W)``, True = hole.
+    """Shapes of objects from label maps, moved; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
-    A label map has one value (or colour) per instance or class, 0 for the background; with ``connected`` each connected
-    region of a class is an object. The shape is mirrored half of the time, scaled so that it keeps its share of the
-    frame up to a factor of 1 +- ``scale_change``, and moved to where at most ``max_hidden`` of it leaves the frame.
-    Raises FileNotFoundError or ValueError where the folder holds nothing usable.
+    A label map has one value (or colour) per instance or class and 0 for the background; with ``connected`` each
+    connected region of a class is an object. The shape is mirrored with probability 1/2, scaled to its share of the
+    image times 1 +- ``scale_change``, and placed with at most ``max_hidden`` of its area outside of the image.
+    Raises FileNotFoundError or ValueError if the folder holds no usable label map.
     """
 
     def __init__(
         self,
         path: str,  # a folder of label maps, PNG
-        min_area: float = 0.02,  # share of the frame
+        min_area: float = 0.02,  # share of the image
         max_area: float = 0.3,
         scale_change: float = 0.25,
         max_hidden: float = 0.2,
@@ -117,14 +119,14 @@ class Objects:
             if self.min_area <= mask.mean() <= self.max_area and mask.sum() >= (1 - self.max_hidden) * shape.sum():
                 return mask
         if all(_unreadable(file) for file in self.files):
-            raise ValueError(f"{self.files[0]}: not a readable label map, and none of the {len(self.files)} is")
+            raise ValueError(f"{self.files[0]}: not a readable label map; no file of {len(self.files)} is")
         raise ValueError(
             f"masks.objects: none of {self.tries} objects of {self.files[0].parent} covers between "
             f"{self.min_area:.0%} and {self.max_area:.0%} of {height} x {width} pixels; widen min_area and max_area"
         )
 
     def _shape(self, rng: np.random.Generator, file: Path, height: int, width: int) -> MaskArray | None:
-        """A random object of ``file``, cut to its bounding box and scaled for the frame; None where there is none."""
+        """A random object of ``file``, cut to its bounding box and scaled to the image; None if there is none."""
         try:
             labels = _read_labels(str(file))
         except ValueError as error:
@@ -156,14 +158,6 @@ class Objects:
         return mask
 
 
-def read_mask(file: Path) -> MaskArray:
-    """bool (H, W): every pixel that is not black is a hole. Raises ValueError where it cannot be read."""
-    image = cv2.imread(str(file), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)  # of 16 bits, all
-    if image is None:
-        raise ValueError(f"{file}: not a readable mask; repair or remove it")
-    return image.max(axis=2) > 0
-
-
 def _unreadable(file: Path) -> bool:
     try:
         _read_labels(str(file))
@@ -174,12 +168,12 @@ def _unreadable(file: Path) -> bool:
 
 @lru_cache(maxsize=1024)
 def _warn_once(text: str) -> None:
-    logger.warning("masks: %s (left out)", text)
+    logger.warning("masks: %s (skipped)", text)
 
 
 @lru_cache(maxsize=8)
 def _read_labels(file: str) -> np.ndarray[Any, Any]:
-    """(H, W): one number per value or colour."""
+    """Labels (H, W): one number per value or colour."""
     image = cv2.imread(file, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError(f"{file}: not a readable label map; repair or remove it")
@@ -189,16 +183,8 @@ def _read_labels(file: str) -> np.ndarray[Any, Any]:
 
 
 def _list(path: str) -> list[Path]:
-    root = Path(path).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(f"masks.path={path}: no such folder")
-    files = sorted(
-        file
-        for file in root.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(root).parts)
-    )
-    if not files:
-        raise ValueError(f"masks.path={path}: expected images of masks ({' '.join(SUFFIXES)}), found none")
-    return files
+    """The image files below ``path``; errors name the configuration key."""
+    try:
+        return list_images(path)
+    except (OSError, ValueError) as error:
+        raise type(error)(f"masks.path={path}: {error}") from error

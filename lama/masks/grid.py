@@ -8,8 +8,8 @@ from lama.interfaces import MaskArray
 class Grid:
     """Hide rows and columns at regular steps; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
-    Per axis the step is uniform over ``min_step .. max_step`` pixels, the width of the lines over ``min_width ..
-    max_width`` but below the step, the offset over the step. Raises ValueError for ranges that are empty.
+    For each axis the step is uniform over ``min_step .. max_step`` pixels, the width of the lines over ``min_width ..
+    max_width`` (less than the step), the offset over the step. Raises ValueError for empty ranges.
     """
 
     def __init__(self, min_step: int = 2, max_step: int = 4, min_width: int = 1, max_width: int = 3) -> None:

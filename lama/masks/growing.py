@@ -1,16 +1,16 @@
-"""Masks that grow while a training goes on."""
+"""Masks that grow during training."""
 
 import numpy as np
 
-from lama.interfaces import MaskArray, MaskSampler
+from lama.interfaces import MaskArray, MaskSampler, ScalableMaskSampler, ScheduledMaskSampler
 
 
 class Growing:
     """A sampler of strokes, boxes or their mixture whose sizes and numbers grow to their full range.
 
-    After ``samples`` training samples (counted over all processes) it is ``sampler`` itself; before, it is scaled by
-    ``start`` + (1 - ``start``) * progress. ``at`` gives the sampler of a moment; called directly, it is the full one.
-    Raises ValueError for a sampler that cannot be scaled.
+    ``at(position)`` is the sampler scaled by ``start`` + (1 - ``start``) * position / ``samples``, and ``sampler``
+    itself from ``samples`` on; positions are training samples, counted over all processes. A direct call uses the full
+    sampler. Raises ValueError for a sampler that is not a ``ScalableMaskSampler``.
     """
 
     def __init__(self, sampler: MaskSampler, samples: int, start: float = 0.1) -> None:
@@ -22,7 +22,7 @@ class Growing:
         self.start = start
 
     def at(self, position: int) -> MaskSampler:
-        """The sampler for the training's sample number ``position``."""
+        """The sampler for sample number ``position`` of the training."""
         progress = min(1.0, position / self.samples)
         return self.sampler if progress == 1 else scaled(self.sampler, self.start + (1 - self.start) * progress)
 
@@ -31,16 +31,14 @@ class Growing:
 
 
 def not_growing(sampler: MaskSampler) -> MaskSampler:
-    """``sampler``; raises ValueError for one that grows, which only works as the outermost."""
-    if hasattr(sampler, "at"):
-        raise ValueError("masks: lama.masks.Growing belongs outside of the others, around them")
+    """``sampler``. Raises ValueError for one that grows: only the outermost sampler may."""
+    if isinstance(sampler, ScheduledMaskSampler):
+        raise ValueError("masks: expected lama.masks.Growing as the outermost sampler, got it inside another")
     return sampler
 
 
 def scaled(sampler: MaskSampler, share: float) -> MaskSampler:
-    """``sampler.scaled(share)``; raises ValueError for one that has no sizes to scale."""
-    scale = getattr(sampler, "scaled", None)
-    if scale is None:
+    """``sampler.scaled(share)``. Raises ValueError for a sampler without this method."""
+    if not isinstance(sampler, ScalableMaskSampler):
         raise ValueError(f"masks: {type(sampler).__name__} cannot grow; strokes, boxes and their mixture can")
-    result: MaskSampler = scale(share)
-    return result
+    return sampler.scaled(share)

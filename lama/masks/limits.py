@@ -1,4 +1,4 @@
-"""Samplers around samplers: the opposite of a mask, and masks of the right area."""
+"""Samplers that wrap samplers: inverted masks, and masks with a limited area."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from lama.masks.growing import not_growing, scaled
 
 
 class Inverted:
-    """Known becomes hole and hole known, with a probability. Raises ValueError where it is none."""
+    """Inverts masks with a probability. Raises ValueError for a probability out of range."""
 
     def __init__(self, sampler: MaskSampler, probability: float = 1.0) -> None:
         if not 0 <= probability <= 1:
@@ -16,7 +16,7 @@ class Inverted:
         self.probability = probability
 
     def scaled(self, share: float) -> "Inverted":
-        """The same of a sampler that has been scaled."""
+        """The same with the scaled sampler."""
         return Inverted(scaled(self.sampler, share), self.probability)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
@@ -26,7 +26,7 @@ class Inverted:
 
 
 class AreaLimits:
-    """Draw until ``min_area`` <= share of hole pixels <= ``max_area``. Raises ValueError after ``tries`` in vain."""
+    """Draws until ``min_area`` <= share of hole pixels <= ``max_area``. Raises ValueError after ``tries`` failures."""
 
     def __init__(self, sampler: MaskSampler, min_area: float = 0.0, max_area: float = 0.5, tries: int = 100) -> None:
         if not 0 <= min_area <= max_area <= 1 or tries < 1:
@@ -39,7 +39,7 @@ class AreaLimits:
         self.tries = tries
 
     def scaled(self, share: float) -> "AreaLimits":
-        """The same of a sampler that has been scaled."""
+        """The same with the scaled sampler."""
         return AreaLimits(scaled(self.sampler, share), self.min_area, self.max_area, self.tries)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:

@@ -1,4 +1,4 @@
-"""One kind of mask at random."""
+"""A mixture of samplers."""
 
 from collections.abc import Mapping
 
@@ -9,9 +9,9 @@ from lama.masks.growing import not_growing, scaled
 
 
 class Mixture:
-    """Draw from one of several samplers, with probabilities in proportion to their weights.
+    """Draws from one of several samplers, with probabilities proportional to their weights.
 
-    Raises ValueError for unknown names in ``weights``, negative weights, or none above 0.
+    Raises ValueError for unknown names in ``weights``, for negative weights, or if all are 0.
     """
 
     def __init__(self, samplers: Mapping[str, MaskSampler], weights: Mapping[str, float]) -> None:
@@ -25,7 +25,7 @@ class Mixture:
         self.edges = np.cumsum([weight / total for weight in weights.values()])[:-1]
 
     def scaled(self, share: float) -> "Mixture":
-        """The same mixture of samplers that have all been scaled."""
+        """The same mixture with all samplers scaled."""
         pairs = zip(self.weights, self.samplers, strict=True)
         return Mixture({name: scaled(sampler, share) for name, sampler in pairs}, self.weights)
 

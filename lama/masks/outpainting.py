@@ -10,9 +10,8 @@ from lama.interfaces import MaskArray
 class Outpainting:
     """Hide a border on some sides; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
-    Each side is hidden with its probability, by a share of the extent across it that is uniform between ``min_share``
-    and ``max_share`` (at least one pixel); where none was, one side is chosen. Raises ValueError for ranges that are
-    empty.
+    Each side is hidden with its probability; if none is, one side is drawn. The width of a border is a share of the
+    image, uniform between ``min_share`` and ``max_share``, and at least one pixel. Raises ValueError for empty ranges.
     """
 
     def __init__(

@@ -14,9 +14,9 @@ class Strokes:
 
     Every stroke starts at a random pixel; a segment has a length of 10 + U{0..max_len - 1} pixels, a brush of
     5 + U{0..max_width - 1} pixels and an angle of 0.01 + U{0..max_angle - 1} **radians**, mirrored for every other
-    stroke: with ``max_angle`` 4 there are eight directions, as published. Ends are clipped to the frame. The "line"
+    stroke: with ``max_angle`` 4 there are eight directions, as published. Ends are clipped to the image. The "line"
     brush draws the segments; "circle" (of that radius) and "square" (of that side) only stamp where each one starts.
-    Raises ValueError for ranges that are empty.
+    Raises ValueError for empty ranges.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Strokes:
         max_width: int = 20,  # pixels
         min_times: int = 0,  # strokes per mask
         max_times: int = 10,
-        one_more: bool = True,  # up to max_times + 1 strokes, an oddity of the official code that its numbers carry
+        one_more: bool = True,  # up to max_times + 1 strokes, as in the official code
         brush: Literal["line", "circle", "square"] = "line",
     ) -> None:
         if not 0 <= min_times <= max_times or min(max_angle, max_len, max_width) < 1:
@@ -45,7 +45,7 @@ class Strokes:
         self.brush = brush
 
     def scaled(self, share: float) -> "Strokes":
-        """Strokes of ``share`` (0..1) of the length, width and number, as the official ramp has them."""
+        """Strokes with ``share`` (0..1) of the length, width and number, as in the official ramp."""
         times = int(self.min_times + (self.max_times - self.min_times) * share)
         length, width = (int(max(1, value * share)) for value in (self.max_len, self.max_width))
         return Strokes(self.max_angle, length, width, self.min_times, times, self.one_more, self.brush)

@@ -1,5 +1,5 @@
-"""Image files of people: reading and writing them with their metadata, masks as files, what to predict and where to."""
+"""Image files: reading and writing with metadata, mask files, and the list of images to predict."""
 
-from lama.pictures.mask_options import MaskReader
+from lama.pictures.masks import MaskReader
 
 __all__ = ["MaskReader"]

@@ -1,4 +1,4 @@
-"""An image as the bytes of a file: PNG, TIFF and WebP keep most, JPEG and BMP less; docs/prediction.md says what."""
+"""Encode an image as the bytes of a file; docs/prediction.md lists what each format keeps."""
 
 import io
 import struct
@@ -22,26 +22,26 @@ KEEPS_ALPHA = (".png", ".webp", *TIFF)
 
 
 def is_lossy(suffix: str, quality: int) -> bool:
-    """Whether a file of that suffix changes known pixels a little."""
+    """Whether the format changes known pixels slightly. ``quality`` is 1..100, and 100 makes WebP lossless."""
     return suffix.lower() in JPEG or (suffix.lower() == ".webp" and quality < 100)
 
 
 def losses(image: ImageFile, suffix: str) -> list[str]:
-    """What of ``image`` the format behind ``suffix`` cannot hold, in words."""
+    """One message for each property of ``image`` that the format of ``suffix`` cannot hold."""
     suffix = suffix.lower()
     lost = []
     if image.alpha is not None and suffix not in KEEPS_ALPHA:
-        lost.append(f"{suffix} has no alpha: it is dropped")
+        lost.append(f"{suffix} has no alpha channel; alpha is dropped")
     if image.pixels.dtype == np.uint16 and suffix not in KEEPS_16_BITS:
-        lost.append(f"{suffix} has no 16 bits: 8 are kept")
+        lost.append(f"{suffix} has 8 bits per channel; the upper 8 of 16 bits are kept")
     return lost
 
 
 def write_image_file(path: str | Path, image: ImageFile, quality: int = 95) -> None:
-    """Write an image in the format its suffix names, whole or not at all.
+    """Write an image atomically, in the format of its suffix.
 
-    ``quality`` is that of JPEG (at full colour resolution) and WebP (100 = lossless). Raises ValueError where the
-    format cannot hold the image, OSError where the disk cannot.
+    ``quality``, 1..100, applies to JPEG (without chroma subsampling) and WebP (100 = lossless). Raises ValueError if
+    the format cannot hold the image, OSError if the file cannot be written.
     """
     path = Path(path).expanduser()
     try:
@@ -49,11 +49,11 @@ def write_image_file(path: str | Path, image: ImageFile, quality: int = 95) -> N
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     with atomic_write(path) as partial:
-        partial.write_bytes(content)  # not Pillow: it does not say when the disk is full
+        partial.write_bytes(content)  # not through Pillow, which reports no full disk
 
 
 def encode(image: ImageFile, suffix: str, quality: int = 95) -> bytes:
-    """The content of the file that ``write_image_file`` writes."""
+    """The bytes that ``write_image_file`` writes."""
     suffix = suffix.lower()
     pixels = image.pixels
     alpha = image.alpha if suffix in KEEPS_ALPHA else None
@@ -61,7 +61,7 @@ def encode(image: ImageFile, suffix: str, quality: int = 95) -> bytes:
         if suffix not in KEEPS_16_BITS:
             pixels = (pixels >> 8).astype(np.uint8)
             alpha = None if alpha is None else (alpha >> 8).astype(np.uint8)
-        elif pixels.ndim == 3 or alpha is not None:  # Pillow writes 16 bits of grey, but not of colour
+        elif pixels.ndim == 3 or alpha is not None:  # Pillow writes 16-bit grey, but no 16-bit colour
             return _colour_16(pixels, alpha, suffix, image.metadata)
     return _encode_by_pillow(_join(pixels, alpha), suffix, image.metadata, quality)
 
@@ -72,11 +72,11 @@ def _encode_by_pillow(image: Image.Image, suffix: str, metadata: Metadata, quali
         options |= {"quality": quality, "subsampling": 0}
     if suffix == ".webp":
         options |= {"lossless": True} if quality == 100 else {"quality": quality}
-        options["exact"] = True  # colours under transparent pixels
+        options["exact"] = True  # keep colours under transparent pixels
     file = io.BytesIO()
     try:
         image.save(file, Image.registered_extensions()[suffix], **options)
-    except (ValueError, OSError, struct.error) as error:  # no disk takes part in it
+    except (ValueError, OSError, struct.error) as error:  # OSError: the encoder failed, in memory
         width, height = image.size
         raise ValueError(f"{suffix} cannot hold this image of {width} x {height} pixels ({error})") from error
     return file.getvalue()
@@ -90,7 +90,7 @@ def _join(pixels: Pixels, alpha: Pixels | None) -> Image.Image:
 
 
 def _colour_16(pixels: Pixels, alpha: Pixels | None, suffix: str, metadata: Metadata) -> bytes:
-    """16-bit RGB, or RGB with alpha, which grey with alpha becomes too."""
+    """Encode 16-bit RGB or RGBA; grey with alpha becomes RGBA."""
     rgb = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     array = rgb if alpha is None else np.dstack([rgb, alpha])
     if suffix in TIFF:
@@ -98,14 +98,14 @@ def _colour_16(pixels: Pixels, alpha: Pixels | None, suffix: str, metadata: Meta
     encoded, content = cv2.imencode(".png", array[..., [2, 1, 0, 3][: array.shape[2]]])
     if not encoded:
         raise ValueError(f".png cannot hold this image of {array.shape[1]} x {array.shape[0]} pixels")
-    donor = _encode_by_pillow(Image.new("RGB", (1, 1)), ".png", metadata, 100)  # has the chunks of metadata
+    donor = _encode_by_pillow(Image.new("RGB", (1, 1)), ".png", metadata, 100)  # its metadata chunks are copied
     extra = b"".join(chunk for name, chunk in _chunks(donor) if name not in (b"IHDR", b"IDAT", b"IEND"))
     start = 8 + 25  # signature and IHDR
     return content[:start].tobytes() + extra + content[start:].tobytes()
 
 
 def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """(name, the whole chunk) of every chunk of a PNG."""
+    """(name, all bytes of the chunk) of every chunk of a PNG."""
     position = 8
     while position < len(png):
         length = int.from_bytes(png[position : position + 4], "big") + 12
@@ -114,7 +114,7 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _tiff_16(array: Pixels, metadata: Metadata) -> bytes:
-    """Of the metadata, colour profile and resolution."""
+    """Encode 16-bit RGB or RGBA as TIFF, with the colour profile and the resolution, without other metadata."""
     options: dict[str, Any] = {}
     if metadata.dpi is not None:
         options |= {"resolution": metadata.dpi, "resolutionunit": "INCH"}

@@ -1,4 +1,4 @@
-"""Fill many images, one after the other; one that fails does not stop the rest."""
+"""Fill many images one after the other; a failure does not stop the rest."""
 
 import errno
 from collections.abc import Callable, Sequence
@@ -9,11 +9,11 @@ import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what would meet every further image too
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors that all further images would meet too
 
 
 class Job(Protocol):
-    """Reads one image and its mask, has the hole filled by what it is given, and writes the result."""
+    """Reads an image and its mask, fills the hole by calling ``fill``, writes the result."""
 
     @property
     def name(self) -> str: ...
@@ -23,21 +23,21 @@ class Job(Protocol):
 
 @dataclass
 class Outcome:
-    """How a run over many images has ended."""
+    """The result of a run over many images."""
 
     done: int = 0
     failures: list[str] = field(default_factory=list)  # one line for each image
-    stopped: str = ""  # why the rest was not tried: the disk is full, or Ctrl-C was pressed
+    stopped: str = ""  # why the run ended early: full disk or Ctrl-C; empty if it did not
     interrupted: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 where all went well, 130 after Ctrl-C (as shells have it), else 1."""
+        """0 on success, 130 after Ctrl-C (the convention of shells), 1 after failures."""
         return 130 if self.interrupted else int(bool(self.failures or self.stopped))
 
 
 def fill_all(fill: Callable[..., Any], jobs: Sequence[Job]) -> Outcome:
-    """Run every job with a progress bar. ``fill`` is an ``Inpainter``, or anything called like one."""
+    """Run every job with a progress bar. ``fill`` is an ``Inpainter`` or a callable with its signature."""
     outcome = Outcome()
     with logging_redirect_tqdm(), tqdm(jobs, desc="inpainting", unit="image") as bar:
         try:
@@ -57,11 +57,11 @@ def _run(job: Job, fill: Callable[..., Any], outcome: Outcome) -> None:
         job(fill)
         outcome.done += 1
     except OSError as error:
-        what = f"{error.filename}: {error.strerror.lower()}" if error.filename and error.strerror else str(error)
+        reason = f"{error.filename}: {error.strerror.lower()}" if error.filename and error.strerror else str(error)
         if error.errno in FULL:
-            outcome.stopped = what
+            outcome.stopped = reason
         else:
-            outcome.failures.append(what)
+            outcome.failures.append(reason)
     except ValueError as error:
         outcome.failures.append(str(error))
     except (MemoryError, RuntimeError) as error:
@@ -73,4 +73,4 @@ def _run(job: Job, fill: Callable[..., Any], outcome: Outcome) -> None:
 def _out_of_memory(error: Exception) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # torch, on a CPU
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # messages of torch on a CPU

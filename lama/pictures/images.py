@@ -1,7 +1,7 @@
-"""Reading and writing images: colour order, orientation, bit depth and atomic writes, decided in this one place.
+"""Reading and writing images for training and evaluation: colour order, orientation and bit depth.
 
-Every image becomes uint8 RGB (H, W, 3) by one rule: the EXIF orientation is applied, grey is repeated, palettes are
-looked up, CMYK is converted, 16 bit keeps its upper 8 bits, alpha is dropped.
+Every image becomes uint8 RGB (H, W, 3): the EXIF orientation is applied, grey is repeated, palettes are looked up, CMYK
+is converted, 16 bits are reduced to the upper 8, alpha is dropped.
 """
 
 import io
@@ -20,9 +20,9 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """All images below ``folder``, by suffix in any case, sorted by path.
+    """All files below ``folder`` with one of ``SUFFIXES`` (in any case), sorted by path, without hidden files.
 
-    Raises FileNotFoundError where the folder is missing, ValueError where it holds no image.
+    Raises FileNotFoundError or NotADirectoryError if there is no such folder, ValueError if it holds no image.
     """
     root = Path(folder).expanduser()
     if root.is_file():
@@ -38,14 +38,15 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def _is_hidden(path: Path) -> bool:
-    """Hidden files are no images: macOS leaves ``._name.jpg``, a killed writer ``.name.png``."""
+    """macOS leaves ``._name.jpg``, a killed writer ``.name.png``: neither is an image."""
     return any(part.startswith(".") for part in path.parts)
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
-    """Decode an image, or its ``content`` where ``path`` is but a name, to uint8 RGB (H, W, 3).
+    """Decode an image to uint8 RGB (H, W, 3).
 
-    Raises FileNotFoundError, or ValueError where it cannot be read.
+    If ``content`` (the bytes of the file) is given, ``path`` is only its name in messages. Raises FileNotFoundError if
+    the file is missing, ValueError if it cannot be read.
     """
     try:
         return np.asarray(_to_rgb(decode(path, content)[1]))
@@ -56,18 +57,13 @@ def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
-    """(width, height) as ``read_image`` gives it, from a header alone: a camera's orientation may swap them."""
+    """(width, height) after the EXIF orientation is applied, from the header alone."""
     width, height = image.size
     return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
 
 
-def read_mask(path: str | Path) -> MaskArray:
-    """Decode a mask to bool (H, W): every pixel that is not black is a hole. Raises as ``read_image`` does."""
-    return np.asarray(decode(path)[1].convert("RGB")).max(axis=2) > 0
-
-
 def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
-    """Write an image, or a mask as 0 / 255, whole or not at all."""
+    """Write an image, or a mask as 0 / 255, atomically."""
     array = image.astype(np.uint8) * 255 if image.dtype == np.bool_ else image
     with atomic_write(path) as partial:
         Image.fromarray(array).save(partial)
@@ -84,10 +80,10 @@ def mask_to_tensor(mask: MaskArray) -> Tensor:
 
 
 def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image, Image.Image, Any]:
-    """(the image as it is stored, all pixels read; the same upright; its EXIF orientation, None where it has none).
+    """(the image as stored, decoded; the same with its EXIF orientation applied; the orientation or None).
 
-    The orientation is what the file says, 1 to 8 in a sound one; Pillow has turned a TIFF by itself.
-    Raises FileNotFoundError, or ValueError where it cannot be read.
+    The orientation is the value in the file, 1..8 unless it is damaged. Pillow applies that of a TIFF itself.
+    Raises FileNotFoundError if the file is missing, ValueError if it cannot be read.
     """
     try:
         image = Image.open(path if content is None else io.BytesIO(content))
@@ -97,10 +93,8 @@ def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image,
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...
-        what = (
-            type(error).__name__ if content is not None else f"{type(error).__name__}: {error}"
-        )  # no BytesIO at 0x...
-        raise ValueError(f"{path}: not a readable image ({what}); repair or remove it") from error
+        reason = type(error).__name__ + (f": {error}" if content is None else "")  # the text names a BytesIO at 0x...
+        raise ValueError(f"{path}: not a readable image ({reason}); repair or remove it") from error
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

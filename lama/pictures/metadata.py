@@ -1,4 +1,4 @@
-"""What an image's file says beside its pixels: EXIF, colour profile, resolution, XMP, text chunks of a PNG."""
+"""Metadata of an image file: EXIF, colour profile, resolution, XMP, text chunks of a PNG."""
 
 import contextlib
 import struct
@@ -9,8 +9,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo, iTXt
 
 ORIENTATION = 0x0112
-JPEG_SEGMENT = 65000  # bytes of EXIF or XMP that fit into a JPEG, roughly
-# Tags of a TIFF that say something about the photograph; the others say where its pixels lie in that file.
+JPEG_SEGMENT = 65000  # bytes of EXIF or XMP that a JPEG segment holds, roughly
+# Tags of a TIFF that describe the photograph; the others describe the layout of that file.
 TIFF_TAGS = (270, 271, 272, ORIENTATION, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)
 
 SUB_IFDS = (34665, 34853)  # EXIF and GPS
@@ -18,9 +18,9 @@ SUB_IFDS = (34665, 34853)  # EXIF and GPS
 
 @dataclass(frozen=True)
 class Metadata:
-    """Metadata of an upright image, in no file format. Empty where the file says nothing."""
+    """Metadata of an upright image, independent of the file format; a field is empty if the file has none."""
 
-    exif: Image.Exif | None = None  # orientation 1; no thumbnail, which would show what was removed
+    exif: Image.Exif | None = None  # orientation 1; without thumbnail, which would show the removed object
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     xmp: bytes | None = None
@@ -29,7 +29,7 @@ class Metadata:
 
     @classmethod
     def of(cls, opened: Image.Image, upright: Image.Image, had_orientation: bool) -> "Metadata":
-        """Of the file ``opened`` and the same image turned ``upright``; damaged EXIF data are left out."""
+        """The metadata of ``opened``; ``upright`` is the same image turned. Damaged EXIF data are dropped."""
         xmp = upright.info.get("xmp")
         text = getattr(opened, "text", {})
         return cls(
@@ -42,7 +42,7 @@ class Metadata:
         )
 
     def options(self, suffix: str) -> dict[str, Any]:
-        """The arguments of ``Image.save`` that write this into a file of that suffix, as far as its format can."""
+        """The arguments of ``Image.save`` that write as much of the metadata as the format of ``suffix`` holds."""
         options: dict[str, Any] = {"dpi": self.dpi} if self.dpi is not None else {}
         if suffix == ".bmp":
             return options
@@ -78,7 +78,7 @@ class Metadata:
 
 
 def _exif(opened: Image.Image, had_orientation: bool) -> Image.Exif | None:
-    """EXIF data that can be written: upright, without a thumbnail (Pillow writes none), without a TIFF's structure."""
+    """Writable EXIF data: orientation 1, without thumbnail (Pillow writes none) and without the layout of a TIFF."""
     try:
         exif = opened.getexif()
         if opened.format == "TIFF":
@@ -86,7 +86,7 @@ def _exif(opened: Image.Image, had_orientation: bool) -> Image.Exif | None:
         if had_orientation:
             exif[ORIENTATION] = 1
         exif.tobytes()
-    except Exception:  # whatever a damaged file makes Pillow and struct raise; the pixels are fine
+    except Exception:  # Pillow and struct raise many types for damaged EXIF data
         return None
     return exif if len(exif) else None
 
@@ -97,7 +97,7 @@ def _copy(exif: Image.Exif | None, tags: tuple[int, ...] | None = None) -> Image
         if tags is None or tag in tags:
             copy[tag] = exif.get_ifd(tag) if exif is not None and tag in SUB_IFDS else value
     loaded = Image.Exif()
-    loaded.load(copy.tobytes())  # Pillow's TIFF writer asks for sub-IFDs, which only loaded data have
+    loaded.load(copy.tobytes())  # Pillow's TIFF writer needs sub-IFDs, which exist in loaded data only
     return loaded
 
 

@@ -1,27 +1,58 @@
-"""Which mask belongs to which image, by file name."""
+"""The one rule for mask files: which names are masks, and which image each mask belongs to."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lama.pictures.images import list_images
 
 
+def is_mask(path: str | Path) -> bool:
+    """Whether a file name is that of a mask: ``NAME_mask``, ``NAME_mask001``, ``mask_1``.
+
+    ``damask``, ``unmasked``, ``a_masked`` and ``gas mask`` are names of images.
+    """
+    return re.search(r"_mask(?!ed)|^mask", Path(path).stem) is not None
+
+
+def image_stems(mask: str, apart: bool) -> list[str]:
+    """The names, without suffix, that the image of the mask with stem ``mask`` may have; the first that exists counts.
+
+    ``apart`` means that masks lie in a folder of their own, where a mask may have the name of its image.
+    """
+    stems = [mask] if apart else []
+    if "_mask" in mask:
+        stems.append(mask.rsplit("_mask", 1)[0])
+    return list(dict.fromkeys([*stems, mask.replace("mask", "image")]))
+
+
+def masks_among(files: Sequence[Path], root: Path) -> list[tuple[Path | None, Path]]:
+    """(image, mask) of each of the ``files`` below ``root`` that is a mask; the image is None if it is missing."""
+    return match_masks([path for path in files if is_mask(path)], root, files, root)
+
+
 def find_pairs(root: Path) -> Iterator[tuple[Path | None, Path]]:
-    """(image, mask) paths below ``root``, sorted; the image is None where there is none for a mask."""
+    """(image, mask) of each mask below ``root``, sorted; the image is None if it is missing.
+
+    Raises FileNotFoundError if the folder is missing, ValueError if it holds no mask.
+    """
     root = root.expanduser()
     files = list_images(root)
-    masks = [path for path in files if "mask" in path.stem]
-    if not masks:
-        raise ValueError(f"{root}: expected masks (*mask*) beside {len(files)} images such as {files[0].name}")
-    yield from match_masks(masks, root, files, root)
+    pairs = masks_among(files, root)
+    if not pairs:
+        raise ValueError(
+            f"{root}: expected masks (NAME_mask000.png beside NAME.png), found {len(files)} images such as "
+            f"{files[0].name} and no mask"
+        )
+    yield from pairs
 
 
 def match_masks(
     masks: Sequence[Path], mask_root: Path, files: Sequence[Path], root: Path
 ) -> list[tuple[Path | None, Path]]:
-    """(image, mask) paths: to each mask below ``mask_root`` that of ``files``, below ``root``, which has its name.
+    """(image, mask) of each of the ``masks`` below ``mask_root``; images are searched in ``files`` below ``root``.
 
-    Masks in a folder of their own may have the very name of their image, suffix apart.
+    A file that is the image of another mask is no mask itself, unless it has an image too.
     """
     by_stem = {path.relative_to(root).with_suffix(""): path for path in files}
     apart = mask_root.resolve() != root.resolve()
@@ -32,10 +63,11 @@ def match_masks(
 
 
 def _image_of(mask: Path, by_stem: dict[Path, Path], apart: bool) -> Path | None:
-    """The image that goes with a mask, by its path without suffix."""
-    stems = [mask.name.replace("mask", "image")]
-    if "_mask" in mask.name:
-        stems.insert(0, mask.name.rsplit("_mask", 1)[0])
-    if apart:
-        stems.insert(0, mask.name)
-    return next((by_stem[mask.parent / stem] for stem in stems if mask.parent / stem in by_stem), None)
+    """The image of a mask, by its path without suffix."""
+    stems = (mask.parent / stem for stem in image_stems(mask.name, apart) if stem)
+    return next((by_stem[stem] for stem in stems if stem in by_stem), None)
+
+
+def preview_names(names: Sequence[object], most: int) -> str:
+    """The first ``most`` names, for a message."""
+    return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")

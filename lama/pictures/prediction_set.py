@@ -1,16 +1,15 @@
-"""Which images are to be filled, with which masks, and where the results go."""
+"""Find the images to fill, their masks, and the paths of the results."""
 
 import csv
 import difflib
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lama.pictures.images import SUFFIXES, list_images
-from lama.pictures.pairing import match_masks
+from lama.pictures.pairing import is_mask, masks_among, match_masks, preview_names
 
 NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd")
 SAME = "same"  # out_ext: the suffix of the image
@@ -22,45 +21,42 @@ FORMS = (
     ("pairs", "outdir"),
     ("pairs",),
 )
+Pairs = Sequence[tuple[Path | None, Path]]  # (image, mask)
 
 
 @dataclass(frozen=True)
-class Triple:
+class PredictionItem:
     """One image to fill."""
 
-    image: Path | None  # None where there is none for the mask
+    image: Path | None  # None if the mask has no image
     mask: Path
     out: Path
-    missing: str = ""  # what to say where a file is not there
+    missing: str = ""  # the message if a file is missing
 
 
 @dataclass(frozen=True)
 class PredictionSet:
-    """What ``find`` has found."""
+    """The result of ``find``."""
 
-    triples: Sequence[Triple]
-    where: str  # the results go, for messages
-    unmasked: Sequence[Path] = ()  # images that no mask belongs to, below the folder they were looked for in
-    others: Sequence[Path] = ()  # images of formats that are not read, below the same
+    items: Sequence[PredictionItem]
+    where: str  # the place of the results, for messages
+    unmasked: Sequence[Path] = ()  # images without a mask, relative to indir
+    others: Sequence[Path] = ()  # images in unsupported formats, relative to indir
 
     def without_existing(self) -> "PredictionSet":
-        """What is still to be done after an interrupted run: results appear whole, so one that is there is done."""
-        return replace(self, triples=[t for t in self.triples if not t.out.exists()])
+        """The items without a result. Results are written atomically, so a result that exists is complete."""
+        return replace(self, items=[t for t in self.items if not t.out.exists()])
 
 
 def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
-    """Find what ``places`` (indir, maskdir, outdir, image, mask, out, pairs; see ``FORMS``) name.
+    """The images to fill that ``places`` (indir, maskdir, outdir, image, mask, out, pairs; see ``FORMS``) name.
 
-    Raises FileNotFoundError, NotADirectoryError, PermissionError or ValueError, before anything is written, where a
-    place is missing, nothing is to be done, or a result would overwrite another or an input.
+    ``out_ext`` is the suffix of results: one of ``SUFFIXES``, or ``same`` as the image. Nothing is written. Raises
+    FileNotFoundError, NotADirectoryError, PermissionError or ValueError if a place is missing, there is nothing to
+    fill, or a result would overwrite another result or an input.
     """
     given = {name: Path(str(path)).expanduser() for name, path in places.items() if path}
-    if not any(set(given) == set(form) for form in FORMS):
-        forms = "; ".join(" ".join(f"{name}=" for name in form) for form in FORMS[:-1])
-        got = " ".join(f"{name}=" for name in places if name in given)
-        lacking = [sorted(set(form) - set(given)) for form in FORMS if given and set(given) < set(form)]
-        missing = f"{min(lacking, key=len)[0]}= is missing; " if lacking else ""
-        raise ValueError(f"{missing}expected one of: {forms} (outdir= may be missing there); got {got or 'none'}")
+    _check_form(places, given)
     if out_ext in (suffix[1:] for suffix in SUFFIXES):
         out_ext = f".{out_ext}"
     if out_ext != SAME and out_ext not in SUFFIXES:
@@ -69,70 +65,98 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
         found = _single(given["image"], given["mask"], given["out"])
     elif "pairs" in given:
         found = _listed(given["pairs"], given.get("outdir"), out_ext)
+    elif "maskdir" in given:
+        found = _two_folders(given["indir"], given["maskdir"], given["outdir"], out_ext)
+    elif "mask" in given:
+        found = _one_mask(given["indir"], given["mask"], given["outdir"], out_ext)
     else:
-        found = _in_folders(given["indir"], given.get("maskdir"), given.get("mask"), given["outdir"], out_ext)
-    _check_outputs(found.triples, "give each a name of its own in the column out" if "pairs" in given else "")
+        found = _beside(given["indir"], given["outdir"], out_ext)
+    _check_outputs(found.items, "give each its own name in the column out" if "pairs" in given else "")
     return found
 
 
+def _check_form(places: dict[str, str | None], given: dict[str, Path]) -> None:
+    if any(set(given) == set(form) for form in FORMS):
+        return
+    forms = "; ".join(" ".join(f"{name}=" for name in form) for form in FORMS[:-1])
+    got = " ".join(f"{name}=" for name in places if name in given)
+    lacking = [sorted(set(form) - set(given)) for form in FORMS if given and set(given) < set(form)]
+    missing = f"{min(lacking, key=len)[0]}= is missing; " if lacking else ""
+    raise ValueError(f"{missing}expected one of: {forms} (outdir= is optional there); got {got or 'none'}")
+
+
 def _single(image: Path, mask: Path, out: Path) -> PredictionSet:
+    """image= mask= out=: one image."""
     for path, folder in ((image, "indir"), (mask, "maskdir")):
         if not path.is_file():
-            what = f"is a folder, expected an image; a folder is given as {folder}="
-            raise FileNotFoundError(f"{path}: {what if path.is_dir() else f'no such file{_nearest(path)}'}")
+            problem = f"is a folder, expected an image; use {folder}= for a folder"
+            raise FileNotFoundError(f"{path}: {problem if path.is_dir() else f'no such file{_nearest(path)}'}")
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"out={out}: expected a name that ends in one of {' '.join(SUFFIXES)}")
-    return PredictionSet([Triple(image, mask, out)], str(out))
+    return PredictionSet([PredictionItem(image, mask, out)], str(out))
 
 
-def _in_folders(indir: Path, maskdir: Path | None, mask: Path | None, outdir: Path, out_ext: str) -> PredictionSet:
-    for name, folder in (("indir", indir), ("maskdir", maskdir)):
-        if folder is not None and folder.resolve() == outdir.resolve():
-            raise ValueError(f"outdir={outdir}: is {name}; the results would be taken for inputs next time")
-    if maskdir is not None and maskdir.resolve() == indir.resolve():
-        raise ValueError(f"maskdir={maskdir}: is indir; masks beside their images, as NAME_mask001.png, need none")
-    files = _images_outside(indir, outdir)
-    if mask is not None:
-        if not mask.is_file():
-            what = "is a folder; masks in a folder are given as maskdir=" if mask.is_dir() else "no such file"
-            raise FileNotFoundError(f"mask={mask}: {what}{'' if mask.is_dir() else _nearest(mask)}")
-        matched = match_masks([path for path in files if _is_mask(path)], indir, files, indir)
-        own = {path.resolve() for image, path in matched if image is not None} | {mask.resolve()}
-        images = [path for path in files if path.resolve() not in own]
-        pairs: list[tuple[Path | None, Path]] = [(path, mask) for path in images]
-        names = [path.relative_to(indir) for path in images]
-    elif maskdir is not None:
-        masks = _images_outside(maskdir, outdir)
-        pairs = match_masks(masks, maskdir, files, indir)
-        names = [path.relative_to(maskdir) for _, path in pairs]
-    else:
-        pairs = match_masks([path for path in files if _is_mask(path)], indir, files, indir)
-        names = [path.relative_to(indir) for _, path in pairs]
+def _beside(indir: Path, outdir: Path, out_ext: str) -> PredictionSet:
+    """indir= outdir=: each mask lies beside its image; results have the names of the masks."""
+    files = _images_outside(indir, outdir, "indir")
+    return _named_after_masks(masks_among(files, indir), files, indir, indir, outdir, out_ext)
+
+
+def _two_folders(indir: Path, maskdir: Path, outdir: Path, out_ext: str) -> PredictionSet:
+    """indir= maskdir= outdir=: masks lie in a folder of their own; results have the names of the masks."""
+    if maskdir.resolve() == indir.resolve():
+        raise ValueError(f"maskdir={maskdir}: is indir; leave maskdir= out for masks beside their images")
+    masks, files = _images_outside(maskdir, outdir, "maskdir"), _images_outside(indir, outdir, "indir")
+    return _named_after_masks(match_masks(masks, maskdir, files, indir), files, maskdir, indir, outdir, out_ext)
+
+
+def _one_mask(indir: Path, mask: Path, outdir: Path, out_ext: str) -> PredictionSet:
+    """indir= mask= outdir=: the same mask for every image; results have the names of the images."""
+    files = _images_outside(indir, outdir, "indir")
+    if not mask.is_file():
+        problem = "is a folder; use maskdir= for a folder" if mask.is_dir() else f"no such file{_nearest(mask)}"
+        raise FileNotFoundError(f"mask={mask}: {problem}")
+    masks = {path.resolve() for image, path in masks_among(files, indir) if image is not None} | {mask.resolve()}
+    images = [path for path in files if path.resolve() not in masks]
+    if not images:
+        raise ValueError(_no_pairs(indir, files))
+    items = [PredictionItem(path, mask, _result(outdir, path.relative_to(indir), out_ext, path)) for path in images]
+    unmasked = [path.relative_to(indir) for path in files if path.resolve() in masks and path != mask]
+    return PredictionSet(items, str(outdir), unmasked, _not_read(indir))
+
+
+def _named_after_masks(
+    pairs: Pairs, files: Sequence[Path], mask_root: Path, indir: Path, outdir: Path, out_ext: str
+) -> PredictionSet:
     if not pairs:
         raise ValueError(_no_pairs(indir, files))
-    if mask is None:
-        _check_ambiguous(pairs, files)
-    missing = _missing([mask for image, mask in pairs if image is None], maskdir or indir, indir, files)
+    _check_ambiguous(pairs, files)
+    missing = _missing([mask for image, mask in pairs if image is None], mask_root, indir, files)
     if len(missing) == len(pairs):
-        others = f" (and {len(pairs) - 1} more masks, none of which has one)" if len(pairs) > 1 else ""
+        others = f" (and {len(pairs) - 1} more masks without an image)" if len(pairs) > 1 else ""
         raise ValueError(missing[pairs[0][1]] + others)
-    inputs = {path for pair in pairs for path in pair}
-    triples = [
-        Triple(image, mask, outdir / name.with_suffix(_suffix(out_ext, image)), missing.get(mask, ""))
-        for (image, mask), name in zip(pairs, names, strict=True)
+    items = [
+        PredictionItem(image, mask, _result(outdir, mask.relative_to(mask_root), out_ext, image), missing.get(mask, ""))
+        for image, mask in pairs
     ]
+    inputs = {path for pair in pairs for path in pair}
     unmasked = [path.relative_to(indir) for path in files if path not in inputs]
-    not_read = [path.relative_to(indir) for path in sorted(indir.rglob("*")) if path.suffix.lower() in NOT_READ]
-    return PredictionSet(triples, str(outdir), unmasked, not_read)
+    return PredictionSet(items, str(outdir), unmasked, _not_read(indir))
 
 
-def _is_mask(path: Path) -> bool:
-    """``name_mask001`` and ``mask_1`` are masks; ``unmasked``, ``a_masked`` and ``gas mask`` are images."""
-    return re.search(r"_mask(?!ed)|^mask", path.stem) is not None
+def _result(outdir: Path, name: Path, out_ext: str, image: Path | None) -> Path:
+    suffix = out_ext if out_ext != SAME else ".png" if image is None else image.suffix
+    return outdir / name.with_suffix(suffix)
 
 
-def _images_outside(folder: Path, outdir: Path) -> list[Path]:
-    """The images of a folder, but not the results of an earlier run below it."""
+def _not_read(indir: Path) -> list[Path]:
+    return [path.relative_to(indir) for path in sorted(indir.rglob("*")) if path.suffix.lower() in NOT_READ]
+
+
+def _images_outside(folder: Path, outdir: Path, key: str) -> list[Path]:
+    """The images below ``folder``, without the results of an earlier run in ``outdir``."""
+    if folder.resolve() == outdir.resolve():
+        raise ValueError(f"outdir={outdir}: is {key}; the next run would take the results for inputs")
     files = list_images(folder)
     if not outdir.resolve().is_relative_to(folder.resolve()):
         return files
@@ -140,14 +164,14 @@ def _images_outside(folder: Path, outdir: Path) -> list[Path]:
 
 
 def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Path]) -> dict[Path, str]:
-    """What to say of masks, below ``root``, that no image belongs to."""
+    """A message for each of the ``masks`` below ``root``, which have no image."""
     lines = {}
     for number, mask in enumerate(masks):
         stem = mask.stem.rsplit("_mask", 1)[0] or mask.stem
         folder = indir / mask.parent.relative_to(root)
         nearest = ""
-        if number < 10:  # looking for it takes time
-            names = {path.stem: path.name for path in files if path.parent == folder and not _is_mask(path)}
+        if number < 10:  # the search takes time
+            names = {path.stem: path.name for path in files if path.parent == folder and not is_mask(path)}
             close = difflib.get_close_matches(stem, names, n=1)
             nearest = f"; the nearest is {names[close[0]]}" if close else ""
         expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in {folder}"
@@ -155,14 +179,10 @@ def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Pat
     return lines
 
 
-def _suffix(out_ext: str, image: Path | None) -> str:
-    return out_ext if out_ext != SAME else ".png" if image is None else image.suffix
-
-
 def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
-    """A CSV with the columns image, mask and, unless there is an ``outdir``, out; paths are relative to the CSV."""
+    """pairs=: a CSV with the columns image, mask and out (optional with ``outdir``); paths are relative to the CSV."""
     root = table.parent
-    triples = []
+    items = []
     for number, row in _rows(table):
         image, mask = (root / Path(row[name]).expanduser() for name in ("image", "mask"))
         if row.get("out"):
@@ -172,36 +192,36 @@ def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
         elif outdir is not None:
             below = not Path(row["mask"]).is_absolute() and ".." not in Path(row["mask"]).parts
             name = Path(row["mask"]) if below else Path(mask.name)
-            out = outdir / name.with_suffix(_suffix(out_ext, image))
+            out = _result(outdir, name, out_ext, image)
         else:
-            raise ValueError(f"{table}, line {number}: where to? expected a column out, or outdir=")
+            raise ValueError(f"{table}, line {number}: no place for the result; expected a column out, or outdir=")
         absent = next((path for path in (image, mask) if not path.is_file()), None)
         missing = "" if absent is None else f"{table}, line {number}: no such file: {absent}"
-        triples.append(Triple(image, mask, out, missing))
-    if not triples:
-        raise ValueError(f"{table}: expected a line image,mask for every image, found none")
-    return PredictionSet(triples, str(outdir or f"where {table} says"))
+        items.append(PredictionItem(image, mask, out, missing))
+    if not items:
+        raise ValueError(f"{table}: expected lines image,mask,out, found none")
+    return PredictionSet(items, str(outdir or f"the places in {table}"))
 
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line, {column: value}); without a line of names the columns are image, mask, out."""
+    """(line number, {column: value}) of each line; without a header the columns are image, mask, out."""
     if not table.is_file():
         raise FileNotFoundError(f"pairs={table}: no such file{_nearest(table)}")
     try:
-        text = table.read_text(encoding="utf-8-sig")  # spreadsheets leave a byte order mark
+        text = table.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError:
-        raise ValueError(f"pairs={table}: expected a CSV of text in UTF-8") from None
+        raise ValueError(f"pairs={table}: expected a CSV file in UTF-8") from None
     first = text.lstrip().partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)  # what the country's spreadsheet writes
+    delimiter = max(",;\t", key=first.count)  # spreadsheets choose it by country
     reader = csv.reader(text.splitlines(), delimiter=delimiter, skipinitialspace=True)
     lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if any(map(str.strip, line))]
     columns = ["image", "mask", "out"]
-    if lines and not any(Path(cell).suffix.lower() in SUFFIXES for cell in lines[0][1]):  # a line of names
+    if lines and not any(Path(cell).suffix.lower() in SUFFIXES for cell in lines[0][1]):  # a header
         number, names = lines.pop(0)
         columns = [cell.lower() for cell in names]
         if not {"image", "mask"} <= set(columns):
             got = delimiter.join(names)
-            raise ValueError(f"{table}, line {number}: expected the columns image and mask, and perhaps out, got {got}")
+            raise ValueError(f"{table}, line {number}: expected the columns image, mask and (optional) out, got {got}")
     rows = []
     for number, line in lines:
         row = dict(zip(columns, line, strict=False))
@@ -212,41 +232,43 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _check_ambiguous(pairs: Sequence[tuple[Path | None, Path]], files: Sequence[Path]) -> None:
-    """Two images of one name, ``a.jpg`` and ``a.png``: which one a mask belongs to is not ours to guess."""
+def _check_ambiguous(pairs: Pairs, files: Sequence[Path]) -> None:
+    """Refuse a mask with two possible images, such as ``a.jpg`` and ``a.png``."""
     stems = Counter(path.with_suffix("") for path in files)
     for image, mask in pairs:
         if image is not None and stems[image.with_suffix("")] > 1:
             same = sorted(path.name for path in files if path.with_suffix("") == image.with_suffix(""))
-            raise ValueError(f"{mask}: belongs to which of {', '.join(same)}? remove or rename all but one")
+            raise ValueError(
+                f"{mask}: expected one image of its name, found {', '.join(same)}; remove or rename all but one"
+            )
 
 
-def _check_outputs(triples: Sequence[Triple], advice: str) -> None:
-    """No result may overwrite another or an input, and each must have a place where it can be written."""
-    inputs = {path.resolve() for triple in triples for path in (triple.image, triple.mask) if path is not None}
-    seen: dict[Path, Triple] = {}
-    for triple in triples:
-        out = triple.out.resolve()
+def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
+    """Refuse results that would overwrite another result or an input, or that cannot be written."""
+    inputs = {path.resolve() for item in items for path in (item.image, item.mask) if path is not None}
+    seen: dict[Path, PredictionItem] = {}
+    for item in items:
+        out = item.out.resolve()
         if out in inputs:
-            raise ValueError(f"{triple.out}: would overwrite an input; write elsewhere")
+            raise ValueError(f"{item.out}: would overwrite an input; choose another place")
         if out in seen:
             first = seen[out]
-            both = (first.mask, triple.mask) if first.mask != triple.mask else (first.image, triple.image)
+            both = (first.mask, item.mask) if first.mask != item.mask else (first.image, item.image)
             raise ValueError(
-                f"{both[0]} and {both[1]} would both be written to {triple.out}; "
-                + (advice or f"rename one{_or_same(first, triple)}")
+                f"{both[0]} and {both[1]} would both be written to {item.out}; "
+                + (advice or f"rename one{_or_same(first, item)}")
             )
-        seen[out] = triple
-    for folder in {triple.out.parent for triple in triples}:
+        seen[out] = item
+    for folder in {item.out.parent for item in items}:
         _check_writable(folder)
-    for triple in triples:
-        if triple.out.is_dir():
-            raise IsADirectoryError(f"{triple.out}: is a folder, expected the name of an image to write")
+    for item in items:
+        if item.out.is_dir():
+            raise IsADirectoryError(f"{item.out}: is a folder, expected the name of an image to write")
 
 
-def _or_same(first: Triple, second: Triple) -> str:
-    """``a.jpg`` and ``a.png`` with one mask for all: their own suffixes tell their results apart."""
-    suffixes = [triple.image.suffix for triple in (first, second) if triple.image and triple.mask == first.mask]
+def _or_same(first: PredictionItem, second: PredictionItem) -> str:
+    """A hint for ``a.jpg`` and ``a.png`` with one mask for all: with their own suffixes the results differ."""
+    suffixes = [item.image.suffix for item in (first, second) if item.image and item.mask == first.mask]
     return f", or out_ext={SAME}" if len(set(suffixes)) == 2 else ""
 
 
@@ -255,30 +277,25 @@ def _check_writable(folder: Path) -> None:
     if not nearest.is_dir():
         raise NotADirectoryError(f"{nearest}: is a file, expected a folder to write to")
     if not os.access(nearest, os.W_OK):
-        raise PermissionError(f"{nearest}: nothing may be written there")
+        raise PermissionError(f"{nearest}: no permission to write there")
 
 
 def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
     if not files:
-        return f"{indir}: expected images that are no results of an earlier run, found none"
-    names = some([path.relative_to(indir) for path in files], 5)
-    hint = "; one mask for all is given as mask=FILE, masks in a folder of their own as maskdir=FOLDER"
+        return f"{indir}: expected images, found only results of an earlier run"
+    names = preview_names([path.relative_to(indir) for path in files], 5)
+    hint = "; use mask=FILE for one mask for all, maskdir=FOLDER for a folder of masks"
     folders = sorted({path.relative_to(indir).parts[0] for path in files if len(path.relative_to(indir).parts) > 1})
     masks = [name for name in folders if "mask" in name.lower()]
     images = [name for name in folders if name.lower() in ("image", "images", "img", "imgs", "input", "inputs")]
     if masks and images:
-        hint = f"; do you mean indir={indir / images[0]} maskdir={indir / masks[0]}?"
+        hint = f"; did you mean indir={indir / images[0]} maskdir={indir / masks[0]}?"
     return f"{indir}: expected masks, NAME_mask001.png beside NAME.png; found {len(files)} other images ({names}){hint}"
 
 
-def some(paths: Sequence[Path], most: int) -> str:
-    """The first of them, for a message."""
-    return ", ".join(map(str, paths[:most])) + (", ..." if len(paths) > most else "")
-
-
 def _nearest(path: Path) -> str:
-    """The name in the same folder that is most like a missing one."""
+    """A hint for a missing file: the most similar name in its folder."""
     if not path.parent.is_dir():
-        return f" (nor is there a folder {path.parent}; working directory: {Path.cwd()})"
+        return f" (the folder {path.parent} is missing too; working directory: {Path.cwd()})"
     close = difflib.get_close_matches(path.name, [file.name for file in path.parent.iterdir()], n=1)
     return f"; did you mean {path.parent / close[0]}?" if close else f" (working directory: {Path.cwd()})"

@@ -1,6 +1,6 @@
-"""An image with all that its file holds: pixels at their depth, alpha and metadata; one is filled, the rest is kept.
+"""Reading an image for prediction: pixels at their bit depth, alpha and metadata.
 
-Training reads images by a simpler rule, ``lama.pictures.images``.
+Training and evaluation read images as 8-bit RGB, with ``lama.pictures.images``.
 """
 
 import io
@@ -22,13 +22,13 @@ Pixels = NDArray[Any]  # uint8 or uint16, (H, W) grey or (H, W, 3) RGB
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An upright image: its EXIF orientation has been applied."""
+    """An image whose EXIF orientation has been applied."""
 
     pixels: Pixels
-    alpha: Pixels | None = None  # (H, W), of the same depth
+    alpha: Pixels | None = None  # (H, W), of the same dtype
     metadata: Metadata = field(default_factory=Metadata)
-    notes: tuple[str, ...] = ()  # what could not be taken over, in words
-    turned: bool = False  # whether the file holds it lying on its side
+    notes: tuple[str, ...] = ()  # messages about parts of the file that are not read
+    turned: bool = False  # whether the EXIF orientation swapped width and height
 
     @property
     def size(self) -> tuple[int, int]:
@@ -39,19 +39,19 @@ class ImageFile:
 def read_image_file(path: str | Path, content: bytes | None = None) -> ImageFile:
     """Read an image: grey stays grey, 16 bits of PNG and TIFF stay, palettes become RGB, CMYK becomes sRGB.
 
-    1-bit images become 8-bit grey; of several frames the first is read. Where ``content``, the bytes of a file, is
-    given, ``path`` is but what errors call it. Raises FileNotFoundError, or ValueError where it cannot be read or has
-    32 bits per channel.
+    1-bit images become 8-bit grey; the first of several frames is read. If ``content`` (the bytes of the file) is
+    given, ``path`` is only its name in messages. Raises FileNotFoundError if the file is missing, ValueError if it
+    cannot be read or has 32 bits per channel.
     """
     path = Path(path).expanduser()
     if content is None and not path.is_file():
         raise FileNotFoundError(f"{path}: {'is a folder, expected an image' if path.is_dir() else 'no such file'}")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # a large camera's; a real bomb is an error
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large photographs; Pillow refuses real bombs
         opened, upright, orientation = decode(path, content)
     metadata = Metadata.of(opened, upright, had_orientation=orientation is not None)
     orientation = orientation if isinstance(orientation, int) else 1
-    frames = 1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))  # a phone's: a photograph, previews
+    frames = 1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))  # MPO: a photo and its previews
     notes: tuple[str, ...] = (f"only the first of {frames} frames is filled",) if frames > 1 else ()
     if _has_16_bits(path, content, opened):
         content = path.read_bytes() if content is None else content
@@ -65,13 +65,13 @@ def read_image_file(path: str | Path, content: bytes | None = None) -> ImageFile
 
 
 def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
-    """L, LA, RGB or RGBA."""
+    """Convert to L, LA, RGB or RGBA."""
     transparent = "transparency" in image.info or image.mode in ("PA", "RGBa", "La")
     if image.mode == "CMYK":
         return _cmyk_to_srgb(image)
     if image.mode.startswith(("I", "F", "LAB")):
         raise ValueError(
-            f"{path}: images of mode {image.mode} cannot be filled; convert it to 8 or 16 bits, RGB or grey"
+            f"{path}: mode {image.mode} is not supported, expected grey or RGB of 8 or 16 bits; convert the image"
         )
     grey = image.mode in ("1", "L", "LA", "La")
     alpha = transparent or "A" in image.getbands()
@@ -79,7 +79,7 @@ def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
 
 
 def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
-    """By its own profile where it has one that works, else by Pillow's formula."""
+    """Convert with the colour profile of the image; with Pillow's formula if it has none or a broken one."""
     profile = image.info.get("icc_profile")
     if profile:
         try:
@@ -103,7 +103,7 @@ def _split_alpha(array: Pixels) -> tuple[Pixels, Pixels | None]:
 
 
 def _has_16_bits(path: Path, content: bytes | None, image: Image.Image) -> bool:
-    """Pillow shows 16-bit colour as if it had 8, so the header is asked."""
+    """Whether the file has 16 bits per channel; from its header, since Pillow reduces 16-bit colour to 8 bits."""
     if image.format == "PNG":
         return _png_header(_head(path) if content is None else content)[0] == 16
     bits = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample of a TIFF
@@ -123,10 +123,10 @@ def _png_header(content: bytes) -> tuple[int, int]:
 def _decode_16_bits(path: Path, content: bytes, is_png: bool, orientation: int) -> tuple[Pixels, Pixels | None]:
     array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
-        raise ValueError(f"{path}: 16-bit image of a kind that cannot be read; save it as a plain 16-bit PNG")
-    if is_png:  # in a TIFF, OpenCV has seen to it
+        raise ValueError(f"{path}: 16-bit image in an unsupported layout; save it as a plain 16-bit PNG")
+    if is_png:  # OpenCV applies the orientation of a TIFF itself
         array = _turn(array, orientation)
-    if is_png and _png_header(content)[1] == 4:  # grey with alpha, which OpenCV makes blue, green, red, alpha
+    if is_png and _png_header(content)[1] == 4:  # grey with alpha; OpenCV returns BGRA
         array = array[..., [0, 3]]
     elif array.ndim == 3:
         array = array[..., [2, 1, 0, 3][: array.shape[2]]]

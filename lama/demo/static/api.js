@@ -1,4 +1,4 @@
-// Requests to the machine that serves this page, and to no other.
+// Requests to the server of this page.
 
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 
@@ -6,9 +6,9 @@ export class Wrong extends Error {}
 
 async function answer(response) {
   let content = {};
-  try { content = await response.json(); } catch { /* not ours: the status says enough */ }
+  try { content = await response.json(); } catch { /* no JSON: the status is the message */ }
   if (response.ok) return content;
-  if (response.status === 401) throw new Wrong("This page needs a token: open the address that the server printed.");
+  if (response.status === 401) throw new Wrong("This page needs a token: open the address that the server printed at its start.");
   throw new Wrong(content.error ?? `The server answered ${response.status} ${response.statusText}`);
 }
 
@@ -18,7 +18,7 @@ async function ask(path, options = {}) {
     return await answer(await fetch(path, { ...options, headers }));
   } catch (error) {
     if (error instanceof Wrong || error.name === "AbortError") throw error;
-    throw new Wrong("The server does not answer: has it been stopped?");
+    throw new Wrong("The server does not answer; check whether it is running.");
   }
 }
 
@@ -27,7 +27,7 @@ export const post = (path, body, signal) => ask(path, { method: "POST", body: JS
 
 export const png = (base64) => `data:image/png;base64,${base64}`;
 
-// A file as a data: address.
+// A file as a data: URL.
 export function dataUrl(file) {
   return new Promise((resolve, reject) => {
     const reader = new FileReader();

@@ -1,18 +1,18 @@
-// The walk: open an image, paint, remove, compare, go on, keep.
+// The steps of a user: open an image, paint, remove, compare, repeat, download.
 
 import { Wrong, bitmap, dataUrl, get, png, post, save } from "./api.js";
 import { Mask } from "./mask.js";
 import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
-const PREVIEW = 2048; // pixels of the longer side that is shown; what is computed has them all
-const THRESHOLD = 127; // a pixel that the brush covers by half goes
+const PREVIEW = 2048; // pixels, longer side of the image on the screen; computations use the full size
+const THRESHOLD = 127; // a pixel that the brush covers by at least half is removed
 const KINDS = { jpg: "JPEG", png: "PNG", webp: "WebP", tif: "TIFF", bmp: "BMP" };
 
 const stage = new Stage(refresh);
 let health = null;
-let opened = null; // {name, file, format, width, height}: as it was opened
-let steps = []; // {work, image, results}: the image after each removal; the first is as opened
+let opened = null; // {name, file, format, width, height} of the opened file
+let steps = []; // {work, image, results} after each removal; the first is the opened image
 let running = null; // {abort, stop}
 
 const step = () => steps.at(-1);
@@ -31,14 +31,14 @@ function toast(text) {
   toast.timer = setTimeout(() => { $("toast").hidden = true; }, 8000);
 }
 
-// Do what may go wrong; a reason is shown in words.
+// Run ``work`` and show its error as a message.
 async function attempt(work) {
   try {
     return await work();
   } catch (error) {
     if (error.name === "AbortError") say("Cancelled.");
     else {
-      say(error instanceof Wrong ? error.message : `A mistake of this page: ${error.message}`, true);
+      say(error instanceof Wrong ? error.message : `Error in this page: ${error.message}`, true);
       if (!(error instanceof Wrong)) console.error(error);
     }
     return null;
@@ -48,7 +48,7 @@ async function attempt(work) {
 // Open and paint
 
 async function open(file, name) {
-  if (running) return say("Wait for this removal, or cancel it, before another image is opened.", true);
+  if (running) return say("Wait for the removal, or cancel it, before you open another image.", true);
   if (opened) say("Opening…");
   else toast("Opening…");
   await attempt(async () => {
@@ -66,12 +66,12 @@ async function open(file, name) {
     fillFormats();
     const what = `${opened.width} × ${opened.height}, ${KINDS[info.format]}, ${info.bits} bits${info.alpha ? ", transparent" : ""}`;
     $("about").textContent = `${opened.name}: ${what}`;
-    say([...info.notes, "Paint over what should go."].join(" "));
+    say([...info.notes, "Paint over an object to remove it."].join(" "));
     stage.root.focus({ preventScroll: true });
   });
 }
 
-// What a file is; what is wrong with it is said by its own name.
+// The properties of a file; errors name the file.
 async function asked(name, content) {
   try {
     return await post("/api/open", content);
@@ -81,7 +81,7 @@ async function asked(name, content) {
 }
 
 function fillFormats() {
-  const same = `${KINDS[opened.format]}, as it came`;
+  const same = `${KINDS[opened.format]}, as opened`;
   const others = Object.entries(KINDS).filter(([format]) => format !== opened.format);
   $("format").replaceChildren(new Option(same, "same"), ...others.map(([format, kind]) => new Option(kind, format)));
 }
@@ -101,16 +101,17 @@ function setSize(size) {
 
 async function loadMask(file) {
   await attempt(async () => {
-    const info = await asked(file.name, { image: await dataUrl(file), preview: PREVIEW });
+    const info = await asked(file.name, { image: await dataUrl(file), mask: true, preview: PREVIEW });
     const { width, height } = stage.after;
     stage.mask.add({ kind: "image", image: Mask.read(await bitmap(png(info.preview)), width, height) });
     const other = info.width !== opened.width || info.height !== opened.height;
-    say(other ? `The mask is ${info.width} × ${info.height}: stretched to the image.` : "Mask loaded: white goes.");
+    const done = other ? `The mask is ${info.width} × ${info.height}: scaled to the image.` : "Mask loaded.";
+    say([done, ...info.notes.map((note) => `${note.replace(/[;,][^;,]*\w=\w[^;,]*/g, "")}.`)].join(" ")); // no fields
     refresh();
   });
 }
 
-// Undo what was painted; then the last removal.
+// Undo the last stroke, or the last removal if there is none.
 function undo() {
   if (!stage.mask.undo()) back();
   refresh();
@@ -121,8 +122,8 @@ function undo() {
 async function run() {
   if (running || !opened) return;
   if (stage.comparing) setCompare(false);
-  if (stage.mask.isEmpty) return say("Paint over what should go first.", true);
-  if (!chosenModels().length) return say("Tick a model first.", true);
+  if (stage.mask.isEmpty) return say("Paint over an object first.", true);
+  if (!chosenModels().length) return say("Select a model first.", true);
   running = { abort: new AbortController(), painted: stage.mask.done.length };
   say("");
   refresh();
@@ -171,10 +172,10 @@ function watch(job, model) {
 
 function keep(results) {
   steps.push({ ...results[0], results, chosen: 0 });
-  stage.show(step().image, stage.mask.done.slice(running.painted)); // what was painted while it was computed stays
+  stage.show(step().image, stage.mask.done.slice(running.painted)); // keep strokes painted during the computation
   const seconds = results.map((r) => `${results.length > 1 ? `${r.model} ` : ""}${r.seconds} s`).join(", ");
-  const notes = [...new Set(results.flatMap((r) => r.notes))].filter((note) => !/\w=\w/.test(note)); // fields of a request
-  say([`Done: ${seconds}. Compare, paint on, or download.`, ...notes].join(" "));
+  const notes = [...new Set(results.flatMap((r) => r.notes))].filter((note) => !/\w=\w/.test(note)); // without notes that name fields of a request
+  say([`Done: ${seconds}. Compare, continue to paint, or download.`, ...notes].join(" "));
   if (matchMedia("(max-width: 820px)").matches) stage.root.scrollIntoView({ block: "start", behavior: "smooth" });
 }
 
@@ -183,7 +184,7 @@ function back() {
   steps.pop();
   setCompare(false);
   stage.show(step().image);
-  say("Back to the image before.");
+  say("The last removal is undone.");
 }
 
 function choose(index) {
@@ -193,7 +194,7 @@ function choose(index) {
   if (stage.comparing) setCompare(true);
 }
 
-// Compare and keep
+// Compare and download
 
 function setCompare(on) {
   on = on && steps.length > 1;
@@ -211,7 +212,7 @@ async function download() {
     const format = $("format").value;
     if (steps.length === 1 && format === "same") {
       save(opened.file, `${opened.name}.${opened.format}`);
-      return say("Nothing was removed: this is the image as it came.");
+      return say("Nothing was removed: this is the file as opened.");
     }
     const answer = await post("/api/convert", { image: step().work, like: opened.file, format });
     const bytes = Uint8Array.from(atob(answer.image), (letter) => letter.charCodeAt(0));
@@ -227,7 +228,7 @@ async function saveMask() {
   save(await dataUrl(blob), `${opened.name}_mask.png`);
 }
 
-// What can be pressed
+// Which buttons are enabled
 
 function refresh() {
   const { mask } = stage;
@@ -310,7 +311,7 @@ function otherTheme() {
   themed(theme);
 }
 
-// Everything that listens
+// Event handlers
 
 const onClick = {
   choose: () => $("file").click(), new: startAgain, theme: otherTheme, run, back, undo, download,

@@ -1,4 +1,4 @@
-// The mask as a list of what was painted, so that each of it can be undone.
+// The mask as a list of operations, each of which can be undone.
 
 const PINK = "#ec4899";
 const MOST_UNDONE = 500;
@@ -35,14 +35,14 @@ export class Mask {
     if (this.done.length > MOST_UNDONE) this.#forget();
   }
 
-  // Draw more of the last stroke.
+  // Extend the last stroke.
   extend(point) {
     const stroke = this.done.at(-1);
     stroke.points.push(point);
     this.#draw({ ...stroke, points: stroke.points.slice(-2) });
   }
 
-  // Take back a stroke that turned out to be something else.
+  // Drop the last stroke.
   drop() {
     this.done.pop();
     this.#redraw();
@@ -62,7 +62,7 @@ export class Mask {
     return true;
   }
 
-  // White where it is painted, black elsewhere; a canvas of that size.
+  // A PNG of that size: painted pixels white, others black.
   export(width = this.canvas.width, height = this.canvas.height) {
     const out = new OffscreenCanvas(width, height);
     const context = out.getContext("2d");
@@ -77,7 +77,7 @@ export class Mask {
     return out.convertToBlob({ type: "image/png" });
   }
 
-  // Pink where an image of a mask is white; the mask of the image that is worked on.
+  // Pink where the preview of a mask (white on black) is white, at the size of the image.
   static read(image, width, height) {
     const canvas = new OffscreenCanvas(width, height);
     const context = canvas.getContext("2d", { willReadFrequently: true });
@@ -87,7 +87,7 @@ export class Mask {
     const [r, g, b] = [0xec, 0x48, 0x99];
     for (let i = 0; i < pixels.data.length; i += 4) {
       const d = pixels.data;
-      const white = Math.max(d[i], d[i + 1], d[i + 2]) * d[i + 3] > 127 * 255;
+      const white = d[i] > 127;
       [d[i], d[i + 1], d[i + 2], d[i + 3]] = [r, g, b, white ? 255 : 0];
     }
     context.putImageData(pixels, 0, 0);
@@ -118,7 +118,7 @@ export class Mask {
     }
   }
 
-  // The oldest operations become an image.
+  // Merge the oldest operations into an image.
   #forget() {
     const rest = this.done.splice(MOST_UNDONE / 2);
     this.#redraw();

@@ -1,9 +1,9 @@
-// The image under the brush: zoom, painting by mouse, pen, fingers and keys, and the line between before and after.
+// The image area: zoom, painting with mouse, pen, touch and keys, and the line between before and after.
 
 import { Mask } from "./mask.js";
 
 const $ = (id) => document.getElementById(id);
-const SEEN = 48; // pixels of the image that cannot be moved out of sight
+const SEEN = 48; // pixels of the image that always stay visible
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 export class Stage {
@@ -12,18 +12,18 @@ export class Stage {
     this.after = $("after");
     this.before = $("before");
     this.mask = new Mask($("mask"));
-    this.changed = changed; // called when the mask is another
+    this.changed = changed; // called when the mask changes
     this.tool = "brush";
     this.size = 40;
     this.comparing = false;
     this.view = { scale: 1, x: 0, y: 0 };
-    this.fitted = false; // the view follows the size of the window
+    this.fitted = false; // the image is fitted to the window
     this.pointers = new Map();
-    this.keys = null; // where the brush of the arrow keys is
+    this.keys = null; // position of the brush of the arrow keys
     this.#listen();
   }
 
-  // Show an image on which ``painted``, operations of the mask, is painted.
+  // Show an image; ``painted`` are operations of its mask.
   show(image, painted = []) {
     const { naturalWidth: width, naturalHeight: height } = image;
     const other = this.after.width !== width || this.after.height !== height;
@@ -38,7 +38,7 @@ export class Stage {
     this.changed();
   }
 
-  // What is left of the line.
+  // The image to the left of the line.
   showBefore(image) {
     const context = this.before.getContext("2d");
     context.clearRect(0, 0, this.before.width, this.before.height);
@@ -50,7 +50,7 @@ export class Stage {
     $("mask").hidden = on;
     this.before.hidden = !on;
     for (const id of ["divider", "labels"]) $(id).hidden = !on;
-    $("split").style.visibility = on ? "visible" : "hidden"; // its room stays, so that the image does not jump
+    $("split").style.visibility = on ? "visible" : "hidden"; // keeps its space, so the image does not move
     $("label-left").textContent = left;
     $("label-right").textContent = right;
     this.#hideCursor();
@@ -90,7 +90,7 @@ export class Stage {
     if (this.keys) this.#showCursor(this.#onStage(this.keys));
   }
 
-  // ``share`` of the image's width is before, the rest after.
+  // Show the image before in the left ``share`` of the width, the image after in the rest.
   #split(share) {
     this.share = share;
     $("split").value = share * 100;
@@ -146,7 +146,7 @@ export class Stage {
     let [width, height] = [root.clientWidth, root.clientHeight];
     new ResizeObserver(() => {
       if (this.fitted) this.fit();
-      else if (this.after.width && root.clientWidth && width) this.#pan((root.clientWidth - width) / 2, (root.clientHeight - height) / 2); // what is in the middle stays there
+      else if (this.after.width && root.clientWidth && width) this.#pan((root.clientWidth - width) / 2, (root.clientHeight - height) / 2); // keep the centre
       [width, height] = [root.clientWidth, root.clientHeight];
     }).observe(root);
   }
@@ -171,7 +171,7 @@ export class Stage {
     }
   }
 
-  // A second finger: what the first one had begun was the start of a zoom.
+  // A second finger starts a zoom; drop the stroke of the first.
   #pinch() {
     if (this.action?.kind === "stroke") this.mask.drop();
     $("box").style.display = "none";
@@ -234,7 +234,7 @@ export class Stage {
     if (!this.pointers.size) this.action = null;
   }
 
-  // Painting without a pointer: arrows move, space paints a line from where it painted last.
+  // Painting with keys: arrows move, space paints a line from the last painted point.
   #key(event) {
     const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
     const step = steps[event.key];

@@ -1,0 +1,140 @@
+"""The one reader of mask files, for prediction, evaluation, training, the data check and the page."""
+
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from lama.interfaces import ImageArray, MaskArray
+from lama.pictures.reading import ImageFile, Pixels, read_image_file
+
+LARGE = 0.8  # share of an image; a larger hole suggests a mask of the opposite polarity
+FAINT, MANY_FAINT = 0.125, 0.01  # brightness below which a pixel is no stroke; share of such pixels that is reported
+
+
+class MaskReader:
+    """Reads a mask file as bool (H, W), True = hole: every pixel brighter than ``threshold``, after ``invert``.
+
+    The brightness of a pixel is that of its brightest colour channel. With ``channel="auto"``, alpha counts where it
+    varies. If all pixels have one colour, alpha is the mask (opaque = white). Otherwise brightness is multiplied by
+    alpha, so that strokes on a transparent layer are the hole. ``"colour"`` ignores alpha, ``"alpha"`` ignores colour.
+    Raises ValueError for an option out of range.
+    """
+
+    def __init__(
+        self,
+        invert: bool = False,  # True: black = hole
+        threshold: int = 0,  # 0..254 on a scale of 0..255; 0: every pixel that is not black, as in the official code
+        dilate: int = 0,  # pixels of the image by which the hole grows in every direction
+        resize: bool = False,  # True: scale a mask of another size to its image (nearest pixel)
+        channel: Literal["auto", "colour", "alpha"] = "auto",
+    ) -> None:
+        if not 0 <= threshold < 255:
+            raise ValueError(f"mask.threshold={threshold}: expected 0 to 254")
+        if dilate < 0:
+            raise ValueError(f"mask.dilate={dilate}: expected 0 or more pixels")
+        self.invert = invert
+        self.threshold = threshold
+        self.dilate = dilate
+        self.resize = resize
+        self.channel = channel
+
+    def hole(self, path: Path, content: bytes | None = None) -> tuple[MaskArray, list[str]]:
+        """The hole, bool (H, W) at the size of the mask, grown by ``dilate``, and warnings about it.
+
+        If ``content`` (the bytes of the file) is given, ``path`` is only its name in messages. Raises FileNotFoundError
+        if the file is missing, ValueError if it cannot be read.
+        """
+        hole, faint = self._threshold(path, content)
+        return self._grown(hole, faint)
+
+    def read(
+        self, path: Path, image: ImageFile, name: str, content: bytes | None = None
+    ) -> tuple[MaskArray, list[str]]:
+        """The hole at the size of ``image``, which messages call ``name``, and warnings about it.
+
+        Raises as ``hole`` does, and ValueError if the sizes differ and ``resize`` is off.
+        """
+        hole, faint = self._threshold(path, content)
+        if hole.shape[::-1] != image.size:
+            hole = self._resized(hole, path, image, name)
+        return self._grown(hole, faint)
+
+    def _threshold(self, path: Path, content: bytes | None) -> tuple[MaskArray, float]:
+        """(hole, share of all pixels that are in it and nearly black)."""
+        levels = self._levels(path, content)
+        top = np.iinfo(levels.dtype).max
+        if self.invert:
+            levels = top - levels
+        hole = levels > self.threshold * (top // 255)
+        holds_0_and_1 = levels.max(initial=0) <= top // 2  # a mask of the values 0 and 1 is not a faint one
+        return hole, 0.0 if holds_0_and_1 else float((hole & (levels < FAINT * top)).mean())
+
+    def _levels(self, path: Path, content: bytes | None) -> Pixels:
+        """Brightness (H, W), uint8 or uint16, from black to white."""
+        mask = read_image_file(path, content)
+        colour = mask.pixels if mask.pixels.ndim == 2 else mask.pixels.max(axis=2)
+        alpha = mask.alpha
+        if self.channel == "alpha" and alpha is None:
+            raise ValueError(f"{path}: mask.channel=alpha, but this mask has no alpha channel")
+        if alpha is None or self.channel == "colour" or (self.channel == "auto" and alpha.min() == alpha.max()):
+            return colour
+        if self.channel == "alpha" or (mask.pixels == mask.pixels[0, 0]).all():
+            return alpha
+        top = np.iinfo(colour.dtype).max
+        visible = (colour.astype(np.uint32) * alpha + top - 1) // top  # rounded up: a faint pixel is not black
+        return visible.astype(colour.dtype)
+
+    def _resized(self, hole: MaskArray, path: Path, image: ImageFile, name: str) -> MaskArray:
+        if self.resize:
+            return np.asarray(Image.fromarray(hole).resize(image.size, Image.Resampling.NEAREST))
+        (height, width), (image_width, image_height) = hole.shape, image.size
+        hint = "mask.resize=true scales it"
+        if (height, width) == image.size:
+            before = "the mask has the size of the image before its EXIF orientation is applied"
+            hint = before if image.turned else "rotate the mask by 90 degrees"
+        raise ValueError(
+            f"{path}: mask is {width} x {height}, but its image {name} is {image_width} x {image_height} pixels; {hint}"
+        )
+
+    def _grown(self, hole: MaskArray, faint: float) -> tuple[MaskArray, list[str]]:
+        hole = _dilated(hole, self.dilate) if self.dilate else hole
+        return hole, self._warnings(float(hole.mean()), faint)
+
+    def _warnings(self, area: float, faint: float) -> list[str]:
+        names = ("opaque", "transparent") if self.channel == "alpha" else ("white", "black")
+        shade, other = reversed(names) if self.invert else names
+        warnings = []
+        if area > LARGE:
+            opposite = f"mask.invert={str(not self.invert).lower()} removes {other}"
+            warnings.append(f"its mask removes more than {LARGE:.0%} of it; {shade} is removed, and {opposite}")
+        if faint > MANY_FAINT:
+            warnings.append(
+                f"its mask has many pixels that are nearly {other}, as from JPEG or a soft brush; they are removed "
+                "too; mask.threshold=127 keeps them"
+            )
+        if area == 0:
+            warnings.append("its mask removes nothing; the image is written unchanged")
+        return warnings
+
+
+def read_mask(path: str | Path) -> MaskArray:
+    """A mask file as bool (H, W), True = hole, with the default options of ``MaskReader``; raises as its ``hole``."""
+    return MaskReader().hole(Path(path))[0]
+
+
+def check_size(mask: MaskArray, image: ImageArray, name: str, image_name: str = "its image") -> None:
+    """Raise ValueError unless ``mask`` (H, W) and ``image`` (H, W, 3) have the same size."""
+    if mask.shape != image.shape[:2]:
+        (h, w), (ih, iw) = mask.shape, image.shape[:2]
+        raise ValueError(f"{name}: mask is {w} x {h}, but {image_name} is {iw} x {ih} pixels")
+
+
+def _dilated(hole: MaskArray, pixels: int) -> MaskArray:
+    """All pixels within a distance of ``pixels`` of the hole: each of its pixels grows to a disc."""
+    if not hole.any():
+        return hole
+    known = np.logical_not(hole).astype(np.uint8)
+    return cv2.distanceTransform(known, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) <= pixels
