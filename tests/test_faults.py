@@ -97,6 +97,15 @@ def test_a_step_that_is_not_finite_changes_nothing_bitwise(where, second, step):
         assert same(watch.states[i - 1], watch.states[i]) == (i == step), i
 
 
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("second", [True, False], ids=["official", "modern"])
+def test_a_step_that_is_not_finite_leaves_the_discriminator_trainable(where, second):
+    module = make_module(second_generator_forward=second).train()
+    poison(module, where, 1)
+    assert module.step_or_undo(a_batch(), *module.configure_optimizers())[1]
+    assert all(p.requires_grad for p in module.discriminator.parameters())
+
+
 @pytest.mark.parametrize("second", [True, False], ids=["official", "modern"])
 def test_images_that_are_not_finite_leave_batchnorm_alone(second):
     module = make_module(second_generator_forward=second)

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import random
+import re
+import shlex
 import shutil
 import signal
 import time
@@ -12,7 +14,7 @@ from functools import partial
 import pytest
 import torch
 from comparing import assert_equal, everything
-from trainings import TRAINER, make_data, make_module, run_into
+from trainings import COMMAND, TRAINER, make_data, make_module, run_into
 
 from lama.runs import Checkpoints, callbacks, find_run, train
 from lama.runs.checkpointing import newest_checkpoint, read_checkpoint
@@ -241,6 +243,74 @@ def test_another_configuration_is_refused_with_the_keys_that_differ(begun):
     assert find_run(begun, "auto", True, other) is None
     notes = find_run(begun, str(begun / "checkpoints/last.ckpt"), False, other).notes
     assert "begun with data.path=a (now: b)" in notes[0]
+
+
+UPDATED = """
+generator: {_target_: lama.models.Net, ngf: 4, new: false}
+recipe: {clip_norm: 1.0, new_option: 3}
+losses: {l1: {_target_: lama.losses.L1, weight: 1}}
+resume: auto
+"""
+OLDER = """
+generator: {_target_: lama.networks.Net, ngf: 4}
+recipe: {clip_norm: 1.0, old_option: 2}
+losses: {l1: {_target_: lama.losses.L1, weight: 1}}
+resume: auto
+"""
+
+
+def rewritten(path, change):
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+
+
+def test_a_run_begun_before_an_update_of_the_code_goes_on_to_the_bit(tmp_path, never_stopped):
+    run = tmp_path / "run"
+    process = in_a_process(run, 0, signalled("step", 6, signal.SIGTERM), config=UPDATED)
+    process.join()
+    assert process.exitcode == 75
+    (run / "config.yaml").write_text(OLDER)
+
+    def older(content):  # as written before pictures were called images
+        content["progress"]["pictures"] = content["progress"].pop("images")
+        for now, before in (("NonFiniteGuard", "Faults"), ("BrokenImages", "BrokenPictures")):
+            content["callbacks"][before] = content["callbacks"].pop(now)
+
+    rewritten(run / "checkpoints/last.ckpt", older)
+    process = in_a_process(run, 0, config=UPDATED)
+    process.join()
+    assert process.exitcode == 0
+    log = (run / "train.log").read_text()
+    assert re.search(r"recipe\.new_option=not set \(now: 3\), recipe\.old_option=2 \(now: not set\)", log)
+    assert_equal(everything(run), never_stopped[0])
+
+
+@pytest.mark.parametrize(
+    ("config", "arguments", "named"),
+    [
+        (UPDATED.replace("new_option: 3", "new_option: 4"), ["recipe.new_option=4"], "recipe.new_option=not set .*4"),
+        (UPDATED.replace("clip_norm: 1.0", "clip_norm: 2.0"), [], "recipe.clip_norm=1.0 .*2.0"),
+        (UPDATED.replace("models.Net", "models.Other"), [], "generator._target_=lama.networks.Net .*lama.models.Other"),
+        (UPDATED, ["recipe=modern"], "recipe.new_option=not set .*recipe.old_option=2"),
+        (UPDATED, ["-cn", "big-lama"], "recipe.new_option=not set"),
+        (UPDATED.replace("1}}", "1}, l2: {_target_: lama.losses.L2}}"), [], "losses.l2._target_=not set"),
+        (UPDATED.replace("losses: {l1", "losses: {gone"), ["losses=other"], "losses.l1._target_=lama.losses.L1"),
+        (UPDATED.replace("clip_norm: 1.0", "clip_norm: {now: 1}"), [], "recipe.clip_norm.now=not set"),
+    ],
+)
+def test_a_key_whose_value_changes_something_is_refused_by_name(begun, config, arguments, named):
+    (begun / "config.yaml").write_text(OLDER)
+    assert find_run(begun, "auto", False, UPDATED, COMMAND) is not None
+    with pytest.raises(ValueError, match=named.replace(".", r"\.").replace(r"\.*", ".*")):
+        find_run(begun, "auto", False, config, shlex.join([*COMMAND.split(), *arguments]))
+
+
+def test_without_the_command_of_a_run_a_new_key_is_refused(begun):
+    (begun / "config.yaml").write_text(OLDER)
+    (begun / "next_steps.txt").unlink()
+    with pytest.raises(ValueError, match=r"recipe\.new_option=not set \(now: 3\)"):
+        find_run(begun, "auto", False, UPDATED, COMMAND)
 
 
 def test_harmless_keys_may_differ(begun):

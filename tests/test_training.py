@@ -80,6 +80,12 @@ def test_ema_is_the_decayed_average_of_weights_and_buffers():
     assert not torch.equal(module.inference_generator.state_dict()[buffer], module.generator.state_dict()[buffer])
 
 
+def test_averaged_weights_have_the_layout_of_the_live_ones():
+    module = make_module(ema_decay=0.9)
+    pairs = zip(module.generator.state_dict().values(), module.average.module.state_dict().values(), strict=True)
+    assert all(live.stride() == average.stride() for live, average in pairs)
+
+
 def test_without_ema_the_generator_itself_is_used():
     module = make_module()
     assert module.inference_generator is module.generator

@@ -69,7 +69,7 @@ def test_the_discriminator_is_asked_once_and_the_gradients_are_those_of_asking_t
         (plain.objective.generator_loss, fake, plain.generator),
         (plain.objective.discriminator_loss, fake.detach(), plain.discriminator),
     ):
-        loss, _ = loss_of(plain._judge(image, batch["mask"], predicted))
+        loss, _ = loss_of(plain._discriminate(image, batch["mask"], predicted))
         for p, gradient in zip(
             network.parameters(), torch.autograd.grad(loss, list(network.parameters())), strict=True
         ):

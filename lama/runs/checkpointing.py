@@ -25,6 +25,7 @@ from lama.runs.signals import StopRequest, TryAgainError
 from lama.training.averaging import highest
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+RENAMED = {"pictures": "images", "Faults": "NonFiniteGuard", "BrokenPictures": "BrokenImages"}  # since earlier versions
 
 
 class Checkpoints(lightning.Checkpoint):
@@ -177,7 +178,7 @@ class CheckpointFiles(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return _as_now(torch.load(path, map_location="cpu", weights_only=True))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
@@ -209,7 +210,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"no checkpoint, {type(error).__name__}") from error
     if not isinstance(content, dict) or not {"state_dict", "optimizer_states", "progress"} <= content.keys():
         raise ValueError("no state of a training with this version")
-    return content
+    return _as_now(content)
+
+
+def _as_now(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """``checkpoint`` with the names of this version in place of those of earlier ones."""
+    for old, new in RENAMED.items():
+        for part in ("progress", "callbacks"):
+            if old in checkpoint.get(part, {}):
+                checkpoint[part][new] = checkpoint[part].pop(old)
+    return checkpoint
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
