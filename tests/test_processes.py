@@ -176,7 +176,7 @@ def test_a_killed_process_ends_the_other_with_one_line_and_they_resume_to_the_bi
     folder = tmp_path / "run"
     codes = forked(a_run, folder, 2, signalled(signal.SIGKILL, 13))
     assert codes == [1, -signal.SIGKILL]
-    assert "ValueError: training: another of its processes has ended; it says why above" in capfd.readouterr().err
+    assert "ValueError: training: another rank has ended" in capfd.readouterr().err
     assert forked(a_run, folder) == [0, 0]
     assert_equal(everything(folder), everything(of_two))
 

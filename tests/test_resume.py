@@ -205,12 +205,12 @@ def test_a_checkpoint_truncated_at_every_sixteenth_is_noticed_and_the_one_before
         assert path == tmp_path / "previous.ckpt"
         assert content["progress"]["iteration"] == 4
         assert "last.ckpt: damaged" in notes[0]
-        assert "going on from the one before it" in notes[1]
+        assert "previous.ckpt, iteration 4" in notes[1]
     changed = bytearray(whole)
     middle = slice(len(whole) // 2, len(whole) // 2 + 512)  # more than the padding between two tensors
     changed[middle] = bytes(255 - byte for byte in changed[middle])
     (tmp_path / "last.ckpt").write_bytes(changed)
-    assert "the checksum of" in newest_checkpoint(tmp_path)[2][0]
+    assert "checksum" in newest_checkpoint(tmp_path)[2][0]
     (tmp_path / "last.ckpt").write_bytes(whole)
     assert newest_checkpoint(tmp_path)[0] == tmp_path / "last.ckpt"
 
@@ -218,9 +218,7 @@ def test_a_checkpoint_truncated_at_every_sixteenth_is_noticed_and_the_one_before
 def test_where_both_checkpoints_are_damaged_nothing_is_trained_over(tmp_path):
     for name in ("last.ckpt", "previous.ckpt"):
         (tmp_path / name).write_bytes(b"half")
-    with pytest.raises(
-        ValueError, match=r"last\.ckpt: damaged.*previous\.ckpt: damaged.*; start anew with overwrite=true"
-    ):
+    with pytest.raises(ValueError, match=r"last\.ckpt: damaged.*previous\.ckpt: damaged.*overwrite=true"):
         newest_checkpoint(tmp_path)
 
 
@@ -237,12 +235,12 @@ def begun(two_checkpoints, tmp_path):
 
 def test_another_configuration_is_refused_with_the_keys_that_differ(begun):
     other = CONFIG.replace("path: a", "path: b") + "recipe: {clip_norm: 1}\n"
-    expected = r"begun with data\.path=a \(now: b\), recipe\.clip_norm=not set \(now: 1\); .* overwrite=true"
+    expected = r"data\.path=a \(now: b\), recipe\.clip_norm=not set \(now: 1\)"
     with pytest.raises(ValueError, match=expected):
         find_run(begun, "auto", False, other)
     assert find_run(begun, "auto", True, other) is None
     notes = find_run(begun, str(begun / "checkpoints/last.ckpt"), False, other).notes
-    assert "begun with data.path=a (now: b)" in notes[0]
+    assert "data.path=a (now: b)" in notes[0]
 
 
 UPDATED = """
@@ -354,13 +352,13 @@ def test_a_run_without_a_checkpoint_yet_begins_anew(tmp_path):
     (tmp_path / "run/metrics.csv").write_text("iteration,name,value\n3,train_l1,9\n4,tra")
     assert find_run(tmp_path / "run", "auto", False, CONFIG) is None
     (tmp_path / "run/models").mkdir()  # somebody has removed the checkpoints, but here are weights
-    with pytest.raises(FileExistsError, match="holds a run already"):
+    with pytest.raises(FileExistsError, match="run_dir="):
         find_run(tmp_path / "run", "auto", False, CONFIG)
 
 
 def test_a_checkpoint_of_another_run_is_not_continued_over_this_one(begun, tmp_path):
     shutil.copytree(begun, tmp_path / "other")
-    with pytest.raises(FileExistsError, match=r"holds another run than resume="):
+    with pytest.raises(FileExistsError, match=r"run_dir=.*resume="):
         find_run(begun, str(tmp_path / "other/checkpoints/last.ckpt"), False, CONFIG)
     assert find_run(tmp_path / "new", str(begun / "checkpoints/last.ckpt"), False, CONFIG) is not None
 
@@ -389,9 +387,9 @@ def test_best_states_are_kept_and_the_others_removed(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"every_batches": 0}, "checkpoint.every_batches: expected at least 1, or null, got 0"),
-        ({"every_minutes": 0}, "checkpoint.every_minutes: expected more than 0, or null, got 0"),
-        ({"keep_best": -1}, "checkpoint.keep_best: expected 0 or more, got -1"),
+        ({"every_batches": 0}, "checkpoint.every_batches.*0"),
+        ({"every_minutes": 0}, "checkpoint.every_minutes.*0"),
+        ({"keep_best": -1}, "checkpoint.keep_best.*-1"),
     ],
 )
 def test_settings_of_checkpoints_are_checked(tmp_path, settings, message):

@@ -1,6 +1,7 @@
-"""One training step of LaMa: the generator, then the discriminator, each with its own optimiser.
+"""The training step of LaMa (paper, section 2.3): generator and discriminator, each with its own optimiser.
 
-Paper, section 2.3; the order of operations is that of the official code under Lightning 1.2, as manual optimisation.
+``_official_step`` has the order of operations of the official code under Lightning 1.2, as manual optimisation.
+``_modern_step`` computes the same losses with one forward pass of the generator and one of the discriminator.
 """
 
 import copy
@@ -39,11 +40,11 @@ Logs = dict[str, Tensor]  # scalars
 
 
 class InpaintingModule(LightningModule):
-    """Generator, discriminator, objective, and how they are trained; names no loss.
+    """Trains a generator and a discriminator on an objective.
 
-    Batches are {"image": (B, 3, H, W) in [0, 1], "mask": (B, 1, H, W), 1 = hole}. Progress is counted in batches by
-    ``iteration`` (Lightning's ``global_step`` counts both optimisers). The objective's frozen networks are in no
-    checkpoint.
+    Batches are {"image": (B, 3, H, W) in [0, 1], "mask": (B, 1, H, W), 1 = hole}. ``iteration`` counts batches
+    (Lightning's ``global_step`` counts the steps of both optimisers). Checkpoints do not hold the objective's frozen
+    networks.
     """
 
     iteration: Tensor
@@ -55,18 +56,18 @@ class InpaintingModule(LightningModule):
         objective: Objective,
         evaluator: Evaluator,  # scores the validation set
         optimizers: dict[str, MakeOptimizer],  # "generator" and "discriminator"
-        second_generator_forward: bool = True,  # the discriminator sees a fresh fake of the updated generator, as
-        # published; False: the generator step's fake again, which saves a forward pass
+        second_generator_forward: bool = True,  # official step: the discriminator sees a new fake of the updated
+        # generator; False: modern step, with the fake of the generator's update, which saves a forward pass
         clip_norm: float = 1.0,  # global gradient norm of each optimiser
-        cosine_lr: bool = False,  # let both learning rates fall to 0 over the run, along half a cosine
-        ema_decay: float | None = None,  # average the generator's weights and validate with them; None = do not
-        validate_raw: bool = False,  # where weights are averaged, validate those of the last step too
-        sync_batchnorm: str | None = None,  # of "generator" or "both": BatchNorm sees the batch of all GPUs
-        accumulate: int = 1,  # batches whose gradients are averaged for one update of both networks; BatchNorm and R1
-        # see each batch by itself, so that it is not the same as one large batch
-        recompute_blocks: bool = False,  # keep no activations inside the generator's blocks: less memory, more time
-        compiled: bool = False,  # torch.compile for the generator; minutes at the start
-        winograd: bool = False,  # on a CPU: 3 x 3 convolutions by compiled code of ours (float32), the 7 x 7 by columns
+        cosine_lr: bool = False,  # reduce both learning rates to 0 over the training, along half a cosine
+        ema_decay: float | None = None,  # average the generator's weights, and validate the average; None = do not
+        validate_raw: bool = False,  # with averaged weights, validate those of the last step too
+        sync_batchnorm: str | None = None,  # "generator" or "both": their BatchNorm sees the batch of all GPUs
+        accumulate: int = 1,  # batches per update, whose gradients are averaged; unlike one large batch, BatchNorm and
+        # R1 see each of them alone
+        recompute_blocks: bool = False,  # store no activations inside the generator's blocks: less memory, more time
+        compiled: bool = False,  # torch.compile the generator, which takes minutes at the start
+        winograd: bool = False,  # on a CPU: compiled 3 x 3 Winograd convolutions (float32), the 7 x 7 by columns
     ) -> None:
         super().__init__()
         if clip_norm <= 0:
@@ -75,11 +76,11 @@ class InpaintingModule(LightningModule):
             raise ValueError(f"recipe.accumulate: expected at least 1, got {accumulate}")
         if accumulate > 1 and second_generator_forward:
             raise ValueError(
-                f"recipe.accumulate={accumulate}: the discriminator cannot wait for the updated generator; set "
-                "recipe.second_generator_forward=false"
+                f"recipe.accumulate={accumulate}: needs recipe.second_generator_forward=false, since only an updated "
+                "generator can make a second fake"
             )
         if compiled and recompute_blocks:
-            raise ValueError("recipe.compiled=true: compiled blocks are not recomputed; set one of the two to false")
+            raise ValueError("recipe.compiled=true recipe.recompute_blocks=true: expected at most one of them")
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -98,26 +99,26 @@ class InpaintingModule(LightningModule):
                 "cannot do; use recipe.sync_batchnorm=generator, or losses.adversarial.gp_coef=0"
             )
         self.accumulate = accumulate
-        self.accumulated = 0  # batches whose gradients wait for the update
+        self.accumulated = 0  # batches since the last update
         self.compiled = compiled
         self.average: AveragedModel | None = None
         if ema_decay is not None:
             self.average = moving_average(generator, ema_decay)
         self.raw_evaluator: Evaluator | None = None
         if validate_raw and self.average is not None:
-            self.raw_evaluator = copy.copy(evaluator)  # the same networks of metrics, other images
+            self.raw_evaluator = copy.copy(evaluator)  # shares the networks of the metrics
             self.raw_evaluator.reset()
         if recompute_blocks:
             recompute(generator)
-        if winograd and not compiled:  # torch.compile does not see through it
+        if winograd and not compiled:  # torch.compile cannot trace it
             use_columns(generator)
             use_winograd(generator, *(loss.network for loss in objective.modules() if isinstance(loss, Frozen)))
-        self.use_memory_format(torch.channels_last)  # what convolutions compute in; a checkpoint's numbers are the same
+        self.use_memory_format(torch.channels_last)  # the fastest layout for convolutions
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self.snapshot = StepSnapshot([generator, discriminator])
 
     def setup(self, stage: str) -> None:
-        """Called when all processes have been started."""
+        """Called on every rank after the process group has been initialised."""
         if self.sync_batchnorm is not None and self.trainer.world_size > 1:
             networks = [self.generator] + [self.discriminator] * (self.sync_batchnorm == "both")
             synchronise_batchnorm(networks, self.trainer.strategy.root_device)
@@ -127,13 +128,13 @@ class InpaintingModule(LightningModule):
         for name in NAMES:
             try:
                 optimizers.append(self.make_optimizers[name](getattr(self, name).parameters()))
-            except ValueError as error:  # of torch, without a key
+            except ValueError as error:  # torch names no key
                 raise ValueError(f"optimizers.{name}: {error}") from error
         self.rates = LearningRates(optimizers, self.cosine_lr)
         return optimizers
 
     def on_train_start(self) -> None:
-        """The state of the optimisers has been read by now, where a run is continued."""
+        """Set the learning rates; a resumed run has loaded its optimisers by now."""
         batch = int(self.trainer.fit_loop.batch_idx) + 1
         done, then = self._done(batch), self._done(batch + 1)
         jump = self.rates.go_on(done, step=then - done)
@@ -141,7 +142,7 @@ class InpaintingModule(LightningModule):
             logger.warning(jump)
 
     def _done(self, batch: int) -> float:
-        """The share of the training that lies before this batch of the epoch."""
+        """The share of the training, in [0, 1], that is completed before batch ``batch`` of the epoch."""
         batches, epochs = int(self.trainer.num_training_batches), int(self.trainer.max_epochs or 1)
         return (self.trainer.current_epoch * batches + batch) / (epochs * batches)
 
@@ -301,7 +302,7 @@ class InpaintingModule(LightningModule):
         return StepContext(image, mask, fake, real_logits, fake_logits, real_features, fake_features)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Gradients that wait for the update are part of the state."""
+        """Store the accumulated gradients."""
         if self.accumulated:
             networks = {"generator": self.generator, "discriminator": self.discriminator}
             checkpoint["accumulated"] = {
@@ -323,7 +324,7 @@ class InpaintingModule(LightningModule):
 
     @property
     def inference_generator(self) -> nn.Module:
-        """The network a user gets: the average where there is one, else the generator itself."""
+        """The network to use: the average of the weights if there is one, else the generator."""
         return self.generator if self.average is None else self.average.module
 
     def complete(self, image: Tensor, mask: Tensor, network: nn.Module | None = None) -> tuple[Tensor, Tensor]:
@@ -340,11 +341,11 @@ class InpaintingModule(LightningModule):
         for evaluator, network in networks:
             if evaluator is not None:
                 _, completed = self.complete(batch["image"], batch["mask"], network)
-                with torch.autocast(completed.device.type, enabled=False):  # an SSIM of bfloat16 is wrong
+                with torch.autocast(completed.device.type, enabled=False):  # SSIM in bfloat16 is wrong
                     evaluator.update(list(batch["name"]), at_least_float32(completed), batch["image"], batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
-        self.evaluator.gather()  # every process has seen its share of the images, and logs the same numbers
+        self.evaluator.gather()  # each rank has seen its share of the images
         groups = self.evaluator.compute_groups() | {"total": self.evaluator.compute()}
         self.evaluator.reset()
         self.log_dict(dict(_logged(groups)))
@@ -366,7 +367,7 @@ def frozen(network: nn.Module) -> Iterator[None]:
 
 
 def _logged(groups: dict[str, dict[str, Any]], prefix: str = "val") -> Iterator[tuple[str, float]]:
-    """The official names, ``val_ssim_total_mean``, ``val_fid_10-20%_mean``, ``val_lpips_vgg_total_std``."""
+    """(name, value) with the official names, such as ``val_ssim_total_mean`` and ``val_fid_10-20%_mean``."""
     for group, results in groups.items():
         for metric, result in results.items():
             for statistic in ("mean", "std"):
