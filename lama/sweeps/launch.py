@@ -45,7 +45,7 @@ def resources(launcher: dict[str, Any], evaluating: bool) -> dict[str, Any]:
 
 
 class Task:
-    """What submitit pickles and calls in every task of a job."""
+    """The callable that submitit pickles and calls in every task of a job."""
 
     def __call__(self, folder: str, work: str) -> None:
         """Run one ``Work`` of the sweep in ``folder``."""
