@@ -181,3 +181,25 @@ def test_hydra_messages_that_config_rewords():
         pytest.raises(ConfigCompositionException, match=r"Could not override 'nothing'"),
     ):
         hydra.compose(overrides=["nothing=1"])
+
+
+def test_torch_profiler_times():
+    """lama/runs/debug.py sorts the profile by them."""
+    with torch.profiler.profile() as profile:
+        torch.ones(2) + 1
+    event = profile.key_averages()[0]
+    assert {"self_cpu_time_total", "self_device_time_total"} <= set(dir(event))
+
+
+def test_lpips_names_of_its_backbone():
+    """lama/lpips_network.py fills ``net.slice<n>.<i>`` from torchvision's ``features.<i>``."""
+    import lpips
+
+    names = lpips.LPIPS(net="squeeze", pnet_rand=True, pretrained=False, verbose=False).net.state_dict()
+    assert "slice1.0.weight" in names
+
+
+def test_submitit_writes_the_number_of_a_job_of_an_array():
+    """lama/sweeps/state.py looks for it in the output of squeue."""
+    submitit = pytest.importorskip("submitit")
+    assert submitit.SlurmJob("unused", job_id="12_3").job_id == "12_3"
