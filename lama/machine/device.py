@@ -36,7 +36,7 @@ def _first_that_works() -> torch.device:
     for name in (name for name, yes in there.items() if yes):
         if fourier_is_right(torch.device(name)):
             return torch.device(name)
-        logger.warning("device=auto: skipping %s, whose Fourier transform is wrong or fails", name)
+        logger.warning("device=auto: passing over %s, whose Fourier transform is wrong or fails", name)
     raise ValueError(f"device=auto: irfftn(rfftn(x)) is not x on any of {', '.join(there)}: torch is broken here")
 
 
