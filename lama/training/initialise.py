@@ -16,7 +16,7 @@ def check_start(init_from: object, init_parts: object, resume: object) -> None:
         raise ValueError(f"init_parts={init_parts}: needs init_from=PATH, the weights to start from")
     if init_from is not None and resume not in (None, "auto"):
         raise ValueError(
-            f"init_from={init_from} resume={resume}: one starts a run, the other continues one; expected one"
+            f"init_from={init_from} resume={resume}: one starts a run, the other continues one; give one of them"
         )
 
 
