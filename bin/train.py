@@ -28,11 +28,11 @@ def main(config: DictConfig) -> None:
 
     check_start(config.init_from, config.init_parts, config.resume)
     tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)
-    text, dry = to_yaml(config), flag(config, "dry_run")
+    text, command, dry = to_yaml(config), command_line(sys.argv), flag(config, "dry_run")
     debug = None if config.debug is None else build(config.debug, "debug")
     run_dir = config.run_dir if debug is None else debug.folder(config.run_dir)
     overwrite = flag(config, "overwrite") or debug is not None
-    resume = None if dry or debug else find_run(run_dir, config.resume, overwrite, text)
+    resume = None if dry or debug else find_run(run_dir, config.resume, overwrite, text, command)
     start = None if resume or not config.init_from else open_checkpoint(str(config.init_from), "init_from")
     data, trainer = build(config.data, "data"), build(config.trainer, "trainer")
     torch.manual_seed(config.seed)  # the networks' initial weights; data has generators of its own
@@ -44,7 +44,7 @@ def main(config: DictConfig) -> None:
     else:
         train(
             module, data, trainer, run_dir,
-            config=text, command=command_line(sys.argv), monitor=config.monitor, resume=resume, overwrite=overwrite,
+            config=text, command=command, monitor=config.monitor, resume=resume, overwrite=overwrite,
             origin=[] if start is None else initialise(module, start, config.init_parts),
             checkpoints=build(config.checkpoint, "checkpoint"),
             faults=build(config.faults, "faults"), debug=debug,

@@ -1,64 +1,74 @@
-"""Files appear whole or not at all."""
+"""Write files atomically, and keep going when the disk is full."""
 
 import errno
 import functools
 import hashlib
+import logging
 import os
-import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+logger = logging.getLogger(__name__)
+
+PARTIAL = ".partial-"  # temporary files of ``atomic_write`` begin with it
 _UMASK = os.umask(0)  # can only be read by setting it
 os.umask(_UMASK)
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; rename it when the block ends well, remove it otherwise.
+    """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds, else remove it.
 
-    Missing parent folders are made. The suffix is kept, since writers of images go by it.
+    Missing parent folders are made. The temporary path has the suffix of ``path``, since writers of images choose the
+    format by it, and no two writers share one. Raises OSError, naming ``path``, where it cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    partial = None
     try:
-        partial.touch()  # where nothing can be written, say so in Python's words
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=path.suffix)
+        os.close(handle)
+        partial = Path(name)
         yield partial
-        os.chmod(partial, 0o666 & ~_UMASK)  # safetensors makes files that nobody else may read
+        os.chmod(partial, 0o666 & ~_UMASK)  # temporary files, and those of safetensors, are for their owner only
         partial.replace(path)
     except OSError as error:
-        if error.filename is None and error.errno is not None:  # a full disk does not say which file it was
-            error.filename = str(path)
+        # A full disk names no file, and nobody knows the temporary one.
+        if (error.filename is None and error.errno is not None) or PARTIAL in str(error.filename):
+            error.filename, error.filename2 = str(path), None
         raise
     finally:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
 
 
 def synced(path: Path) -> None:
-    """Have the system write a file or, after a renaming, a folder to the disk itself: it survives a loss of power."""
+    """Flush a file or, after a rename, a folder to the disk, so that it survives a loss of power."""
     try:
         handle = os.open(path, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
+    except OSError:  # Windows cannot open folders
         return
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):  # a file system that cannot
+        if error.errno not in (errno.EINVAL, errno.EBADF, errno.EACCES):  # unsupported by the file system
             raise
     finally:
         os.close(handle)
 
 
 def remove_partial(folder: Path) -> None:
-    """Remove what ``atomic_write`` had begun in ``folder`` when its process was killed."""
-    for path in folder.glob(".*"):
-        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name) and path.is_file():
+    """Remove the temporary files that a killed ``atomic_write`` left in ``folder``."""
+    for path in folder.glob(f"{PARTIAL}*"):
+        if path.is_file():
             path.unlink(missing_ok=True)
 
 
 def no_space(error: BaseException) -> OSError | None:
-    """The full, exhausted or read-only disk behind ``error``, or None where it is about something else."""
+    """The error about a full or read-only disk or an exhausted quota that caused ``error``; None if there is none."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
@@ -77,3 +87,31 @@ def sha256_of(file: Path) -> str:
 def _sha256(file: Path, changed: int, size: int) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def survives_a_full_disk(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a method that writes ``what``: where the disk is full it logs an error and returns."""
+
+    def decorate(write: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(write)
+        def wrapped(self: Any, *arguments: Any, **keywords: Any) -> None:
+            lost = vars(self).setdefault("lost", {})
+            try:
+                write(self, *arguments, **keywords)
+                lost.pop(what, None)
+            except (OSError, RuntimeError) as error:  # torch raises RuntimeError because of Python's OSError
+                reason = no_space(error)
+                if reason is None:
+                    raise
+                lost[what] = str(reason.strerror).lower()
+                where = f" ({reason.filename})" if reason.filename else ""
+                logger.error("%s%s: not written, %s; training goes on", what, where, lost[what])
+
+        return wrapped
+
+    return decorate
+
+
+def still_lost(writers: Iterable[object]) -> dict[str, str]:
+    """{what: reason} of the files that the latest calls of the decorated methods of ``writers`` could not write."""
+    return {what: why for writer in writers for what, why in getattr(writer, "lost", {}).items()}

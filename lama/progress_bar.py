@@ -1,7 +1,6 @@
-"""How far a prediction has come: a bar in a terminal, and whoever listens.
+"""Progress of a prediction: a bar in the terminal, and a callback for other displays such as a web page.
 
-``bar`` is what takes long; ``listening`` is around a prediction that somebody watches, a page say. Whoever listens may
-raise, which ends the prediction: that is how it is cancelled between two pieces.
+A ``bar`` reports to the listener that ``listening`` has set. A listener may raise an exception to cancel it.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,13 +10,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-Listener = Callable[[str, int, int], None]  # what is counted, how many are done, of how many
+Listener = Callable[[str, int, int], None]  # (name, done, total)
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Tell ``listener`` of every bar in this block, in this thread."""
+    """Report the progress of every bar in this block and thread to ``listener``."""
     token = _listener.set(listener)
     try:
         yield
@@ -26,21 +25,21 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 class bar(tqdm):  # type: ignore[misc]  # noqa: N801  (called like the tqdm it is)
-    """A tqdm of ``total`` ``desc`` that goes when it is done."""
+    """A tqdm that disappears at the end: ``total`` steps, called ``desc``."""
 
     def __init__(self, total: int, desc: str, **options: Any) -> None:
         super().__init__(total=total, desc=desc, leave=False, **options)
-        self._what, self._done, self._of = desc, 0, total
-        self._tell()
+        self._name, self._done, self._total = desc, 0, total
+        self._report()
 
     def update(self, n: float | None = 1) -> bool | None:
-        """``n`` more are done."""
+        """Count ``n`` more steps."""
         shown = super().update(n)
         self._done += int(n or 0)
-        self._tell()
+        self._report()
         return shown
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         listener = _listener.get()
         if listener is not None:
-            listener(self._what, self._done, self._of)
+            listener(self._name, self._done, self._total)

@@ -1,9 +1,9 @@
-"""Make ``import torchvision`` work beside a torch build that its compiled operators were not made for.
+"""Make ``import torchvision`` work beside a torch build that its compiled operators do not fit.
 
-A torchvision wheel for another flavour of torch (the CUDA wheel beside the CPU torch, say) cannot load its operators
-and then fails on import with "operator torchvision::nms does not exist", which takes lpips, torchmetrics and so
-pytorch_lightning with it. None of them needs these operators here; declaring two of them is enough. Import this
-module before any of those.
+A torchvision wheel for another build of torch (the CUDA wheel beside the CPU torch, for example) cannot load its
+operators. Its import then fails with "operator torchvision::nms does not exist", and so do the imports of lpips,
+torchmetrics and pytorch_lightning. They do not use these operators here, so that declaring two of them is enough.
+Import this module before any of those.
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-_declared: torch.library.Library | None = None  # the declaration lives as long as this object
+_declared: torch.library.Library | None = None  # the declaration ends with this object
 
 
 def _declare_missing_operators() -> None:
@@ -22,7 +22,7 @@ def _declare_missing_operators() -> None:
     for extension in Path(spec.origin).parent.glob("_C.*"):
         try:
             torch.ops.load_library(str(extension))
-            return  # the wheel fits: its own operators are there
+            return  # the wheel fits
         except OSError:
             continue
     _declared = torch.library.Library("torchvision", "DEF")

@@ -55,14 +55,14 @@ LAWS = {
     "runs": (
         {"training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine", "pages", "interfaces",
          "files", "torchvision_ops"},
-        {"torch", "numpy", "tqdm", "pytorch_lightning", "matplotlib", "yaml"},
+        {"torch", "numpy", "tqdm", "pytorch_lightning", "matplotlib", "yaml", "filelock"},
     ),
     "config": ({"training"}, {"hydra", "omegaconf"}),
     "bench": ({"masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints", "inference",
                "losses", "training", "fast", "machine", "pictures"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
     "sweeps": ({"config", "files", "runs", "evaluation", "paper", "data", "pictures", "models"},
-               {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "hydra_plugins", "submitit"}),
+               {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "submitit"}),
 }  # fmt: skip
 
 

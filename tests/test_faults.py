@@ -20,7 +20,7 @@ from trainings import BOXES, TRAINER, a_batch, fit, make_data, make_module, run_
 from lama.data import Distortions, ImageFolder, InpaintingDataModule
 from lama.runs import Checkpoints, NonFiniteGuard, callbacks, train
 from lama.runs.checkpointing import read_checkpoint
-from lama.runs.dead_workers import explain
+from lama.runs.processes import dead_workers_explained
 from lama.training import InpaintingModule
 
 
@@ -97,6 +97,15 @@ def test_a_step_that_is_not_finite_changes_nothing_bitwise(where, second, step):
         assert same(watch.states[i - 1], watch.states[i]) == (i == step), i
 
 
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("second", [True, False], ids=["official", "modern"])
+def test_a_step_that_is_not_finite_leaves_the_discriminator_trainable(where, second):
+    module = make_module(second_generator_forward=second).train()
+    poison(module, where, 1)
+    assert module.step_or_undo(a_batch(), *module.configure_optimizers())[1]
+    assert all(p.requires_grad for p in module.discriminator.parameters())
+
+
 @pytest.mark.parametrize("second", [True, False], ids=["official", "modern"])
 def test_images_that_are_not_finite_leave_batchnorm_alone(second):
     module = make_module(second_generator_forward=second)
@@ -137,7 +146,7 @@ def poisoned_run(folder, steps, epochs=1, **settings):
 
 def test_several_skipped_in_a_row_go_back_to_the_last_good_checkpoint(tmp_path, caplog):
     module, watch = poisoned_run(tmp_path / "run", range(7, 10), faults=NonFiniteGuard(max_skipped=3))
-    assert "back to the weights and optimisers of iteration 4" in caplog.text
+    assert "weights and optimisers of iteration 4" in caplog.text
     assert int(module.iteration) == 12
     assert same(watch.states[6], watch.states[9])  # skipped
     assert not same(watch.states[9], watch.states[10])
@@ -152,14 +161,14 @@ def test_no_checkpoint_is_written_while_batches_are_skipped(tmp_path):
 
 
 def test_a_training_that_never_recovers_ends_with_one_line_and_keeps_its_run(tmp_path):
-    message = r"3 batches in a row .* not finite, also after 2 returns to .*last\.ckpt; try lower learning rates"
+    message = r"3 batches in a row .*faults\.max_returns=2 .*last\.ckpt"
     with pytest.raises(ValueError, match=message):
         poisoned_run(tmp_path / "run", range(7, 99), 4, faults=NonFiniteGuard(max_skipped=3, max_returns=2))
     assert (tmp_path / "run/metrics.csv").exists()
 
 
 def test_a_training_that_never_begins_ends_with_one_line(tmp_path):
-    with pytest.raises(ValueError, match=r"2 batches in a row .* there is no checkpoint yet; try lower"):
+    with pytest.raises(ValueError, match=r"2 batches in a row .* no checkpoint"):
         poisoned_run(tmp_path / "run", range(1, 99), faults=NonFiniteGuard(max_skipped=2))
 
 
@@ -173,7 +182,7 @@ def test_a_batch_in_which_everything_is_hole_does_no_harm():
 
 @pytest.mark.parametrize(("name", "value"), [("max_skipped", 0), ("max_returns", -1)])
 def test_settings_of_faults_are_checked(name, value):
-    with pytest.raises(ValueError, match=rf"faults\.{name}: expected at least"):
+    with pytest.raises(ValueError, match=rf"faults\.{name}.*{value}"):
         NonFiniteGuard(**{name: value})
 
 
@@ -231,13 +240,16 @@ def test_a_dead_worker_is_explained_whomever_its_signal_interrupts(tmp_path, wra
     if wrapped:
         error, error.__cause__ = ValueError("you tried to log 3.07 which is currently not supported"), error
     message = r"data: a worker is killed by signal: Killed after iteration 0, .* was none"
-    keeper = Checkpoints(tmp_path, "val_x", "max")
-    with pytest.raises(ValueError, match=message), explain(make_data(), make_module(), keeper):
+    checkpoints = Checkpoints(tmp_path, "val_x", "max")
+    with pytest.raises(ValueError, match=message), dead_workers_explained(make_data(), make_module(), checkpoints):
         raise error
 
 
 def test_other_errors_are_not_taken_for_a_dead_worker(tmp_path):
-    with pytest.raises(ZeroDivisionError), explain(make_data(), make_module(), Checkpoints(tmp_path, "val_x", "max")):
+    with (
+        pytest.raises(ZeroDivisionError),
+        dead_workers_explained(make_data(), make_module(), Checkpoints(tmp_path, "val_x", "max")),
+    ):
         raise ZeroDivisionError("x") from RuntimeError("y")
 
 
@@ -255,8 +267,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on(tmp_pa
     module = make_module()
     data = make_data(epoch_size=12)
     run, keep = tmp_path / "run", partial(Checkpoints, every_batches=2)
-    said = r"not written: models, checkpoints/last.ckpt, no space .*the state on the disk is of iteration 2; make room"
-    with pytest.raises(OSError, match=said.replace("the state", "the latest state")):
+    with pytest.raises(OSError, match=r"not written: models, checkpoints/last.ckpt, no space .* iteration 2"):
         run_into(run, module, data=data, checkpoints=keep)
     assert int(module.iteration) == 6
     assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 2

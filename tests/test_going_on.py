@@ -18,7 +18,7 @@ from lama.runs import find_run
 from lama.runs.callbacks import read_metrics
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.plain_progress import PlainProgress
-from lama.runs.processes import Watch
+from lama.runs.processes import RankWatcher
 from lama.runs.run import next_steps, train
 from lama.training.learning_rates import LearningRates
 
@@ -214,20 +214,20 @@ def test_where_there_is_no_terminal_lines_say_how_far_it_is(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(("command", "killed", "said"), [
-    ("kill -9 $$", True, "process 1 was killed by SIGKILL"), ("exit 2", False, "process 1 has ended with 2"),
+    ("kill -9 $$", True, "rank 1 was killed by SIGKILL"), ("exit 2", False, "rank 1 has ended with 2"),
 ])  # fmt: skip
 def test_a_process_that_dies_ends_the_others(command, killed, said):
     dying = subprocess.Popen(["sh", "-c", command])
     waiting = subprocess.Popen(["sleep", "60"])
     launcher = SimpleNamespace(procs=[dying, waiting])
-    watch = Watch(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher)))
+    watch = RankWatcher(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher)))
     watch.start()
     assert watch.found.wait(5)
     assert (watch.dead.killed, str(watch.dead)) == (killed, said)
     assert waiting.wait(5) == -signal.SIGKILL
     time.sleep(0.1)
     assert launcher.procs == []  # Lightning shall not kill this process for it
-    watch.over.set()
+    watch.stop.set()
     watch.join(5)
     assert not watch.is_alive()
 

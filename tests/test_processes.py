@@ -176,7 +176,7 @@ def test_a_killed_process_ends_the_other_with_one_line_and_they_resume_to_the_bi
     folder = tmp_path / "run"
     codes = forked(a_run, folder, 2, signalled(signal.SIGKILL, 13))
     assert codes == [1, -signal.SIGKILL]
-    assert "ValueError: training: another of its processes has ended; it says why above" in capfd.readouterr().err
+    assert "ValueError: training: another rank has ended" in capfd.readouterr().err
     assert forked(a_run, folder) == [0, 0]
     assert_equal(everything(folder), everything(of_two))
 
@@ -342,9 +342,9 @@ def test_a_training_that_ends_in_an_error_does_not_wait_for_its_workers(root):
 
 
 def test_r1_and_synchronised_batchnorm_in_the_discriminator_are_refused():
-    with pytest.raises(ValueError, match=r"sync_batchnorm=both: R1 differentiates the discriminator twice.*=generator"):
+    with pytest.raises(ValueError, match=r"sync_batchnorm=both.*=generator"):
         make_module(sync_batchnorm="both")
-    with pytest.raises(ValueError, match=r"sync_batchnorm: expected generator, both or null, got 'all'"):
+    with pytest.raises(ValueError, match=r"sync_batchnorm.*all"):
         make_module(sync_batchnorm="all")
 
 
@@ -362,7 +362,7 @@ def test_batchnorm_is_synchronised_where_it_is_asked_for(option, converted):
     assert module.state_dict().keys() == before.keys()
     assert all(a is b for a, b in zip(parameters, module.parameters(), strict=True))  # those of the optimisers
     module.trainer.strategy.root_device = torch.device("cpu")
-    with pytest.raises(ValueError, match=r"recipe\.sync_batchnorm: needs GPUs"):
+    with pytest.raises(ValueError, match=r"recipe\.sync_batchnorm.*GPU"):
         module.setup("fit")
 
 

@@ -14,12 +14,13 @@ import hydra
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from submitit.core.utils import DelayedSubmission
 
 from lama.config import CONFIGS
 from lama.sweeps import slurm, start, state
 from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
-from lama.sweeps.launch import _slurm
+from lama.sweeps.launch import Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
 from lama.sweeps.start import compose, train_those
 from lama.sweeps.state import (
@@ -113,12 +114,12 @@ def test_the_command_of_a_training_is_what_one_would_type(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeds": [0, 0]}, r"seeds=\[0, 0\]: expected one or more, each once"),
-        ({"rows": []}, r"rows=\[\]: expected one or more"),
-        ({"overrides": ["seed=3"]}, r"seed=3: a sweep sets seed itself; use seeds="),
-        ({"own": {"lama-regular": ["++trainer.devices=3"]}}, r"trainer\.devices itself; use launcher\.devices=N"),
-        ({"launcher": LOCAL | {"devices": 0}}, r"launcher\.devices=0: expected"),
-        ({"retries": -1}, r"retries=-1: expected"),
+        ({"seeds": [0, 0]}, r"seeds=\[0, 0\]"),
+        ({"rows": []}, r"rows=\[\]"),
+        ({"overrides": ["seed=3"]}, r"seed=3.*seeds="),
+        ({"own": {"lama-regular": ["++trainer.devices=3"]}}, r"trainer\.devices=3.*launcher\.devices=N"),
+        ({"launcher": LOCAL | {"devices": 0}}, r"launcher\.devices=0"),
+        ({"retries": -1}, r"retries=-1"),
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path, settings, message):
@@ -131,11 +132,11 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
     save(sweep)
     assert load(tmp_path) == sweep
     check_same(load(tmp_path), replace(sweep, seeds=[0, 1, 2], retries=3))  # more of the same
-    with pytest.raises(ValueError, match=r"holds the sweep toy; choose another dir= for other"):
+    with pytest.raises(ValueError, match=r"dir=.* toy.* other"):
         check_same(load(tmp_path), replace(sweep, name="other"))
-    with pytest.raises(ValueError, match=r"begun with a=1 \(now: a=2\)"):
+    with pytest.raises(ValueError, match=r"a=1 \(now: a=2\)"):
         check_same(load(tmp_path), replace(sweep, overrides=["same=1", "a=2"]))
-    with pytest.raises(FileNotFoundError, match=r"no sweep\.yaml in it; expected the folder of a sweep"):
+    with pytest.raises(FileNotFoundError, match=r"nothing.*sweep\.yaml"):
         load(tmp_path / "nothing")
 
 
@@ -162,7 +163,7 @@ def test_a_mistake_is_one_line_before_anything_is_written(tmp_path, monkeypatch,
 
 def test_without_a_slurm_there_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match=r"launcher=slurm: no sbatch on this machine"):
+    with pytest.raises(ValueError, match=r"launcher=slurm.*sbatch"):
         start(
             [
                 "-m",
@@ -176,14 +177,50 @@ def test_without_a_slurm_there_is_one_line(tmp_path, monkeypatch):
     assert not (tmp_path / "sweep").exists()
 
 
-def test_resources_become_those_of_hydras_launcher():
+def test_resources_become_those_of_submitit():
     launcher = compose(["sweep=table1_lama", "launcher=slurm", "launcher.devices=4", "launcher.nodes=2",
                         "launcher.additional_parameters={account: me}"], []).launcher  # fmt: skip
-    got = _slurm(launcher, evaluating=False)
-    expected = {"tasks_per_node=4", "gpus_per_node=4", "nodes=2", "additional_parameters={account:'me'}"}
-    assert {"hydra/launcher=submitit_slurm", *(f"++hydra.launcher.{one}" for one in expected)} <= set(got)
-    assert "++hydra.launcher.tasks_per_node=1" in _slurm(launcher, evaluating=True)
-    assert not any("partition" in one or "mem_gb" in one for one in got)
+    got = resources(launcher, evaluating=False)
+    expected = {"tasks_per_node": 4, "gpus_per_node": 4, "nodes": 2, "cpus_per_task": 8, "timeout_min": 1440,
+                "slurm_additional_parameters": {"account": "me"}, "slurm_signal_delay_s": 120}  # fmt: skip
+    assert {name: got[name] for name in expected} == expected
+    assert resources(launcher, evaluating=True)["tasks_per_node"] == 1
+    assert not {"slurm_partition", "mem_gb"} & got.keys()
+
+
+def a_cluster(folder, monkeypatch):
+    """Commands that stand in for a SLURM; ``sbatch`` keeps the script that it is given."""
+    scripts = {"srun": "true", "sbatch": f'cp "$1" {folder}/script.sh; echo Submitted batch job 12'}
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_jobs_are_submitted_as_one_array_with_their_resources_and_not_waited_for(tmp_path, monkeypatch):
+    a_cluster(tmp_path, monkeypatch)
+    launcher = compose(["sweep=table1_lama", "launcher=slurm", "launcher.gpus=false", "launcher.partition=fast",
+                        "launcher.additional_parameters={account: me}"], []).launcher  # fmt: skip
+    sweep = a_sweep(tmp_path / "sweep", launcher=launcher)
+    save(sweep)
+    launch(sweep, sweep.trainings())
+    jobs = sorted(path.read_text().strip() for path in (tmp_path / "sweep/jobs").glob("*.job"))
+    assert jobs == ["12_0", "12_1", "12_2", "12_3"]
+    script = (tmp_path / "script.sh").read_text()
+    for option in ("array=0-3%4", "partition=fast", "account=me", "time=1440", "cpus-per-task=8", "signal=USR2@120"):
+        assert f"#SBATCH --{option}" in script, option
+    pickles = sorted((tmp_path / "sweep/jobs/.submitit").rglob("*submitted.pkl"))
+    delayed = DelayedSubmission.load(pickles[0])
+    assert delayed.args == (str(tmp_path / "sweep"), str(sweep.trainings()[0]))
+    assert delayed.function.checkpoint(*delayed.args).args == delayed.args  # queued again as it was
+
+
+def test_a_task_runs_its_work(tmp_path, monkeypatch):
+    save(a_sweep(tmp_path))
+    ran = []
+    monkeypatch.setattr(Job, "run", lambda self: ran.append((self.sweep.name, self.work)))
+    Task()(str(tmp_path), str(TRAINING))
+    assert ran == [("toy", TRAINING)]
 
 
 def test_a_job_says_that_it_is_done_and_keeps_what_was_printed(tmp_path):
@@ -279,7 +316,7 @@ def test_states_are_told_from_what_jobs_have_left_and_what_the_cluster_has(tmp_p
     found = states(sweep, works)
     assert [one.state for one in found] == [RUNNING, DONE, "queued", LOST, MISSING]
     assert found[0].note == "epoch 3 of 40"
-    assert "job 7_3 is gone without a word" in found[3].note
+    assert "job 7_3" in found[3].note
     assert table(found).splitlines()[-1] == "5 in all: 1 done, 1 running, 1 queued, 1 lost, 1 not started"
 
 
@@ -317,7 +354,7 @@ def test_an_evaluation_that_fails_is_not_for_resubmit(tmp_path, caplog):
 @pytest.mark.parametrize("folder", ["file/sweep", "/proc/sweep"])
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PermissionError, match=r"dir=.*sweep: cannot be made"):
+    with pytest.raises(PermissionError, match=r"dir=.*sweep: "):
         start(["-m", "sweep=table4_masks", "losses=no_perceptual", "data=builtin", f"dir={tmp_path / folder}"])
 
 
@@ -367,9 +404,9 @@ def test_collect_wants_finished_trainings_and_sets(tmp_path):
     with pytest.raises(ValueError, match=r"no training has finished yet"):
         collect(sweep)
     record(sweep, TRAINING, state=DONE, pid=1, host="x")
-    with pytest.raises(ValueError, match=r"evaluation\.sets: which frozen sets\?"):
+    with pytest.raises(ValueError, match=r"evaluation\.sets: "):
         collect(sweep)
-    with pytest.raises(FileNotFoundError, match=r"no NAME/manifest\.json in it"):
+    with pytest.raises(FileNotFoundError, match=r"evaluation\.sets=.*manifest\.json"):
         collect(replace(sweep, evaluation=sweep.evaluation | {"sets": str(tmp_path)}))
 
 
@@ -381,7 +418,7 @@ def test_slurm_is_asked_in_its_own_words(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert slurm.queue() == {"12_0": "RUNNING", "12_1": "PENDING"}
     slurm.check({"partition": "debug"})
-    with pytest.raises(ValueError, match=r"launcher\.partition=fast: this cluster has debug"):
+    with pytest.raises(ValueError, match=r"launcher\.partition=fast.*debug"):
         slurm.check({"partition": "fast"})
     (tmp_path / "squeue").write_text("#!/bin/sh\necho 'slurm_load_jobs error: down' >&2; exit 1\n")
     with pytest.raises(ValueError, match=r"SLURM: squeue failed: slurm_load_jobs error: down"):

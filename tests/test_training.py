@@ -80,13 +80,19 @@ def test_ema_is_the_decayed_average_of_weights_and_buffers():
     assert not torch.equal(module.inference_generator.state_dict()[buffer], module.generator.state_dict()[buffer])
 
 
+def test_averaged_weights_have_the_layout_of_the_live_ones():
+    module = make_module(ema_decay=0.9)
+    pairs = zip(module.generator.state_dict().values(), module.average.module.state_dict().values(), strict=True)
+    assert all(live.stride() == average.stride() for live, average in pairs)
+
+
 def test_without_ema_the_generator_itself_is_used():
     module = make_module()
     assert module.inference_generator is module.generator
 
 
 def test_ema_decay_out_of_range_is_an_error():
-    with pytest.raises(ValueError, match=r"ema_decay: expected a number between 0 and 1, or null, got 2"):
+    with pytest.raises(ValueError, match=r"recipe\.ema_decay.*2"):
         make_module(ema_decay=2)
 
 
@@ -170,7 +176,7 @@ def test_next_steps_name_commands_from_where_the_training_was_started(script, fo
 
 def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
     run_into(tmp_path / "run")
-    with pytest.raises(FileExistsError, match=r"holds a run already; .*overwrite=true"):
+    with pytest.raises(FileExistsError, match=r"run_dir=.*overwrite=true"):
         run_into(tmp_path / "run")
     run_into(tmp_path / "run", overwrite=True)
     assert read_metrics(tmp_path / "run/metrics.csv")["val_ssim_total_mean"][0] == [2]
@@ -179,17 +185,17 @@ def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"resume": "nowhere.ckpt"}, FileNotFoundError, r"resume=nowhere\.ckpt: no such checkpoint"),
-        ({"resume": __file__}, ValueError, r"test_training\.py: damaged, File is not a zip file"),
-        ({"trainer": {"max_epochs": "abc"}}, ValueError, r"trainer\.max_epochs: expected a whole number .* got 'abc'"),
-        ({"trainer": {"precision": "16-mixed"}}, ValueError, r"trainer\.precision=16-mixed: overflows"),
-        ({"trainer": {"precision": "64-true"}}, ValueError, r"trainer\.precision=64-true: expected bf16-mixed or 32"),
-        ({"trainer": {"devices": 1.5}}, ValueError, r"trainer\.devices=1.5: .devices. selected with"),
-        ({"trainer": {"max_epochs": -1}}, ValueError, r"trainer\.max_epochs: expected .* at least 1, got -1"),
+        ({"resume": "nowhere.ckpt"}, FileNotFoundError, r"resume=nowhere\.ckpt"),
+        ({"resume": __file__}, ValueError, r"resume=.*test_training\.py: damaged"),
+        ({"trainer": {"max_epochs": "abc"}}, ValueError, r"trainer\.max_epochs.*'abc'"),
+        ({"trainer": {"precision": "16-mixed"}}, ValueError, r"trainer\.precision=16-mixed"),
+        ({"trainer": {"precision": "64-true"}}, ValueError, r"trainer\.precision=64-true.*bf16-mixed.*32"),
+        ({"trainer": {"devices": 1.5}}, ValueError, r"trainer\.devices=1\.5"),
+        ({"trainer": {"max_epochs": -1}}, ValueError, r"trainer\.max_epochs.*-1"),
         (
             {"monitor": "val_fid"},
             ValueError,
-            "monitor=val_fid: not measured in this run; expected auto or",
+            r"monitor=val_fid: ",
         ),
     ],
 )
@@ -215,6 +221,6 @@ def test_validation_images_of_any_size_are_padded_and_cropped():
 def test_masks_that_hide_nothing_or_all_are_noticed_at_the_start(tmp_path, sampler, what):
     data = make_data()
     data.train_set.masks = sampler
-    with pytest.raises(ValueError, match=f"each of 10 that were drawn hides {what}"):
+    with pytest.raises(ValueError, match=f"masks: .* 10 .* {what}"):
         train(make_module(), data, TRAINER, tmp_path / "run", "", "")
     assert not (tmp_path / "run").exists()

@@ -69,7 +69,7 @@ def test_the_discriminator_is_asked_once_and_the_gradients_are_those_of_asking_t
         (plain.objective.generator_loss, fake, plain.generator),
         (plain.objective.discriminator_loss, fake.detach(), plain.discriminator),
     ):
-        loss, _ = loss_of(plain._judge(image, batch["mask"], predicted))
+        loss, _ = loss_of(plain._discriminate(image, batch["mask"], predicted))
         for p, gradient in zip(
             network.parameters(), torch.autograd.grad(loss, list(network.parameters())), strict=True
         ):
@@ -158,7 +158,7 @@ def test_validation_in_bf16_measures_in_float32(tmp_path):
 
 def test_more_batches_for_an_update_than_the_training_has_are_refused(tmp_path):
     module = make_module(second_generator_forward=False, accumulate=3)
-    with pytest.raises(ValueError, match=r"recipe\.accumulate=3: this training has 2 batches in all, .* fewer"):
+    with pytest.raises(ValueError, match=r"recipe\.accumulate=3.* 2 batches"):
         run_into(tmp_path / "run", module)
     assert not (tmp_path / "run").exists()
 
@@ -241,9 +241,9 @@ def test_a_run_stopped_between_accumulated_batches_goes_on_to_the_bit(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"accumulate": 0}, "recipe.accumulate: expected at least 1, got 0"),
-        ({"accumulate": 2}, "recipe.accumulate=2: .* set recipe.second_generator_forward=false"),
-        ({"compiled": True, "recompute_blocks": True}, "recipe.compiled=true: .* set one of the two to false"),
+        ({"accumulate": 0}, "recipe.accumulate.*0"),
+        ({"accumulate": 2}, "recipe.accumulate=2.*recipe.second_generator_forward=false"),
+        ({"compiled": True, "recompute_blocks": True}, "recipe.compiled=true.*recompute"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(recipe, message):

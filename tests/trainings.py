@@ -37,14 +37,16 @@ TRAINER = {"accelerator": "cpu", "max_epochs": 1, "num_sanity_val_steps": 0, "lo
            "enable_progress_bar": False, "enable_model_summary": False}  # fmt: skip
 
 
-def run_into(folder, module=None, resume=None, data=None, config="config: here\n", **settings):
-    """What bin/train.py does with a configuration; ``resume`` and ``overwrite`` are its."""
+COMMAND = "python bin/train.py -cn demo"
+
+
+def run_into(folder, module=None, resume=None, data=None, config="config: here\n", command=COMMAND, **settings):
+    """Train as bin/train.py does; ``resume``, ``overwrite``, ``config`` and ``command`` have its meaning."""
     trainer = TRAINER | settings.pop("trainer", {})
-    resume = find_run(folder, resume, settings.get("overwrite", False), config)
+    resume = find_run(folder, resume, settings.get("overwrite", False), config, command)
     return train(
-        module or make_module(), data or make_data(), trainer, folder, config, "python bin/train.py",
-        resume=resume, **settings,
-    )  # fmt: skip
+        module or make_module(), data or make_data(), trainer, folder, config, command, resume=resume, **settings
+    )
 
 
 def fit(module, batches):

@@ -1,3 +1,3 @@
-"""What this machine offers: memory, devices, ranks, the allocator. Knows torch, and nothing of networks."""
+"""Memory, devices, ranks and the memory allocator of this machine."""
 
 __all__: list[str] = []

@@ -1,12 +1,11 @@
-"""glibc's memory allocator: told to keep large blocks, or, for a server, not to grow.
+"""Settings of glibc's memory allocator: keep large blocks for speed, or bound the memory of a server.
 
-With large blocks kept, a forward pass has no page faults after the first.
+A forward pass allocates and frees hundreds of blocks of 10 to 500 MB. By default glibc requests each from the kernel,
+which fills every 4 KB page with zeros at a page fault. Kept blocks are reused without page faults; with huge pages,
+their first use has 512 times fewer faults too. Kept blocks fragment, which about doubles peak memory, so that this pays
+for small images only.
 
-A network takes and gives back blocks of 10 to 500 MB by the hundred. By default glibc asks the system for each anew,
-and the system fills every 4 KB page with zeros. Kept, they are reused; in huge pages, the first touch costs 512 times
-fewer faults as well. Kept blocks also fragment, so that the peak about doubles: worth it for small images only.
-
-This changes the whole process, so it is for programs (``bin/``), never for a library call.
+The settings change the whole process, so they are for programs (``bin/``), not for library calls.
 """
 
 import ctypes
@@ -16,17 +15,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-MOST_PIXELS = 1024 * 1024  # up to here it is tuned
+MOST_PIXELS = 1024 * 1024  # larger images need too much memory with kept blocks
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -2, -3, -8  # malloc.h
-_PRIMITIVES = 128  # of oneDNN: one for each layer and size of image
+_PRIMITIVES = 128  # compiled kernels that oneDNN caches, one for each layer and image size
 _GIGABYTE = 1 << 30
 
 
 def tune_allocator(max_pixels: int) -> bool:
-    """Tune it unless images are larger than 1024 x 1024: ``max_pixels`` is the largest. True where it was done.
+    """Keep large blocks if no image has more than 1024 x 1024 pixels; returns whether this was done.
 
-    To be called before torch makes its first tensor of megabytes: that is when it reads the setting of huge pages.
-    Does nothing without glibc.
+    To be called before torch allocates its first large tensor, when it reads the setting of huge pages. Does nothing
+    without glibc.
     """
     if max_pixels > MOST_PIXELS:
         return False
@@ -34,7 +33,7 @@ def tune_allocator(max_pixels: int) -> bool:
     if libc is None:
         return False
     mallopt = libc.mallopt
-    # older versions refuse more than 32 MB, which is their own upper limit for the automatic threshold
+    # older versions of glibc refuse more than 32 MB
     kept = mallopt(_M_MMAP_THRESHOLD, _GIGABYTE) or mallopt(_M_MMAP_THRESHOLD, 32 << 20)
     mallopt(_M_TRIM_THRESHOLD, _GIGABYTE)
     mallopt(_M_TOP_PAD, 64 << 20)
@@ -43,10 +42,10 @@ def tune_allocator(max_pixels: int) -> bool:
 
 
 def bound_for_serving() -> None:
-    """Let a process that computes images of ever other sizes, from several threads, not grow with their number.
+    """Bound the caches of oneDNN and glibc, for a process that computes images of many sizes in several threads.
 
-    To be called before torch computes. oneDNN keeps what it has compiled, for 1024 layers and sizes by default, and
-    glibc an arena for each thread.
+    By default oneDNN caches 1024 compiled kernels, and glibc has an arena for each thread. To be called before torch
+    computes anything.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(_PRIMITIVES))
     libc = _glibc()
@@ -55,19 +54,19 @@ def bound_for_serving() -> None:
 
 
 def give_back() -> None:
-    """Return to the system what is free in glibc's arenas: for when nothing is to be computed."""
+    """Return free memory of glibc's arenas to the system, for an idle process."""
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)
 
 
 def _glibc() -> Any:
-    """None where there is none."""
+    """glibc's C library, or None on other systems."""
     if not sys.platform.startswith("linux"):
         return None
     try:
         libc = ctypes.CDLL("libc.so.6")
-        libc.gnu_get_libc_version  # noqa: B018  (musl has mallopt in name only)
+        libc.gnu_get_libc_version  # noqa: B018  (musl's mallopt does nothing)
         libc.mallopt  # noqa: B018
         return libc
     except (OSError, AttributeError):
@@ -75,7 +74,7 @@ def _glibc() -> Any:
 
 
 def tune_for_training(accelerator: str, batch_size: int, crop: int | Sequence[int]) -> bool:
-    """The same for a training on a CPU, where the crops of a batch are computed at once; True where it was done."""
+    """``tune_allocator`` for the batches of a training on a CPU; returns whether this was done."""
     import torch
 
     if accelerator != "cpu" and (accelerator != "auto" or torch.cuda.is_available()):

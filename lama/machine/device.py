@@ -1,4 +1,4 @@
-"""Where to compute: a device that this machine has, and whose Fourier transform is right."""
+"""Choose a device that this machine has, and whose Fourier transform is correct."""
 
 import logging
 from functools import cache
@@ -7,14 +7,14 @@ import torch
 
 logger = logging.getLogger(__name__)
 
-_SIZES = ((8, 8), (6, 9), (15, 16), (7, 13))  # even and odd, both ways
-_TOLERANCE = 1e-4  # of values of about 1; float32 reaches 1e-6
+_SIZES = ((8, 8), (6, 9), (15, 16), (7, 13))  # all combinations of even and odd
+_TOLERANCE = 1e-4  # absolute, for values of about 1; float32 reaches 1e-6
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` -> cuda, else mps, else cpu, the first that is there and passes ``fourier_is_right``; or the one named.
+    """The device ``name``; ``auto`` is the first of cuda, mps and cpu that exists and passes ``fourier_is_right``.
 
-    Raises ValueError, in one line, for a device that this machine does not have or whose Fourier transform is wrong.
+    Raises ValueError for a device that this machine does not have, or whose Fourier transform is wrong.
     """
     if name == "auto":
         return _first_that_works()
@@ -42,10 +42,10 @@ def _first_that_works() -> torch.device:
 
 @cache
 def fourier_is_right(device: torch.device) -> bool:
-    """Whether ``irfftn(rfftn(x))`` is x on ``device``, for even and odd sizes; asked once per device.
+    """Whether ``irfftn(rfftn(x))`` equals x on ``device``, for even and odd sizes; computed once per device.
 
-    Versions of torch have given wrong values on MPS without a word (pytorch issues 124096 and 126649), or have no
-    Fourier transform there at all.
+    Some versions of torch return wrong values on MPS without an error (pytorch issues 124096 and 126649), or have no
+    Fourier transform there.
     """
     generator = torch.Generator().manual_seed(0)
     try:

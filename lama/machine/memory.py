@@ -1,4 +1,4 @@
-"""How much memory there is, and how much a process has had."""
+"""Available memory of this machine, and peak memory of this process."""
 
 import os
 import sys
@@ -7,18 +7,16 @@ from pathlib import Path
 import torch
 
 _GIB = 2**30
-_SHARE = 0.8  # of what is free: others want some too, and the figures below are estimates
-_UNKNOWN = 4 * _GIB  # where the system does not say what it has
+_SHARE = 0.8  # of the free memory: other processes need some, and the free memory is an estimate
+_UNKNOWN = 4 * _GIB  # assumed where the system does not tell
 
 
 def available(device: torch.device) -> int:
-    """Bytes that a prediction on ``device`` may take: four fifths of what is free."""
+    """Bytes of memory that may be used on ``device``: 80 % of the free memory."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
-            device
-        )  # torch's own, free to use again
-        return int(_SHARE * (free + kept))
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, to be reused
+        return int(_SHARE * (free + cached))
     free = min([_free_in_system(), *_free_in_cgroups()])
     if device.type == "mps":
         free = min(free, torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
@@ -26,7 +24,7 @@ def available(device: torch.device) -> int:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that was allocated on a GPU, or the most that this process has held where there is none."""
+    """Peak memory in bytes: allocated on the GPU ``device``, else the resident set of this process; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
@@ -38,9 +36,9 @@ def peak_memory(device: torch.device) -> int:
 
 
 def _free_in_system(meminfo: Path = Path("/proc/meminfo")) -> int:
-    """MemAvailable of Linux; half of the physical memory elsewhere."""
+    """Bytes: MemAvailable on Linux, half of the physical memory elsewhere."""
     try:
-        for line in meminfo.read_text().splitlines():
+        for line in meminfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -52,12 +50,12 @@ def _free_in_system(meminfo: Path = Path("/proc/meminfo")) -> int:
 
 
 def _free_in_cgroups(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """What is left under the limit of every control group that this process is in, version 1 and 2.
+    """Bytes below the limit of each control group (version 1 and 2) of this process.
 
-    A container sees its own group at the root whatever the path says, so the parents are looked at as well.
+    A container sees its own group at the root whatever the path says, so all parents are read as well.
     """
     try:
-        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+        lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
     except OSError:
         return []
     left = []
@@ -77,12 +75,15 @@ def _free_in_cgroups(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/
 
 
 def _left(folder: Path, limit: str, usage: str, cache: str) -> list[int]:
-    """[limit - usage + file cache that can be dropped], or [] where there is no limit."""
+    """[limit - usage + reclaimable file cache] in bytes, or [] without a limit."""
     try:
-        most, used = (folder / limit).read_text().strip(), int((folder / usage).read_text())
+        most, used = (
+            (folder / limit).read_text(encoding="utf-8").strip(),
+            int((folder / usage).read_text(encoding="utf-8")),
+        )
         if most == "max" or int(most) >= 2**60:
             return []
-        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())
         return [max(0, int(most) - used + int(stat.get(cache, 0)))]
     except (OSError, ValueError):
         return []

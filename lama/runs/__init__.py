@@ -1,4 +1,4 @@
-"""What a run folder is: starting and resuming a run, checkpoints, signals, processes, curves and the report."""
+"""A run and its folder: start and resume a training, checkpoints, signals, processes, curves and the report."""
 
 import lama.torchvision_ops  # noqa: F401  (before lightning)
 from lama.runs.checkpointing import Checkpoints

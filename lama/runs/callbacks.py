@@ -1,4 +1,4 @@
-"""What a run leaves behind while it goes on: metrics, curves, sample grids, weights for inference."""
+"""Files that a run writes during training: metrics, curves, sample grids, weights for inference."""
 
 import csv
 import logging
@@ -21,11 +21,10 @@ from torch import Tensor
 
 from lama.checkpoints import save_generator
 from lama.data.datasets import TrainingDataset
-from lama.files import atomic_write
+from lama.files import atomic_write, survives_a_full_disk
 from lama.interfaces import EvaluationSet
 from lama.machine.ranks import rank_and_world
 from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
-from lama.runs.disk import survives_a_full_disk
 from lama.runs.speed import RESUMED
 from lama.training.averaging import any_of
 from lama.training.module import InpaintingModule
@@ -36,38 +35,37 @@ COLOURS = {"train": "#1d4ed8", "val": "#c2410c", "speed": "#4d7c0f"}
 
 
 class MetricsTable(Callback):
-    """Append every logged number to ``metrics.csv`` (iteration, name, value) and keep ``curves.png`` up to date.
+    """Append logged numbers to ``metrics.csv`` (iteration, name, value) and draw ``curves.png``.
 
-    A checkpoint remembers the length of the table; what a resumed run finds behind that is dropped, since it computes
-    it again.
+    A checkpoint stores the length of the table. A resumed run truncates the table to it, and computes later rows again.
     """
 
     def __init__(self, run_dir: Path, every: int = 10) -> None:
         self.path = run_dir / "metrics.csv"
         self.every = every
         self.drawn = -math.inf
-        self.length: int | None = None  # bytes that belong to the checkpoint that is resumed
+        self.length: int | None = None  # bytes of the table at the checkpoint that is resumed
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         if not trainer.is_global_zero:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         if not self.path.exists() or self.length is None:
-            self.path.write_text("iteration,name,value\n")
+            self.path.write_text("iteration,name,value\n", encoding="utf-8")
         elif self.path.stat().st_size >= self.length:
             os.truncate(self.path, self.length)
         else:
-            logger.warning("%s: shorter than at the time of the checkpoint; it goes on where it ends", self.path)
+            logger.warning("%s: shorter than at the time of the checkpoint; new rows are appended", self.path)
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
         if int(module.iteration) % self.every == 0:  # type: ignore[arg-type]
-            # Of a skipped batch there is nothing; Lightning would give the values of the one before.
+            # A skipped batch logs nothing else; Lightning would repeat the values of the batch before.
             self._append(trainer, module, "train_skipped" if outputs else "train_")
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if not trainer.sanity_checking and trainer.is_global_zero:
             self._append(trainer, module, "val_")
-            if time.monotonic() - self.drawn > 60:  # a plot takes seconds, an epoch may too
+            if time.monotonic() - self.drawn > 60:  # a plot takes seconds, and so may an epoch
                 self._draw()
 
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -89,13 +87,13 @@ class MetricsTable(Callback):
     def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
         if not trainer.is_global_zero:
             return
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             rows = ((n, v) for n, v in trainer.callback_metrics.items() if n.startswith(prefix))
             csv.writer(file).writerows((int(module.iteration), n, f"{float(v):.6g}") for n, v in rows)  # type: ignore[arg-type]
 
 
 class SampleGrids(Callback):
-    """After every validation, an image of a few frozen pairs: truth, masked, raw prediction, completed."""
+    """Write an image of a few validation pairs after every validation: truth, masked, raw prediction, completed."""
 
     def __init__(self, run_dir: Path, pairs: EvaluationSet, count: int = 4) -> None:
         self.folder = run_dir / "samples"
@@ -122,9 +120,9 @@ class SampleGrids(Callback):
 
 
 class InferenceWeights(Callback):
-    """Keep ``models/last.safetensors`` and, by ``monitor``, ``models/best.safetensors``.
+    """Write ``models/last.safetensors`` and, by ``monitor``, ``models/best.safetensors`` after every validation.
 
-    Where weights are averaged these are the averages; ``last_raw.safetensors`` has those of the last step.
+    With averaged weights, these files hold the averages, and ``last_raw.safetensors`` the weights of the last step.
     """
 
     def __init__(self, run_dir: Path, monitor: str, mode: str) -> None:
@@ -132,14 +130,14 @@ class InferenceWeights(Callback):
         self.monitor = monitor
         self.sign = 1.0 if mode == "max" else -1.0
         self.best: float | None = None
-        self.pending: float | None = None  # value of the latest validation, where its weights are not on the disk
+        self.pending: float | None = None  # value of the latest validation while its weights are not written
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         if not trainer.sanity_checking and trainer.is_global_zero:
             self._write(module, float(trainer.callback_metrics[self.monitor]))
 
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Write what a full disk has cost, now or before this run was continued: no validation follows."""
+        """Try again to write weights that did not fit on a full disk; no validation follows that would."""
         if trainer.is_global_zero and self.pending is not None:
             self._write(module, self.pending)
 
@@ -152,7 +150,7 @@ class InferenceWeights(Callback):
         if module.average is not None:
             save_generator(self.folder / "last_raw.safetensors", module.generator, info)
         better = self.best is None or (math.isfinite(value) and self.sign * value > self.sign * self.best)
-        if better or not math.isfinite(self.best or 0.0):  # kept until there is another
+        if better or not math.isfinite(self.best or 0.0):  # a value that is not finite is replaced by any other
             save_generator(self.folder / "best.safetensors", module.inference_generator, info)
             self.best = value
         self.pending = None
@@ -165,11 +163,11 @@ class InferenceWeights(Callback):
         if state_dict["monitor"] == self.monitor:
             self.best = state_dict["best"]
         else:
-            logger.warning("best weights: chosen anew, by %s instead of %s", self.monitor, state_dict["monitor"])
+            logger.warning("monitor=%s: chooses the best weights anew; it was %s", self.monitor, state_dict["monitor"])
 
 
 class BrokenImages(Callback):
-    """Lists, after each epoch, the images that could not be used and were replaced, with their paths and reasons."""
+    """After each epoch, write the paths and errors of the images that were replaced to ``broken_images.txt``."""
 
     def __init__(self, run_dir: Path, dataset: TrainingDataset) -> None:
         self.file = run_dir / "broken_images.txt"
@@ -181,7 +179,7 @@ class BrokenImages(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         within = [index for index in state_dict["broken"] if index < len(self.dataset.broken)]
-        self.dataset.broken[within] = True  # those that a process found that was stopped before it could list them
+        self.dataset.broken[within] = True  # found in an epoch that was interrupted
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self.dataset.broken |= any_of(self.dataset.broken)
@@ -196,13 +194,13 @@ class BrokenImages(Callback):
         )
         for reason in new:
             logger.warning("  %s", reason)
-        before = self.file.read_text().splitlines() if self.file.is_file() else []
+        before = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
         with atomic_write(self.file) as partial:
-            partial.write_text("".join(f"{line}\n" for line in sorted({*before, *reasons.values()})))
+            partial.write_text("".join(f"{line}\n" for line in sorted({*before, *reasons.values()})), encoding="utf-8")
 
 
 def stack_rows(rows: list[Tensor]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Tensors (3, H_i, W_i) in [0, 1] below each other, uint8 (H, W, 3); narrower ones are filled with white."""
+    """Stack tensors (3, H_i, W_i) in [0, 1] vertically to uint8 (H, W, 3); narrower ones are padded with white."""
     width = max(row.shape[2] for row in rows)
     padded = [torch.nn.functional.pad(row, (0, width - row.shape[2], 0, 4), value=1.0) for row in rows]
     grid = torch.cat(padded, dim=1).clamp(0, 1).mul(255).round().byte()
@@ -212,7 +210,7 @@ def stack_rows(rows: list[Tensor]) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
     """``metrics.csv`` -> {name: (iterations, values)}."""
     series: dict[str, tuple[list[int], list[float]]] = {}
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             iterations, values = series.setdefault(row["name"], ([], []))
             iterations.append(int(row["iteration"]))
@@ -221,10 +219,10 @@ def read_metrics(path: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def draw_curves(tables: Sequence[Path], out: Path) -> None:
-    """One small plot per logged name, of the validation the means over all images; dashes where a run went on."""
+    """One plot per metric (validation: overall mean); dashed lines mark resumes."""
     every = {name: values for table in tables if table.is_file() for name, values in read_metrics(table).items()}
     resumed, _ = every.pop(RESUMED, ([], []))
-    every = dict(sorted(every.items(), key=lambda item: not item[0].startswith("val_")))  # what is looked at first
+    every = dict(sorted(every.items(), key=lambda item: not item[0].startswith("val_")))  # validation first
     series = {n: values for n, values in every.items() if not n.startswith("val_") or n.endswith("_total_mean")}
     if not series:
         return
@@ -232,7 +230,7 @@ def draw_curves(tables: Sequence[Path], out: Path) -> None:
     rows = -(-len(series) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.3 * rows), squeeze=False, layout="constrained")
     for axis, (name, (iterations, values)) in zip(axes.flat, series.items(), strict=False):
-        few = "." if len(values) < 20 else None  # a line of one point is nothing to see
+        few = "." if len(values) < 20 else None  # a line of one point is invisible
         axis.plot(iterations, values, color=COLOURS[name.partition("_")[0]], linewidth=1.2, marker=few)
         for iteration in resumed:
             axis.axvline(iteration, color="#9ca3af", linestyle="--", linewidth=0.8)

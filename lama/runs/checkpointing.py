@@ -1,7 +1,7 @@
-"""Checkpoints: the whole state of a training, written so that neither a kill nor a full disk can harm it.
+"""Checkpoints: the whole state of a training, written so that neither a kill nor a full disk can damage it.
 
-A file is written under another name, synced, and renamed; the one before it is kept as ``previous.ckpt``. Its checksums
-are those that torch writes into it, one for each tensor: ``python -m zipfile -t last.ckpt`` looks at them too.
+A checkpoint is written to a temporary file, synced and renamed; its predecessor is kept as ``previous.ckpt``. torch
+stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt`` verifies.
 """
 
 import math
@@ -18,30 +18,30 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning import callbacks as lightning
 from pytorch_lightning.plugins import CheckpointIO
 
-from lama.files import atomic_write, synced
-from lama.runs.disk import survives_a_full_disk
+from lama.files import atomic_write, survives_a_full_disk, synced
 from lama.runs.progress import Progress, progress_of
 from lama.runs.signals import StopRequest, TryAgainError
 from lama.training.averaging import highest
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+RENAMED = {"pictures": "images", "Faults": "NonFiniteGuard", "BrokenPictures": "BrokenImages"}  # since earlier versions
 
 
 class Checkpoints(lightning.Checkpoint):
-    """Keep ``checkpoints/last.ckpt``, the one before it, and the best; stop where a signal asks to.
+    """Write ``checkpoints/last.ckpt``, keep its predecessor and the best ones, and stop the training on a signal.
 
-    A checkpoint is written after every epoch and every validation, after ``every_batches`` and after
-    ``every_minutes``; but not while batches are being skipped, so that there is a good one to go back to.
+    A checkpoint is written after every epoch and every validation, every ``every_batches`` batches and every
+    ``every_minutes`` minutes, but not after a skipped batch: ``NonFiniteGuard`` may have to return to a good one.
     """
 
     def __init__(
         self,
         run_dir: Path,
         monitor: str,  # a validation metric
-        mode: str,  # whether its best is the "max" or "min"
-        every_batches: int | None = None,  # besides the end of every epoch; None = not
-        every_minutes: float | None = 10,  # besides the end of every epoch; None = not
-        keep_best: int = 1,  # whole states of the best iterations by ``monitor``; 0 = none
+        mode: str,  # "max" or "min": which value of it is the best
+        every_batches: int | None = None,  # None = only at the end of an epoch
+        every_minutes: float | None = 10,  # None = only at the end of an epoch
+        keep_best: int = 1,  # checkpoints of the best iterations by ``monitor`` to keep
     ) -> None:
         if every_batches is not None and every_batches < 1:
             raise ValueError(f"checkpoint.every_batches: expected at least 1, or null, got {every_batches}")
@@ -58,9 +58,9 @@ class Checkpoints(lightning.Checkpoint):
         self.best: list[tuple[float, int]] = []  # (sign * value, iteration), the best first
         self.stop = StopRequest()
         self.files = CheckpointFiles()
-        self.resumed: tuple[Path, int] | None = None  # and the iteration it is of
-        self.seconds = 0.0  # of training, over all the times it was begun
-        self.on_disk: int | None = None  # the iteration that this command has written last
+        self.resumed: tuple[Path, int] | None = None  # the checkpoint, and its iteration
+        self.seconds = 0.0  # of training, over all starts of the run
+        self.on_disk: int | None = None  # the iteration of the latest checkpoint of this command
         self.skipping = False
         self.started = self.written = time.monotonic()
 
@@ -73,21 +73,21 @@ class Checkpoints(lightning.Checkpoint):
         expected = 0 if self.resumed is None else self.resumed[1]
         other, most, least = highest(abs(iteration - expected), iteration, -iteration)
         if other or most != -least:
-            raise ValueError(f"{self.folder}: written to by another training while this one was starting, or not the "
-                             "same for all processes; run the same command again")  # fmt: skip
+            raise ValueError(f"{self.folder}: changed by another training during the start, or not the same for all "
+                             "ranks; run the same command again")  # fmt: skip
         if trainer.is_global_zero and self.resumed is not None and self.resumed[0] == self.folder / LAST:
-            self._keep_best(iteration)  # killed before it was kept as one of the best
+            self._keep_best(iteration)  # in case the process was killed just before
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
         self.skipping = bool(outputs) and "fault" in outputs
         self._at_boundary(trainer, module, self._is_due(module))
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
-        if not trainer.sanity_checking:  # before there are weights that look like a finished run
+        if not trainer.sanity_checking:  # before models/ exists, which marks a run
             self._at_boundary(trainer, module, due=not (self.folder / LAST).exists())
 
     def on_validation_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
-        if not trainer.sanity_checking and trainer.world_size == 1:  # shares of processes have different lengths
+        if not trainer.sanity_checking and trainer.world_size == 1:  # else the ranks have different numbers of batches
             self._at_boundary(trainer, module, due=False)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
@@ -109,7 +109,7 @@ class Checkpoints(lightning.Checkpoint):
         return batches or minutes
 
     def _at_boundary(self, trainer: Trainer, module: LightningModule, due: bool, validated: bool = False) -> None:
-        """Between two batches: write a checkpoint where one is ``due``, and where somebody asks to stop."""
+        """Between two batches, write a checkpoint if one is ``due`` or a signal has come; then stop on a signal."""
         write, stop = highest(int(due and not self.skipping), self.stop.signal or 0)
         if not write and not stop:
             return
@@ -123,20 +123,20 @@ class Checkpoints(lightning.Checkpoint):
         if trainer.is_global_zero and self.files.written:
             self.on_disk = iteration
             self._keep_best(iteration)
-        if stop and progress.epoch < int(trainer.max_epochs or 0):  # else it is about to end well
+        if stop and progress.epoch < int(trainer.max_epochs or 0):  # else the training ends anyway
             raise self.stop.stopped(stop, iteration, trainer.is_global_zero)
 
     def interrupted(self, what: str) -> ValueError:
-        """The error for ``what``, for which nobody's command is to blame.
+        """Error for an interruption that is not the user's fault.
 
-        The exit code asks for another try only where that gets further: this one has written a checkpoint.
+        Its exit code asks for a retry only if this command has written a checkpoint; else a retry would fail alike.
         """
         kind = ValueError if self.on_disk is None else TryAgainError
         return kind(f"{what}; the same command goes on from the last checkpoint")
 
     @survives_a_full_disk("the states of the best iterations")
     def _keep_best(self, newest: int) -> None:
-        """Keep the states of the best iterations; ``last.ckpt`` is that of iteration ``newest``."""
+        """Keep the checkpoints of the best iterations only; ``last.ckpt`` is of iteration ``newest``."""
         wanted = {self.folder / f"iteration_{iteration:07d}.ckpt": iteration for _, iteration in self.best}
         for path in set(self.folder.glob("iteration_*.ckpt")) - wanted.keys():
             path.unlink()
@@ -148,7 +148,7 @@ class Checkpoints(lightning.Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = asdict(self.progress)
-        del checkpoint["loops"]  # see progress.py
+        del checkpoint["loops"]  # ``progress`` replaces Lightning's counters
 
     def state_dict(self) -> dict[str, Any]:
         seconds = self.seconds + time.monotonic() - self.started
@@ -161,9 +161,9 @@ class Checkpoints(lightning.Checkpoint):
 
 
 class CheckpointFiles(CheckpointIO):
-    """How Lightning writes and reads checkpoints: whole, synced, the one before kept; a full disk is survived."""
+    """Lightning's access to checkpoint files: atomic, synced, keeping the predecessor. A full disk logs an error."""
 
-    written = False  # whether the latest was
+    written = False  # whether the latest call has written its checkpoint
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         self.written = False
@@ -177,14 +177,14 @@ class CheckpointFiles(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return _as_now(torch.load(path, map_location="cpu", weights_only=True))
 
     def remove_checkpoint(self, path: str | Path) -> None:
         Path(path).unlink(missing_ok=True)
 
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Write ``content``; what was at ``path`` becomes ``previous.ckpt`` beside it."""
+    """Write ``content`` to ``path``; an existing file becomes ``previous.ckpt`` beside it."""
     with atomic_write(path) as partial:
         with partial.open("wb") as file:
             torch.save(content, file)
@@ -195,27 +195,36 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint of ours. Raises ValueError, with the reason alone, where it is damaged or no such."""
+    """The content of a checkpoint. Raises ValueError, without the path, if it is damaged or none of ours."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
         raise ValueError(f"damaged, {error}") from error
     if damaged is not None:
-        raise ValueError(f"damaged, the checksum of {damaged} is another")
+        raise ValueError(f"damaged, wrong checksum of {damaged}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises errors of many kinds
-        raise ValueError(f"no checkpoint, {type(error).__name__}") from error
+    except Exception as error:  # of many types
+        raise ValueError(f"not a checkpoint, {type(error).__name__}") from error
     if not isinstance(content, dict) or not {"state_dict", "optimizer_states", "progress"} <= content.keys():
-        raise ValueError("no state of a training with this version")
-    return content
+        raise ValueError("not the state of a training")
+    return _as_now(content)
+
+
+def _as_now(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """``checkpoint`` with the names of this version in place of those of earlier ones."""
+    for old, new in RENAMED.items():
+        for part in ("progress", "callbacks"):
+            if old in checkpoint.get(part, {}):
+                checkpoint[part][new] = checkpoint[part].pop(old)
+    return checkpoint
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
-    """The newest checkpoint of ``folder`` that is whole, its content, and what there is to say; None where is none.
+    """Path and content of ``last.ckpt``, or of ``previous.ckpt`` if that is damaged, and warnings; None without both.
 
-    Raises ValueError where there are only damaged ones.
+    Raises ValueError if all checkpoints are damaged.
     """
     problems = []
     for path in (folder / LAST, folder / PREVIOUS):
@@ -228,11 +237,11 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | 
             continue
         if problems:
             iteration = Progress(**content["progress"]).iteration
-            problems.append(f"going on from the one before it, {path}, iteration {iteration}")
+            problems.append(f"using its predecessor {path}, iteration {iteration}")
         return path, content, problems
     if problems:
         kept = sorted(folder.glob("iteration_*.ckpt"))
-        best = f"go on from one of the best with resume={kept[-1]}, " if kept else ""
+        best = f"continue from the best one with resume={kept[-1]}, " if kept else ""
         raise ValueError(
             f"{'; '.join(problems)}; {best}start anew with overwrite=true, or from weights with init_from="
         )
@@ -240,7 +249,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | 
 
 
 def _link(file: Path, name: Path) -> None:
-    """``name`` for the same content, which is never written again; a copy where the file system has no links."""
+    """Make ``name`` a hard link to ``file``, or a copy if the file system has none."""
     try:
         os.link(file, name)
     except OSError:

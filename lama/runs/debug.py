@@ -1,4 +1,4 @@
-"""Short trainings that answer a question: does everything run, can it learn at all, where does the time go."""
+"""Short trainings that answer a question: does everything run, does it learn, where does the time go?"""
 
 import logging
 from collections.abc import Iterator
@@ -19,32 +19,30 @@ from lama.interfaces import EvaluationPair
 logger = logging.getLogger(__name__)
 
 OWN = ("limit_train_batches", "limit_val_batches", "val_check_interval", "check_val_every_n_epoch")
-
-
 OVERHEAD = ("ProfilerStep", "USDT", "Profiler")  # rows of the profiler about itself
 
 
 class Debug:
-    """A training of a few batches, in a folder of its own beside the one that is debugged."""
+    """A training of a few batches, in a separate folder beside that of the training it debugs."""
 
     name: str
-    verdict = ""  # what to say at a good end
+    verdict = ""  # message for a good end
 
     def folder(self, run_dir: str) -> str:
-        """Where it writes, replacing what it wrote before."""
+        """Its folder; an earlier debug run in it is replaced."""
         return f"{run_dir}-debug-{self.name}"
 
     def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
-        """Cut ``data`` down, and return the arguments of Lightning's Trainer for it."""
+        """Shorten ``data``, and return the arguments of Lightning's Trainer for it."""
         raise NotImplementedError
 
     def callbacks(self, run_dir: Path) -> list[Callback]:
-        """What it looks at."""
+        """Callbacks that measure."""
         return []
 
 
 class Limit(Debug):
-    """Everything once: a few batches, a validation, a checkpoint, weights, curves, sample grids."""
+    """Run each part once: a few batches, a validation, a checkpoint, weights, curves, sample grids."""
 
     name = "limit"
     verdict = "everything runs; the same command without debug= trains"
@@ -60,7 +58,7 @@ class Limit(Debug):
 
 
 class Overfit(Debug):
-    """The same few samples, crops and masks again and again, also for validation: the losses have to fall."""
+    """Train and validate on the same few samples, crops and masks: the losses have to fall."""
 
     name = "overfit"
 
@@ -80,7 +78,7 @@ class Overfit(Debug):
 
 
 class Profile(Debug):
-    """A few batches under torch's profiler: ``profile.json`` for https://ui.perfetto.dev, ``profile.txt`` to read."""
+    """Profile a few batches with torch: ``profile.json`` for https://ui.perfetto.dev, ``profile.txt`` to read."""
 
     name = "profile"
 
@@ -96,7 +94,7 @@ class Profile(Debug):
 
 
 class FixedSamples(EpochSampler):
-    """The first images with the crops and masks of the first pass, in an order that changes."""
+    """The first images with the crops and masks of the first epoch, in changing order."""
 
     def __iter__(self) -> Iterator[SampleKey]:
         for key in super().__iter__():
@@ -104,7 +102,7 @@ class FixedSamples(EpochSampler):
 
 
 class Falling(Callback):
-    """Compares the losses of the first and the last tenth of the batches."""
+    """Compares the mean losses of the first and the last tenth of the batches."""
 
     def __init__(self, batches: int) -> None:
         self.few = max(1, batches // 10)
@@ -121,14 +119,14 @@ class Falling(Callback):
             logger.info("overfit: %s %.4g at the start, %.4g at the end", name, first, last)
         first, last = means.get("gen_total", (0.0, 0.0))
         if last < first:
-            logger.info("overfit: it learns: the losses have fallen to %.0f %% of what they were", 100 * last / first)
+            logger.info("overfit: it learns: the losses have fallen to %.0f %% of the start", 100 * last / first)
         else:
-            logger.warning("overfit: the generator's losses do not fall on the same samples again and again; look at "
-                           "the learning rates, the weights of the losses, and samples/")  # fmt: skip
+            logger.warning("overfit: the generator's losses do not fall on the same few samples; look at the learning "
+                           "rates, the weights of the losses, and samples/")  # fmt: skip
 
 
 class Profiler(Callback):
-    """torch.profiler over ``batches`` batches, after ``warm_up`` others."""
+    """Profiles ``batches`` batches after ``warm_up`` others."""
 
     def __init__(self, run_dir: Path, batches: int, warm_up: int) -> None:
         self.run_dir = run_dir
@@ -156,7 +154,9 @@ class Profiler(Callback):
         with atomic_write(self.run_dir / "profile.json") as partial:
             finished.export_chrome_trace(str(partial))
         with atomic_write(self.run_dir / "profile.txt") as partial:
-            partial.write_text(finished.key_averages().table(sort_by=order, row_limit=60, max_name_column_width=60))
+            partial.write_text(
+                finished.key_averages().table(sort_by=order, row_limit=60, max_name_column_width=60), encoding="utf-8"
+            )
         logger.info("profile: %s (open it in https://ui.perfetto.dev), %s; most of the time went into:",
                     self.run_dir / "profile.json", self.run_dir / "profile.txt")  # fmt: skip
         time = f"{order.removesuffix('_total').replace('cuda', 'device')}_total"
@@ -168,7 +168,7 @@ class Profiler(Callback):
 
 
 def _short(trainer: dict[str, Any], epochs: int) -> dict[str, Any]:
-    """The same trainer for so many epochs, of all that the data has been cut down to; every batch is logged."""
+    """``trainer`` for ``epochs`` epochs over all of the shortened data; every batch is logged."""
     return {key: value for key, value in trainer.items() if key not in OWN} | {
         "max_epochs": epochs,
         "log_every_n_steps": 1,
@@ -176,7 +176,7 @@ def _short(trainer: dict[str, Any], epochs: int) -> dict[str, Any]:
 
 
 def _as_pair(data: InpaintingDataModule, index: int) -> EvaluationPair:
-    """A sample of the training as one to validate on."""
+    """A training sample as a validation pair."""
     sample = data.train_set[0, index]
     image = (sample["image"] * 255).round().byte().permute(1, 2, 0).numpy()
     return EvaluationPair(f"{index:03d}_mask000", image, sample["mask"][0].bool().numpy())

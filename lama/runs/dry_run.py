@@ -1,4 +1,4 @@
-"""What a training would be: its configuration, sizes, memory and time, from a few steps of it. Writes nothing."""
+"""Estimate a training from a few steps of it: configuration, sizes, memory and time. Writes no files."""
 
 import statistics
 import time
@@ -14,11 +14,11 @@ from lama.runs.processes import choose_processes
 from lama.runs.run import check_trainer, describe, quieten_lightning
 from lama.training.module import InpaintingModule
 
-STEPS = 4  # of which the first is not counted
+STEPS = 4  # the first does not count
 
 
 class Stopwatch(Callback):
-    """The seconds of each step, without the time its batch was waited for."""
+    """Measures the seconds of each step, without the wait for its batch."""
 
     def __init__(self) -> None:
         self.steps: list[float] = []
@@ -34,9 +34,9 @@ class Stopwatch(Callback):
 
 
 def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], config: str) -> None:
-    """Print ``config``, the sizes, and what ``STEPS`` real steps of one process needed; trains ``module`` by them.
+    """Print ``config``, the sizes, and the time and memory of ``STEPS`` real steps of one rank, which train ``module``.
 
-    Raises ValueError for a trainer that cannot be.
+    Raises ValueError for settings of the trainer that cannot work.
     """
     quieten_lightning()
     epochs = check_trainer(trainer)

@@ -1,4 +1,4 @@
-"""One training at a time in a run folder, one command at a time in that of a sweep."""
+"""Lock a folder: one training at a time in a run folder, one command at a time in the folder of a sweep."""
 
 import logging
 import os
@@ -7,36 +7,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows, where the folder is not guarded
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
 def only_one(run_dir: Path, key: str = "run_dir", what: str = "training") -> Iterator[None]:
-    """Hold ``run_dir``/.lock, the folder that the user's ``key`` names. Raises ValueError where another holds it.
+    """Hold the lock of ``run_dir``, the folder of the configuration key ``key``, during the block.
 
-    The lock is the system's, of this process and not of workers forked from it: it goes with the process, however that
-    ends, so that a killed run can be continued at once. The file stays, since removing it could not be made safe.
+    The operating system releases the lock when the process ends, however it ends, and forked workers do not inherit it;
+    a killed run can be resumed at once. The file ``.lock`` stays and names the latest holder. Raises ValueError where
+    another process holds the lock. A file system without locks only causes a warning.
     """
-    if fcntl is None:
+    lock = FileLock(run_dir / ".lock", timeout=0, fallback_to_soft=False, on_acquired=_name_holder)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ValueError(f"{key}={run_dir}: another {what} is going on there ({_holder(run_dir)}); wait for it, stop "
+                         f"it, or choose another {key}=") from error  # fmt: skip
+    except OSError as error:
+        logger.warning("%s=%s: cannot be locked (%s); make sure that one %s at a time writes there",
+                       key, run_dir, error.strerror, what)  # fmt: skip
+    try:
         yield
-        return
-    with (run_dir / ".lock").open("a+") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError) as error:
-            file.seek(0)
-            who = file.read().strip() or "of which nothing more is known"
-            raise ValueError(f"{key}={run_dir}: another {what} is going on there ({who}); wait for it, stop it, or "
-                             f"choose another {key}=") from error  # fmt: skip
-        except OSError as error:  # a network file system without locks
-            logger.warning("%s cannot be locked (%s): see to it that one training at a time writes there",
-                           run_dir, error.strerror)  # fmt: skip
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
-        yield
+    finally:
+        lock.release()
+
+
+def _name_holder(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+
+
+def _holder(run_dir: Path) -> str:
+    """The process that holds the lock, as far as it can be read."""
+    try:
+        return (run_dir / ".lock").read_text(encoding="utf-8").strip() or "holder unknown"
+    except OSError:  # Windows locks the content too
+        return "holder unknown"

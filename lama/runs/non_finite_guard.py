@@ -11,11 +11,10 @@ logger = logging.getLogger(__name__)
 
 
 class NonFiniteGuard(Callback):
-    """Count the batches that were skipped; after ``max_skipped`` in a row go back to the last checkpoint.
+    """Count skipped batches; after ``max_skipped`` in a row, load the last checkpoint.
 
-    Weights, optimisers and averages become those of the checkpoint; counters and the order of samples go on, since the
-    same batches would lead to the same place. Raises ValueError where that happens more than ``max_returns`` times
-    without a new checkpoint in between.
+    Weights, optimisers and averages are restored. Counters and the order of samples continue, since the same batches
+    would fail again. Raises ValueError after more than ``max_returns`` returns to the same checkpoint.
     """
 
     def __init__(self, max_skipped: int = 10, max_returns: int = 3) -> None:
@@ -25,7 +24,7 @@ class NonFiniteGuard(Callback):
         self.max_skipped = max_skipped
         self.max_returns = max_returns
         self.skipped = self.in_a_row = self.returns = 0
-        self.returned_to = -1  # an iteration
+        self.returned_to = -1  # iteration of the checkpoint
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
         if outputs:
@@ -43,7 +42,7 @@ class NonFiniteGuard(Callback):
             self.in_a_row = 0
 
     def _go_back(self, trainer: Trainer, module: LightningModule) -> None:
-        row = f"{self.max_skipped} batches in a row had a loss or gradient that is not finite"
+        row = f"{self.max_skipped} batches in a row had a non-finite loss or gradient"
         newest = newest_checkpoint(trainer.checkpoint_callback.folder)  # type: ignore[union-attr]
         if newest is None:
             raise ValueError(f"training: {row}, and there is no checkpoint yet; {ADVICE}")
@@ -54,12 +53,14 @@ class NonFiniteGuard(Callback):
         self.returns = self.returns + 1 if iteration == self.returned_to else 1
         self.returned_to = iteration
         if self.returns > self.max_returns:
-            raise ValueError(f"training: {row}, also after {self.max_returns} returns to {path}; {ADVICE}")
+            raise ValueError(
+                f"training: {row}, after faults.max_returns={self.max_returns} returns to {path}; {ADVICE}"
+            )
         counted = module.iteration.clone()  # type: ignore[operator]
         trainer.strategy.load_model_state_dict(content)
         trainer.strategy.load_optimizer_state_dict(content)
         module.iteration.copy_(counted)  # type: ignore[operator]
-        logger.warning("%s: back to the weights and optimisers of iteration %d (%s)", row, iteration, path)
+        logger.warning("%s: returned to the weights and optimisers of iteration %d (%s)", row, iteration, path)
 
     def state_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in ("skipped", "in_a_row", "returns", "returned_to")}
@@ -68,4 +69,4 @@ class NonFiniteGuard(Callback):
         vars(self).update(state_dict)
 
 
-ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or a look at the pictures"
+ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or look at the images"

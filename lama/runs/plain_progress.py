@@ -1,4 +1,4 @@
-"""A line a minute, where the output goes into a file and a progress bar would fill it."""
+"""Progress as one log line a minute, for output into a file, which a progress bar would fill."""
 
 import logging
 import time
@@ -10,15 +10,15 @@ logger = logging.getLogger(__name__)
 
 
 class PlainProgress(Callback):
-    """Says every ``seconds`` where the training is, how fast it goes and how long it will take."""
+    """Log progress, losses, speed and remaining time every ``seconds``."""
 
     def __init__(self, seconds: float = 60) -> None:
         self.seconds = seconds
-        self.batches = self.images = 0  # since the training began or went on
-        self.began = self.said = 0.0
+        self.batches = self.images = 0  # since the start or resume
+        self.began = self.logged = 0.0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.began = self.said = time.monotonic()
+        self.began = self.logged = time.monotonic()
 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
@@ -26,9 +26,9 @@ class PlainProgress(Callback):
         self.batches += 1
         self.images += len(batch["image"]) * trainer.world_size
         now = time.monotonic()
-        if not trainer.is_global_zero or now - self.said < self.seconds:
+        if not trainer.is_global_zero or now - self.logged < self.seconds:
             return
-        self.said = now
+        self.logged = now
         seconds, epochs, per_epoch = now - self.began, int(trainer.max_epochs or 1), int(trainer.num_training_batches)
         left = (epochs - trainer.current_epoch) * per_epoch - batch_idx - 1
         logger.info(
@@ -40,7 +40,7 @@ class PlainProgress(Callback):
 
 
 def duration(seconds: float) -> str:
-    """In words, in the unit that suits it."""
+    """``seconds`` as text with a suitable unit, such as "2.5 hours"."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.{int(size > 60)}f} {unit}"

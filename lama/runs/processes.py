@@ -1,6 +1,6 @@
-"""Several processes, one for each GPU: how they are started, and how they end.
+"""The processes of a training: one rank for each GPU, and the workers of the data loaders; how they start and end.
 
-Lightning starts them (``trainer.devices=4``) or finds them started by torchrun or SLURM, and gives each its device.
+Lightning starts the ranks (``trainer.devices=4``) or finds them started by torchrun or SLURM, and gives each a device.
 """
 
 import logging
@@ -21,21 +21,24 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
+from lama.data.datamodule import InpaintingDataModule
 from lama.machine.ranks import rank_and_world
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.signals import TRY_AGAIN, Stopped
 
 logger = logging.getLogger(__name__)
 
-LOST = r"Connection (closed|reset)|Broken pipe|remote process|NCCL|ncclRemoteError"  # a partner of an exchange
+# Messages of torch: a collective operation whose partner has gone, and a worker that the system has killed.
+LOST_RANK = r"Connection (closed|reset)|Broken pipe|remote process|NCCL|ncclRemoteError"
+DEAD_WORKER = r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (exited unexpectedly|is killed by signal: \w+)"
 STRATEGIES = (None, "auto", "ddp")
 
 
 class AveragedGradients(DDPStrategy):
-    """Lightning's processes without its DistributedDataParallel; the step averages (``averaging.py`` says why)."""
+    """Lightning's DDP strategy without DistributedDataParallel: the step averages gradients (see ``averaging.py``)."""
 
     def configure_ddp(self) -> None:
-        """Wrap nothing; begin with the same weights everywhere."""
+        """Wrap nothing; give all ranks the weights of rank 0."""
         assert isinstance(self.model, LightningModule)
         with torch.no_grad():
             for tensor in (*self.model.parameters(), *self.model.buffers()):
@@ -44,18 +47,18 @@ class AveragedGradients(DDPStrategy):
 
 @dataclass(frozen=True)
 class Processes:
-    """Those of this training; known before they are started."""
+    """The number of training processes; known before launch."""
 
-    number: int
-    here: int  # how many of them this machine has
-    first: bool  # whether this is the one that writes
+    number: int  # on all machines
+    here: int  # on this machine
+    first: bool  # whether this is rank 0, which writes the files
 
 
 def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes]:
-    """The arguments of Lightning's Trainer with our strategy where there are several processes, and which these are.
+    """``trainer``, arguments of Lightning's Trainer, with our strategy if there are several processes; and these.
 
-    Raises ValueError for devices that are not there, a strategy that shards the networks, and where a launcher has
-    started another number of processes than the configuration says.
+    Raises ValueError for missing devices, a strategy that shards the networks, and a launcher that has started another
+    number of processes than the configuration says.
     """
     if trainer.get("strategy") not in STRATEGIES:
         raise ValueError(f"trainer.strategy={trainer['strategy']}: expected auto or ddp; gradients are averaged by us")
@@ -67,11 +70,11 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
     try:
         probe = Trainer(**wanted, enable_model_summary=False)  # chooses as the real one will
-    except (MisconfigurationException, RuntimeError, TypeError) as error:  # of SLURM's settings, and of odd devices
+    except (MisconfigurationException, RuntimeError, TypeError) as error:  # about devices, or SLURM's settings
         text = " ".join(str(error).split())
         raise ValueError(f"trainer.accelerator={wanted.get('accelerator', 'auto')} trainer.devices="
                          f"{wanted.get('devices', 'auto')}: {text}") from error  # fmt: skip
-    finally:  # the probe has set it for the whole of Lightning; any later training here would write no curves
+    finally:  # a Trainer sets it for all of Lightning; on the wrong rank, a later training here would write no curves
         rank_zero_only.rank = rank  # type: ignore[attr-defined]
     number = probe.num_devices * probe.num_nodes
     started = _started(probe.world_size)
@@ -86,45 +89,45 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
 
 
 def _started(expected: int) -> int:
-    """How many processes a launcher has started, else ``expected``. Lightning overlooks them where devices is 1."""
+    """The number of processes that a launcher has started, else ``expected``; Lightning ignores it for devices=1."""
     if distributed.is_available() and distributed.is_torchelastic_launched():
         return int(os.environ["WORLD_SIZE"])
     return max(expected, int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")))  # srun sets it, sbatch does not
 
 
 @contextmanager
-def ended_together(trainer: Trainer, keeper: Checkpoints) -> Iterator[None]:
-    """Whatever ends this process ends those that Lightning has started for it; one that is lost elsewhere is said.
+def ended_together(trainer: Trainer, checkpoints: Checkpoints) -> Iterator[None]:
+    """End the ranks that Lightning has started when this one ends, and explain errors that a lost rank has caused.
 
-    Raises ValueError where an exchange failed because another process has ended.
+    Raises ValueError where another rank was killed or a collective operation failed because another rank has ended.
     """
-    watch = Watch(trainer)
+    watcher = RankWatcher(trainer)
     if trainer.world_size > 1:
-        watch.start()
+        watcher.start()
     try:
         yield
     except BaseException as error:
-        lost = isinstance(error, RuntimeError) and rank_and_world()[1] > 1 and re.search(LOST, str(error))
-        if lost:
-            watch.found.wait(2 * Watch.EVERY)
-        dead = watch.dead
-        watch.end(wait=30 if isinstance(error, Stopped) else 0)
+        rank_lost = isinstance(error, RuntimeError) and rank_and_world()[1] > 1 and re.search(LOST_RANK, str(error))
+        if rank_lost:  # the watcher may learn in a moment which one it was
+            watcher.found.wait(2 * RankWatcher.EVERY)
+        dead = watcher.dead
+        watcher.end_others(patience=30 if isinstance(error, Stopped) else 0)
         if dead is not None and dead.killed:
-            raise keeper.interrupted(f"training: {dead}") from error
-        if lost:
-            raise ValueError("training: another of its processes has ended; it says why above, unless it was killed; "
-                             "the same command goes on from the last checkpoint") from error  # fmt: skip
+            raise checkpoints.interrupted(f"training: {dead}") from error
+        if rank_lost:
+            raise ValueError("training: another rank has ended; its error stands above, unless it was killed; the same "
+                             "command goes on from the last checkpoint") from error  # fmt: skip
         raise
     finally:
-        watch.over.set()
+        watcher.stop.set()
 
 
 @dataclass(frozen=True)
-class Dead:
-    """A process that has ended before the others."""
+class DeadRank:
+    """A rank that has ended with an error before the others."""
 
     rank: int
-    code: int  # as Popen has it: negative for a signal
+    code: int  # as in subprocess.Popen: negative for a signal
 
     @property
     def killed(self) -> bool:
@@ -132,44 +135,78 @@ class Dead:
 
     def __str__(self) -> str:
         how = f"was killed by {signal.Signals(-self.code).name}" if self.killed else f"has ended with {self.code}"
-        return f"process {self.rank} {how}"
+        return f"rank {self.rank} {how}"
 
 
-class Watch(threading.Thread):
-    """Looks after the processes that Lightning has started: where one dies, all end, with a line that says it.
+class RankWatcher(threading.Thread):
+    """Polls the ranks that Lightning has started on this machine; if one dies, ends all of them with an error message.
 
-    Lightning would kill everything, this process included, without a word.
+    Lightning itself would kill all processes, rank 0 included, without a message. So this takes its list of them over.
     """
 
-    EVERY = 0.5  # seconds
-    PATIENCE = 10  # seconds in which this process may notice by itself
+    EVERY = 0.5  # seconds between two polls
+    PATIENCE = 10  # seconds for the main thread to fail by itself, before the process is ended
 
     def __init__(self, trainer: Trainer) -> None:
         super().__init__(daemon=True)
         self.launcher: Any = trainer.strategy.launcher
-        self.dead: Dead | None = None
-        self.found, self.over = threading.Event(), threading.Event()
+        self.dead: DeadRank | None = None  # the first that has died
+        self.found = threading.Event()  # ``dead`` is set
+        self.stop = threading.Event()  # the training has ended
 
     def run(self) -> None:
-        while not self.over.wait(self.EVERY):
-            codes = {rank: child.poll() for rank, child in enumerate(self._children(), start=1)}
-            self.dead = next((Dead(rank, code) for rank, code in codes.items() if code), None)
+        while not self.stop.wait(self.EVERY):
+            codes = {rank: child.poll() for rank, child in enumerate(self._others(), start=1)}
+            self.dead = next((DeadRank(rank, code) for rank, code in codes.items() if code), None)
             if self.dead is not None:
-                self.found.set()
-                self.end(wait=0)
-                if not self.over.wait(self.PATIENCE):  # waits for an exchange that never comes
-                    logger.error("error: training: %s; the same command goes on from the last checkpoint", self.dead)
-                    os._exit(TRY_AGAIN if self.dead.killed else 2)
+                self._end_training(self.dead)
                 return
 
-    def end(self, wait: float) -> None:
-        """Give the others so many seconds to end by themselves; one that waits for an exchange never would."""
-        mine, self._children()[:] = list(self._children()), []  # Lightning watches the list too
-        for child in mine:
+    def _end_training(self, dead: DeadRank) -> None:
+        """Kill the other ranks. End this process too if its main thread hangs in a collective operation."""
+        self.found.set()
+        self.end_others(patience=0)
+        if not self.stop.wait(self.PATIENCE):
+            logger.error("error: training: %s; the same command goes on from the last checkpoint", dead)
+            os._exit(TRY_AGAIN if dead.killed else 2)  # an exception here would not reach the main thread
+
+    def end_others(self, patience: float) -> None:
+        """Wait ``patience`` seconds for each of the other ranks, then kill it."""
+        others, self._others()[:] = list(self._others()), []  # so that Lightning does not kill this process for them
+        for child in others:
             try:
-                child.wait(wait)
+                child.wait(patience)
             except subprocess.TimeoutExpired:
                 child.kill()
 
-    def _children(self) -> list[subprocess.Popen[bytes]]:
+    def _others(self) -> list[subprocess.Popen[bytes]]:
         return getattr(self.launcher, "procs", [])
+
+
+@contextmanager
+def dead_workers_explained(
+    data: InpaintingDataModule, module: LightningModule, checkpoints: Checkpoints
+) -> Iterator[None]:
+    """Turn PyTorch's error about dead workers of a data loader into one line that names their latest images.
+
+    PyTorch raises it from a signal handler, so it may interrupt anything, and be the cause of another error.
+    """
+    try:
+        yield
+    except Exception as error:
+        killed = next(filter(None, (re.search(DEAD_WORKER, str(reason)) for reason in _reasons(error))), None)
+        if killed is None:
+            raise
+        dead = {int(pid) for pid in killed[1].split(",")}
+        names = [data.train_set.name(image - 1) for pid, image in data.train_set.at_work.tolist() if pid in dead]
+        raise checkpoints.interrupted(
+            f"data: a worker {killed[2]} after iteration {int(module.iteration)}, its latest image was "  # type: ignore[arg-type]
+            f"{', '.join(names) or 'none'}; often memory was short (data.num_workers=1 data.cache_gb=0 need less)"
+        ) from error
+
+
+def _reasons(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, its cause, the cause of that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,7 +1,16 @@
-"""How far a training is, in a few numbers, and how Lightning is told to go on from there.
+"""How far a training is, in a few numbers, and how to make Lightning continue from there.
 
-Lightning writes the counters of its loops into a checkpoint and then guesses from them where it was; between the last
-batch of an epoch and its validation it guesses wrong. We write down where we were, and set the counters from that.
+Lightning stores the counters of its loops in a checkpoint and guesses from them where it was; between the last batch of
+an epoch and its validation it guesses wrong. So we store our own ``Progress``, and set Lightning's counters from it:
+
+    Lightning: trainer.fit_loop.state_dict()                    Progress
+    epoch_progress                                              epoch, and one more begun if batch > 0
+    epoch_loop.batch_progress, total                            iteration
+    epoch_loop.batch_progress, current                          batch
+    epoch_loop.batch_progress, is_last_batch                    batch == batches
+    epoch_loop.val_loop.batch_progress                          validation == "due": one begun, none done
+    epoch_loop.manual_optimization.optim_step_progress          optimizer_steps
+    epoch_loop.state_dict, _batches_that_stepped                iteration, without a batch that is validated after
 """
 
 from dataclasses import asdict, dataclass
@@ -14,25 +23,25 @@ from lama.data.datamodule import InpaintingDataModule
 
 @dataclass(frozen=True)
 class Progress:
-    """What lies behind a training, and what of its setting its order depends on."""
+    """The place that a training has reached, and the settings on which its order of samples depends."""
 
     iteration: int  # batches in all
-    optimizer_steps: int  # Lightning's ``global_step``
-    epoch: int  # whole epochs, validation included
-    batch: int  # batches of the epoch that has begun, on each process
+    optimizer_steps: int  # Lightning's ``global_step``, which counts both optimisers
+    epoch: int  # epochs completed, validation included
+    batch: int  # batches completed of the epoch that has begun, on each rank
     validation: Literal["none", "due", "done"]  # after that batch
-    batches: int  # in an epoch, on each process
-    batch_size: int  # on each process
-    processes: int
+    batches: int  # in an epoch, on each rank
+    batch_size: int  # on each rank
+    processes: int  # ranks
     images: int  # in the training set
 
     def begin_epoch_again(self, batches: int) -> "Progress":
-        """At the beginning of the epoch that was interrupted, now of so many; what it has taught so far is kept."""
+        """Restart the interrupted epoch, which now has ``batches`` batches; iterations and weights are kept."""
         return Progress(**asdict(self) | {"batch": 0, "batches": batches, "validation": "none"})
 
     def differences(self, trainer: Trainer, data: InpaintingDataModule) -> list[str]:
-        """What the order of samples depends on and is otherwise now, as "batch size 4 instead of 8"."""
-        now = _setting(trainer, data)
+        """The settings that have changed since, and with them the order of samples, as "batch size 4 instead of 8"."""
+        now = _settings(trainer, data)
         names = {"batch_size": "batch size", "processes": "processes:", "images": "images to train on:"}
         return [
             f"{name} {now[key]} instead of {getattr(self, key)}"
@@ -42,64 +51,63 @@ class Progress:
 
 
 def progress_of(trainer: Trainer, data: InpaintingDataModule, iteration: int, validated: bool) -> Progress | None:
-    """Where ``trainer`` is after a batch, or in or after (``validated``) the validation that follows it.
+    """The place of ``trainer`` after a batch, or during or after (``validated``) the validation that follows it.
 
-    None where the epoch ends right after: it shall end first.
+    None after the last batch of an epoch without a validation: the epoch ends in a moment.
     """
     epoch: Any = trainer.fit_loop.epoch_progress.current
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress
-    between = epoch.started == epoch.processed  # two epochs
-    batch = 0 if between else batches.current.processed
-    due = not between and not validated and _validation_follows(trainer)
-    if batches.is_last_batch and not between and not due:
+    between_epochs = epoch.started == epoch.processed
+    due = not between_epochs and not validated and _validation_follows(trainer)
+    if batches.is_last_batch and not between_epochs and not due:
         return None
     return Progress(
         iteration=iteration,
         optimizer_steps=trainer.global_step,
         epoch=epoch.processed,
-        batch=batch,
-        validation="due" if due else "done" if validated and not between else "none",
+        batch=0 if between_epochs else batches.current.processed,
+        validation="due" if due else "done" if validated and not between_epochs else "none",
         batches=int(trainer.num_training_batches),
-        **_setting(trainer, data),
+        **_settings(trainer, data),
     )
 
 
 def go_on_from(progress: Progress, trainer: Trainer, data: InpaintingDataModule) -> None:
-    """Set the counters of ``trainer``, which has not begun yet, and the order of samples.
+    """Set the counters of ``trainer`` and the order of samples.
 
-    This has to happen before ``fit``: loaders with workers fetch ahead as soon as they are made.
+    To be called before ``fit``: data loaders with workers prefetch as soon as they are made.
     """
     data.sampler.start_at(progress.epoch, progress.batch * progress.batch_size)
     state = trainer.fit_loop.state_dict()
     begun = progress.epoch + (progress.batch > 0)
-    _count(state["epoch_progress"], ready=begun, processed=progress.epoch)
-    batches = state["epoch_loop.batch_progress"]
-    _count(batches, ready=progress.iteration, processed=progress.iteration)
-    _count({"current": batches["current"]}, ready=progress.batch, processed=progress.batch)
-    batches["is_last_batch"] = progress.batch == progress.batches
-    if progress.validation == "due":  # to Lightning, one whose first image was interrupted: it begins again
-        _count(state["epoch_loop.val_loop.batch_progress"], ready=1, processed=0)
-    _count(state["epoch_loop.manual_optimization.optim_step_progress"],
-           ready=progress.optimizer_steps, processed=progress.optimizer_steps)  # fmt: skip
-    # Lightning counts a batch as stepped after the validation that follows it.
-    stepped = progress.iteration - (progress.validation != "none")
-    state["epoch_loop.state_dict"]["_batches_that_stepped"] = stepped
+    epoch, batch, validation, steps = (
+        "epoch_progress", "epoch_loop.batch_progress", "epoch_loop.val_loop.batch_progress",
+        "epoch_loop.manual_optimization.optim_step_progress",
+    )  # fmt: skip
+    counters = [  # state, trackers, begun, done
+        (epoch, ("total", "current"), begun, progress.epoch),
+        (batch, ("total",), progress.iteration, progress.iteration),
+        (batch, ("current",), progress.batch, progress.batch),
+        (steps, ("total", "current"), progress.optimizer_steps, progress.optimizer_steps),
+    ]
+    if progress.validation == "due":  # Lightning restarts a validation that was interrupted in its first image
+        counters.append((validation, ("total", "current"), 1, 0))
+    for name, trackers, started, done in counters:
+        for tracker in trackers:
+            values = state[name][tracker]
+            values.update({key: started if key in ("ready", "started") else done for key in values})
+    state[batch]["is_last_batch"] = progress.batch == progress.batches
+    # Lightning counts a batch as stepped only after the validation that follows it.
+    state["epoch_loop.state_dict"]["_batches_that_stepped"] = progress.iteration - (progress.validation != "none")
     trainer.fit_loop.load_state_dict(state)
 
 
-def _count(progress: dict[str, Any], ready: int, processed: int) -> None:
-    """Set the trackers of one of Lightning's counters: so many begun, so many done."""
-    for name in progress.keys() & {"total", "current"}:
-        for key in progress[name]:
-            progress[name][key] = ready if key in ("ready", "started") else processed
-
-
-def _setting(trainer: Trainer, data: InpaintingDataModule) -> dict[str, int]:
+def _settings(trainer: Trainer, data: InpaintingDataModule) -> dict[str, int]:
     return {"batch_size": data.batch_size, "processes": trainer.world_size, "images": data.sampler.length}
 
 
 def _validation_follows(trainer: Trainer) -> bool:
-    """Whether Lightning validates after the batch it has just finished."""
+    """Whether Lightning validates after the batch that it has just finished."""
     loop = trainer.fit_loop
     assert loop._data_fetcher is not None
     return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)

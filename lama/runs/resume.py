@@ -1,4 +1,4 @@
-"""Which run a command continues: with ``resume=auto``, the one that it began before."""
+"""Find the run that a command continues: with ``resume=auto``, the one that the same command began before."""
 
 import logging
 import re
@@ -14,43 +14,32 @@ from pytorch_lightning import Trainer
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.runs.checkpointing import LAST, newest_checkpoint, read_checkpoint
+from lama.runs.config_changes import Request, compare, joined, short
 from lama.runs.progress import Progress
 
 logger = logging.getLogger(__name__)
 
-# What a run may be continued with otherwise than it was begun, without a word.
-HARMLESS = (
-    "resume", "overwrite", "debug", "dry_run", "recipe.validate_raw",
-    "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts",
-    "weights", "evaluator.weights", "checkpoint", "faults", "data.num_workers", "data.cache_gb", "data.max_broken",
-    "trainer.max_epochs", "trainer.log_every_n_steps", "trainer.enable_model_summary", "trainer.enable_progress_bar",
-    "recipe.recompute_blocks",
-)  # fmt: skip
-# What it may be continued with too, at the beginning of the interrupted epoch (``Progress.differences`` says so).
-AT_AN_EPOCH = ("data.batch_size", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.accelerator")
-MOST = 6  # differences that fit into one line
-
 
 @dataclass(frozen=True)
 class Resumption:
-    """A checkpoint to go on from."""
+    """A checkpoint to resume from."""
 
     path: Path
     progress: Progress
     notes: list[str] = field(default_factory=list)  # warnings, for the log
 
     def finished(self, epochs: Any) -> bool:
-        """Whether a training of so many epochs is over, and has written what it writes at its end."""
+        """Whether the training of ``epochs`` epochs is over and has written its results."""
         written = (self.path.parent.parent / "summary.json").is_file()
         return isinstance(epochs, int) and self.progress.epoch >= epochs and written
 
     def all_done(self) -> str:
-        """What to say of a training that is over."""
+        """The message for a finished training."""
         done, run_dir = self.progress.epoch, self.path.parent.parent
         return f"{run_dir}: has trained all of its {done} epochs; train on with trainer.max_epochs={2 * done}, say"
 
     def place(self, trainer: Trainer, data: InpaintingDataModule) -> Progress:
-        """Where the training goes on: in the middle of an epoch, or at its beginning where its order has changed."""
+        """Where the training continues: within an epoch, or at its beginning if the order of samples has changed."""
         changes = self.progress.differences(trainer, data)
         if not changes:
             return self.progress
@@ -62,50 +51,72 @@ class Resumption:
         return self.progress.begin_epoch_again(data.batches(trainer.world_size))
 
 
-def find_run(run_dir: str | Path, resume: str | None, overwrite: bool, config: str) -> Resumption | None:
-    """What to continue; None begins a new run.
+def find_run(
+    run_dir: str | Path,
+    resume: str | None,  # auto: the run in ``run_dir``, if any; None: never; or a checkpoint, or another run's folder
+    overwrite: bool,
+    config: str,  # resolved, YAML
+    command: str = "",  # the command line, to tell what an update of the code has changed in ``config`` from a choice
+) -> Resumption | None:
+    """The checkpoint to continue from; None begins a new run.
 
-    ``resume`` is "auto" (the run in ``run_dir``, if there is one), None (never), or the path of a checkpoint or of
-    another run; where ``run_dir`` holds what was begun from there already, that is continued. Raises ValueError where
-    the run was begun with another ``config`` (YAML), FileExistsError where ``run_dir`` holds a run that shall not be
-    continued, FileNotFoundError where ``resume`` is not there.
+    A command that has begun a new run from another one (``resume=PATH``) continues the new run when it is repeated.
+    Raises ValueError where the run was begun with another ``config``, FileExistsError where ``run_dir`` holds a run
+    that must not be continued, FileNotFoundError where there is nothing at ``resume``.
     """
     run_dir = Path(run_dir)
+    now = Request(config, command)
     if run_dir.exists() and not run_dir.is_dir():
         raise NotADirectoryError(f"run_dir={run_dir}: is a file; expected a folder, or a name for a new one")
     if overwrite and run_dir.exists() and not (run_dir / "config.yaml").is_file() and any(run_dir.glob("[!.]*")):
         raise ValueError(f"overwrite=true run_dir={run_dir}: holds no training run but other files; choose another")
-    if resume not in (None, "auto") and not (_asked_before(run_dir, resume) and not overwrite):
-        return _from(Path(resume), run_dir, config)
+    names_a_checkpoint = resume is not None and resume != "auto"
+    if names_a_checkpoint and (overwrite or not _begun_from(run_dir, str(resume))):
+        return _named(Path(str(resume)), run_dir, now)
     if overwrite:
         return None
-    newest = newest_checkpoint(run_dir / "checkpoints") if resume is not None else None
+    found = None if resume is None else _own(run_dir, now)
+    if found is None:
+        _check_free(run_dir)
+    return found
+
+
+def _check_free(run_dir: Path) -> None:
+    """Raise FileExistsError where a new run would write over another."""
+    if (run_dir / "models").exists() or any((run_dir / "checkpoints").glob("[!.]*.ckpt")):
+        raise FileExistsError(
+            f"run_dir={run_dir}: holds a run already; continue it with resume=auto, choose another run_dir=, or "
+            "replace it with overwrite=true"
+        )
+
+
+def _own(run_dir: Path, now: Request) -> Resumption | None:
+    """The newest checkpoint in ``run_dir``, if its run was begun with the same configuration."""
+    newest = newest_checkpoint(run_dir / "checkpoints")
     if newest is None:
-        if (run_dir / "models").exists() or any((run_dir / "checkpoints").glob("[!.]*.ckpt")):
-            raise FileExistsError(
-                f"run_dir={run_dir}: holds a run already; continue it with resume=auto, choose another run_dir=, or "
-                "replace it with overwrite=true"
-            )
         return None
     path, content, notes = newest
-    differing = differences(_read(run_dir / "config.yaml"), config)
-    if differing:
+    found = compare(Request.of_run(run_dir), now)
+    if found.refused:
         raise ValueError(
-            f"run_dir={run_dir}: the run there was begun with {', '.join(differing)}; continue it with its own "
+            f"run_dir={run_dir}: the run there was begun with {joined(found.refused)}; continue it with its own "
             "command, choose another run_dir=, or replace it with overwrite=true"
         )
+    if found.by_update:
+        notes.append(f"run_dir={run_dir}: configuration keys changed by an update of the code, at their defaults: "
+                     f"{joined(found.by_update)}")  # fmt: skip
     return Resumption(path, Progress(**content["progress"]), notes)
 
 
-def _asked_before(run_dir: Path, resume: str) -> bool:
-    """Whether the run in ``run_dir`` was begun by ``resume``, and has come further since."""
+def _begun_from(run_dir: Path, resume: str) -> bool:
+    """Whether ``run_dir`` holds a run, with a checkpoint of its own, that was begun by ``resume=`` this."""
     own = run_dir.resolve() in (Path(resume).resolve(), *Path(resume).resolve().parents)
-    before = yaml.safe_load(_read(run_dir / "config.yaml")) or {}
-    return not own and before.get("resume") == str(resume) and (run_dir / "checkpoints" / LAST).is_file()
+    before = yaml.safe_load(Request.of_run(run_dir).config) or {}
+    return not own and before.get("resume") == resume and (run_dir / "checkpoints" / LAST).is_file()
 
 
-def _from(path: Path, run_dir: Path, config: str) -> Resumption:
-    """A checkpoint that somebody asks for."""
+def _named(path: Path, run_dir: Path, now: Request) -> Resumption:
+    """The checkpoint that ``resume=PATH`` names."""
     expected = "expected auto, null, a run's folder or its checkpoints/last.ckpt"
     notes: list[str] = []
     if path.is_dir():
@@ -127,14 +138,14 @@ def _from(path: Path, run_dir: Path, config: str) -> Resumption:
     own = path.resolve().parent == (run_dir / "checkpoints").resolve()
     if not own and (run_dir / "models").exists():
         raise FileExistsError(f"run_dir={run_dir}: holds another run than resume={path}; choose another run_dir=")
-    before = _read(path.parent.parent / "config.yaml")
-    differing = differences(before, config)
-    kinds = [line for line in differences(before, config, most=None) if re.match(r"optimizers\.\w+\._target_=", line)]
-    if kinds:
-        raise ValueError(f"resume={path}: the run was begun with {', '.join(kinds)}: an optimiser of another kind has "
-                         "no use for its state; init_from= begins with new ones")  # fmt: skip
-    if differing:
-        notes.append(f"resume={path}: the run was begun with {', '.join(differing)}")
+    found = compare(Request.of_run(path.parent.parent), now)
+    optimizers = [line for line in found.refused if re.match(r"optimizers\.\w+\._target_=", line)]
+    if optimizers:
+        raise ValueError(f"resume={path}: the run was begun with {joined(optimizers)}; the state of one optimiser does "
+                         "not fit another; init_from= begins with new ones")  # fmt: skip
+    changed = [*found.refused, *found.by_update]
+    if changed:
+        notes.append(f"resume={path}: the run was begun with {joined(changed)}")
     return Resumption(path, Progress(**content["progress"]), notes)
 
 
@@ -147,45 +158,8 @@ def fits(resume: Resumption | None) -> Iterator[None]:
         if resume is None or not str(error).startswith("Error(s) in loading state_dict"):
             raise
         first, *more = str(error).splitlines()[1:]
-        example = _short(first.strip(), 150) + (f", and {len(more)} more" if more else "")
+        example = short(first.strip(), 150) + (f", and {len(more)} more" if more else "")
         raise ValueError(
             f"resume={resume.path}: its networks are not those of this configuration ({example}); continue it with its "
             "own generator= and discriminator=, or begin a new run from its weights with init_from="
         ) from error
-
-
-def differences(before: str, now: str, most: int | None = MOST) -> list[str]:
-    """Keys of two configurations (YAML) whose values differ, as "key=BEFORE (now: NOW)", without harmless ones."""
-    if not before:  # somebody has removed it
-        return []
-    flat_before, flat_now = (_flatten(yaml.safe_load(text) or {}) for text in (before, now))
-    seen: dict[tuple[str, str, str], str] = {}  # one key may stand in several places, filled in from the first
-    for key in sorted(flat_before.keys() | flat_now.keys(), key=lambda key: (key.count("."), key)):
-        a, b = flat_before.get(key, "not set"), flat_now.get(key, "not set")
-        if a != b and not _may_differ(key):
-            seen.setdefault((key.rpartition(".")[2], str(a), str(b)), f"{key}={_short(a)} (now: {_short(b)})")
-    lines = list(seen.values())
-    return lines if most is None or len(lines) <= most else [*lines[:most], f"{len(lines) - most} more"]
-
-
-def _may_differ(key: str) -> bool:
-    weights_file = key.startswith("losses.") and key.endswith(".weights")
-    return weights_file or any(key == name or key.startswith(f"{name}.") for name in (*HARMLESS, *AT_AN_EPOCH))
-
-
-def _flatten(node: Any, key: str = "") -> dict[str, Any]:
-    """{dotted key: value} of nested mappings."""
-    if not isinstance(node, dict) or not node:
-        return {key: node}
-    flat: dict[str, Any] = {}
-    for name, value in node.items():
-        flat |= _flatten(value, f"{key}.{name}" if key else str(name))
-    return flat
-
-
-def _short(value: Any, limit: int = 60) -> str:
-    return text if len(text := str(value)) <= limit else f"{text[: limit - 3]}..."
-
-
-def _read(path: Path) -> str:
-    return path.read_text() if path.is_file() else ""

@@ -1,4 +1,4 @@
-"""A training run from start to end, and the folder it leaves."""
+"""A training run from start to end, and the folder that it writes."""
 
 import errno
 import json
@@ -21,17 +21,15 @@ from pytorch_lightning.loggers import TensorBoardLogger
 import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
-from lama.files import atomic_write, remove_partial
+from lama.files import atomic_write, remove_partial, still_lost
 from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, SampleGrids
 from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
-from lama.runs.dead_workers import explain
 from lama.runs.debug import Debug
-from lama.runs.disk import still_lost
 from lama.runs.lock import only_one
 from lama.runs.monitor import PUBLISHED, choose_monitor
 from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.plain_progress import PlainProgress, duration
-from lama.runs.processes import choose_processes, ended_together
+from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
 from lama.runs.progress import go_on_from
 from lama.runs.resume import Resumption, fits
 from lama.runs.speed import Speed
@@ -47,21 +45,21 @@ def train(
     module: InpaintingModule,
     data: InpaintingDataModule,
     trainer: dict[str, Any],  # arguments of Lightning's Trainer
-    run_dir: str | Path,  # where everything is written
+    run_dir: str | Path,  # the folder to write to
     config: str,  # the resolved configuration, YAML, kept beside the results
-    command: str,  # the command line of this run, for the text on how to go on
-    monitor: str = "auto",  # what "best" means: a validation metric, as ``choose_monitor`` knows it
-    resume: Resumption | None = None,  # what ``find_run`` has found to continue; None = a new run
+    command: str,  # the command line of this run, for next_steps.txt and ``find_run``
+    monitor: str = "auto",  # the validation metric that chooses the best weights, see ``choose_monitor``
+    resume: Resumption | None = None,  # the checkpoint that ``find_run`` has found; None = a new run
     overwrite: bool = False,  # train into a folder that holds another run
-    origin: Sequence[str] = (),  # where the weights come from, in lines for the log
+    origin: Sequence[str] = (),  # the source of the initial weights, lines for the log
     checkpoints: Callable[..., Checkpoints] = Checkpoints,  # takes run_dir, monitor and mode
-    faults: NonFiniteGuard | None = None,
-    debug: Debug | None = None,  # cut down to a question about it
+    faults: NonFiniteGuard | None = None,  # None = with its defaults
+    debug: Debug | None = None,  # a short training that answers a question about this one
 ) -> Path:
     """Train, and return the run folder: config.yaml, metrics.csv, curves.png, samples/, checkpoints/, models/.
 
-    Raises FileExistsError where ``run_dir`` holds a run already, ValueError where ``monitor`` is not measured, and
-    ``Stopped``, a SystemExit, where a signal has asked to stop and a checkpoint is written.
+    Raises FileExistsError where ``run_dir`` holds a run already, ValueError for settings that cannot work, and
+    ``Stopped``, a SystemExit, where a signal has stopped the training after a checkpoint.
     """
     quieten_lightning()
     run_dir = Path(run_dir)
@@ -73,62 +71,65 @@ def train(
     monitor, mode = choose_monitor(monitor, module.evaluator, len(data.val_pairs))
     _check(module, data, run_dir, resume is not None or overwrite, processes.number, epochs)
     data.share_machine(processes.here)
-    keeper = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
+    checkpointing = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
     with _folder(run_dir, module, processes.first, 0 if resume is None else resume.progress.iteration):
         if processes.first:
             if overwrite and resume is None:
                 _remove_previous(run_dir)
-            (run_dir / "summary.json").unlink(missing_ok=True)  # written at the end
-            (run_dir / "config.yaml").write_text(config)
-            (run_dir / "next_steps.txt").write_text(next_steps(run_dir, command, epochs, debug is not None))
+            (run_dir / "summary.json").unlink(missing_ok=True)  # marks a finished run
+            steps = next_steps(run_dir, command, epochs, debug is not None)
+            for name, text in (("config.yaml", config), ("next_steps.txt", steps)):  # read by other ranks at the start
+                with atomic_write(run_dir / name) as partial:
+                    partial.write_text(text, encoding="utf-8")
         with _log(run_dir / "train.log", processes.first):
             for line in origin:
                 logger.info(line)
             _announce(module, data, epochs, run_dir, monitor, processes.number)
             speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
             watching = [speed, faults or NonFiniteGuard(), *([] if debug is None else debug.callbacks(run_dir))]
-            fit = _make_trainer(trainer, run_dir, data, keeper, watching, resume)
-            with ended_together(fit, keeper), explain(data, module, keeper), fits(resume):
+            fit = _make_trainer(trainer, run_dir, data, checkpointing, watching, resume)
+            explained = dead_workers_explained(data, module, checkpointing)
+            with ended_together(fit, checkpointing), explained, fits(resume):
                 fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
             if processes.first:
-                _check_written(fit, keeper, run_dir)
+                _check_written(fit, checkpointing, run_dir)
                 rates = speed.summary(processes.number)
-                _summarise(module, data, keeper.state_dict()["seconds"], run_dir, processes.number, rates)
+                _summarise(module, data, checkpointing.state_dict()["seconds"], run_dir, processes.number, rates)
             if debug is not None and debug.verdict:
                 logger.info("%s: %s", debug.name, debug.verdict)
             logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
     return run_dir
 
 
-def _check_written(fit: Trainer, keeper: Checkpoints, run_dir: Path) -> None:
-    """Raise OSError where a disk that was full to the end has not taken the result."""
-    lost = still_lost([*fit.callbacks, keeper.files])  # type: ignore[attr-defined]
+def _check_written(fit: Trainer, checkpoints: Checkpoints, run_dir: Path) -> None:
+    """Raise OSError where the disk was still full at the end, and results were not written."""
+    lost = still_lost([*fit.callbacks, checkpoints.files])  # type: ignore[attr-defined]
     if lost:
-        latest = "" if keeper.on_disk is None else f"; the latest state on the disk is of iteration {keeper.on_disk}"
+        latest = "" if checkpoints.on_disk is None else f"; the latest checkpoint is of iteration {checkpoints.on_disk}"
         why = f"trained to the end, but not written: {', '.join(lost)}, {next(iter(lost.values()))}{latest}"
         raise OSError(errno.ENOSPC, f"{why}; make room, and run the same command again", str(run_dir))
 
 
 @contextmanager
 def _folder(run_dir: Path, module: InpaintingModule, first: bool, start: int) -> Iterator[None]:
-    """Make the folder and hold it against other trainings; remove it where a new run has come to nothing."""
+    """Make and lock the run folder; remove it if a new run fails before its first iteration."""
     fresh = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
     with only_one(run_dir) if first else nullcontext():
         try:
             yield
         except (ValueError, OSError):
-            if first and fresh and int(module.iteration) in (0, start):  # an image that cannot be read, say
+            if first and fresh and int(module.iteration) in (0, start):  # because of an unreadable image, for example
                 shutil.rmtree(run_dir)
             raise
 
 
 @contextmanager
 def _log(path: Path, first: bool) -> Iterator[None]:
-    """Keep what is said in ``path``; of several processes only the first one speaks, but for errors."""
+    """Log to ``path`` too. Ranks other than the ``first`` log errors only."""
     package_logger = logging.getLogger("lama")
     package_logger.setLevel(logging.INFO if first else logging.ERROR)
-    handler = logging.FileHandler(path) if first else logging.NullHandler()
+    handler = logging.FileHandler(path, encoding="utf-8") if first else logging.NullHandler()
     package_logger.addHandler(handler)
     try:
         yield
@@ -138,7 +139,7 @@ def _log(path: Path, first: bool) -> Iterator[None]:
 
 
 def check_trainer(trainer: dict[str, Any]) -> int:
-    """The epochs to train. Raises ValueError for what Lightning would accept, and this training cannot do."""
+    """The number of epochs. Raises ValueError for settings that only Lightning supports."""
     epochs = trainer.get("max_epochs")
     if not isinstance(epochs, int) or epochs < 1:
         raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
@@ -155,11 +156,11 @@ def _make_trainer(
     trainer: dict[str, Any],
     run_dir: Path,
     data: InpaintingDataModule,
-    keeper: Checkpoints,
+    checkpoints: Checkpoints,
     watching: list[Callback],
     resume: Resumption | None,
 ) -> Trainer:
-    """Lightning's Trainer with everything that writes into the run folder, at the place where the run goes on."""
+    """Lightning's Trainer with all callbacks, its counters set to the place where the run continues."""
     bar = trainer.get("enable_progress_bar")
     bar = sys.stdout.isatty() if bar is None else bar
     callbacks = [
@@ -167,20 +168,20 @@ def _make_trainer(
         *([] if bar else [PlainProgress()]),
         MetricsTable(run_dir, every=trainer.get("log_every_n_steps", 10)),
         SampleGrids(run_dir, data.val_pairs),
-        InferenceWeights(run_dir, keeper.monitor, "max" if keeper.sign > 0 else "min"),
+        InferenceWeights(run_dir, checkpoints.monitor, "max" if checkpoints.sign > 0 else "min"),
         BrokenImages(run_dir, data.train_set),
-        keeper,  # last: what the others keep in a checkpoint is what they have written
+        checkpoints,  # last, so that it stores the state of the others after they have written their files
     ]
     fit = Trainer(
         **(trainer | {"enable_progress_bar": bar}),
         callbacks=callbacks,
-        plugins=[keeper.files],
+        plugins=[checkpoints.files],
         logger=TensorBoardLogger(
             str(run_dir), name="tensorboard", version="",
             purge_step=None if resume is None else resume.progress.iteration + 1,
         ),
         default_root_dir=run_dir,
-        use_distributed_sampler=False,  # ours shards by itself
+        use_distributed_sampler=False,  # ``EpochSampler`` shards by itself
     )  # fmt: skip
     if fit.is_global_zero:
         for folder in (run_dir, *run_dir.glob("*/")):
@@ -193,28 +194,28 @@ def _make_trainer(
         over = place.batch == place.batches
         where = f"epoch {place.epoch + 1}, {'its end' if over else f'batch {place.batch + 1} of {place.batches}'}"
         logger.info("resumed from %s: iteration %d, %s", resume.path, place.iteration, where)
-        keeper.resumed = resume.path, resume.progress.iteration
-        if fit.is_global_zero and resume.path == keeper.folder / PREVIOUS:  # damaged; not to be kept as the one before
-            (keeper.folder / LAST).unlink(missing_ok=True)
+        checkpoints.resumed = resume.path, resume.progress.iteration
+        if fit.is_global_zero and resume.path == checkpoints.folder / PREVIOUS:  # so last.ckpt is damaged
+            (checkpoints.folder / LAST).unlink(missing_ok=True)
     return fit
 
 
 def quieten_lightning() -> None:
-    """Keep its tips and notices off the screen; what a run needs to say, we say."""
+    """Hide Lightning's tips and notices; this package logs what matters."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
-    warnings.filterwarnings("ignore", message=r"The `srun` command is available")  # nobody has asked for SLURM
+    warnings.filterwarnings("ignore", message=r"The `srun` command is available")  # not a SLURM job
 
 
 def _check(
     module: InpaintingModule, data: InpaintingDataModule, run_dir: Path, may_exist: bool, processes: int, epochs: int
 ) -> None:
-    """Refuse what would only fail later; ``may_exist`` is whether a run may lie in ``run_dir`` already."""
+    """Raise errors early that would only come up later; ``may_exist``: ``run_dir`` may hold a run already."""
     if module.accumulate > data.batches(processes) * epochs:
         raise ValueError(f"recipe.accumulate={module.accumulate}: this training has {data.batches(processes) * epochs} "
-                         "batches in all, and would update nothing; expected fewer")  # fmt: skip
+                         "batches in all; expected at most as many")  # fmt: skip
     crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
     if min(crop) < least:
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
@@ -223,14 +224,15 @@ def _check(
             f"run_dir={run_dir}: holds a trained run already; continue it with resume=auto, choose another run_dir=, "
             "or replace it with overwrite=true"
         )
-    # Images of the wrong size, masks that do not fit, hide nothing or all: say so before anything is written.
+    # Reading samples raises the errors about images and masks of wrong sizes before anything is written.
     areas = [float(data.train_set[0, i]["mask"].mean()) for i in range(min(10, len(data.train_set.source)))]
     if max(areas) == 0 or min(areas) == 1:
-        raise ValueError(f"masks: each of {len(areas)} that were drawn hides {'nothing' if max(areas) == 0 else 'all'}")
+        what = "nothing" if max(areas) == 0 else "all"
+        raise ValueError(f"masks: each of the first {len(areas)} masks hides {what}; choose others with masks=")
 
 
 def _remove_previous(run_dir: Path) -> None:
-    """Remove what a training writes, and nothing else, from the folder of an earlier run."""
+    """Remove the files of an earlier run, and no others, from its folder."""
     for pattern in ("metrics.csv", "speed.csv", "curves.png", "broken_images.txt", "train.log", "profile.*",
                     "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):
@@ -240,7 +242,7 @@ def _remove_previous(run_dir: Path) -> None:
 def _announce(
     module: InpaintingModule, data: InpaintingDataModule, epochs: int, run_dir: Path, monitor: str, processes: int
 ) -> None:
-    """Say what will happen, and where the result will lie."""
+    """Log the networks, the data and their problems, the length of the training and its folder."""
     for line in describe(module, data, processes):
         logger.info(line)
     findings = quick_check(data.train_set.source, data.val_pairs, min(data.train_set.augment.size))
@@ -252,7 +254,7 @@ def _announce(
 
 
 def describe(module: InpaintingModule, data: InpaintingDataModule, processes: int) -> Iterator[str]:
-    """What is trained, in lines."""
+    """Lines on the networks, the data, the batch size and the losses."""
     parameters = [sum(p.numel() for p in net.parameters()) / 1e6 for net in (module.generator, module.discriminator)]
     yield "generator {:.2f} M parameters, discriminator {:.2f} M".format(*parameters)
     yield f"data: {data.describe(processes)}"
@@ -262,7 +264,7 @@ def describe(module: InpaintingModule, data: InpaintingDataModule, processes: in
     yield f"batch size: {batch}" + (f" ({', '.join(parts)})" if parts else "")
     if data.sampler.share(processes) < data.batch_size:
         yield f"warning: an epoch has {data.sampler.share(processes)} samples on each process, fewer than a batch"
-    if data.batch_size * processes < LEAST_BATCH:  # gathering gradients of several batches does not help BatchNorm
+    if data.batch_size * processes < LEAST_BATCH:  # accumulated batches do not count: BatchNorm sees one at a time
         yield f"warning: batch size under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few images)"
     yield f"losses: {', '.join(module.objective.terms)}"
 
@@ -275,7 +277,7 @@ def _summarise(
     processes: int,
     rates: dict[str, float],  # of ``Speed``
 ) -> None:
-    """Write what a person would say of this run to summary.json."""
+    """Write the size, duration and speed of this run to summary.json."""
     device = module.device.type
     summary = {
         "iterations": int(module.iteration),
@@ -292,7 +294,7 @@ def _summarise(
         "torch": torch.__version__,
     }
     with atomic_write(run_dir / "summary.json") as partial:
-        partial.write_text(json.dumps(summary, indent=2) + "\n")
+        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     logger.info("trained %s iterations in %s, all starts of this run together", summary["iterations"],
                 summary["duration"])  # fmt: skip
     if rates:
@@ -305,13 +307,13 @@ def _gpu(device: str) -> str:
 
 
 def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) -> str:
-    """The exact commands to go on from this run; a ``debug`` one is nothing to go on from."""
+    """The commands that continue, evaluate and use this run; after a ``debug`` run, the training itself."""
     plain = _with(command, without=("resume", "debug"))
     scripts = next((Path(word).parent for word in shlex.split(command) if Path(word).name == "train.py"), Path("bin"))
     report, evaluate, predict = (shlex.quote(f"{scripts}/{name}.py") for name in ("report", "evaluate", "predict"))
     own = _with(plain, "data=folder", "data.path=IMAGES", "run_dir=runs/mine")
     again = ["# tried by", command, "# train it", plain] if debug else [
-        "# trained by; where it was stopped, the same goes on", command,
+        "# trained by (resumes where it was stopped)", command,
         "# train twice as long", _with(plain, f"trainer.max_epochs={2 * epochs}"),
     ]  # fmt: skip
     return "\n".join(
@@ -330,7 +332,7 @@ def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) ->
 
 
 def _with(command: str, *overrides: str, without: tuple[str, ...] = ()) -> str:
-    """``command`` with these overrides in place of its own of the same keys, and ``without`` some and their options."""
+    """``command`` with ``overrides`` in place of its own for the same keys, without the keys ``without`` and below."""
     keys = {override.partition("=")[0] for override in overrides}
     kept = [
         argument for argument in shlex.split(command)
@@ -340,5 +342,5 @@ def _with(command: str, *overrides: str, without: tuple[str, ...] = ()) -> str:
 
 
 def command_line(argv: list[str]) -> str:
-    """The command that was typed, quoted for a shell, without the permission to overwrite."""
+    """The command as typed, quoted for a shell, without ``overwrite=``."""
     return shlex.join(["python", os.path.relpath(argv[0]), *(a for a in argv[1:] if not a.startswith("overwrite="))])

@@ -1,7 +1,8 @@
-"""Signals ask a training to stop: after the batch in flight, with a checkpoint, so that the same command goes on.
+"""On a signal, a training stops after the current batch and writes a checkpoint, so that the same command resumes it.
 
-SIGTERM, SIGUSR1 and SIGUSR2 come from schedulers (SLURM's --signal, submitit, Kubernetes, spot machines); the exit code
-is 75, EX_TEMPFAIL of sysexits.h: a failure for which trying again helps. Ctrl-C exits with 130, a second one at once.
+SIGTERM, SIGUSR1 and SIGUSR2 come from schedulers (SLURM's --signal, submitit, Kubernetes, spot machines). The exit code
+is then 75, EX_TEMPFAIL of sysexits.h: a temporary failure, try again. Ctrl-C exits with 130; a second one does so at
+once.
 """
 
 import logging
@@ -18,25 +19,25 @@ INTERRUPTED = 130
 
 
 class Stopped(SystemExit):
-    """Ends the process; ``code`` says why."""
+    """Ends the process with an exit code, 75 or 130."""
 
 
 class TryAgainError(ValueError):
-    """What went wrong was no mistake in the command: it goes on when it is given again."""
+    """A transient failure: rerunning the same command resumes."""
 
     exit_code = TRY_AGAIN
 
 
 class StopRequest:
-    """Notes that one of the signals has come."""
+    """Remembers the signal that has asked to stop."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
 
     def install(self) -> None:
-        """Take the signals over, Lightning's own handlers included: those would requeue a SLURM job by themselves.
+        """Replace the handlers of all stop signals, also Lightning's, which would requeue a SLURM job.
 
-        Lightning puts back what was there before it when a training ends.
+        Lightning restores the earlier handlers when a training ends.
         """
         if threading.current_thread() is threading.main_thread():
             for number in stop_signals():
@@ -47,13 +48,12 @@ class StopRequest:
             raise Stopped(INTERRUPTED)
         self.signal = number
         again = ", again to stop at once" if number == signal.SIGINT else ""
-        logger.warning("%s: stops after this batch, with a checkpoint%s", signal.Signals(number).name, again)
+        logger.warning("%s: stopping after this batch, with a checkpoint%s", signal.Signals(number).name, again)
 
     def stopped(self, number: int, iteration: int, first: bool) -> Stopped:
-        """What to raise when the checkpoint is written; ``number`` is the signal that one of the processes has got.
+        """The exception to raise after the checkpoint; ``number`` is the signal that a rank has received.
 
-        The exit code is that of the ``first`` process. What starts several takes another's for a crash of that one, and
-        kills the rest before they have ended.
+        Only the ``first`` rank has the exit code. Launchers take one of another rank for a crash, and kill the rest.
         """
         name = signal.Signals(number).name
         logger.warning("stopped by %s after iteration %d; the same command goes on from there", name, iteration)
@@ -61,5 +61,5 @@ class StopRequest:
 
 
 def stop_signals() -> list[int]:
-    """Those that this system has: Windows lacks SIGUSR1 and SIGUSR2."""
+    """The stop signals of this system; Windows lacks SIGUSR1 and SIGUSR2."""
     return [getattr(signal, name) for name in STOP_SIGNALS if hasattr(signal, name)]

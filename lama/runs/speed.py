@@ -1,4 +1,4 @@
-"""How fast a training goes, what it waits for, what it needs; never the same twice, and so not in ``metrics.csv``."""
+"""Speed, data waiting time and memory of a training. They are not reproducible, so ``metrics.csv`` has none of them."""
 
 import csv
 import time
@@ -8,29 +8,29 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lama.data.datamodule import InpaintingDataModule
+from lama.files import survives_a_full_disk
 from lama.machine.memory import peak_memory
-from lama.runs.disk import survives_a_full_disk
 from lama.training.averaging import highest
 
-RESUMED = "resumed"  # a row for every time that a run was continued, for the curves
+RESUMED = "resumed"  # name of the row that marks a resume, for the curves
 NAMES = ("speed_images_per_second", "speed_data_wait", "speed_memory_gb")
 
 
 class Speed(Callback):
-    """Every ``every`` batches, into ``speed.csv`` and the loggers.
+    """Write the speed to ``speed.csv`` and the loggers every ``every`` batches.
 
-    ``speed_images_per_second`` counts the images of all processes, ``speed_data_wait`` is the share of the time in
-    which this one waited for its next batch, ``speed_memory_gb`` the most memory that any of them has had: of the GPU,
-    or of the process where there is none, workers not counted. Validation and the writing of files are left out.
+    ``speed_images_per_second`` counts the images of all ranks. ``speed_data_wait`` is the share of time, in [0, 1],
+    that this rank waited for batches. ``speed_memory_gb`` is the highest peak of all ranks in GiB: of the GPU, or
+    without one of the process, without its workers. Validation and the writing of files do not count.
     """
 
     def __init__(self, run_dir: Path, data: InpaintingDataModule, every: int = 10) -> None:
         self.path = run_dir / "speed.csv"
         self.data = data
         self.every = every
-        self.images = 0  # of this process, over the whole training
+        self.images = 0  # of this rank, since the start of the command
         self.seconds = self.waited = 0.0
-        self._recent = (0, 0.0, 0.0)  # the same three, at the last report
+        self._recent = (0, 0.0, 0.0)  # images, seconds and waited at the last report
         self._began = self._wait_began = 0.0
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -48,7 +48,7 @@ class Speed(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
     ) -> None:
-        self.seconds += time.perf_counter() - self._began  # a step waits for its GPU: it looks at its losses
+        self.seconds += time.perf_counter() - self._began  # a step ends with its GPU work, since it checks its losses
         self.images += len(batch["image"])
         optimizers = zip(("gen", "discr"), trainer.optimizers, strict=True)
         module.log_dict({f"train_{name}_lr": optimizer.param_groups[0]["lr"] for name, optimizer in optimizers})
@@ -66,7 +66,7 @@ class Speed(Callback):
             self._append(iteration, values)
 
     def summary(self, processes: int) -> dict[str, float]:
-        """Of all that was trained since this command began; nothing where that is nothing."""
+        """Means since the start of this command; {} if it has trained on nothing."""
         if not self.images:
             return {}
         return {
@@ -76,13 +76,13 @@ class Speed(Callback):
 
     @survives_a_full_disk("speed.csv")
     def _append(self, iteration: int, values: tuple[float, ...]) -> None:
-        with self.path.open("a", newline="") as file:
+        with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows((iteration, n, f"{v:.4g}") for n, v in zip(NAMES, values, strict=True))
 
     @survives_a_full_disk("speed.csv")
     def _keep_until(self, iteration: int) -> None:
-        """Drop what a run that was killed has written behind its last checkpoint."""
-        lines = self.path.read_text().splitlines() if self.path.is_file() else []
+        """Drop the rows that a killed run has written after its last checkpoint."""
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
         kept = [line for line in lines[1:] if line.count(",") == 2 and int(line.partition(",")[0]) <= iteration]
         went_on = [f"{iteration},{RESUMED},1"] if iteration else []
-        self.path.write_text("\n".join(["iteration,name,value", *kept, *went_on, ""]))
+        self.path.write_text("\n".join(["iteration,name,value", *kept, *went_on, ""]), encoding="utf-8")

@@ -1,7 +1,6 @@
-"""Many trainings of one question, on a cluster or here, and the paper's tables out of them.
+"""Sweeps: train and evaluate many configurations, on a cluster or here, and make the paper's tables from them.
 
-SLURM is Hydra's submitit launcher and Lightning; nothing here talks to a cluster but ``slurm`` (what is there, what
-runs) and ``launch`` (Hydra).
+Only two modules talk to SLURM: ``launch`` submits jobs through submitit, ``slurm`` asks for partitions and the queue.
 """
 
 from lama.sweeps.start import start

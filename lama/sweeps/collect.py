@@ -1,4 +1,4 @@
-"""Evaluations of what has finished, and the paper's tables from them."""
+"""Evaluate finished trainings, and make the paper's tables from the results."""
 
 import logging
 import time
@@ -15,9 +15,10 @@ logger = logging.getLogger(__name__)
 
 
 def collect(sweep: Sweep, seconds: float = 5) -> None:
-    """Evaluate every finished training on every set, as jobs, wait for them, and write tables/. What is there stays.
+    """Evaluate every finished training on every set, as jobs, wait for them, and write tables/.
 
-    Raises ValueError where no training has finished or an evaluation has failed.
+    Finished evaluations are kept. ``seconds`` is the time between two looks at the jobs. Raises ValueError if no
+    training has finished or an evaluation has failed.
     """
     trained = states(sweep, sweep.trainings())
     finished = [one.work for one in trained if one.state == DONE]
@@ -36,16 +37,16 @@ def collect(sweep: Sweep, seconds: float = 5) -> None:
     evaluation, out = sweep.evaluation, sweep.folder / "tables"
     _, unplaced = make_tables(sweep.folder / "evaluations", out, evaluation["metrics"], evaluation["size"])
     for name in unplaced:
-        logger.info("fits no cell: %s", name)
+        logger.info("in no cell of the tables: %s", name)
     logger.info("tables of %d trainings: %s", len(finished), out / "tables.html")
 
 
 def _wait(sweep: Sweep, works: Sequence[Work], seconds: float) -> None:
-    """Until no evaluation is on its way; they go on where this is interrupted."""
+    """Wait until no evaluation is queued or running; an interruption here does not stop them."""
     with tqdm(total=len(works), desc="evaluations", unit="job", delay=seconds) as progress:
         while True:
-            on_its_way = sum(one.state in (QUEUED, RUNNING) for one in states(sweep, works))
-            progress.update(len(works) - on_its_way - progress.n)
-            if not on_its_way:
+            pending = sum(one.state in (QUEUED, RUNNING) for one in states(sweep, works))
+            progress.update(len(works) - pending - progress.n)
+            if not pending:
                 return
             time.sleep(seconds)

@@ -1,8 +1,8 @@
-"""What a job of a sweep does: run its command, again where that crashed, and say how it went.
+"""One job of a sweep: run its command, retry after a crash, and record the outcome.
 
-Signals are passed on, so that a training writes a checkpoint and ends with 75. Where a cluster's time is up (SIGUSR2,
-by submitit), submitit's handler then puts the job into the queue again; where SLURM requeues by itself (SIGTERM) there
-is nothing more to do. With several tasks each runs the same command, and Lightning joins them.
+Signals are passed on to the command, so that a training writes a checkpoint and exits with 75. When the time of a job
+is up (SIGUSR2, from submitit), submitit's handler then queues it again; when SLURM requeues a job itself (SIGTERM),
+nothing more is needed. If a job has several tasks, each runs the same command, and Lightning connects them.
 """
 
 import contextlib
@@ -24,16 +24,16 @@ logger = logging.getLogger(__name__)
 
 
 class Job:
-    """One piece of a sweep, in the process that the launcher has started for it."""
+    """Runs one ``Work`` of a sweep in this process."""
 
     def __init__(self, sweep: Sweep, work: Work) -> None:
         self.sweep, self.work = sweep, work
         self.first = os.environ.get("SLURM_PROCID", "0") == "0"
-        self.asked: int | None = None  # the signal that has come
+        self.asked: int | None = None  # the signal that has asked it to stop
         self.child: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
-        """Run it to its end. Raises SystemExit where a signal has stopped it, with the exit code of bin/train.py."""
+        """Run the command to its end. Raises SystemExit, with the exit code of bin/train.py, if a signal stops it."""
         if self.first:
             logger.info("%s: output in %s", self.work.title, log_file(self.sweep, self.work))
         before = {number: signal.signal(number, self._pass_on) for number in stop_signals()}
@@ -47,7 +47,7 @@ class Job:
         elif self.asked is not None or code in (TRY_AGAIN, INTERRUPTED):
             self._say(STOPPED)
             if self.asked == signal.SIGUSR2:
-                os.kill(os.getpid(), signal.SIGUSR2)  # submitit's handler puts the job into the queue again
+                os.kill(os.getpid(), signal.SIGUSR2)  # submitit's handler queues the job again
             if self.first:
                 logger.warning("%s: stopped; the same command goes on from its last checkpoint", self.work.title)
             sys.exit(INTERRUPTED if self.asked == signal.SIGINT else TRY_AGAIN)
@@ -55,12 +55,14 @@ class Job:
             self._say(FAILED, error=error)
 
     def _attempts(self) -> tuple[int, str]:
-        """The exit code of the last one, and the last line that it has said."""
+        """The exit code and the last line of output of the last attempt."""
         code, error = TRY_AGAIN, ""
         for attempt in range(1 + self.sweep.retries):
             self._say(RUNNING, attempt=attempt + 1)
             code = TRY_AGAIN
-            while code == TRY_AGAIN and self.asked is None:  # a worker was killed, say, after a checkpoint
+            while (
+                code == TRY_AGAIN and self.asked is None
+            ):  # stopped after a checkpoint, by a killed data worker for example
                 code, error = self._once()
             if code in (0, TRY_AGAIN, INTERRUPTED) or self.asked is not None:
                 break
@@ -71,10 +73,8 @@ class Job:
         log = log_file(self.sweep, self.work) if self.first else Path(os.devnull)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
-            environment = {name: value for name, value in os.environ.items() if name != "HYDRA_FULL_ERROR"}
-            self.child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment,
-                                          preexec_fn=_end_with_parent)  # fmt: skip
-            if self.asked is not None:  # before there was somebody to pass it on to
+            self.child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, preexec_fn=_end_with_parent)
+            if self.asked is not None:  # the signal came before the command
                 self.child.send_signal(signal.SIGTERM)
             code = self.child.wait()
         return code, last_line(log) if code >= 0 else f"killed by {signal.Signals(-code).name}; {last_line(log)}"
@@ -90,13 +90,13 @@ class Job:
 
 
 def _end_with_parent() -> None:
-    """Have Linux ask the command to stop where the job is killed: nobody would know of it any more."""
+    """On Linux, send SIGTERM to the command when the job dies, so that it does not run on unnoticed."""
     with contextlib.suppress(OSError, AttributeError):  # other systems
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def last_line(log: Path) -> str:
-    """What a command has said before it ended; of a progress bar its last state."""
+    """The last line of a log that is not empty; of a progress bar, its last state."""
     if not log.is_file():
         return ""
     with log.open("rb") as file:

@@ -1,103 +1,58 @@
-"""From a sweep to running jobs, by Hydra: its basic launcher here, its submitit launcher on SLURM."""
+"""Start the jobs of a sweep: one after the other on this machine, or as a job array on SLURM, through submitit."""
 
-import logging
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import DictConfig
-
-from lama.config import CONFIGS, literal
 from lama.sweeps.job import Job
 from lama.sweeps.plan import Sweep, Work, load
 from lama.sweeps.state import forget, submitted
 
-RESOURCES = (  # of launcher=slurm, which Hydra's launcher knows by the same names
-    "cpus_per_task", "mem_gb", "timeout_min", "partition", "signal_delay_s", "max_num_timeout", "array_parallelism",
-    "additional_parameters",
-)  # fmt: skip
-
-
-def work(config: DictConfig) -> None:
-    """What Hydra's launcher calls, in the process of the job."""
-    sweep = load(config.dir)
-    Job(sweep, Work.of(config.work)).run()
+SHARED = ("cpus_per_task", "mem_gb", "timeout_min")  # keys of launcher=slurm; submitit has them for every cluster
+SLURM = ("partition", "signal_delay_s", "array_parallelism", "additional_parameters")  # submitit: slurm_KEY
 
 
 def launch(sweep: Sweep, works: Sequence[Work]) -> None:
-    """Run them here, one after the other; or hand them to SLURM, and do not wait."""
+    """Run ``works`` here, one after the other, or submit them to SLURM without waiting for them."""
     for one in works:
         forget(sweep, one)
-    arguments = [literal(f"dir={sweep.folder.resolve()}", ["dir"]), f"work={','.join(map(str, works))}"]
     if sweep.launcher["name"] == "slurm":
-        arguments += _slurm(sweep.launcher, evaluating=works[0].kind == "evaluate")
-        with _submitted_only() as jobs:
-            _hydra(arguments)
-        for one, job in zip(works, jobs, strict=True):
-            submitted(sweep, one, job)
+        _submit(sweep, works)
     else:
-        _hydra(arguments)
+        for one in works:
+            Job(sweep, one).run()
 
 
-def _slurm(launcher: dict[str, Any], evaluating: bool) -> list[str]:
-    """Hydra's overrides for the resources of a job; an evaluation takes one task on one node."""
+def _submit(sweep: Sweep, works: Sequence[Work]) -> None:
+    """Submit one job array, and record the number of each job."""
+    import submitit
+
+    timeouts = sweep.launcher["max_num_timeout"]  # how often a job that has run out of time is queued again
+    executor = submitit.AutoExecutor(sweep.folder.resolve() / "jobs/.submitit/%j", cluster="slurm",
+                                     slurm_max_num_timeout=timeouts)  # fmt: skip
+    executor.update_parameters(**resources(sweep.launcher, evaluating=works[0].kind == "evaluate"))
+    jobs = executor.map_array(Task(), [str(sweep.folder.resolve())] * len(works), list(map(str, works)))
+    for one, job in zip(works, jobs, strict=True):
+        submitted(sweep, one, job.job_id)
+
+
+def resources(launcher: dict[str, Any], evaluating: bool) -> dict[str, Any]:
+    """The resources of each job as parameters of submitit; an evaluation takes one task on one node."""
     devices, nodes = (1, 1) if evaluating else (launcher["devices"], launcher["nodes"])
-    resources = {name: launcher[name] for name in RESOURCES if launcher[name] not in (None, {})}
-    resources |= {"tasks_per_node": devices, "nodes": nodes, "name": "lama"}
-    if launcher["gpus"]:
-        resources["gpus_per_node"] = devices
-    return [
-        "hydra/launcher=submitit_slurm",
-        *(f"++hydra.launcher.{name}={_quoted(v)}" for name, v in resources.items()),
-    ]
+    names = {**{key: key for key in SHARED}, **{key: f"slurm_{key}" for key in SLURM}}
+    given = {name: launcher[key] for key, name in names.items() if launcher[key] not in (None, {})}
+    gpus = {"gpus_per_node": devices} if launcher["gpus"] else {}
+    return given | gpus | {"name": "lama", "tasks_per_node": devices, "nodes": nodes}
 
 
-def _quoted(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{name}:{_quoted(one)}" for name, one in value.items()) + "}"
-    return f"'{value}'" if isinstance(value, str) else str(value)
+class Task:
+    """The callable that submitit pickles and calls in every task of a job."""
 
+    def __call__(self, folder: str, work: str) -> None:
+        """Run one ``Work`` of the sweep in ``folder``."""
+        Job(load(folder), Work.of(work)).run()
 
-def _hydra(arguments: list[str]) -> None:
-    before, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [before[0], "--multirun", *arguments]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are for whoever called, not for Hydra to print
-    GlobalHydra.instance().clear()
-    for name in ("hydra", "hydra_plugins"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # what it would say of each job, we say
-    try:
-        hydra.main(version_base="1.3", config_path=str(CONFIGS / "sweep"), config_name="job")(work)()
-    finally:
-        sys.argv = before
-        os.environ.pop("HYDRA_FULL_ERROR")
-        if full is not None:
-            os.environ["HYDRA_FULL_ERROR"] = full
+    def checkpoint(self, folder: str, work: str) -> Any:
+        """For submitit, when the job's time is up: queue the same call again."""
+        from submitit.helpers import DelayedSubmission
 
-
-@contextmanager
-def _submitted_only() -> Iterator[list[str]]:
-    """Hydra's launcher submits jobs and waits for the last result, for days. Here it gets an empty one at once.
-
-    Gives the names of the jobs, in their order.
-    """
-    from submitit.core.core import Job as Submitted
-
-    jobs: list[str] = []
-
-    def noted(job: Any) -> list[JobReturn]:
-        jobs.append(job.job_id)
-        result = JobReturn(status=JobStatus.COMPLETED)
-        result.return_value = None
-        return [result]
-
-    results = Submitted.results
-    setattr(Submitted, "results", noted)  # noqa: B010
-    try:
-        yield jobs
-    finally:
-        setattr(Submitted, "results", results)  # noqa: B010
+        return DelayedSubmission(self, folder, work)

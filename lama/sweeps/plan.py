@@ -1,4 +1,4 @@
-"""What a sweep is: rows, seeds, and the command of every training and evaluation. Kept as sweep.yaml in its folder."""
+"""A sweep: rows, seeds, and the commands of all trainings and evaluations; stored as sweep.yaml in its folder."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from lama.config import literal
 from lama.files import atomic_write
 
 BIN = Path(__file__).resolve().parents[2] / "bin"
-OURS = {  # keys of training that a sweep sets itself, and who does
+OURS = {  # keys of training that a sweep sets itself, and what to use instead
     "seed": "seeds=[0,1,2]", "run_dir": "dir=FOLDER", "run_title": "dir=FOLDER",
     "trainer.devices": "launcher.devices=N", "trainer.num_nodes": "launcher.nodes=N",
     "resume": "the same command, which goes on", "overwrite": "another dir=", "debug": "bin/train.py without -m",
@@ -21,15 +21,15 @@ OURS = {  # keys of training that a sweep sets itself, and who does
 
 @dataclass(frozen=True)
 class Sweep:
-    """The rows of a table, each trained once for every seed. Raises ValueError for one that cannot be."""
+    """The rows of a table, each trained once for every seed. Raises ValueError for invalid settings."""
 
     name: str
-    dir: str  # where all of it lies
+    dir: str  # the sweep's folder
     rows: list[str]  # configurations of training
     seeds: list[int]
     overrides: list[str]  # of every training
-    own: dict[str, list[str]]  # of some rows
-    retries: int  # starts after a crash
+    own: dict[str, list[str]]  # overrides of single rows
+    retries: int  # of a crashed training
     launcher: dict[str, Any]  # configs/sweep/launcher
     evaluation: dict[str, Any]  # "sets" (a folder), "metrics", "size" (pixels), "overrides" of bin/evaluate.py
 
@@ -45,7 +45,7 @@ class Sweep:
             value = self.launcher[name]
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"launcher.{name}={value}: expected a whole number of at least 1")
-        for override in (*self.overrides, *(one for some in self.own.values() for one in some)):
+        for override in (*self.overrides, *(one for overrides in self.own.values() for one in overrides)):
             key = override.lstrip("+~").partition("=")[0]
             if key in OURS:
                 raise ValueError(f"{override}: a sweep sets {key} itself; use {OURS[key]}")
@@ -55,14 +55,14 @@ class Sweep:
         return Path(self.dir)
 
     def trainings(self) -> list["Work"]:
-        """One for every row and seed."""
+        """The trainings, one for every row and seed."""
         return [Work("train", row, seed) for row in self.rows for seed in self.seeds]
 
     def sets(self) -> list[str]:
-        """Names of the frozen sets. Raises ValueError where nobody has said which, FileNotFoundError where none is."""
+        """Names of the evaluation sets. Raises ValueError if no folder is given, FileNotFoundError if it holds none."""
         where = self.evaluation["sets"]
         if where is None:
-            raise ValueError("evaluation.sets: which frozen sets? expected a folder that holds random_thick_512, "
+            raise ValueError("evaluation.sets: a value is required; expected a folder that holds random_thick_512, "
                              "random_thin_512, segm_512 or others of bin/gen_mask_dataset.py")  # fmt: skip
         found = sorted(path.parent.name for path in Path(where).glob("*/manifest.json"))
         if not found:
@@ -71,15 +71,15 @@ class Sweep:
         return found
 
     def run_dir(self, work: "Work") -> Path:
-        """Where a training writes, and where evaluations find it."""
+        """The run folder of a training."""
         return self.folder / "runs" / work.row / f"seed{work.seed}"
 
     def evaluation_dir(self, work: "Work") -> Path:
-        """Where ``make_tables`` looks for it."""
+        """The output folder of an evaluation, as ``make_tables`` expects it."""
         return self.folder / "evaluations" / work.row / f"seed{work.seed}" / str(work.set_name)
 
     def training_overrides(self, work: "Work") -> list[str]:
-        """What its command says besides the configuration's name; later ones win."""
+        """The overrides of a training's command; later ones win."""
         return [
             *self.overrides, *self.own.get(work.row, []),
             f"trainer.devices={self.launcher['devices']}", f"trainer.num_nodes={self.launcher['nodes']}",
@@ -87,7 +87,7 @@ class Sweep:
         ]  # fmt: skip
 
     def command(self, work: "Work") -> list[str]:
-        """What a person would type."""
+        """The command line of a training or evaluation."""
         if work.kind == "train":
             return [sys.executable, str(BIN / "train.py"), "-cn", work.row, *self.training_overrides(work)]
         metrics = ",".join(self.evaluation["metrics"])
@@ -100,7 +100,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Work:
-    """One job of a sweep."""
+    """One training or evaluation of a sweep."""
 
     kind: str  # train or evaluate
     row: str
@@ -108,7 +108,7 @@ class Work:
     set_name: str | None = None
 
     def __str__(self) -> str:
-        """As ``of`` reads it."""
+        """The text that ``of`` parses."""
         return "/".join([self.kind, self.row, f"seed{self.seed}", *([self.set_name] if self.set_name else [])])
 
     @classmethod
@@ -118,40 +118,42 @@ class Work:
 
     @property
     def title(self) -> str:
-        """A name for files and people."""
+        """A name for messages: row, seed and set."""
         return str(self).partition("/")[2]
 
 
 def save(sweep: Sweep) -> None:
-    """Keep the sweep in its folder."""
+    """Write the sweep to sweep.yaml in its folder."""
     with atomic_write(sweep.folder / "sweep.yaml") as partial:
-        partial.write_text(yaml.safe_dump(asdict(sweep), sort_keys=False))
+        partial.write_text(yaml.safe_dump(asdict(sweep), sort_keys=False), encoding="utf-8")
 
 
 def load(folder: str | Path) -> Sweep:
-    """The sweep that was begun in ``folder``. Raises FileNotFoundError or ValueError where there is none."""
+    """The sweep in ``folder``. Raises FileNotFoundError or ValueError if it has no valid sweep.yaml."""
     file = Path(folder) / "sweep.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"{folder}: no sweep.yaml in it; expected the folder of a sweep, "
                                 "python bin/train.py -m sweep=NAME makes one")  # fmt: skip
     try:
-        return Sweep(**(yaml.safe_load(file.read_text()) | {"dir": str(folder)}))
+        return Sweep(**(yaml.safe_load(file.read_text(encoding="utf-8")) | {"dir": str(folder)}))
     except (TypeError, yaml.YAMLError) as error:
         raise ValueError(f"{file}: not the sweep.yaml of this version ({error})") from error
 
 
 def check_same(before: Sweep, now: Sweep) -> None:
-    """Raise ValueError where ``now`` would train something else in the folder of ``before``."""
+    """Raise ValueError if ``now`` would train something else in the folder of ``before``."""
     if before.name != now.name:
         raise ValueError(f"dir={now.dir}: holds the sweep {before.name}; choose another dir= for {now.name}")
-    old, new = _what_decides(before), _what_decides(now)
-    gone, come = ([one for one in these if one not in those] for these, those in ((old, new), (new, old)))
-    if gone or come:
-        changes = f"{' '.join(gone) or 'nothing'} (now: {' '.join(come) or 'nothing'})"
-        raise ValueError(f"dir={now.dir}: the sweep there was begun with {changes}; say so again, or another dir=")
+    old, new = _settings(before), _settings(now)
+    removed, added = ([one for one in these if one not in those] for these, those in ((old, new), (new, old)))
+    if removed or added:
+        changes = f"{' '.join(removed) or 'nothing'} (now: {' '.join(added) or 'nothing'})"
+        raise ValueError(
+            f"dir={now.dir}: the sweep there was begun with {changes}; give the same again, or another dir="
+        )
 
 
-def _what_decides(sweep: Sweep) -> list[str]:
-    """What numbers depend on, as overrides; rows, seeds and how jobs run may change."""
+def _settings(sweep: Sweep) -> list[str]:
+    """Settings that change results, as overrides; rows, seeds and how jobs run may change."""
     own = [f"{row}: {override}" for row, overrides in sweep.own.items() for override in overrides]
     return [*sweep.overrides, *own, *(f"launcher.{name}={sweep.launcher[name]}" for name in ("devices", "nodes"))]

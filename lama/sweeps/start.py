@@ -1,4 +1,4 @@
-"""From the command line to a sweep that is checked and begun: ``python bin/train.py -m sweep=NAME``."""
+"""Check and start the sweep of a command line: ``python bin/train.py -m sweep=NAME``."""
 
 import logging
 import os
@@ -27,14 +27,14 @@ GROUP = str(CONFIGS / "sweep")
 
 
 def start(arguments: Sequence[str]) -> None:
-    """Begin a sweep, or go on with it: what is done or on its way is left alone.
+    """Start a sweep, or continue it: finished, queued and running jobs are left alone.
 
-    Raises ValueError or FileNotFoundError, before anything is started or written, for what could not work.
+    Raises ValueError or FileNotFoundError for a mistake, before anything is started or written.
     """
     arguments = [argument for argument in arguments if argument not in ("-m", "--multirun")]
     known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
     if {"--help", "-h"} & set(arguments):
-        keys = (CONFIGS / "sweep/default.yaml").read_text()
+        keys = (CONFIGS / "sweep/default.yaml").read_text(encoding="utf-8")
         print(f"python bin/train.py -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
               f"training. These are the sweep's own (docs/cluster.md):\n\n{keys}")  # fmt: skip
         return
@@ -42,9 +42,9 @@ def start(arguments: Sequence[str]) -> None:
     if not any(one.startswith("sweep=") for one in ours):
         raise ValueError(f"-m: expected sweep=NAME, one of {known}")
     sweep = compose(ours, [one for one in arguments if one not in ours])
-    strange = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
-    if strange:
-        raise ValueError(f"evaluation.metrics: unknown {strange[0]!r}; known are {', '.join(METRICS)}")
+    unknown = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
+    if unknown:
+        raise ValueError(f"evaluation.metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
     check_data([check_row(sweep, row) for row in sweep.rows])
     if sweep.launcher["name"] == "slurm":
         slurm.check(sweep.launcher)
@@ -52,15 +52,15 @@ def start(arguments: Sequence[str]) -> None:
     check_writable(sweep.folder)
     with only_one(sweep.folder, "dir", "command"):
         if check_folder(sweep):
-            logger.info("dir=%s: another sweep was asked for there and has trained nothing; it is replaced", sweep.dir)
+            logger.info("dir=%s: replacing another sweep, which has trained nothing", sweep.dir)
             shutil.rmtree(sweep.folder / "jobs", ignore_errors=True)
         save(sweep)
         train_those(sweep, UNFINISHED)
 
 
 def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
-    """A sweep from its configuration, the command line's changes to it, and those to every training."""
-    ours = [f"++{one}" if "={" in one and one[0] != "+" else one for one in ours]  # new keys are what these are for
+    """The sweep of these overrides: ``ours`` of the sweep's own keys, ``overrides`` of every training."""
+    ours = [f"++{one}" if "={" in one and one[0] != "+" else one for one in ours]  # a mapping may have new keys
     with hydra.initialize_config_dir(GROUP, version_base="1.3"):
         try:
             config = OmegaConf.to_container(hydra.compose("default", ours), resolve=True, throw_on_missing=True)
@@ -73,7 +73,7 @@ def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
 
 
 def check_row(sweep: Sweep, row: str) -> DictConfig:
-    """Compose the training of a row, and let it say what it lacks, without building anything."""
+    """Compose the configuration of a row and check its requirements, without building anything."""
     directory, overrides = str(CONFIGS / "training"), sweep.training_overrides(Work("train", row, sweep.seeds[0]))
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(directory, version_base="1.3"):
@@ -86,7 +86,7 @@ def check_row(sweep: Sweep, row: str) -> DictConfig:
 
 
 def check_data(rows: Sequence[DictConfig]) -> None:
-    """Open the images of every row, once where they are the same, so that what is missing is said here."""
+    """Open the data of every row, to raise errors about missing files early; equal data is opened once."""
     opened = []
     for config in rows:
         where = [config.data.get(key) for key in ("source", "path", "val_path", "val_pairs")]
@@ -96,7 +96,7 @@ def check_data(rows: Sequence[DictConfig]) -> None:
 
 
 def check_folder(sweep: Sweep) -> bool:
-    """Whether the sweep takes the place of another that has trained nothing. Raises ValueError where it cannot."""
+    """Whether the sweep replaces another, which has trained nothing. Raises ValueError if that has trained."""
     if not (sweep.folder / "sweep.yaml").is_file():
         if sweep.folder.is_dir() and any(sweep.folder.glob("runs/*")):
             raise ValueError(f"dir={sweep.dir}: holds runs but no sweep.yaml; choose another dir=")
@@ -113,24 +113,24 @@ def check_folder(sweep: Sweep) -> bool:
 
 
 def check_writable(folder: Path) -> None:
-    """Make the folder, and raise PermissionError, in words, where nothing can be written to it."""
+    """Make the folder. Raises PermissionError if it cannot be made or written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PermissionError(f"dir={folder}: cannot be made, {str(error.strerror).lower()}") from error
     if not os.access(folder, os.W_OK):
-        raise PermissionError(f"dir={folder}: nothing can be written there")
+        raise PermissionError(f"dir={folder}: not writable; choose another dir=")
 
 
 def train_those(sweep: Sweep, which: Sequence[str]) -> None:
-    """Start the trainings whose state is one of ``which``, and say what to do next.
+    """Start the trainings whose state is one of ``which``, and log the next commands.
 
-    Raises ValueError where some of them, run here, have failed.
+    Raises ValueError if trainings on this machine have failed.
     """
     chosen = begin(sweep, sweep.trainings(), which)
     found = states(sweep, sweep.trainings())
     if chosen and sweep.launcher["name"] == "slurm":
-        logger.info("submitted; they go on without this terminal: python bin/sweep.py status %s", sweep.dir)
+        logger.info("submitted; they run without this terminal: python bin/sweep.py status %s", sweep.dir)
         return
     if chosen:
         print(table(found))
@@ -141,7 +141,7 @@ def train_those(sweep: Sweep, which: Sequence[str]) -> None:
 
 
 def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Work]:
-    """Start those whose state is one of ``which``, say what becomes of the others; returns what was started."""
+    """Start the ``works`` whose state is one of ``which``, log the others; returns the started ones."""
     found = states(sweep, works)
     chosen = [one.work for one in found if one.state in which]
     for state in sorted({one.state for one in found} - set(which)):
@@ -155,8 +155,8 @@ def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Wor
 
 
 def say_next(sweep: Sweep, found: Sequence[State]) -> None:
-    """What to do with a sweep whose trainings are as ``found``."""
+    """Log the next commands for a sweep whose trainings have the states ``found``."""
     if all(one.state == DONE for one in found):
         logger.info("python bin/sweep.py collect %s evaluates them and makes the tables", sweep.dir)
     if any(one.state == FAILED for one in found):
-        logger.info("python bin/sweep.py resubmit %s starts what has failed once more", sweep.dir)
+        logger.info("python bin/sweep.py resubmit %s starts the failed ones again", sweep.dir)

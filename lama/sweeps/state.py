@@ -1,4 +1,4 @@
-"""How far each job of a sweep is, from what the jobs have left in the sweep's folder and what the cluster says."""
+"""States of the jobs of a sweep, from the files that they write into the sweep's folder and from SLURM's queue."""
 
 import json
 import os
@@ -14,81 +14,83 @@ from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.slurm import queue
 
 DONE, RUNNING, QUEUED, FAILED = "done", "running", "queued", "failed"
-STOPPED, LOST, MISSING = "stopped", "lost", "not started"  # what the same command starts
+STOPPED, LOST, MISSING = "stopped", "lost", "not started"  # states that the same command starts again
 UNFINISHED = (STOPPED, LOST, MISSING)
 
 
 @dataclass(frozen=True)
 class State:
-    """Of one job."""
+    """The state of one job."""
 
     work: Work
     state: str  # one of the above
-    note: str = ""  # the last line of its error, or how far it is
+    note: str = ""  # the last line of its error, or its progress
 
 
 def record(sweep: Sweep, work: Work, **values: Any) -> None:
-    """What a job says of itself; ``state`` is one of done, running, failed and stopped."""
+    """Write the state of a job to its JSON file; ``state`` is one of done, running, failed and stopped."""
     path = _file(sweep, work, ".json")
     with atomic_write(path) as partial:
-        partial.write_text(json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n")
+        partial.write_text(
+            json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n", encoding="utf-8"
+        )
 
 
 def submitted(sweep: Sweep, work: Work, job: str) -> None:
-    """Remember the cluster's name of a job."""
+    """Write the cluster's number of a job to its file."""
     with atomic_write(_file(sweep, work, ".job")) as partial:
-        partial.write_text(f"{job}\n")
+        partial.write_text(f"{job}\n", encoding="utf-8")
 
 
 def forget(sweep: Sweep, work: Work) -> None:
-    """Before a job is started again."""
+    """Remove the recorded state of a job, before it is started again."""
     for suffix in (".json", ".job"):
         _file(sweep, work, suffix).unlink(missing_ok=True)
 
 
 def log_file(sweep: Sweep, work: Work) -> Path:
-    """Everything that the job's commands have printed."""
+    """The file with the output of the job's commands."""
     return _file(sweep, work, ".log")
 
 
 def states(sweep: Sweep, works: Iterable[Work]) -> list[State]:
-    """Of these jobs."""
+    """The states of ``works``."""
     jobs = queue() if sweep.launcher["name"] == "slurm" else {}
     return [_state(sweep, work, jobs) for work in works]
 
 
 def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
-    said: dict[str, Any] = _read(_file(sweep, work, ".json"))
+    recorded: dict[str, Any] = _read(_file(sweep, work, ".json"))
     name = _file(sweep, work, ".job")
-    job = name.read_text().strip() if name.is_file() else None
-    if said.get("state") == DONE:
+    job = name.read_text(encoding="utf-8").strip() if name.is_file() else None
+    if recorded.get("state") == DONE:
         return State(work, DONE)
-    if said.get("state") == FAILED:
-        return State(work, FAILED, said["error"])
+    if recorded.get("state") == FAILED:
+        return State(work, FAILED, recorded["error"])
     if job in jobs:
         running = jobs[job] in ("RUNNING", "COMPLETING")
         return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}")
-    if said.get("state") == RUNNING and job is None and _is_alive(said):
+    if recorded.get("state") == RUNNING and job is None and _is_alive(recorded):
         return State(work, RUNNING, _progress(sweep, work))
-    if said.get("state") == STOPPED:
+    if recorded.get("state") == STOPPED:
         return State(
             work, STOPPED, "goes on from its last checkpoint" if has_checkpoint(sweep, work) else "starts anew"
         )
-    if said or job is not None:
-        what = f"job {job}" if job else f"process {said['pid']} of {said['host']}"
+    if recorded or job is not None:
+        what = f"job {job}" if job else f"process {recorded['pid']} of {recorded['host']}"
         return State(
-            work, LOST, f"{what} is gone without a word (out of memory? cancelled?); see {log_file(sweep, work)}"
+            work, LOST, f"{what} has ended without a record (out of memory? cancelled?); see {log_file(sweep, work)}"
         )
     return State(work, MISSING)
 
 
 def has_checkpoint(sweep: Sweep, work: Work) -> bool:
-    """Whether a training has anything to go on from."""
+    """Whether a training has a checkpoint."""
     return any(sweep.run_dir(work).glob("checkpoints/*.ckpt"))
 
 
 def _progress(sweep: Sweep, work: Work) -> str:
-    """The latest word of a training's log on where it is."""
+    """The latest epoch in a training's log."""
     log = log_file(sweep, work)
     if not log.is_file():
         return ""
@@ -98,12 +100,12 @@ def _progress(sweep: Sweep, work: Work) -> str:
     return f"epoch {found[-1]}" if found else ""
 
 
-def _is_alive(said: dict[str, Any]) -> bool:
-    """Whether the process that wrote it still runs, as far as this machine can tell."""
-    if said["host"] != os.uname().nodename:
+def _is_alive(recorded: dict[str, Any]) -> bool:
+    """Whether the recorded process still runs; True if it is on another machine."""
+    if recorded["host"] != os.uname().nodename:
         return True
     try:
-        os.kill(said["pid"], 0)
+        os.kill(recorded["pid"], 0)
     except ProcessLookupError:
         return False
     except PermissionError:
@@ -113,7 +115,7 @@ def _is_alive(said: dict[str, Any]) -> bool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
@@ -124,7 +126,7 @@ def _file(sweep: Sweep, work: Work, suffix: str) -> Path:
 
 
 def table(found: list[State]) -> str:
-    """For people: a line for every job, and how many there are of each kind."""
+    """Text with a line for every job, and the number of jobs in each state."""
     width = max(len(one.work.title) for one in found)
     kind = max(len(one.state) for one in found)
     lines = [f"{one.work.title:{width}}  {one.state:{kind}}  {one.note}".rstrip() for one in found]

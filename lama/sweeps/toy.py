@@ -1,4 +1,4 @@
-"""Material for a rehearsal: photographs that are here, frozen sets of them, encoders that know nothing."""
+"""Material for a trial sweep: built-in photographs, evaluation sets of them, encoders with random weights."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ SETS = ("random_thin_256", "random_thick_256", "segm_256")
 
 
 def make_material(folder: str | Path) -> str:
-    """Write held-out photographs, their segments, evaluation sets and random encoders, where they are not yet there."""
+    """Write photographs, their segments, evaluation sets and random encoders to ``folder``, unless they exist."""
     folder = Path(folder)
     images, labels = folder / "images", folder / "labels"
     for name, image in map(BuiltinPhotos("held_out", 288).__getitem__, range(3)):

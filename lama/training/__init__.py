@@ -1,4 +1,4 @@
-"""The science of a training: the LightningModule with its two updates, averages of weights, learning rates, starts."""
+"""The training step of LaMa as a LightningModule, averaged weights, learning rates, initial weights."""
 
 import lama.torchvision_ops  # noqa: F401  (before lightning)
 from lama.training.initialise import check_start, initialise

@@ -1,12 +1,12 @@
-"""What the processes of a training, one for each GPU, average and agree on.
+"""Averages and reductions over the ranks of a training, one for each GPU.
 
-The gradients we average ourselves. DistributedDataParallel counts the gradients of one backward pass over all
-parameters behind one forward pass; a step here has two backward passes, each over one of two networks, which are called
-two or three times, with the discriminator frozen in the first. Without ``find_unused_parameters`` it stops in an error;
-with it, every backward pass walks its graph once more and exchanges the gradients of both networks, and the BatchNorm
-statistics of the processes drift apart, each validating with its own. Here the gradients of each network cross the wire
-once a step, together with its loss, so that what is not finite is so on all processes. What is lost is DDP's overlap of
-that exchange with the backward pass.
+We average gradients ourselves instead of using DistributedDataParallel (DDP). DDP expects one forward and one backward
+pass over all parameters. A GAN step has two backward passes, each over one network, and calls the networks two or three
+times. Without ``find_unused_parameters`` DDP raises an error; with it, each backward pass walks its graph once more and
+exchanges the gradients of both networks, and the BatchNorm statistics of the ranks diverge.
+
+Here the gradients of each network are exchanged once a step, together with its loss, so that a non-finite value is one
+on all ranks. The cost is that the exchange does not overlap with the backward pass, as it does in DDP.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,12 +16,12 @@ from torch import Tensor, distributed, nn
 
 from lama.machine.ranks import rank_and_world
 
-NETWORKS = (None, "generator", "both")  # that recipe.sync_batchnorm knows
+NETWORKS = (None, "generator", "both")  # values of recipe.sync_batchnorm
 
 
 @torch.no_grad()
 def average(tensors: Sequence[Tensor]) -> None:
-    """Replace every tensor by its mean over the processes, in one exchange; alone, do nothing."""
+    """Replace every tensor by its mean over the ranks, in one exchange; without other ranks, do nothing."""
     world = rank_and_world()[1]
     if world == 1 or not tensors:
         return
@@ -33,12 +33,12 @@ def average(tensors: Sequence[Tensor]) -> None:
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
-    """Average the gradients over the processes, in place, and return the mean of their losses."""
+    """Average the gradients over the ranks, in place; returns the mean of ``loss`` (scalar) over the ranks."""
     if rank_and_world()[1] == 1:
         return loss
     gradients = []
     for parameter in parameters:
-        if parameter.grad is None:  # here; it may have one elsewhere, and the exchange needs one layout
+        if parameter.grad is None:  # other ranks may have one; all must exchange the same
             parameter.grad = torch.zeros_like(parameter)
         gradients.append(parameter.grad)
     loss = loss.detach().clone()
@@ -47,13 +47,13 @@ def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tenso
 
 
 def statistics(network: nn.Module) -> list[Tensor]:
-    """The running means and variances of a network: every process moves them by its own images."""
+    """The running means and variances of a network, which each rank updates from its own images."""
     return [buffer for buffer in network.buffers() if buffer.is_floating_point()]
 
 
 @torch.no_grad()
 def highest(*values: int) -> list[int]:
-    """The largest of each value over the processes: what one of them knows, all do."""
+    """The maximum of each value over the ranks."""
     if rank_and_world()[1] == 1:
         return list(values)
     gathered = torch.tensor(values, device=_device())
@@ -63,7 +63,7 @@ def highest(*values: int) -> list[int]:
 
 @torch.no_grad()
 def any_of(flags: Tensor) -> Tensor:
-    """``flags`` (bool) that are set on any of the processes."""
+    """``flags`` (bool tensor), or-ed over the ranks."""
     if rank_and_world()[1] == 1:
         return flags
     together = flags.to(_device(), torch.uint8)
@@ -72,13 +72,13 @@ def any_of(flags: Tensor) -> Tensor:
 
 
 def _device() -> torch.device:
-    """Where the processes can exchange something."""
+    """The device whose tensors the ranks can exchange."""
     return torch.device("cuda" if "nccl" in distributed.get_backend() else "cpu")
 
 
 def synchronise_batchnorm(networks: Iterable[nn.Module], device: torch.device) -> None:
-    """Let BatchNorm see the batch of all processes. Raises ValueError where the device cannot do that."""
+    """Let BatchNorm compute its statistics over the batch of all ranks. Raises ValueError on a CPU."""
     if device.type == "cpu":
-        raise ValueError("recipe.sync_batchnorm: needs GPUs, PyTorch has it for no other device; null does without")
+        raise ValueError("recipe.sync_batchnorm: PyTorch supports it on GPUs only; set it to null")
     for network in networks:
         nn.SyncBatchNorm.convert_sync_batchnorm(network)

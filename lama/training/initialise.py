@@ -1,4 +1,4 @@
-"""Fine-tuning: start a training from the weights of another, released or our own."""
+"""Fine-tuning: initialise a training with the weights of another model."""
 
 from typing import Any, Literal
 
@@ -11,19 +11,20 @@ Parts = Literal["auto", "generator", "discriminator", "both"]
 
 
 def check_start(init_from: object, init_parts: object, resume: object) -> None:
-    """Raise ValueError for settings of a start that contradict each other."""
+    """Raise ValueError if the settings ``init_from``, ``init_parts`` and ``resume`` contradict each other."""
     if init_from is None and init_parts != "auto":
         raise ValueError(f"init_parts={init_parts}: needs init_from=PATH, the weights to start from")
     if init_from is not None and resume not in (None, "auto"):
-        raise ValueError("init_from= starts a new training, resume= continues one: give one of them")
+        raise ValueError(
+            f"init_from={init_from} resume={resume}: one starts a run, the other continues one; give one of them"
+        )
 
 
 def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = "auto") -> list[str]:
-    """Replace the initial weights of ``module`` by those of ``checkpoint``; optimisers and counters start anew.
+    """Load the weights of ``checkpoint`` into ``module``; optimisers and counters start anew.
 
-    ``auto`` takes the generator, and the discriminator where the file has one. Returns, in lines, what was loaded,
-    what stays as initialised and what was left in the file. Raises ValueError, and changes nothing, where a part is
-    missing or belongs to another network.
+    ``auto`` loads the generator, and the discriminator if the file has one. Returns lines on the loaded, the randomly
+    initialised and the unused parts. Raises ValueError, before any change, if a part is missing or does not fit.
     """
     if parts not in ("auto", "generator", "discriminator", "both"):
         raise ValueError(f"init_parts={parts}: expected auto, generator, discriminator or both")
@@ -32,7 +33,7 @@ def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = 
     if parts == "auto" and not checkpoint.part("discriminator"):
         wanted.remove("discriminator")
     states = {}
-    for role in wanted:  # all are read before any is used: nothing is loaded halfway
+    for role in wanted:  # check all parts before loading any
         _check(checkpoint, role, networks[role])
         states[role] = checkpoint.state(role, networks[role])
     lines = [f"init_from: {checkpoint.file}"]
@@ -52,7 +53,7 @@ def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = 
 
 
 def _why(checkpoint: Checkpoint, role: str, parts: str) -> str:
-    """Why a network was not loaded."""
+    """The reason why a network was not loaded."""
     if parts != "auto":
         return "not asked for"
     training = checkpoint.file.parent.parent / "checkpoints" / "last.ckpt"
@@ -60,18 +61,18 @@ def _why(checkpoint: Checkpoint, role: str, parts: str) -> str:
 
 
 def _check(checkpoint: Checkpoint, role: str, network: nn.Module) -> None:
-    """Raise ValueError, naming the configuration that fits, where the file's network is not this one."""
+    """Raise ValueError, with the configuration that fits, if the file's network differs from ``network``."""
     description = checkpoint.describe(role)
     config: Any = network.config
     expected = (type(network).__name__, config)
-    odd = differences(description, expected)
-    if odd:
-        where = f"init_from={checkpoint.file}: the {role} is another network, {odd}"
+    differing = differences(description, expected)
+    if differing:
+        where = f"init_from={checkpoint.file}: the {role} is another network, {differing}"
         raise ValueError(f"{where}; {_what_fits(role, description, *expected)}")
 
 
 def _what_fits(role: str, description: Description, name: str, config: dict[str, Any]) -> str:
-    """How to ask for the network of the file."""
+    """The settings that give the network of the file."""
     title = looks_like(description)
     if title:
         return f"{description[1]['n_blocks']} blocks: this looks like {title}, train it with -cn {title}"

@@ -1,7 +1,7 @@
-"""Learning rates follow from where a training is, not from what a checkpoint remembers.
+"""Learning rates as a function of the training's progress; those in a checkpoint are ignored.
 
-So they are right where it goes on with another batch size, number of epochs or rate: what the configuration says now
-is what is used, and a change is said.
+So they are right too when a run is resumed with another batch size, number of epochs or rate: the current configuration
+counts, and a jump is logged.
 """
 
 import math
@@ -13,7 +13,7 @@ NAMES = ("generator", "discriminator")
 
 
 class LearningRates:
-    """Those of both optimisers: constant, or half a cosine from the configured rate to 0 over the whole training."""
+    """Learning rates of both optimisers: constant, or half a cosine from the configured rate to 0 over the training."""
 
     def __init__(self, optimizers: Sequence[Optimizer], cosine: bool) -> None:
         self.optimizers = optimizers
@@ -21,16 +21,16 @@ class LearningRates:
         self.configured = [[_settings(group) for group in one.param_groups] for one in optimizers]
 
     def follow(self, done: float) -> None:
-        """Set what belongs to this place of the training, of which a share of ``done``, in [0, 1], lies behind."""
+        """Set the rates for the completed share ``done`` of the training, in [0, 1]."""
         factor = 0.5 * (1 + math.cos(math.pi * min(1.0, done))) if self.cosine else 1.0
         for optimizer, configured in zip(self.optimizers, self.configured, strict=True):
             for group, settings in zip(optimizer.param_groups, configured, strict=True):
                 group["lr"] = settings["lr"] * factor
 
     def go_on(self, done: float, step: float) -> str | None:
-        """After a checkpoint was read: the configuration's settings again; what to say where rates have jumped.
+        """Restore the configured settings after a checkpoint was loaded; returns a warning if the rates have jumped.
 
-        A ``step`` is the share of the training that a batch is: along the cosine rates move by less than 1.6 of it.
+        ``step`` is the share of one batch in the training. In a step the cosine changes by less than pi / 2 of it.
         """
         before = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
         for optimizer, configured in zip(self.optimizers, self.configured, strict=True):

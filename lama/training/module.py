@@ -1,12 +1,13 @@
-"""One training step of LaMa: the generator, then the discriminator, each with its own optimiser.
+"""The training step of LaMa (paper, section 2.3): generator and discriminator, each with its own optimiser.
 
-Paper, section 2.3; the order of operations is that of the official code under Lightning 1.2, as manual optimisation.
+``_official_step`` has the order of operations of the official code under Lightning 1.2, as manual optimisation.
+``_modern_step`` computes the same losses with one forward pass of the generator and one of the discriminator.
 """
 
 import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ from lama.losses import Objective
 from lama.losses.frozen import Frozen
 from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
 from lama.training.compiled import compile_generator
-from lama.training.judged import Judged
+from lama.training.discriminator_outputs import DiscriminatorOutputs
 from lama.training.learning_rates import NAMES, LearningRates
 from lama.training.moving_average import moving_average
 from lama.training.non_finite import NonFiniteError, StepSnapshot, check_finite
@@ -34,14 +35,16 @@ from lama.training.recompute import recompute_blocks as recompute
 logger = logging.getLogger(__name__)
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+Backward = Callable[..., None]  # ``Tensor.backward``, or Lightning's, which knows of its precision
+Logs = dict[str, Tensor]  # scalars
 
 
 class InpaintingModule(LightningModule):
-    """Generator, discriminator, objective, and how they are trained; names no loss.
+    """Trains a generator and a discriminator on an objective.
 
-    Batches are {"image": (B, 3, H, W) in [0, 1], "mask": (B, 1, H, W), 1 = hole}. Progress is counted in batches by
-    ``iteration`` (Lightning's ``global_step`` counts both optimisers). The objective's frozen networks are in no
-    checkpoint.
+    Batches are {"image": (B, 3, H, W) in [0, 1], "mask": (B, 1, H, W), 1 = hole}. ``iteration`` counts batches
+    (Lightning's ``global_step`` counts the steps of both optimisers). Checkpoints do not hold the objective's frozen
+    networks.
     """
 
     iteration: Tensor
@@ -53,18 +56,18 @@ class InpaintingModule(LightningModule):
         objective: Objective,
         evaluator: Evaluator,  # scores the validation set
         optimizers: dict[str, MakeOptimizer],  # "generator" and "discriminator"
-        second_generator_forward: bool = True,  # the discriminator sees a fresh fake of the updated generator, as
-        # published; False: the generator step's fake again, which saves a forward pass
+        second_generator_forward: bool = True,  # official step: the discriminator sees a new fake of the updated
+        # generator; False: modern step, with the fake of the generator's update, which saves a forward pass
         clip_norm: float = 1.0,  # global gradient norm of each optimiser
-        cosine_lr: bool = False,  # let both learning rates fall to 0 over the run, along half a cosine
-        ema_decay: float | None = None,  # average the generator's weights and validate with them; None = do not
-        validate_raw: bool = False,  # where weights are averaged, validate those of the last step too
-        sync_batchnorm: str | None = None,  # of "generator" or "both": BatchNorm sees the batch of all GPUs
-        accumulate: int = 1,  # batches whose gradients are averaged for one update of both networks; BatchNorm and R1
-        # see each batch by itself, so that it is not the same as one large batch
-        recompute_blocks: bool = False,  # keep no activations inside the generator's blocks: less memory, more time
-        compiled: bool = False,  # torch.compile for the generator; minutes at the start
-        winograd: bool = False,  # on a CPU: 3 x 3 convolutions by compiled code of ours (float32), the 7 x 7 by columns
+        cosine_lr: bool = False,  # reduce both learning rates to 0 over the training, along half a cosine
+        ema_decay: float | None = None,  # average the generator's weights, and validate the average; None = do not
+        validate_raw: bool = False,  # with averaged weights, validate those of the last step too
+        sync_batchnorm: str | None = None,  # "generator" or "both": their BatchNorm sees the batch of all GPUs
+        accumulate: int = 1,  # batches per update, whose gradients are averaged; unlike one large batch, BatchNorm and
+        # R1 see each of them alone
+        recompute_blocks: bool = False,  # store no activations inside the generator's blocks: less memory, more time
+        compiled: bool = False,  # torch.compile the generator, which takes minutes at the start
+        winograd: bool = False,  # on a CPU: compiled 3 x 3 Winograd convolutions (float32), the 7 x 7 by columns
     ) -> None:
         super().__init__()
         if clip_norm <= 0:
@@ -73,11 +76,11 @@ class InpaintingModule(LightningModule):
             raise ValueError(f"recipe.accumulate: expected at least 1, got {accumulate}")
         if accumulate > 1 and second_generator_forward:
             raise ValueError(
-                f"recipe.accumulate={accumulate}: the discriminator cannot wait for the updated generator; set "
-                "recipe.second_generator_forward=false"
+                f"recipe.accumulate={accumulate}: needs recipe.second_generator_forward=false, since only an updated "
+                "generator can make a second fake"
             )
         if compiled and recompute_blocks:
-            raise ValueError("recipe.compiled=true: compiled blocks are not recomputed; set one of the two to false")
+            raise ValueError("recipe.compiled=true recipe.recompute_blocks=true: expected at most one of them")
         self.automatic_optimization = False
         self.generator = generator
         self.discriminator = discriminator
@@ -96,26 +99,26 @@ class InpaintingModule(LightningModule):
                 "cannot do; use recipe.sync_batchnorm=generator, or losses.adversarial.gp_coef=0"
             )
         self.accumulate = accumulate
-        self.accumulated = 0  # batches whose gradients wait for the update
+        self.accumulated = 0  # batches since the last update
         self.compiled = compiled
         self.average: AveragedModel | None = None
         if ema_decay is not None:
             self.average = moving_average(generator, ema_decay)
         self.raw_evaluator: Evaluator | None = None
         if validate_raw and self.average is not None:
-            self.raw_evaluator = copy.copy(evaluator)  # the same networks of metrics, other images
+            self.raw_evaluator = copy.copy(evaluator)  # shares the networks of the metrics
             self.raw_evaluator.reset()
         if recompute_blocks:
             recompute(generator)
-        if winograd and not compiled:  # torch.compile does not see through it
+        if winograd and not compiled:  # torch.compile cannot trace it
             use_columns(generator)
             use_winograd(generator, *(loss.network for loss in objective.modules() if isinstance(loss, Frozen)))
-        self.use_memory_format(torch.channels_last)  # what convolutions compute in; a checkpoint's numbers are the same
+        self.use_memory_format(torch.channels_last)  # the fastest layout for convolutions
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
-        self._before = StepSnapshot([generator, discriminator])
+        self.snapshot = StepSnapshot([generator, discriminator])
 
     def setup(self, stage: str) -> None:
-        """Called when all processes have been started."""
+        """Called on every rank after the process group has been initialised."""
         if self.sync_batchnorm is not None and self.trainer.world_size > 1:
             networks = [self.generator] + [self.discriminator] * (self.sync_batchnorm == "both")
             synchronise_batchnorm(networks, self.trainer.strategy.root_device)
@@ -125,13 +128,13 @@ class InpaintingModule(LightningModule):
         for name in NAMES:
             try:
                 optimizers.append(self.make_optimizers[name](getattr(self, name).parameters()))
-            except ValueError as error:  # of torch, without a key
+            except ValueError as error:  # torch names no key
                 raise ValueError(f"optimizers.{name}: {error}") from error
         self.rates = LearningRates(optimizers, self.cosine_lr)
         return optimizers
 
     def on_train_start(self) -> None:
-        """The state of the optimisers has been read by now, where a run is continued."""
+        """Set the learning rates; a resumed run has loaded its optimisers by now."""
         batch = int(self.trainer.fit_loop.batch_idx) + 1
         done, then = self._done(batch), self._done(batch + 1)
         jump = self.rates.go_on(done, step=then - done)
@@ -139,18 +142,22 @@ class InpaintingModule(LightningModule):
             logger.warning(jump)
 
     def _done(self, batch: int) -> float:
-        """The share of the training that lies before this batch of the epoch."""
+        """The share of the training, in [0, 1], that is completed before batch ``batch`` of the epoch."""
         batches, epochs = int(self.trainer.num_training_batches), int(self.trainer.max_epochs or 1)
         return (self.trainer.current_epoch * batches + batch) / (epochs * batches)
 
     def use_memory_format(self, memory_format: torch.memory_format) -> None:
-        """Lay out the weights of all networks, and the images of every step, in this order."""
+        """Store the weights of all networks and the images of every step in this layout; values stay the same."""
         self.memory_format = memory_format
-        for network in (self.generator, self.discriminator, self.objective):
+        averages = [] if self.average is None else [self.average]  # with other strides, updating them is slow on a GPU
+        for network in (self.generator, self.discriminator, self.objective, *averages):
             network.to(memory_format=memory_format)  # type: ignore[call-overload]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, str]:
-        """Train on one batch, or skip it and say why in ``fault``: all but the counters is as it was, bit for bit."""
+        """Train on one batch; if a loss or gradient is not finite, undo the step and return the reason as ``fault``.
+
+        An undone step changes nothing but the counters, bit for bit.
+        """
         self.rates.follow(self._done(batch_idx))
         logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
         self.iteration += 1
@@ -164,21 +171,17 @@ class InpaintingModule(LightningModule):
         batch: dict[str, Tensor],
         generator_optimizer: Any,
         discriminator_optimizer: Any,
-        backward: Callable[..., None] = torch.Tensor.backward,
-    ) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """``step``, and {}; or nothing to log, and why all was put back in ``fault``. Needs no Trainer."""
-
-        def before_update() -> None:
-            self._before.remember_update(self.generator, generator_optimizer)
-
-        self._before.remember()
+        backward: Backward = torch.Tensor.backward,
+    ) -> tuple[Logs, dict[str, str]]:
+        """(logs, {}) of ``step``; after an undone step ({}, {"fault": reason}). Needs no Trainer."""
+        self.snapshot.remember()
         try:
-            logs = self.step(batch, generator_optimizer, discriminator_optimizer, backward, before_update)
+            logs = self.step(batch, generator_optimizer, discriminator_optimizer, backward, self.snapshot)
         except NonFiniteError as error:
-            self._before.undo(generator_optimizer)
-            self.accumulated = 0  # what was gathered so far is dropped as well
+            self.snapshot.undo(generator_optimizer)
+            self.accumulated = 0  # the gradients of earlier batches are dropped as well
             return {}, {"fault": str(error)}
-        self._before.forget()
+        self.snapshot.forget()
         return logs, {}
 
     def step(
@@ -186,52 +189,106 @@ class InpaintingModule(LightningModule):
         batch: dict[str, Tensor],
         generator_optimizer: Any,
         discriminator_optimizer: Any,
-        backward: Callable[..., None] = torch.Tensor.backward,
-        before_update: Callable[[], None] = lambda: None,  # called where the discriminator's part may still fail
-    ) -> dict[str, Tensor]:
-        """Train both networks on one batch; returns what there is to log. Needs no Trainer.
+        backward: Backward = torch.Tensor.backward,
+        snapshot: StepSnapshot | None = None,
+    ) -> Logs:
+        """Train both networks on one batch; returns the scalars to log. Needs no Trainer.
 
-        Raises NonFiniteError before the update that a loss or a gradient norm is not fit for.
+        Raises NonFiniteError before an update whose loss or gradient norm is not finite. In the official recipe the
+        generator has been updated by then if the fault is the discriminator's; ``snapshot`` can restore it.
         """
-        judged, logs = self._generator_gradients(batch, generator_optimizer, backward)
-        if judged is None:
-            before_update()
-            generator_optimizer.step()
-            torch.clear_autocast_cache()  # of the weights before the update
-            with torch.no_grad():
-                predicted = self._predict(batch)
-            image = self._image(batch).requires_grad_()  # R1 differentiates with respect to it
-            judged = self._judge(image, batch["mask"], predicted)
-        logs |= self._discriminator_gradients(judged, discriminator_optimizer, backward)
+        if self.second_generator_forward:
+            return self._official_step(batch, generator_optimizer, discriminator_optimizer, backward, snapshot)
+        return self._modern_step(batch, generator_optimizer, discriminator_optimizer, backward)
+
+    def _official_step(
+        self, batch: dict[str, Tensor], generator_optimizer: Any, discriminator_optimizer: Any, backward: Backward,
+        snapshot: StepSnapshot | None,
+    ) -> Logs:  # fmt: skip
+        """The published step: update the generator, then train the discriminator on a fake of the updated generator."""
+        image, mask = self._image(batch), batch["mask"]
+
+        # Generator: forward, losses (L_final of section 2.3), backward, clip, update.
+        with frozen(self.discriminator):
+            loss, logs = self.objective.generator_loss(self._discriminate(image, mask, self._predict(batch)))
+            generator_optimizer.zero_grad()
+            backward(loss)
+        logs |= self._average_and_clip("generator", "gen_grad_norm", loss) | {"gen_total": loss.detach()}
+        del loss  # and its graph
+        if snapshot is not None:
+            snapshot.remember_update(self.generator, generator_optimizer)
+        generator_optimizer.step()
+        torch.clear_autocast_cache()  # it holds the weights before the update
+
+        # Discriminator: forward of both networks, adversarial loss and R1, backward, clip, update.
+        with torch.no_grad():
+            predicted = self._predict(batch)
+        image.requires_grad_()  # R1 is the gradient of the logits with respect to the real image
+        loss, discriminator_logs = self.objective.discriminator_loss(self._discriminate(image, mask, predicted))
+        logs |= discriminator_logs
+        if loss.requires_grad:  # false without an adversarial term
+            discriminator_optimizer.zero_grad()
+            backward(loss, inputs=list(self.discriminator.parameters()))
+            logs |= self._average_and_clip("discriminator", "discr_grad_norm", loss)
+            discriminator_optimizer.step()
+        return self._end_of_update(logs)
+
+    def _modern_step(
+        self, batch: dict[str, Tensor], generator_optimizer: Any, discriminator_optimizer: Any, backward: Backward
+    ) -> Logs:
+        """One fake and one pass of the discriminator for both updates; they follow after ``accumulate`` batches."""
+        # Forward: generator, then discriminator on the real image and the fake.
+        outputs = DiscriminatorOutputs(self.discriminator, self._image(batch), batch["mask"], self._predict(batch))
+
+        # Generator: losses, backward through the discriminator, clip.
+        loss, logs = self.objective.generator_loss(outputs.for_generator)
+        if self.accumulated == 0:
+            generator_optimizer.zero_grad()
+        outputs.backward(loss / self.accumulate, backward)
+        logs |= self._average_and_clip("generator", "gen_grad_norm", loss) | {"gen_total": loss.detach()}
+        context = outputs.for_discriminator
+        del loss, outputs  # and the gradients at the cut
+
+        # Discriminator: adversarial loss and R1, backward, clip.
+        loss, discriminator_logs = self.objective.discriminator_loss(context)
+        logs |= discriminator_logs
+        adversarial = loss.requires_grad
+        if adversarial:
+            if self.accumulated == 0:
+                discriminator_optimizer.zero_grad()
+            backward(loss / self.accumulate, inputs=list(self.discriminator.parameters()))
+            logs |= self._average_and_clip("discriminator", "discr_grad_norm", loss)
+
+        # Update both networks. All gradients are finite by now, so that nothing has to be undone.
         self.accumulated = (self.accumulated + 1) % self.accumulate
         if self.accumulated:
             average(list(logs.values()))
             return logs
-        if not self.second_generator_forward:  # both are known to be finite now: nothing to undo
-            generator_optimizer.step()
-        if "discr_grad_norm" in logs:
+        generator_optimizer.step()
+        if adversarial:
             discriminator_optimizer.step()
+        return self._end_of_update(logs)
+
+    def _average_and_clip(self, network: str, name: str, loss: Tensor) -> Logs:
+        """Average the gradients of ``network`` over the ranks and clip them; returns {name: norm before clipping}.
+
+        While batches are still accumulated, nothing is clipped and {} is returned. Raises NonFiniteError.
+        """
+        parameters = list(getattr(self, network).parameters())
+        loss = average_gradients(parameters, loss)  # of every batch: a checkpoint may be written before the update
+        if self.accumulated + 1 < self.accumulate:
+            check_finite(network, loss, torch.zeros_like(loss))
+            return {}
+        norm = clip_grad_norm_(parameters, self.clip_norm)
+        check_finite(network, loss, norm)
+        return {name: norm}
+
+    def _end_of_update(self, logs: Logs) -> Logs:
+        """Make logs and BatchNorm statistics the same on all ranks, and update the averaged weights."""
         average([*logs.values(), *statistics(self.generator), *statistics(self.discriminator)])
         if self.average is not None:
             self.average.update_parameters(self.generator)
         return logs
-
-    def _generator_gradients(
-        self, batch: dict[str, Tensor], optimizer: Any, backward: Callable[..., None]
-    ) -> tuple[StepContext | None, dict[str, Tensor]]:
-        """Also what the discriminator said, where its own update may use it."""
-        predicted = self._predict(batch)
-        if not self.second_generator_forward:
-            judged = Judged(self.discriminator, self._image(batch), batch["mask"], predicted)
-            loss, logs = self.objective.generator_loss(judged.for_generator)
-            through = partial(judged.backward, backward=backward)
-            logs |= self._gradients(loss, optimizer, "generator", "gen_grad_norm", through)
-            return judged.context, logs | {"gen_total": loss.detach()}
-        self.discriminator.requires_grad_(False)
-        loss, logs = self.objective.generator_loss(self._judge(self._image(batch), batch["mask"], predicted))
-        logs |= self._gradients(loss, optimizer, "generator", "gen_grad_norm", backward)
-        self.discriminator.requires_grad_(True)
-        return None, logs | {"gen_total": loss.detach()}
 
     def _predict(self, batch: dict[str, Tensor]) -> Tensor:
         x = generator_input(batch["image"], batch["mask"])
@@ -240,37 +297,12 @@ class InpaintingModule(LightningModule):
     def _image(self, batch: dict[str, Tensor]) -> Tensor:
         return batch["image"].detach().contiguous(memory_format=self.memory_format)
 
-    def _judge(self, image: Tensor, mask: Tensor, fake: Tensor) -> StepContext:
+    def _discriminate(self, image: Tensor, mask: Tensor, fake: Tensor) -> StepContext:
         (real_logits, real_features), (fake_logits, fake_features) = self.discriminator(image), self.discriminator(fake)
         return StepContext(image, mask, fake, real_logits, fake_logits, real_features, fake_features)
 
-    def _discriminator_gradients(
-        self, judged: StepContext, optimizer: Any, backward: Callable[..., None]
-    ) -> dict[str, Tensor]:
-        loss, logs = self.objective.discriminator_loss(judged)
-        if loss.requires_grad:  # an objective without an adversarial term trains no discriminator
-            into = partial(backward, inputs=list(self.discriminator.parameters()))
-            logs |= self._gradients(loss, optimizer, "discriminator", "discr_grad_norm", into)
-        return logs
-
-    def _gradients(
-        self, loss: Tensor, optimizer: Any, network: str, log: str, backward: Callable[..., None]
-    ) -> dict[str, Tensor]:
-        """Backward; where an update follows, the mean over all processes, and clip: {log: gradient norm before it}."""
-        if self.accumulated == 0:
-            optimizer.zero_grad()
-        backward(loss / self.accumulate if self.accumulate > 1 else loss)
-        parameters = list(getattr(self, network).parameters())
-        loss = average_gradients(parameters, loss)  # of every batch: a checkpoint may come before the update
-        if self.accumulated + 1 < self.accumulate:
-            check_finite(network, loss, torch.zeros_like(loss))
-            return {}
-        norm = clip_grad_norm_(parameters, self.clip_norm)
-        check_finite(network, loss, norm)
-        return {log: norm}
-
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Gradients that wait for the update are part of the state."""
+        """Store the accumulated gradients."""
         if self.accumulated:
             networks = {"generator": self.generator, "discriminator": self.discriminator}
             checkpoint["accumulated"] = {
@@ -292,7 +324,7 @@ class InpaintingModule(LightningModule):
 
     @property
     def inference_generator(self) -> nn.Module:
-        """The network a user gets: the average where there is one, else the generator itself."""
+        """The network to use: the average of the weights if there is one, else the generator."""
         return self.generator if self.average is None else self.average.module
 
     def complete(self, image: Tensor, mask: Tensor, network: nn.Module | None = None) -> tuple[Tensor, Tensor]:
@@ -304,11 +336,11 @@ class InpaintingModule(LightningModule):
         for evaluator, network in networks:
             if evaluator is not None:
                 _, completed = self.complete(batch["image"], batch["mask"], network)
-                with torch.autocast(completed.device.type, enabled=False):  # an SSIM of bfloat16 is wrong
+                with torch.autocast(completed.device.type, enabled=False):  # SSIM in bfloat16 is wrong
                     evaluator.update(list(batch["name"]), at_least_float32(completed), batch["image"], batch["mask"])
 
     def on_validation_epoch_end(self) -> None:
-        self.evaluator.gather()  # every process has seen its share of the images, and logs the same numbers
+        self.evaluator.gather()  # each rank has seen its share of the images
         groups = self.evaluator.compute_groups() | {"total": self.evaluator.compute()}
         self.evaluator.reset()
         self.log_dict(dict(_logged(groups)))
@@ -319,8 +351,18 @@ class InpaintingModule(LightningModule):
         self.log("step", self.iteration.float())
 
 
+@contextmanager
+def frozen(network: nn.Module) -> Iterator[None]:
+    """Compute no gradients of the parameters of ``network`` in this block; it passes on those of its input."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
 def _logged(groups: dict[str, dict[str, Any]], prefix: str = "val") -> Iterator[tuple[str, float]]:
-    """The official names, ``val_ssim_total_mean``, ``val_fid_10-20%_mean``, ``val_lpips_vgg_total_std``."""
+    """(name, value) with the official names, such as ``val_ssim_total_mean`` and ``val_fid_10-20%_mean``."""
     for group, results in groups.items():
         for metric, result in results.items():
             for statistic in ("mean", "std"):

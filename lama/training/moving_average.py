@@ -7,11 +7,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 def moving_average(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of ``network`` whose ``update_parameters`` keeps ``decay`` of itself, BatchNorm statistics included.
+    """A copy of ``network``; ``update_parameters`` sets it to decay * average + (1 - decay) * current.
 
-    Early updates keep less, (1 + n) / (10 + n) of the n-th, so that the average forgets the initial weights within a
-    short training too (Polyak averages as TensorFlow has them, ``num_updates``). Raises ValueError for a decay outside
-    (0, 1).
+    Buffers (BatchNorm statistics) are averaged too. The decay of the n-th update is min(decay, (1 + n) / (10 + n)), as
+    in TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, so that the average soon forgets the initial
+    weights. Raises ValueError for a decay outside (0, 1).
     """
     if not 0 < decay < 1:
         raise ValueError(f"recipe.ema_decay: expected a number between 0 and 1, or null, got {decay}")

@@ -12,20 +12,20 @@ class NonFiniteError(ArithmeticError):
 
 
 def check_finite(name: str, loss: Tensor, gradient_norm: Tensor) -> None:
-    """Raise NonFiniteError where the loss or the gradient norm is inf or nan.
+    """Raise NonFiniteError if the loss or the gradient norm (scalars) is inf or nan.
 
-    Both are means over the processes of a training: what is not finite on one of them stops the step on all.
+    Both are means over the ranks, so that a non-finite value on one rank stops the step on all.
     """
     if not (torch.isfinite(loss.detach()) & torch.isfinite(gradient_norm)):
         raise NonFiniteError(f"{name}: loss {loss.item():.3g}, gradient norm {gradient_norm.item():.3g}")
 
 
 class StepSnapshot:
-    """What a training step changes before it is known to be finite, as it was before.
+    """A copy of the state that a training step changes before it is known to be finite.
 
-    That is the statistics of BatchNorm of both networks, which a forward pass moves, and, where the discriminator's
-    part of the step comes after the generator's update, the generator's weights and its optimiser's state. These are
-    copied just before the update, when activations are gone, and let go after the step: the peak stays what it was.
+    This is the BatchNorm statistics of both networks, which forward passes update. In the official step, which updates
+    the generator before the discriminator's losses are known, it is also the generator's weights and the state of its
+    optimiser. These are copied just before the update, when activations are freed, so that peak memory stays the same.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
@@ -35,12 +35,12 @@ class StepSnapshot:
         self.states: dict[Any, dict[str, Any]] | None = None
 
     def remember(self) -> None:
-        """Copy the statistics."""
+        """Copy the BatchNorm statistics."""
         self.forget()
         self._copy([buffer for network in self.networks for buffer in network.buffers()])
 
     def remember_update(self, network: nn.Module, optimizer: Any) -> None:
-        """Copy the weights of ``network`` and the state of its optimiser, which is about to step."""
+        """Copy the weights of ``network`` and the state of its optimiser, before it steps."""
         self.states = {parameter: dict(state) for parameter, state in optimizer.state.items()}
         tensors = [v for state in self.states.values() for v in state.values() if isinstance(v, Tensor)]
         self._copy([*network.parameters(), *tensors])
@@ -54,12 +54,12 @@ class StepSnapshot:
         self.kept += kept
 
     def forget(self) -> None:
-        """The step is good."""
+        """Free the copies after a finite step."""
         self.live, self.kept, self.states = [], [], None
 
     @torch.no_grad()
     def undo(self, optimizer: Any) -> None:
-        """Put it back, bit for bit; ``optimizer`` is that of ``remember_update``."""
+        """Restore the copied state, bit for bit; ``optimizer`` is the argument of ``remember_update``."""
         if self.live:
             torch._foreach_copy_(self.live, self.kept)
         if self.states is not None:

@@ -108,7 +108,7 @@ def test_a_sweep_survives_what_a_cluster_does_to_it(slurm, tmp_path):
     assert "error: data.path, the images to train on" in found["lama-dilated/seed0"]
     assert "resumed from" in (fourier / "train.log").read_text()
     regular = (folder / "runs/lama-regular/seed0/train.log").read_text()
-    assert "stops after this batch, with a checkpoint" in regular  # its time was up
+    assert "after this batch, with a checkpoint" in regular  # its time was up
     assert "resumed from" in regular
     assert "resubmit" in call(slurm, *begin)  # what has failed waits for that word
 
