@@ -8,6 +8,8 @@ import sys
 
 from tqdm import tqdm
 
+from lama.verbs import typed
+
 WORKER = """
 import json, resource, sys, time
 import numpy as np
@@ -31,7 +33,7 @@ print(json.dumps({"seconds": seconds, "peak": peak}))
 
 def bench_hole(*arguments: str) -> list[str]:
     """Seconds and memory of both for a hole of 1 %, and their ratio. Raises ValueError where a process fails."""
-    parser = argparse.ArgumentParser("bin/bench.py hole", description=__doc__)
+    parser = argparse.ArgumentParser(f"{typed('bench')} hole", description=__doc__)
     parser.add_argument("--side", type=int, default=6000, help="pixels of the longer side; the other is two thirds")
     parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
     parser.add_argument("--max-memory", type=float, default=3, help="GB; the whole frame goes row by row under it")

@@ -26,6 +26,7 @@ from lama.checkpoints import save_generator
 from lama.conventions import generator_input
 from lama.machine.allocator import MOST_PIXELS
 from lama.models import FFCResNetGenerator
+from lama.verbs import typed
 
 Measured = dict[str, float]
 
@@ -103,7 +104,7 @@ def _line(size: int, name: str, measured: dict[str, list[Measured]], folder: Pat
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("bin/bench.py predict", description=__doc__)
+    parser = argparse.ArgumentParser(f"{typed('bench')} predict", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048], help="pixels a side")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))

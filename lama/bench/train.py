@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from lama.verbs import typed
+
 Measured = dict[str, Any]
 MAIN = ("official", "equal semantics", "modern fp32", "modern bf16")
 SHARES = (
@@ -98,7 +100,7 @@ def _line(name: str, base: str, measured: dict[str, list[Measured]]) -> str:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("bin/bench.py train", description=__doc__)
+    parser = argparse.ArgumentParser(f"{typed('bench')} train", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--variants", nargs="+", choices=[*MAIN, *SHARES], default=[*MAIN, *SHARES])
     parser.add_argument("--size", type=int, default=256, help="pixels a side of the crops")

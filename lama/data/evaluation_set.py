@@ -21,6 +21,7 @@ from lama.pictures.images import (
     write_image,
 )
 from lama.pictures.pairing import find_pairs
+from lama.verbs import typed
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -29,7 +30,7 @@ class PairFolder(Sequence[EvaluationPair]):
     ``mask_1.png`` + ``image_1.png`` is understood too. An image's result is named after its mask, as officially.
     Raises FileNotFoundError or ValueError, in one line, where the folder is missing or empty, a mask has no image,
     or (on access) a mask and its image differ in size or cannot be read. Where the folder has a ``manifest.json``, as
-    ``bin/gen_mask_dataset.py`` writes it, its files must be those of the manifest, byte for byte.
+    ``lama masks`` writes it, its files must be those of the manifest, byte for byte.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -103,7 +104,7 @@ class PredictionFolder:
             others = f"; {len(extra)} belong to no mask, first {extra[0]}" if extra else ""
             raise ValueError(
                 f"{self.root}: {len(missing)} of {len(names)} predictions are missing, {_some(missing)}{others}; "
-                "predictions are named after the masks, as bin/predict.py does"
+                f"predictions are named after the masks, as {typed('predict')} does"
             )
         if extra:
             whose = "; it looks like an evaluation set itself" if any("_mask" not in name for name in extra) else ""

@@ -1,4 +1,4 @@
-"""Two models on the same images, from what ``bin/evaluate.py`` has written for each."""
+"""Two models on the same images, from what ``lama evaluate`` has written for each."""
 
 import csv
 import json
@@ -9,6 +9,7 @@ import numpy as np
 
 from lama.evaluation.evaluator import PER_IMAGE, higher_is_better
 from lama.evaluation.statistics import paired_comparison, welch_interval
+from lama.verbs import typed
 
 Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, and the rows of per_image.csv by name
 
@@ -95,7 +96,7 @@ def _read(folder: Path) -> Evaluated:
         folder = folder.parent  # one of its files was named
     missing = next((name for name in ("metrics.json", "per_image.csv") if not (folder / name).is_file()), None)
     if missing is not None:
-        raise FileNotFoundError(f"{folder / missing}: no such file; expected a folder that bin/evaluate.py has written")
+        raise FileNotFoundError(f"{folder / missing}: no such file; expected an outdir= of {typed('evaluate')}")
     try:
         with (folder / "per_image.csv").open(newline="") as file:
             rows = {
@@ -106,5 +107,5 @@ def _read(folder: Path) -> Evaluated:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: metrics.json or per_image.csv is damaged ({error}); evaluate again") from error
     if not complete:
-        raise ValueError(f"{folder}: metrics.json or per_image.csv is not what bin/evaluate.py writes; evaluate again")
+        raise ValueError(f"{folder}: metrics.json or per_image.csv is not of {typed('evaluate')}; evaluate again")
     return content, rows

@@ -1,4 +1,4 @@
-"""From the command line to a sweep that is checked and begun: ``python bin/train.py -m sweep=NAME``."""
+"""From the command line to a sweep that is checked and begun: ``lama train -m sweep=NAME``."""
 
 import logging
 import os
@@ -6,24 +6,23 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lama.config import CONFIGS, build, one_line, preflight
+from lama.config import compose as compose_config
 from lama.evaluation.evaluator import METRICS
 from lama.runs.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
+from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
 
 OURS = ("sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material")
-GROUP = str(CONFIGS / "sweep")
 
 
 def start(arguments: Sequence[str]) -> None:
@@ -35,7 +34,7 @@ def start(arguments: Sequence[str]) -> None:
     known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
     if {"--help", "-h"} & set(arguments):
         keys = (CONFIGS / "sweep/default.yaml").read_text()
-        print(f"python bin/train.py -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
+        print(f"{typed('train')} -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
               f"training. These are the sweep's own (docs/cluster.md):\n\n{keys}")  # fmt: skip
         return
     ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in OURS]
@@ -61,11 +60,10 @@ def start(arguments: Sequence[str]) -> None:
 def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
     """A sweep from its configuration, the command line's changes to it, and those to every training."""
     ours = [f"++{one}" if "={" in one and one[0] != "+" else one for one in ours]  # new keys are what these are for
-    with hydra.initialize_config_dir(GROUP, version_base="1.3"):
-        try:
-            config = OmegaConf.to_container(hydra.compose("default", ours), resolve=True, throw_on_missing=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(one_line(error, GROUP, "default", ours).replace("++", "")) from error
+    try:
+        config = OmegaConf.to_container(compose_config("sweep", "default", ours), resolve=True, throw_on_missing=True)
+    except (ValueError, OmegaConfBaseException) as error:
+        raise ValueError(one_line(error).replace("++", "")) from error
     assert isinstance(config, dict)
     values = {str(name): value for name, value in config.items()}
     values["overrides"] = [*values["overrides"], *overrides]
@@ -74,14 +72,11 @@ def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
 
 def check_row(sweep: Sweep, row: str) -> DictConfig:
     """Compose the training of a row, and let it say what it lacks, without building anything."""
-    directory, overrides = str(CONFIGS / "training"), sweep.training_overrides(Work("train", row, sweep.seeds[0]))
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(directory, version_base="1.3"):
-        try:
-            config = hydra.compose(row, overrides)
-            preflight(config)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(f"{row}: {one_line(error, directory, row, overrides)}") from error
+    try:
+        config = compose_config("training", row, sweep.training_overrides(Work("train", row, sweep.seeds[0])))
+    except (ValueError, HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"{row}: {one_line(error)}") from error
+    preflight(config)
     return config
 
 
@@ -130,7 +125,7 @@ def train_those(sweep: Sweep, which: Sequence[str]) -> None:
     chosen = begin(sweep, sweep.trainings(), which)
     found = states(sweep, sweep.trainings())
     if chosen and sweep.launcher["name"] == "slurm":
-        logger.info("submitted; they go on without this terminal: python bin/sweep.py status %s", sweep.dir)
+        logger.info("submitted; they go on without this terminal: %s status %s", typed("sweep"), sweep.dir)
         return
     if chosen:
         print(table(found))
@@ -157,6 +152,6 @@ def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Wor
 def say_next(sweep: Sweep, found: Sequence[State]) -> None:
     """What to do with a sweep whose trainings are as ``found``."""
     if all(one.state == DONE for one in found):
-        logger.info("python bin/sweep.py collect %s evaluates them and makes the tables", sweep.dir)
+        logger.info("%s collect %s evaluates them and makes the tables", typed("sweep"), sweep.dir)
     if any(one.state == FAILED for one in found):
-        logger.info("python bin/sweep.py resubmit %s starts what has failed once more", sweep.dir)
+        logger.info("%s resubmit %s starts what has failed once more", typed("sweep"), sweep.dir)
