@@ -1,6 +1,7 @@
 """The verbs of the command line, and how a user types them: ``lama train`` or ``python bin/train.py``."""
 
 import argparse
+import os
 import re
 import shlex
 import sys
@@ -37,13 +38,20 @@ VERBS = {
 }
 
 
+def program(argv0: str) -> list[str]:
+    """How a user typed the program whose ``sys.argv[0]`` is ``argv0``: lama, python -m lama or python SCRIPT."""
+    started = Path(argv0)
+    if started.parts[-2:] == ("lama", "__main__.py"):
+        return ["python", "-m", "lama"]
+    return ["lama"] if started.stem == "lama" else ["python", os.path.relpath(argv0)]
+
+
 def typed(verb: str) -> str:
-    """What this user types for ``verb``: the console command if it started this process or there is no clone."""
-    started = Path(sys.argv[0])
-    if started.name == "__main__.py":
-        return f"python -m lama {verb}"
-    script = SCRIPTS / f"{VERBS[verb].script}.py"
-    return f"python bin/{script.name}" if script.is_file() and started.stem != "lama" else f"lama {verb}"
+    """What this user types for ``verb``: a script in a clone, unless the console command started this process."""
+    words, script = program(sys.argv[0]), SCRIPTS / f"{VERBS[verb].script}.py"
+    if words[-1] == "lama":
+        return f"{' '.join(words)} {verb}"
+    return f"python bin/{script.name}" if script.is_file() else f"lama {verb}"
 
 
 def typed_alike(command: str, verb: str) -> str:
@@ -52,7 +60,7 @@ def typed_alike(command: str, verb: str) -> str:
     script = next((Path(word) for word in words if Path(word).name == "train.py"), None)
     if script is not None:
         return "python " + shlex.quote(str(script.with_name(f"{VERBS[verb].script}.py")))
-    return shlex.join([*words[: words.index("train")], verb])
+    return shlex.join([*words[: words.index("train")], verb]) if "train" in words else typed(verb)
 
 
 def parser(verb: str, usage: str) -> argparse.ArgumentParser:

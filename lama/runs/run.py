@@ -3,7 +3,6 @@
 import errno
 import json
 import logging
-import os
 import re
 import shlex
 import shutil
@@ -36,7 +35,7 @@ from lama.runs.progress import go_on_from
 from lama.runs.resume import Resumption, fits
 from lama.runs.speed import Speed
 from lama.training.module import InpaintingModule
-from lama.verbs import typed_alike
+from lama.verbs import program, typed_alike
 
 logger = logging.getLogger(__name__)
 
@@ -342,7 +341,4 @@ def _with(command: str, *overrides: str, without: tuple[str, ...] = ()) -> str:
 
 def command_line(argv: list[str]) -> str:
     """The command that was typed, quoted for a shell, without the permission to overwrite."""
-    started = Path(argv[0])
-    words = ["lama"] if started.stem == "lama" else ["python", os.path.relpath(argv[0])]
-    words = ["python", "-m", "lama"] if started.name == "__main__.py" else words
-    return shlex.join([*words, *(a for a in argv[1:] if not a.startswith("overwrite="))])
+    return shlex.join([*program(argv[0]), *(a for a in argv[1:] if not a.startswith("overwrite="))])
