@@ -44,15 +44,14 @@ def main(arguments: Sequence[str]) -> None:
 def _build_all(kind: str, words: Sequence[str]) -> dict[str, Any]:
     """Every configuration of ``configs/training/KIND`` that ``words`` name, or that needs no files."""
     files = {path.stem: path for path in sorted((CONFIGS / "training" / kind).glob("*.yaml"))}
-    names, parts = [word for word in words if word and "=" not in word], {}
-    overrides = OmegaConf.from_dotlist([word for word in words if "=" in word])
+    parts, names = {}, [word for word in words if word and "=" not in word]
     for name in names or files:
         if name not in files:
             raise ValueError(f"{kind}: there is no {name}; known: {', '.join(files)}")
         config: Any = OmegaConf.create({kind: load_yaml(files[name]), "recipe": {"one_more_stroke": True}})
         for base in config[kind].pop("defaults", [])[:-1]:
             config[kind] = OmegaConf.merge(load_yaml(files[base]), config[kind])
-        merged: Any = OmegaConf.merge(config, overrides)
+        merged: Any = OmegaConf.merge(config, OmegaConf.from_dotlist([word for word in words if "=" in word]))
         chosen = merged[kind]
         if not chosen._target_.endswith("PairedMasks") and (names or not OmegaConf.is_missing(chosen, "path")):
             parts[name] = build(chosen, kind)
