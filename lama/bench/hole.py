@@ -32,7 +32,7 @@ print(json.dumps({"seconds": seconds, "peak": peak}))
 
 
 def bench_hole(*arguments: str) -> list[str]:
-    """Seconds and memory of both for a hole of 1 % of the area, and their ratio. Raises ValueError if a process fails."""
+    """Seconds and memory of both for a hole of 1 % of the area. Raises ValueError if a process fails."""
     parser = argparse.ArgumentParser(f"{typed('bench')} hole", description=__doc__)
     parser.add_argument("--side", type=int, default=6000, help="pixels of the longer side; the other is two thirds")
     parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
