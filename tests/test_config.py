@@ -110,7 +110,7 @@ def test_every_training_says_what_it_is(name):
     text = (CONFIGS / "training" / f"{name}.yaml").read_text()
     if name == "base":
         return
-    assert f"python bin/train.py -cn {name}" in text
+    assert f"lama train -cn {name}" in text
     if name != "demo":
         assert "# Cost:" in text
         assert "# Published:" in text
