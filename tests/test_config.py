@@ -69,7 +69,7 @@ REDUCED = ["generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "au
 
 
 def takes_a_step(config):
-    """Build everything that a training builds, and train on one batch."""
+    """Build everything that a training builds, and make one update on one batch."""
     preflight(config)
     data = build(config.data, "data")
     build(config.trainer, "trainer")
@@ -78,7 +78,9 @@ def takes_a_step(config):
     batch["mask"][..., :20, :] = 0  # wide masks cover all of such a small crop, and BatchNorm explodes on constants
     before = [p.detach().clone() for p in (*module.generator.parameters(), *module.discriminator.parameters())]
     module.cosine_lr = False  # its length is the Trainer's to know
-    logs = module.step(batch, *module.configure_optimizers())
+    optimizers = module.configure_optimizers()
+    for _ in range(module.accumulate):  # batches for one update
+        logs = module.step(batch, *optimizers)
     assert all(value.isfinite() for value in logs.values()), logs
     after = (*module.generator.parameters(), *module.discriminator.parameters())
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True) if a.ndim > 1)
