@@ -33,7 +33,7 @@ class Job:
         self.child: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
-        """Run it to its end. Raises SystemExit where a signal has stopped it, with the exit code of its command."""
+        """Run it to its end. Raises SystemExit where a signal has stopped it, with the exit code of bin/train.py."""
         if self.first:
             logger.info("%s: output in %s", self.work.title, log_file(self.sweep, self.work))
         before = {number: signal.signal(number, self._pass_on) for number in stop_signals()}
