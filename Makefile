@@ -1,10 +1,10 @@
-# Everything a fresh machine needs is Python >= 3.11 and this file: every target makes .venv where it is missing.
+# A fresh machine needs Python >= 3.11 only: every target makes .venv if it is missing.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sweep-toy test test-all lint types bench clean
+.PHONY: help demo sweep-toy test-fast test test-all lint types bench clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -16,33 +16,37 @@ $(VENV)/.installed: pyproject.toml .ci/constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.installed ## train a small LaMa on built-in photographs and show what it learnt (runs/demo/report.html)
-	@echo "demo: trains a small LaMa for about 5 minutes on 2 cores, then compares it with classical methods (seconds)."
+demo: $(VENV)/.installed ## train a small LaMa on built-in photographs and report on it (runs/demo/report.html)
+	@echo "demo: trains a small LaMa for about 5 minutes on 2 cores, then compares it with classical methods."
 	@echo "      result: runs/demo/report.html, a page to open in a browser"
 	@$(BIN)/python bin/train.py -cn demo overwrite=true
 	@$(BIN)/python bin/report.py run=runs/demo
 
 sweep-toy: $(VENV)/.installed ## rehearse the paper's tables 2 to 4, small, on this machine (runs/toy/tables/tables.html)
 	@echo "sweep-toy: ten small trainings one after the other, their evaluations, the tables: under 25 minutes on 2 cores."
-	@echo "           result: runs/toy/tables/tables.html; stopped, the same command goes on"
+	@echo "           result: runs/toy/tables/tables.html; if it is stopped, the same command continues"
 	@$(BIN)/python bin/sweep.py toy runs/toy/material
 	@$(BIN)/python bin/train.py -m sweep=toy
 	@$(BIN)/python bin/sweep.py collect runs/toy
 
-test: $(VENV)/.installed ## the tests, offline, in minutes
+test-fast: $(VENV)/.installed ## models, losses, masks, configurations, house rules: under 30 seconds
+	@$(BIN)/python -m pytest -q -n 2 -k "not step_at_reduced_width" $(addprefix tests/test_, $(addsuffix .py, \
+		models losses masks conventions config architecture))
+
+test: $(VENV)/.installed ## all tests but the slow ones, offline, in minutes
 	@$(BIN)/python -m pytest -q -n 2
 
-test-all: $(VENV)/.installed ## the slow proofs as well
+test-all: $(VENV)/.installed ## all tests, the slow ones too
 	@$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
 
-lint: $(VENV)/.installed ## ruff: style and likely mistakes
+lint: $(VENV)/.installed ## ruff: style and likely errors
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 
 types: $(VENV)/.installed ## mypy on the package
 	@$(BIN)/mypy lama
 
-bench: $(VENV)/.installed ## speed, as ratios measured in one run
+bench: $(VENV)/.installed ## measure speed, as ratios of alternated runs
 	@$(BIN)/python bin/bench.py train --variants official "equal semantics" "modern fp32" "modern bf16"
 	@$(BIN)/python bin/bench.py masks
 	@$(BIN)/python bin/bench.py predict --sizes 512

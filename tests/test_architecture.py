@@ -1,10 +1,13 @@
 """The house rules as tests: who imports whom, how long things may be, names and YAMLs that belong together."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
+
+from lama.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted((ROOT / "lama").rglob("*.py"))
@@ -14,6 +17,7 @@ LAWS = {
     "conventions": (set(), {"torch"}),
     "interfaces": (set(), {"torch", "numpy"}),
     "files": (set(), set()),
+    "verbs": (set(), set()),
     "torchvision_ops": (set(), {"torch"}),
     "progress_bar": (set(), {"tqdm"}),
     "machine": (set(), {"torch"}),
@@ -29,14 +33,14 @@ LAWS = {
     ),
     "masks": ({"conventions", "interfaces", "pictures"}, {"numpy", "cv2"}),
     "data": (
-        {"masks", "pictures", "pages", "machine", "conventions", "interfaces", "files", "torchvision_ops"},
+        {"verbs", "masks", "pictures", "pages", "machine", "conventions", "interfaces", "files", "torchvision_ops"},
         {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "braceexpand"},
     ),
     "evaluation": (
-        {"conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages"},
+        {"verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages"},
         {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm"},
     ),
-    "paper": ({"evaluation", "pages", "files"}, {"yaml"}),
+    "paper": ({"verbs", "evaluation", "pages", "files"}, {"yaml"}),
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),
     "inference": (
         {"models", "checkpoints", "fast", "machine", "conventions", "interfaces", "progress_bar"},
@@ -44,7 +48,7 @@ LAWS = {
     ),
     "export": ({"checkpoints", "models", "conventions", "files"}, {"torch", "onnx", "onnxruntime"}),
     "demo": (
-        {"inference", "checkpoints", "pictures", "data", "machine", "interfaces", "pages", "progress_bar"},
+        {"verbs", "inference", "checkpoints", "pictures", "data", "machine", "interfaces", "pages", "progress_bar"},
         {"torch", "numpy", "PIL", "starlette", "uvicorn"},
     ),
     "training": (
@@ -53,16 +57,22 @@ LAWS = {
         {"torch", "pytorch_lightning"},
     ),
     "runs": (
-        {"training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine", "pages", "interfaces",
-         "files", "torchvision_ops"},
+        {"verbs", "training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine", "pages",
+         "interfaces", "files", "torchvision_ops"},
         {"torch", "numpy", "tqdm", "pytorch_lightning", "matplotlib", "yaml", "filelock"},
     ),
-    "config": ({"training"}, {"hydra", "omegaconf"}),
-    "bench": ({"masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints", "inference",
-               "losses", "training", "fast", "machine", "pictures"},
+    "config": ({"training", "verbs"}, {"hydra", "omegaconf"}),
+    "bench": ({"verbs", "masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints",
+               "inference", "losses", "training", "fast", "machine", "pictures"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
-    "sweeps": ({"config", "files", "runs", "evaluation", "paper", "data", "pictures", "models"},
+    "sweeps": ({"config", "verbs", "files", "runs", "evaluation", "paper", "data", "pictures", "models"},
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "submitit"}),
+    "commands": (
+        {"verbs", "config", "sweeps", "bench", "runs", "training", "demo", "export", "inference", "paper", "evaluation",
+         "data", "pictures", "checkpoints", "machine"},
+        {"torch", "omegaconf", "tqdm"},
+    ),
+    "__main__": ({"commands"}, set()),
 }  # fmt: skip
 
 
@@ -129,12 +139,29 @@ def test_files_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < 60, f"{node.name} has more than a screen of lines"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "bin").glob("*.py")), ids=lambda p: p.name)
-def test_verbs_stay_thin(path):
-    text = path.read_text()
+@pytest.mark.parametrize("verb", VERBS)
+def test_verbs_stay_thin(verb):
+    text = (ROOT / "lama" / "commands" / f"{verb.replace('-', '_')}.py").read_text()
     assert len(text.splitlines()) <= 60
     docstring = ast.get_docstring(ast.parse(text)) or ""
-    assert f"python bin/{path.name}" in docstring, "the docstring holds a command that can be pasted"
+    assert f"lama {verb}" in docstring, "the docstring holds a command that can be pasted"
+    script = (ROOT / "bin" / f"{VERBS[verb].script}.py").read_text()
+    assert len(script.splitlines()) == 6
+    assert f"python bin/{VERBS[verb].script}.py" in script
+    assert f'run_verb("{verb}")' in script
+
+
+def test_every_script_and_every_command_is_a_verb():
+    assert {path.stem for path in (ROOT / "bin").glob("*.py")} == {verb.script for verb in VERBS.values()}
+    modules = {path.stem for path in (ROOT / "lama" / "commands").glob("*.py")} - {"__init__"}
+    assert modules == {verb.replace("-", "_") for verb in VERBS}
+
+
+def test_the_wheel_holds_every_package():
+    """``packages`` is a list, since ``configs/`` lies beside the package and inside the wheel."""
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "lama").rglob("__init__.py")}
+    assert set(packages) == {".".join(folder.parts) for folder in folders} | {"lama.configs"}
 
 
 def public_names():

@@ -13,6 +13,7 @@ from PIL import Image
 from lama.checkpoints import save_generator
 from lama.data.evaluation_set import write_pairs
 from lama.interfaces import EvaluationPair
+from lama.verbs import spelled, typed, typed_alike
 
 
 def a_pair(name, height=40, width=50):
@@ -131,7 +132,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("evaluate.py", ["indir=pairs", "model.path={model}", "outdir=out", "metrics=[psnrr]"], "unknown 'psnrr'"),
         ("report.py", ["run=nowhere"], "nowhere/config.yaml: no such file"),
         ("train.py", ["-cn", "lama-fourier"], "weights.ade20k_encoder"),
-        ("train.py", [], "say what to train with -cn NAME"),
+        ("train.py", [], "-cn NAME"),
         ("train.py", ["-cn", "demo", "init_from=nowhere"], "init_from=nowhere: no model there"),
         ("train.py", ["-cn", "demo", "init_from={model}", "resume=x"], "give one of them"),
         ("train.py", ["-cn", "demo", "init_parts=both"], "init_parts=both: needs init_from=PATH"),
@@ -198,8 +199,41 @@ def test_help_shows_how_a_command_is_used_and_what_every_key_means(root):
     code, out, _ = command(root, "predict.py", "--help")
     assert code == 0
     assert "python bin/predict.py image=a.jpg mask=m.png out=b.png" in out
-    assert "feather: 0            # pixels inside the hole" in out
+    assert "feather: 0  " in out
     assert "_target_" not in out
     code, out, _ = command(root, "train.py", "-m", "sweep=claims", "--help")
     assert code == 0
-    assert "seeds: [0]              # every row is trained once for each" in out
+    assert "seeds: [0]  " in out
+
+
+def test_a_command_explains_itself_before_it_imports_torch():
+    code = """
+import contextlib, io, sys
+from lama.commands import run_verb
+from lama.verbs import VERBS
+for verb in VERBS:
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        run_verb(verb, ["--help"])
+    assert f"lama {verb}" in out.getvalue() or f"bin/{VERBS[verb].script}.py" in out.getvalue(), verb
+    assert "torch" not in sys.modules, verb
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("argv", "verb", "printed"), [
+    ("/x/bin/lama", "masks", "lama masks"), ("/x/lama/__main__.py", "masks", "python -m lama masks"),
+    ("bin/train.py", "masks", "python bin/gen_mask_dataset.py"), ("-c", "train", "python bin/train.py"),
+])  # fmt: skip
+def test_a_command_is_printed_as_the_user_types_it(monkeypatch, argv, verb, printed):
+    monkeypatch.setattr("sys.argv", [argv])
+    assert typed(verb) == printed
+    assert spelled(f"run lama {verb} KEY=VALUE") == f"run {printed} KEY=VALUE"
+
+
+@pytest.mark.parametrize(("command", "printed"), [
+    ("lama train -cn demo", "lama report"), ("python -m lama train -cn demo", "python -m lama report"),
+    ("python 'my code/bin/train.py' -cn demo", "python 'my code/bin/report.py'"),
+])  # fmt: skip
+def test_other_commands_are_named_like_the_one_that_was_typed(command, printed):
+    assert typed_alike(command, "report") == printed

@@ -1,6 +1,7 @@
 """Configurations: each composes and builds; the gate to objects; errors in one line."""
 
 import os
+import sys
 import tarfile
 
 import lpips
@@ -8,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from composing import composed
-from hydra.core.global_hydra import GlobalHydra
 from networks import random_inception
 from omegaconf import OmegaConf
 from PIL import Image
 
-from lama.config import CONFIGS, build, build_module, one_line, preflight, run
+from lama.commands import run_verb
+from lama.config import CONFIGS, build, build_module, one_line, preflight, read
 from lama.models import SegmentationEncoder, VGG19Features
 from lama.pretrained import MissingWeightsError
 
@@ -70,7 +71,7 @@ REDUCED = ["generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "au
 
 
 def takes_a_step(config):
-    """Build everything that a training builds, and train on one batch."""
+    """Build everything that a training builds, and make one update on one batch."""
     preflight(config)
     data = build(config.data, "data")
     build(config.trainer, "trainer")
@@ -80,7 +81,9 @@ def takes_a_step(config):
     trained = [module.generator, *([module.discriminator] if "adversarial" in module.objective.terms else [])]
     before = [p.detach().clone() for network in trained for p in network.parameters()]
     module.cosine_lr = False  # its length is the Trainer's to know
-    logs = module.step(batch, *module.configure_optimizers())
+    optimizers = module.configure_optimizers()
+    for _ in range(module.accumulate):  # batches for one update
+        logs = module.step(batch, *optimizers)
     assert all(value.isfinite() for value in logs.values()), logs
     after = [p for network in trained for p in network.parameters()]
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True) if a.ndim > 1)
@@ -112,7 +115,7 @@ def test_every_training_says_what_it_is(name):
     text = (CONFIGS / "training" / f"{name}.yaml").read_text()
     if name == "base":
         return
-    assert f"python bin/train.py -cn {name}" in text
+    assert f"lama train -cn {name}" in text
     if name != "demo":
         assert "# Cost:" in text
         assert "# Published:" in text
@@ -140,7 +143,8 @@ def test_official_overrides_work():
 
 
 @pytest.mark.parametrize(
-    "target", ["os.system", "subprocess.run", "builtins.eval", "lama.config.os.system", "torch.optim.sys.exit",
+    "target", ["os.system", "subprocess.run", "builtins.eval", "lama.config.os.system", "lama.config.build",
+               "lama.commands.run_verb", "lama.sweeps.start", "torch.optim.sys.exit",
                "pytorch_lightning.os.system", "lama.models.torch.load", "lama.evaluation.evaluator.pretrained.require"]
 )  # fmt: skip
 def test_the_gate_refuses_what_is_no_public_name(target):
@@ -181,16 +185,18 @@ def test_lists_and_dicts_arrive_as_plain_python():
 
 
 def run_with(monkeypatch, capsys, *argv, name="demo"):
+    """Exit code and message of a command that builds the data of a training, with these arguments."""
     monkeypatch.setattr("sys.argv", ["bin/train.py", *argv])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    GlobalHydra.instance().clear()
 
-    def main(config):
+    def main(arguments):
+        config = read(arguments, "", "training", name)
         preflight(config)
         build(config.data, "data")
 
+    monkeypatch.setattr("lama.commands.train.main", main)
     with pytest.raises(SystemExit) as stop:
-        run(main, "training", name)
+        run_verb("train")
     return stop.value.code, capsys.readouterr().err.strip()
 
 
@@ -208,6 +214,11 @@ def run_with(monkeypatch, capsys, *argv, name="demo"):
         (["data=folder", "data.path=/no/such/place"], "/no/such/place: no such folder"),
         (["data.batch_size=0"], "data.batch_size: expected at least 1, got 0"),
         (["data.path=(x"], "data.path=(x"),
+        (["data.batch_size", "3"], "data.batch_size: expected KEY=VALUE"),
+        (["--batch-size=3"], "--batch-size=3: unknown option"),
+        (["--config-nam", "demo"], "--config-nam: unknown option; did you mean --config-name?"),
+        (["-cn"], "--config-name: expected one argument"),
+        (["--config-dir", "/no/such/place"], "--config-dir /no/such/place: no such folder"),
     ],
 )
 def test_what_a_user_got_wrong_is_one_line_and_exit_code_2(monkeypatch, capsys, argv, expected):
@@ -221,7 +232,8 @@ def test_what_a_user_got_wrong_is_one_line_and_exit_code_2(monkeypatch, capsys, 
 def test_a_training_must_be_chosen(monkeypatch, capsys):
     code, message = run_with(monkeypatch, capsys, name=None)
     assert code == 2
-    assert message.startswith("error: say what to train with -cn NAME; known: big-lama, ")
+    assert message.startswith("error: -cn NAME: ")
+    assert "known: big-lama, " in message
     assert "base," not in message
 
 
@@ -241,18 +253,17 @@ def test_official_names_lead_to_configurations_that_exist_and_are_documented(roo
 
 
 def test_a_bug_is_a_traceback(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["bin/train.py"])
-
-    def main(config):
+    def main(arguments):
         raise RuntimeError("a bug")
 
+    monkeypatch.setattr("lama.commands.train.main", main)
     with pytest.raises(RuntimeError, match="a bug"):
-        run(main, "training", "demo")
+        run_verb("train", [])
 
 
 def test_an_error_of_a_loader_worker_is_one_line():
     text = "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback:\n  File x\nValueError: a.jpg: bad"
-    assert one_line(ValueError(text), str(CONFIGS / "training"), "demo", []) == "a.jpg: bad"
+    assert one_line(ValueError(text)) == "a.jpg: bad"
 
 
 PUBLISHED = {  # from the official configurations: what each of ours must set
@@ -346,7 +357,28 @@ def test_options_of_the_recipe_have_types(surroundings):
 def test_a_command_leaves_no_mark_in_the_environment(monkeypatch):
     """Its child processes would print tracebacks in place of one line."""
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    monkeypatch.setattr("sys.argv", ["x", "runs=nowhere", "out=nowhere"])
+    before, argv = dict(os.environ), list(sys.argv)
     with pytest.raises(SystemExit):
-        run(lambda config: (_ for _ in ()).throw(ValueError("no")), "tables", "default")
-    assert os.environ.get("HYDRA_FULL_ERROR") != "1"
+        run_verb("tables", ["runs=nowhere", "out=nowhere"])
+    assert (dict(os.environ), sys.argv) == (before, argv)
+
+
+def test_a_traceback_for_whoever_asks_for_it(monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(ValueError, match="foldr"):
+        run_verb("train", ["-cn", "demo", "data=foldr"])
+
+
+def test_a_folder_of_ones_own_holds_more_configurations(tmp_path, monkeypatch, capsys):
+    (tmp_path / "location").mkdir()
+    (tmp_path / "location" / "mine.yaml").write_text("data_root_dir: here\nout_root_dir: there\n")
+    (tmp_path / "mine.yaml").write_text("defaults: [demo, _self_]\nseed: 7\n")
+    config = read(["-cn", "mine", "-cd", str(tmp_path), "location=mine"], "", "training", None)
+    assert (config.seed, config.location.data_root_dir) == (7, "here")
+
+
+def test_cfg_prints_the_configuration(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run_verb("train", ["-cn", "demo", "seed=3", "--cfg", "job"])
+    assert stop.value.code == 0
+    assert OmegaConf.create(capsys.readouterr().out).seed == 3

@@ -105,8 +105,8 @@ def test_the_command_of_a_training_is_what_one_would_type(tmp_path):
         tmp_path, overrides=["a=1"], own={"lama-regular": ["b=2"]}, launcher=LOCAL | {"devices": 4, "nodes": 2}
     )
     command = sweep.command(Work("train", "lama-regular", 1))
-    assert command[1].endswith("bin/train.py")
-    assert command[2:] == ["-cn", "lama-regular", "a=1", "b=2", "trainer.devices=4", "trainer.num_nodes=2", "seed=1",
+    assert command[:4] == [sys.executable, "-m", "lama", "train"]
+    assert command[4:] == ["-cn", "lama-regular", "a=1", "b=2", "trainer.devices=4", "trainer.num_nodes=2", "seed=1",
                            f"run_dir='{tmp_path}/runs/lama-regular/seed1'"]  # fmt: skip
     assert "b=2" not in sweep.command(Work("train", "lama-fourier", 1))
 

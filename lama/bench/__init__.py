@@ -1,4 +1,4 @@
-"""Benchmarks: ratios of alternated runs in one process, each beside the plain way of doing the same."""
+"""Benchmarks: ratios of alternated runs, each compared with a plain implementation of the same."""
 
 from lama.bench.data import bench_data
 from lama.bench.fid import bench_fid

@@ -1,4 +1,4 @@
-"""Training images per second: decoding and the ``distortions`` chain, beside albumentations' own transforms."""
+"""Training images per second: decoding and the ``distortions`` chain, compared with albumentations' transforms."""
 
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +17,7 @@ from lama.interfaces import ImageArray, ImageSource
 
 
 def bench_data(folder: str | Path, size: int = 256, count: int = 60, rounds: int = 7) -> list[str]:
-    """Lines of a table, for the first ``count`` images of ``folder``, one process."""
+    """Lines of a table for the first ``count`` readable images of ``folder``, in one process."""
     cv2.setNumThreads(1)  # as in a DataLoader's worker
     everything = ImageFolder(folder)
     source = Subset(everything, _readable(everything, count))
@@ -34,7 +34,7 @@ def bench_data(folder: str | Path, size: int = 256, count: int = 60, rounds: int
 
 
 def _readable(source: ImageSource, count: int) -> list[int]:
-    """The first ``count`` images that can be decoded: damaged ones are no measure of speed."""
+    """Indices of the first ``count`` images that can be decoded."""
     good = []
     for i in range(len(source)):
         try:
@@ -53,7 +53,7 @@ def _run(source: ImageSource, augment: Callable[[ImageArray], ImageArray], count
 
 
 def plain_distortions(size: int) -> A.Compose:
-    """The ``distortions`` chain out of albumentations' own transforms, which resample the whole image each."""
+    """The ``distortions`` chain built of albumentations' transforms, each of which resamples the whole image."""
     reflect = cv2.BORDER_REFLECT_101
     return A.Compose(
         [

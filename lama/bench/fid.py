@@ -1,4 +1,4 @@
-"""The Fréchet distance of 2048 dimensions, beside the usual one with scipy's matrix square root."""
+"""The Fréchet distance in 2048 dimensions, compared with scipy's matrix square root."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from lama.evaluation.fid import frechet_distance
 
 
 def bench_fid(n: int = 5000, dimensions: int = 2048, rounds: int = 2) -> list[str]:
-    """Lines of a table, and by how much the two numbers differ."""
+    """Lines of a table, and the relative difference of the two distances."""
     rng = np.random.default_rng(0)
     mix = np.eye(dimensions) + 0.1 * rng.standard_normal((dimensions, dimensions))
     x, y = (rng.standard_normal((n, dimensions)) @ mix, 1.1 * rng.standard_normal((n, dimensions)) + 0.1)

@@ -1,4 +1,4 @@
-"""A small hole in a large photograph: its surroundings alone, beside the whole frame."""
+"""A small hole in a large photograph: a crop around the hole, compared with the whole image."""
 
 import argparse
 import json
@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 from tqdm import tqdm
+
+from lama.verbs import typed
 
 WORKER = """
 import json, resource, sys, time
@@ -30,11 +32,13 @@ print(json.dumps({"seconds": seconds, "peak": peak}))
 
 
 def bench_hole(*arguments: str) -> list[str]:
-    """Seconds and memory of both for a hole of 1 %, and their ratio. Raises ValueError where a process fails."""
-    parser = argparse.ArgumentParser("bin/bench.py hole", description=__doc__)
+    """Seconds and memory of both for a hole of 1 % of the area. Raises ValueError if a process fails."""
+    parser = argparse.ArgumentParser(f"{typed('bench')} hole", description=__doc__)
     parser.add_argument("--side", type=int, default=6000, help="pixels of the longer side; the other is two thirds")
     parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
-    parser.add_argument("--max-memory", type=float, default=3, help="GB; the whole frame goes row by row under it")
+    parser.add_argument(
+        "--max-memory", type=float, default=3, help="GB; below it the whole image is computed in chunks of rows"
+    )
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.side < 768 or options.ngf < 4:

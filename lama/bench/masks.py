@@ -1,4 +1,4 @@
-"""Masks per second, beside a straightforward OpenCV version of the same sampling."""
+"""Masks per second, compared with a plain OpenCV version of the same sampling."""
 
 import math
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from lama.masks import Boxes, Mixture, Strokes
 
 
 def bench_masks(samplers: Mapping[str, tuple[MaskSampler, int]], count: int = 200, rounds: int = 7) -> list[str]:
-    """Lines of a table; ``samplers`` is {name: (sampler, size of the masks)}."""
+    """Lines of a table; ``samplers`` maps a name to (sampler, size of the masks in pixels)."""
     lines = []
     for name, (sampler, size) in samplers.items():
         contenders = {
@@ -32,7 +32,7 @@ def _draw(sampler: Any, count: int, size: int) -> None:
 
 
 def _plain(sampler: Any, rng: np.random.Generator, height: int, width: int) -> Any:
-    """One number at a time into a float mask, as one writes it first."""
+    """The plain version: one random number at a time, a float mask (1, height, width)."""
     if isinstance(sampler, Mixture):
         chosen = rng.choice(len(sampler.samplers), p=np.diff([0, *sampler.edges, 1]))
         return _plain(sampler.samplers[chosen], rng, height, width)

@@ -1,4 +1,4 @@
-"""Images for benchmarks: no file is needed, and no network finds them easy."""
+"""Random images for benchmarks, which need no files."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def noise(batch: int, size: int) -> tuple[Tensor, Tensor]:
-    """Noise of all scales (B, 3, size, size) in [0, 1], and a mask (B, 1, size, size) with a hole in the middle."""
+    """Noise of four scales (B, 3, size, size) in [0, 1], and a mask (B, 1, size, size) with a square hole."""
     generator = torch.Generator().manual_seed(0)
     image = torch.zeros(batch, 3, size, size)
     for side in (4, 16, 64, size):

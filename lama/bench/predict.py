@@ -1,8 +1,8 @@
-"""Prediction on a CPU: the trained module in a default process, beside its fused equivalent in a tuned one.
+"""Prediction on a CPU: the trained module in a default process, compared with its fused equivalent in a tuned one.
 
-Every measurement is a process of its own, and the variants take turns, so that neither the memory one leaves behind
-nor a machine that slows down favours any. Weights are random, BatchNorm is calibrated: activations have the usual
-sizes, and so have rounding errors.
+Every measurement is a process of its own, and the variants alternate: neither leftover memory nor a change in the speed
+of the machine favours one. Weights are random and BatchNorm is calibrated, so that activations and rounding errors have
+realistic sizes.
 """
 
 import argparse
@@ -26,12 +26,13 @@ from lama.checkpoints import save_generator
 from lama.conventions import generator_input
 from lama.machine.allocator import MOST_PIXELS
 from lama.models import FFCResNetGenerator
+from lama.verbs import typed
 
 Measured = dict[str, float]
 
 
 def bench_predict(*arguments: str) -> list[str]:
-    """Lines of a table for each size. Raises ValueError where a process fails."""
+    """Lines of a table for each size. Raises ValueError if a process fails."""
     options = _parse(arguments)
     lines = [
         f"FFCResNetGenerator(ngf={options.ngf}, n_blocks={options.n_blocks}), random weights; {options.rounds} rounds "
@@ -55,12 +56,12 @@ def bench_predict(*arguments: str) -> list[str]:
 
 
 def calibrated(ngf: int, n_blocks: int) -> nn.Module:
-    """LaMa-Fourier with random weights, and BatchNorm statistics of one image."""
+    """LaMa-Fourier with random weights and the BatchNorm statistics of one image."""
     torch.manual_seed(0)
     generator = FFCResNetGenerator(ngf=ngf, n_blocks=n_blocks)
     for layer in generator.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = None  # the mean over all that were seen, which is one
+            layer.momentum = None  # the mean over all batches, here one
     with torch.no_grad():
         generator.train()(generator_input(*noise(1, 256)))
     return generator.eval()
@@ -103,7 +104,7 @@ def _line(size: int, name: str, measured: dict[str, list[Measured]], folder: Pat
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("bin/bench.py predict", description=__doc__)
+    parser = argparse.ArgumentParser(f"{typed('bench')} predict", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048], help="pixels a side")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))

@@ -1,6 +1,6 @@
 """One process of ``bench.predict``: load, compute once to warm up, then measure; prints JSON.
 
-Run as a file, so that the other benchmarks and what they import are no part of its memory.
+It runs as a file, so that its memory does not include the other benchmarks and their imports.
 """
 
 import json
@@ -32,7 +32,7 @@ VARIANTS = {  # name: (precision, compiled); the first is the trained module in 
 
 @torch.no_grad()
 def main(model: str, variant: str, size: int, chunked: bool, out: str) -> dict[str, float]:
-    """Seconds and peak memory in MB of ``variant``; the image it gives goes to ``out``."""
+    """Seconds and peak memory in MB of ``variant``; the predicted image is saved to ``out`` (.npy)."""
     options = VARIANTS[variant]
     if options is not None:
         tune_allocator(size * size)

@@ -1,4 +1,4 @@
-"""Taking turns, so that a machine whose speed drifts slows everyone alike."""
+"""Time alternatives in turn, so that a change in the speed of the machine affects all of them."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 
 def alternate(contenders: Mapping[str, Callable[[], Any]], rounds: int, what: str) -> dict[str, list[float]]:
-    """Seconds of every contender in each of ``rounds`` rounds, after one to warm up."""
+    """Seconds of every contender in each of ``rounds`` rounds, after one round to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for round_ in tqdm(range(rounds + 1), desc=what, leave=False):
         for name, run in contenders.items():
@@ -21,7 +21,7 @@ def alternate(contenders: Mapping[str, Callable[[], Any]], rounds: int, what: st
 
 
 def table(seconds: Mapping[str, list[float]], amount: int, unit: str) -> list[str]:
-    """One line per contender: how much per second, and how many times as fast as the first (median of rounds)."""
+    """One line per contender: ``amount`` per second, and the speed relative to the first (median over rounds)."""
     first = next(iter(seconds))
     lines = []
     for name, values in seconds.items():

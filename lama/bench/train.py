@@ -1,9 +1,9 @@
-"""A training step on a CPU: official as published, beside the same semantics and the modern recipe here.
+"""A training step on a CPU: the published computation, compared with ours at equal semantics and the modern recipe.
 
-LaMa-Fourier with the HRF loss, random weights. ``official`` is eager and plain (``bench.published``) in a process
-without settings. Every way of training is a process of its own, so that each has its own peak of memory; they are all
-alive and take turns step by step, so that a machine whose speed drifts slows everyone alike. Each option's own share is
-``equal semantics`` with that option, beside ``equal semantics``; what is no option is taken away instead.
+LaMa-Fourier with the HRF loss and random weights. ``official`` is eager and plain (``bench.published``) in a process
+without settings. Every variant is a process of its own, which gives it a peak of memory of its own. All processes stay
+alive and alternate step by step, so that a change in the speed of the machine affects all of them. The share of an
+option is ``equal semantics`` with that option, compared with ``equal semantics``; a part that has no option is removed.
 """
 
 import argparse
@@ -19,17 +19,19 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from lama.verbs import typed
+
 Measured = dict[str, Any]
 MAIN = ("official", "equal semantics", "modern fp32", "modern bf16")
 SHARES = (
     "fake used twice", "frozen statistics", "averaged weights", "bf16", "accumulate=2", "recompute_blocks", "compiled",
     "without winograd", "without allocator", "without channels-last", "without merged FFC", "without fused Adam",
 )  # fmt: skip
-AT_ONCE = 3  # processes beside the one they are compared with; each holds up to 3 GB
+AT_ONCE = 3  # processes in addition to the baseline; each holds up to 3 GB
 
 
 def bench_train(*arguments: str) -> list[str]:
-    """Lines of a table. Raises ValueError where a process fails."""
+    """Lines of a table. Raises ValueError if a process fails."""
     options = _parse(arguments)
     lines = [
         f"FFCResNetGenerator(ngf={options.ngf}, n_blocks={options.n_blocks}), crops of {options.size}, batch "
@@ -45,7 +47,7 @@ def bench_train(*arguments: str) -> list[str]:
 
 
 def _compare(base: str, others: Sequence[str], options: argparse.Namespace) -> list[str]:
-    """One line for each; all are alive, and take turns."""
+    """One line for each variant. All processes are alive and alternate."""
     names = [base, *others]
     measured: dict[str, list[Measured]] = {name: [] for name in names}
     with ExitStack() as stack, tqdm(total=len(names) * (options.rounds + 1), desc=base, unit="step") as progress:
@@ -53,7 +55,7 @@ def _compare(base: str, others: Sequence[str], options: argparse.Namespace) -> l
         for round_ in range(options.rounds + 1):
             for name in names:
                 progress.set_postfix_str(name)
-                if round_ == 0:  # one after the other: the first step is to warm up
+                if round_ == 0:  # start one after the other; the first step is to warm up
                     workers[name] = stack.enter_context(_start(name, options))
                     stack.callback(workers[name].kill)
                 measured[name].append(_step(workers[name], name, first=round_ == 0))
@@ -98,10 +100,10 @@ def _line(name: str, base: str, measured: dict[str, list[Measured]]) -> str:
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("bin/bench.py train", description=__doc__)
+    parser = argparse.ArgumentParser(f"{typed('bench')} train", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--variants", nargs="+", choices=[*MAIN, *SHARES], default=[*MAIN, *SHARES])
-    parser.add_argument("--size", type=int, default=256, help="pixels a side of the crops")
+    parser.add_argument("--size", type=int, default=256, help="side of the crops in pixels")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
     parser.add_argument("--n-blocks", type=int, default=9, help="18 is Big LaMa")

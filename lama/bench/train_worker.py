@@ -1,6 +1,6 @@
-"""One process of ``bench.train``: one way of training, a step for every line on stdin; prints JSON.
+"""One process of ``bench.train``: one variant, one step for every line on stdin; prints JSON.
 
-Run as a file, so that no other way of training is part of its memory.
+It runs as a file, so that its memory does not include the other variants.
 """
 
 import json
@@ -46,7 +46,7 @@ VARIANTS: dict[str, dict[str, Any]] = {  # options of the recipe, and: published
 
 
 def build(ngf: int, n_blocks: int, options: dict[str, Any]) -> InpaintingModule:
-    """LaMa-Fourier with the published objective; every network has random weights."""
+    """LaMa-Fourier with the published objective; all networks have random weights."""
     torch.manual_seed(0)
     recipe = dict(options)
     without, published = recipe.pop("without", None), recipe.pop("published", False)
@@ -89,7 +89,7 @@ def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Cal
 
     def step() -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            if published:  # what was published keeps no copy to undo a step with
+            if published:  # the published step keeps no copy to undo it
                 return module.step(data, generator_optimizer, discriminator_optimizer)
             logs, fault = module.step_or_undo(data, generator_optimizer, discriminator_optimizer)
         if fault:
@@ -100,7 +100,7 @@ def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Cal
 
 
 def main(variant: str, *sizes: str) -> None:
-    """The first answer is that of a step to warm up."""
+    """Train on noise: one line of JSON per step, the first of which is to warm up."""
     step = stepper(variant, *map(int, sizes))
     line: str | None = "first"
     while line:

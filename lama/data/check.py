@@ -19,6 +19,7 @@ from lama.pages import with_hole
 from lama.pictures.images import list_images, read_image, upright_size
 from lama.pictures.masks import read_mask
 from lama.pictures.pairing import find_pairs, is_mask, masks_among
+from lama.verbs import typed
 
 MOSTLY = 0.8  # share of an image; a larger hole suggests a mask of the opposite polarity
 LISTED = 20  # damaged files that are listed by name
@@ -168,13 +169,13 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
             pairs = check_pairs(val, findings)
         else:
             findings.problem(
-                f"{val}: images without masks; make pairs with bin/gen_mask_dataset.py, or train with "
+                f"{val}: images without masks; make pairs with {typed('masks')}, or train with "
                 f"data=folder data.path={train} data.val_path={val}"
             )
             held_out = set(check_images(list_images(val), crop, findings))
         check_duplicates(images, held_out, findings)
     elif val is not None:
-        findings.problem(f"{val}: no such folder; make it with bin/gen_mask_dataset.py, or train with data=folder")
+        findings.problem(f"{val}: no such folder; make it with {typed('masks')}, or train with data=folder")
     for manifest in Manifest.below(root):
         findings.problems += [f"{manifest.root / name}: missing or changed" for name in manifest.damaged()[:LISTED]]
     sheet = contact_sheet([read_image(p) for p in _spread(images, 2 * WIDTH)], _spread(pairs, WIDTH))
@@ -183,11 +184,11 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
 
 def _to_paste(root: Path, val: Path | None, has_masks: bool) -> list[str]:
     if has_masks:
-        return [f"python bin/evaluate.py indir={root} model.path=MODEL outdir=OUT"]
+        return [f"{typed('evaluate')} indir={root} model.path=MODEL outdir=OUT"]
     if val is not None and val.is_dir():
-        return [f"python bin/train.py -cn lama-fourier location=my_dataset location.data_root_dir={root}"]
+        return [f"{typed('train')} -cn lama-fourier location=my_dataset location.data_root_dir={root}"]
     folder = root if val is None else root / "train"
-    return [f"python bin/train.py -cn lama-fourier data=folder data.path={folder}"]
+    return [f"{typed('train')} -cn lama-fourier data=folder data.path={folder}"]
 
 
 def contact_sheet(

@@ -22,6 +22,7 @@ from lama.interfaces import (
 from lama.pictures.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, write_image
 from lama.pictures.masks import check_size, read_mask
 from lama.pictures.pairing import find_pairs, is_mask, preview_names
+from lama.verbs import typed
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -30,7 +31,7 @@ class PairFolder(Sequence[EvaluationPair]):
     ``mask_1.png`` + ``image_1.png`` works too. Results are named after masks, as in the official code.
     Raises FileNotFoundError or ValueError if the folder is missing or empty, a mask has no image, or (on access) a mask
     and its image differ in size or cannot be read. If the folder has a ``manifest.json`` of
-    ``bin/gen_mask_dataset.py``, its files must be those of the manifest, byte for byte.
+    ``lama masks``, its files must be those of the manifest, byte for byte.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -99,7 +100,7 @@ class PredictionFolder:
         if missing:
             others = f"; {len(extra)} belong to no mask, first {extra[0]}" if extra else ""
             count = f"{len(missing)} of {len(names)} predictions are missing, {preview_names(missing, 10)}{others}"
-            raise ValueError(f"{self.root}: {count}; expected names of masks, as bin/predict.py writes them")
+            raise ValueError(f"{self.root}: {count}; expected names of masks, as {typed('predict')} writes them")
         if extra:
             images = any(not is_mask(self.by_name[name]) for name in extra)
             hint = "; it looks like an evaluation set itself" if images else ""

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from lama.demo.models import Models
+from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,7 @@ def serve(
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
             raise
-        raise ValueError("bin/demo.py needs Starlette and uvicorn: pip install -e '.[demo]'") from None
+        raise ValueError(f"{typed('demo')} needs Starlette and uvicorn: pip install starlette uvicorn") from None
     from lama.demo.work import Worker
 
     limits, worker, local = Limits(max_mb, max_megapixels), Worker(queue), is_local(host)

@@ -1,4 +1,4 @@
-"""Compare two models on the same images, from the files that ``bin/evaluate.py`` wrote for each."""
+"""Compare two models on the same images, from the files that ``lama evaluate`` wrote for each."""
 
 import csv
 import json
@@ -10,6 +10,7 @@ import numpy as np
 from lama.evaluation.metrics import METRICS, arrow, higher_is_better, scores_images
 from lama.evaluation.statistics import paired_comparison, welch_interval
 from lama.pages.table import Table, text_cell, to_markdown
+from lama.verbs import typed
 
 Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, and the rows of per_image.csv by name
 
@@ -93,7 +94,7 @@ def _read(folder: Path) -> Evaluated:
         folder = folder.parent  # a user may name one of its files
     missing = next((name for name in ("metrics.json", "per_image.csv") if not (folder / name).is_file()), None)
     if missing is not None:
-        raise FileNotFoundError(f"{folder / missing}: no such file; expected a folder that bin/evaluate.py has written")
+        raise FileNotFoundError(f"{folder / missing}: no such file; expected an outdir= of {typed('evaluate')}")
     try:
         with (folder / "per_image.csv").open(newline="") as file:
             rows = {
@@ -104,5 +105,5 @@ def _read(folder: Path) -> Evaluated:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: metrics.json or per_image.csv is damaged ({error}); evaluate again") from error
     if not complete:
-        raise ValueError(f"{folder}: metrics.json or per_image.csv is not what bin/evaluate.py writes; evaluate again")
+        raise ValueError(f"{folder}: metrics.json or per_image.csv is not of {typed('evaluate')}; evaluate again")
     return content, rows

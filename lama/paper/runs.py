@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lama.verbs import typed
+
 LAYOUT = (
     "expected RUN/SET/metrics.json or RUN/seed0/SET/metrics.json, such as lama-fourier/random_thick_512/metrics.json, "
-    "as bin/evaluate.py outdir=RUNS/lama-fourier/random_thick_512 writes it"
+    f"as {typed('evaluate')} outdir=RUNS/lama-fourier/random_thick_512 writes it"
 )
 
 
@@ -72,7 +74,7 @@ def _read(file: Path, run: str, seed: int | None, set_name: str) -> Evaluation:
             _check(metric, result)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{file}: not the metrics.json of bin/evaluate.py: {problem}") from error
+        raise ValueError(f"{file}: not the metrics.json of {typed('evaluate')}: {problem}") from error
     return Evaluation(file, run, seed, set_name, protocol, which, sizes, unpublished, overall)
 
 

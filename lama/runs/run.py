@@ -3,7 +3,6 @@
 import errno
 import json
 import logging
-import os
 import re
 import shlex
 import shutil
@@ -34,6 +33,7 @@ from lama.runs.progress import go_on_from
 from lama.runs.resume import Resumption, fits
 from lama.runs.speed import Speed
 from lama.training.module import InpaintingModule
+from lama.verbs import program, typed_alike
 
 logger = logging.getLogger(__name__)
 
@@ -309,8 +309,7 @@ def _gpu(device: str) -> str:
 def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) -> str:
     """The commands that continue, evaluate and use this run; after a ``debug`` run, the training itself."""
     plain = _with(command, without=("resume", "debug"))
-    scripts = next((Path(word).parent for word in shlex.split(command) if Path(word).name == "train.py"), Path("bin"))
-    report, evaluate, predict = (shlex.quote(f"{scripts}/{name}.py") for name in ("report", "evaluate", "predict"))
+    report, evaluate, predict = (typed_alike(command, verb) for verb in ("report", "evaluate", "predict"))
     own = _with(plain, "data=folder", "data.path=IMAGES", "run_dir=runs/mine")
     again = ["# tried by", command, "# train it", plain] if debug else [
         "# trained by (resumes where it was stopped)", command,
@@ -321,11 +320,11 @@ def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) ->
             *again,
             "# train on your own images, any folder of them", own,
             "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
-            "# a page with images, curves and a table, once it is trained", f"python {report} run={run_dir}",
+            "# a page with images, curves and a table, once it is trained", f"{report} run={run_dir}",
             "# evaluate on a folder of name.png + name_mask000.png",
-            f"python {evaluate} model.path={run_dir} indir=PAIRS outdir={run_dir}/evaluation",
+            f"{evaluate} model.path={run_dir} indir=PAIRS outdir={run_dir}/evaluation",
             "# remove things from your own images, given as name.png + name_mask000.png (white = remove)",
-            f"python {predict} model.path={run_dir} indir=IMAGES outdir=RESULTS",
+            f"{predict} model.path={run_dir} indir=IMAGES outdir=RESULTS",
             "",
         ]
     )  # fmt: skip
@@ -343,4 +342,4 @@ def _with(command: str, *overrides: str, without: tuple[str, ...] = ()) -> str:
 
 def command_line(argv: list[str]) -> str:
     """The command as typed, quoted for a shell, without ``overwrite=``."""
-    return shlex.join(["python", os.path.relpath(argv[0]), *(a for a in argv[1:] if not a.startswith("overwrite="))])
+    return shlex.join([*program(argv[0]), *(a for a in argv[1:] if not a.startswith("overwrite="))])

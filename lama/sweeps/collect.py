@@ -10,6 +10,7 @@ from lama.paper.tables import make_tables
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.start import begin
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, states
+from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ def collect(sweep: Sweep, seconds: float = 5) -> None:
     trained = states(sweep, sweep.trainings())
     finished = [one.work for one in trained if one.state == DONE]
     if not finished:
-        raise ValueError(f"{sweep.dir}: no training has finished yet; python bin/sweep.py status {sweep.dir}")
+        raise ValueError(f"{sweep.dir}: no training has finished yet; {typed('sweep')} status {sweep.dir}")
     if len(finished) < len(trained):
         missing = ", ".join(f"{one.work.title} ({one.state})" for one in trained if one.state != DONE)
         logger.warning("not in the tables: %s", missing)

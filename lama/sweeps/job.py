@@ -33,7 +33,7 @@ class Job:
         self.child: subprocess.Popen[bytes] | None = None
 
     def run(self) -> None:
-        """Run the command to its end. Raises SystemExit, with the exit code of bin/train.py, if a signal stops it."""
+        """Run the command to its end. Raises SystemExit, with the exit code of ``lama train``, if a signal stops it."""
         if self.first:
             logger.info("%s: output in %s", self.work.title, log_file(self.sweep, self.work))
         before = {number: signal.signal(number, self._pass_on) for number in stop_signals()}

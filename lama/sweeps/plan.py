@@ -1,6 +1,5 @@
 """A sweep: rows, seeds, and the commands of all trainings and evaluations; stored as sweep.yaml in its folder."""
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ import yaml
 
 from lama.config import literal
 from lama.files import atomic_write
+from lama.verbs import subprocess_of, typed
 
-BIN = Path(__file__).resolve().parents[2] / "bin"
 OURS = {  # keys of training that a sweep sets itself, and what to use instead
     "seed": "seeds=[0,1,2]", "run_dir": "dir=FOLDER", "run_title": "dir=FOLDER",
     "trainer.devices": "launcher.devices=N", "trainer.num_nodes": "launcher.nodes=N",
-    "resume": "the same command, which goes on", "overwrite": "another dir=", "debug": "bin/train.py without -m",
-    "dry_run": "bin/train.py without -m",
+    "resume": "the same command, which goes on", "overwrite": "another dir=", "debug": "train without -m",
+    "dry_run": "train without -m",
 }  # fmt: skip
 
 
@@ -31,7 +30,7 @@ class Sweep:
     own: dict[str, list[str]]  # overrides of single rows
     retries: int  # of a crashed training
     launcher: dict[str, Any]  # configs/sweep/launcher
-    evaluation: dict[str, Any]  # "sets" (a folder), "metrics", "size" (pixels), "overrides" of bin/evaluate.py
+    evaluation: dict[str, Any]  # "sets" (a folder), "metrics", "size" (pixels), "overrides" of evaluate
 
     def __post_init__(self) -> None:
         for key, what in (("rows", self.rows), ("seeds", self.seeds)):
@@ -63,10 +62,10 @@ class Sweep:
         where = self.evaluation["sets"]
         if where is None:
             raise ValueError("evaluation.sets: a value is required; expected a folder that holds random_thick_512, "
-                             "random_thin_512, segm_512 or others of bin/gen_mask_dataset.py")  # fmt: skip
+                             "random_thin_512, segm_512 or others of " + typed("masks"))  # fmt: skip
         found = sorted(path.parent.name for path in Path(where).glob("*/manifest.json"))
         if not found:
-            raise FileNotFoundError(f"evaluation.sets={where}: no NAME/manifest.json in it; bin/gen_mask_dataset.py "
+            raise FileNotFoundError(f"evaluation.sets={where}: no NAME/manifest.json in it; {typed('masks')} "
                                     "makes such sets")  # fmt: skip
         return found
 
@@ -89,10 +88,10 @@ class Sweep:
     def command(self, work: "Work") -> list[str]:
         """The command line of a training or evaluation."""
         if work.kind == "train":
-            return [sys.executable, str(BIN / "train.py"), "-cn", work.row, *self.training_overrides(work)]
+            return [*subprocess_of("train"), "-cn", work.row, *self.training_overrides(work)]
         metrics = ",".join(self.evaluation["metrics"])
         return [
-            sys.executable, str(BIN / "evaluate.py"), f"indir={self.evaluation['sets']}/{work.set_name}",
+            *subprocess_of("evaluate"), f"indir={self.evaluation['sets']}/{work.set_name}",
             f"model.path={self.run_dir(work)}", f"outdir={self.evaluation_dir(work)}", f"metrics=[{metrics}]",
             "overwrite=true", *self.evaluation["overrides"],
         ]  # fmt: skip
@@ -133,7 +132,7 @@ def load(folder: str | Path) -> Sweep:
     file = Path(folder) / "sweep.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"{folder}: no sweep.yaml in it; expected the folder of a sweep, "
-                                "python bin/train.py -m sweep=NAME makes one")  # fmt: skip
+                                f"{typed('train')} -m sweep=NAME makes one")  # fmt: skip
     try:
         return Sweep(**(yaml.safe_load(file.read_text(encoding="utf-8")) | {"dir": str(folder)}))
     except (TypeError, yaml.YAMLError) as error:

@@ -1,4 +1,4 @@
-"""Check and start the sweep of a command line: ``python bin/train.py -m sweep=NAME``."""
+"""Check and start the sweep of a command line: ``lama train -m sweep=NAME``."""
 
 import logging
 import os
@@ -6,24 +6,23 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from lama.config import CONFIGS, build, one_line, preflight
+from lama.config import compose as compose_config
 from lama.evaluation.evaluator import METRICS
 from lama.runs.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
+from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
 
 OURS = ("sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material")
-GROUP = str(CONFIGS / "sweep")
 
 
 def start(arguments: Sequence[str]) -> None:
@@ -35,7 +34,7 @@ def start(arguments: Sequence[str]) -> None:
     known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
     if {"--help", "-h"} & set(arguments):
         keys = (CONFIGS / "sweep/default.yaml").read_text(encoding="utf-8")
-        print(f"python bin/train.py -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
+        print(f"{typed('train')} -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
               f"training. These are the sweep's own (docs/cluster.md):\n\n{keys}")  # fmt: skip
         return
     ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in OURS]
@@ -61,11 +60,10 @@ def start(arguments: Sequence[str]) -> None:
 def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
     """The sweep of these overrides: ``ours`` of the sweep's own keys, ``overrides`` of every training."""
     ours = [f"++{one}" if "={" in one and one[0] != "+" else one for one in ours]  # a mapping may have new keys
-    with hydra.initialize_config_dir(GROUP, version_base="1.3"):
-        try:
-            config = OmegaConf.to_container(hydra.compose("default", ours), resolve=True, throw_on_missing=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(one_line(error, GROUP, "default", ours).replace("++", "")) from error
+    try:
+        config = OmegaConf.to_container(compose_config("sweep", "default", ours), resolve=True, throw_on_missing=True)
+    except (ValueError, OmegaConfBaseException) as error:
+        raise ValueError(one_line(error).replace("++", "")) from error
     assert isinstance(config, dict)
     values = {str(name): value for name, value in config.items()}
     values["overrides"] = [*values["overrides"], *overrides]
@@ -74,14 +72,11 @@ def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
 
 def check_row(sweep: Sweep, row: str) -> DictConfig:
     """Compose the configuration of a row and check its requirements, without building anything."""
-    directory, overrides = str(CONFIGS / "training"), sweep.training_overrides(Work("train", row, sweep.seeds[0]))
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(directory, version_base="1.3"):
-        try:
-            config = hydra.compose(row, overrides)
-            preflight(config)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise ValueError(f"{row}: {one_line(error, directory, row, overrides)}") from error
+    try:
+        config = compose_config("training", row, sweep.training_overrides(Work("train", row, sweep.seeds[0])))
+    except (ValueError, HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"{row}: {one_line(error)}") from error
+    preflight(config)
     return config
 
 
@@ -130,7 +125,7 @@ def train_those(sweep: Sweep, which: Sequence[str]) -> None:
     chosen = begin(sweep, sweep.trainings(), which)
     found = states(sweep, sweep.trainings())
     if chosen and sweep.launcher["name"] == "slurm":
-        logger.info("submitted; they run without this terminal: python bin/sweep.py status %s", sweep.dir)
+        logger.info("submitted; they run without this terminal: %s status %s", typed("sweep"), sweep.dir)
         return
     if chosen:
         print(table(found))
@@ -157,6 +152,6 @@ def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Wor
 def say_next(sweep: Sweep, found: Sequence[State]) -> None:
     """Log the next commands for a sweep whose trainings have the states ``found``."""
     if all(one.state == DONE for one in found):
-        logger.info("python bin/sweep.py collect %s evaluates them and makes the tables", sweep.dir)
+        logger.info("%s collect %s evaluates them and makes the tables", typed("sweep"), sweep.dir)
     if any(one.state == FAILED for one in found):
-        logger.info("python bin/sweep.py resubmit %s starts the failed ones again", sweep.dir)
+        logger.info("%s resubmit %s starts the failed ones again", typed("sweep"), sweep.dir)

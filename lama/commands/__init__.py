@@ -1,0 +1,65 @@
+"""The verbs of ``lama VERB`` and ``python bin/SCRIPT.py``: each module parses, calls and sets the exit code.
+
+``main`` chooses the verb; ``run_verb`` runs one and turns a user's mistake into one line. Torch is imported by the verb
+that needs it, after its arguments are checked.
+"""
+
+import errno
+import importlib
+import logging
+import os
+import sys
+
+from lama.verbs import VERBS
+
+__all__: list[str] = []  # no YAML names a command
+
+
+def main() -> None:
+    """The console command ``lama``."""
+    import lama
+
+    verb, *arguments = sys.argv[1:] or ["--help"]
+    if verb in ("-h", "--help"):
+        print("usage: lama VERB [ARGUMENTS]; lama VERB --help explains one\n")
+        print("\n".join(f"  {name:17} {one.summary}" for name, one in VERBS.items()))
+    elif verb == "--version":
+        print(f"lama {lama.__version__}")
+    elif verb in VERBS:
+        run_verb(verb, arguments)
+    else:
+        from lama.config.wording import nearest
+
+        _fail(f"{verb}: unknown verb{nearest(verb, VERBS)}; known: {', '.join(VERBS)}")
+
+
+def run_verb(verb: str, arguments: list[str] | None = None) -> None:
+    """Run one verb on ``arguments``, by default those of this process.
+
+    A user's mistake prints one line and exits with 2; any other error is a traceback, and so is every error if the
+    environment has HYDRA_FULL_ERROR=1.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    try:
+        module = importlib.import_module(f"lama.commands.{verb.replace('-', '_')}")
+        module.main(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        if full:
+            raise
+        print("\ninterrupted", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        from lama.config import USER_ERRORS, one_line, printable
+
+        unwritable = isinstance(error, OSError) and error.errno in (
+            errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG,
+        )  # fmt: skip
+        if full or not (unwritable or isinstance(error, USER_ERRORS)):
+            raise
+        _fail(printable(one_line(error)), getattr(error, "exit_code", 2))
+
+
+def _fail(message: str, code: int = 2) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,36 @@
+"""Check a data set before training on it: what it holds, what is wrong, which command to run next.
+
+lama check-data my_dataset                    # images, or train/ and val/; writes my_dataset_check.png
+lama check-data IMAGES --crop 512 --sheet look.png
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lama.verbs import parser
+
+
+def main(arguments: Sequence[str]) -> None:
+    expected = parser("check-data", str(__doc__))
+    expected.add_argument("folder", type=Path)
+    expected.add_argument("--crop", type=int, default=256, help="size of the training crops in pixels")
+    expected.add_argument("--sheet", type=Path, help="file of the contact sheet")
+    options = expected.parse_args(arguments)
+    from lama.data.check import check_folder
+    from lama.pictures.images import SUFFIXES, write_image
+
+    root = options.folder.expanduser()
+    if options.crop < 16 or (options.sheet and options.sheet.suffix.lower() not in SUFFIXES):
+        raise ValueError("expected --crop of at least 16 pixels, and --sheet with the suffix of an image")
+    findings, sheet, commands = check_folder(root, options.crop)
+    print("\n".join(findings.lines))
+    for problem in findings.problems:
+        print(f"problem: {problem}")
+    if sheet is not None:
+        path = options.sheet or Path(f"{root.resolve().name}_check.png")
+        write_image(path, sheet)
+        print(f"contact sheet: {path}")
+    print("next, once the problems are fixed:" if findings.problems else "next:")
+    print("\n".join(f"  {command}" for command in commands))
+    sys.exit(1 if findings.problems else 0)

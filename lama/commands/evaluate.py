@@ -1,0 +1,58 @@
+"""Measure predictions, a model or a classical method on a folder of images and masks. More in docs/evaluation.md.
+
+    lama evaluate indir=PAIRS predictdir=PREDICTIONS outdir=OUT             # predictions named after the masks
+    lama evaluate indir=PAIRS model.path=runs/demo outdir=OUT metrics=quick
+    lama evaluate indir=PAIRS baseline=telea outdir=OUT metrics=[psnr_hole,lpips_squeeze] \\
+        weights.lpips_squeeze=FILE
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from lama.config import build, flag, read
+
+PATHS = ("indir", "predictdir", "model.path", "outdir", "cache")
+
+
+def main(arguments: Sequence[str]) -> None:
+    config = read(arguments, str(__doc__), "evaluation", paths=PATHS, short={"model": "model.path"})
+    sources = {"predictdir": config.predictdir, "model.path": config.model.path, "baseline": config.baseline}
+    given = [name for name, value in sources.items() if value is not None]
+    if len(given) != 1:
+        expected = "predictdir=FOLDER, model.path=MODEL and baseline=METHOD"
+        raise ValueError(f"expected exactly one of {expected}, got {' and '.join(given) or 'none'}")
+    if config.batch_size < 1:
+        raise ValueError(f"batch_size: expected at least 1, got {config.batch_size}")
+    import lama
+    from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_size
+    from lama.evaluation.baselines import find_baseline
+    from lama.evaluation.report import write_evaluation
+    from lama.evaluation.tables import prepare
+    from lama.machine.device import pick_device
+
+    pairs = PairFolder(config.indir)
+    device = pick_device(config.device)
+    complete: Callable[[Sequence[Any]], list[Any]]
+    if config.predictdir is not None:
+        complete = PredictionFolder(config.predictdir, pairs).read
+    elif config.baseline is not None:
+        fill = find_baseline(config.baseline)
+        complete = lambda batch: [fill(pair.image, pair.mask) for pair in batch]  # noqa: E731
+    else:  # the plain network on the whole image: numbers do not depend on the memory of a machine
+        inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False)
+        complete = lambda batch: inpainter.many([p.image for p in batch], [p.mask for p in batch])  # noqa: E731
+    evaluator = build(config.evaluator, "evaluator")
+    for name in evaluator.unread:
+        logging.warning("weights.%s is not used: the metrics are %s", name, ", ".join(evaluator.metrics))
+    prepare(config.outdir, flag(config, "overwrite"), keep_apart=(config.indir, config.predictdir))
+    with tqdm(total=len(pairs), desc="evaluating", unit="image") as progress:
+        for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
+            evaluator.update(names, *(tensor.to(device) for tensor in tensors))
+            progress.update(len(names))
+    what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "images": len(pairs)}
+    index = {name: i for i, name in enumerate(pairs.names)}
+    example = lambda name: ((pair := pairs[index[name]]).image, pair.mask, complete([pair])[0])  # noqa: E731
+    print(write_evaluation(config.outdir, evaluator, what | {"evaluation_set": pairs.hashes()}, example))

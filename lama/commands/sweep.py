@@ -1,0 +1,47 @@
+"""Manage a sweep that lama train -m sweep=NAME has started.
+
+lama sweep status DIR                # what is done, running, failed and why, and what remains
+lama sweep resubmit DIR              # start again what failed, was lost or never began; nothing else
+lama sweep collect DIR [SETS]        # evaluate finished trainings on the frozen sets, make the paper's tables
+lama sweep toy DIR                   # make the images, masks and random encoders that make sweep-toy needs
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lama.verbs import spelled, typed
+
+ACTIONS = ("status", "resubmit", "collect", "toy")
+
+
+def main(arguments: Sequence[str]) -> None:
+    if not arguments or {"--help", "-h"} & set(arguments):
+        print(spelled(str(__doc__)))
+        return
+    action, folder, *rest = [*arguments, ""]
+    rest = rest[:-1]
+    if action not in ACTIONS or not folder or (rest and (action != "collect" or len(rest) > 1)):
+        raise ValueError(f"expected {typed('sweep')} {'|'.join(ACTIONS)} DIR, got {' '.join(arguments)}")
+    from lama.sweeps.collect import collect
+    from lama.sweeps.plan import load, save
+    from lama.sweeps.start import only_one, say_next, train_those
+    from lama.sweeps.state import FAILED, UNFINISHED, states, table
+    from lama.sweeps.toy import make_material
+
+    if action == "toy":
+        print(make_material(folder))
+        return
+    sweep = load(folder)
+    if action == "status":
+        print(table(found := states(sweep, sweep.trainings())))
+        say_next(sweep, found)
+        return
+    with only_one(sweep.folder, "dir", "command"):
+        if action == "resubmit":
+            train_those(sweep, (FAILED, *UNFINISHED))
+            return
+        if rest:
+            sweep = replace(sweep, evaluation=sweep.evaluation | {"sets": rest[0]})
+            sweep.sets()  # raises if there are none, before the sweep is saved
+            save(sweep)
+        collect(sweep)

@@ -1,0 +1,16 @@
+"""From YAML and a command line to objects: the only room, beside ``sweeps``, that knows Hydra.
+
+``read`` turns the arguments of a command into a configuration; ``build`` turns a node of it into the object that it
+describes. The configuration chooses; constructors check ranges, shapes and paths.
+"""
+
+from lama.config.command_line import literal, read
+from lama.config.composing import CONFIGS, compose, load_yaml, to_yaml
+from lama.config.evaluation_sets import build_data_gen, load_data_gen
+from lama.config.gate import build, build_module, flag, preflight
+from lama.config.wording import USER_ERRORS, one_line, printable
+
+__all__ = [
+    "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "compose", "flag", "literal", "load_data_gen",
+    "load_yaml", "one_line", "preflight", "printable", "read", "to_yaml",
+]  # fmt: skip

@@ -1,0 +1,86 @@
+"""The arguments of a command that is configured by YAML: KEY=VALUE, and a few options."""
+
+import argparse
+import re
+import sys
+import types
+from collections.abc import Mapping, Sequence
+
+from omegaconf import DictConfig, OmegaConf
+
+from lama.config.composing import CONFIGS, compose, primary
+from lama.config.wording import nearest
+from lama.verbs import spelled
+
+OPTIONS = ("-cn", "--config-name", "-cd", "--config-dir", "--cfg", "-h", "--help")
+
+
+def read(
+    arguments: Sequence[str],
+    usage: str,
+    group: str,
+    name: str | None = "default",
+    paths: Sequence[str] = (),
+    short: Mapping[str, str] = types.MappingProxyType({}),
+) -> DictConfig:
+    """The configuration that ``arguments`` ask for: ``configs/<group>/<name>.yaml`` with their overrides.
+
+    If ``name`` is None, the user has to choose one with -cn NAME. Values of the keys ``paths`` need no quotes,
+    whatever characters they hold. ``short`` maps abbreviated keys to full ones.
+
+    Exits with 0 after printing, for --help (``usage``, then every key) and for --cfg (the composed configuration).
+    Raises ValueError, in one line, for what the user got wrong.
+    """
+    options, overrides = _parse(arguments)
+    if options.help:
+        print(_help(spelled(usage.strip()), group, name))
+        sys.exit(0)
+    chosen = options.config_name or name
+    if chosen is None:
+        raise ValueError(f"-cn NAME: a configuration is required; known: {', '.join(primary(group))}")
+    overrides = [literal(override, paths, short) for override in overrides]
+    config = compose(group, chosen, overrides, options.config_dir)
+    if options.cfg is not None:
+        print(OmegaConf.to_yaml(config))
+        sys.exit(0)
+    return config
+
+
+def literal(argument: str, paths: Sequence[str], short: Mapping[str, str] = types.MappingProxyType({})) -> str:
+    """An override with its key in full and, if it names a path, with its value in Hydra's quotes."""
+    key, equals, value = argument.partition("=")
+    key = short.get(key, key) if equals else key
+    if key not in paths or not equals or value in ("", "null") or value[0] in "'\"" or value.startswith("${"):
+        return f"{key}{equals}{value}"
+    end = len(value) - len(value.rstrip("\\"))  # Hydra reads a backslash as an escape only before a quote
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value) + "\\" * end
+    return f"{key}='{escaped}'"
+
+
+def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options, and the overrides KEY=VALUE."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-cn", "--config-name")
+    parser.add_argument("-cd", "--config-dir")
+    parser.add_argument("--cfg", nargs="?", const="job", choices=["job"])
+    parser.add_argument("-h", "--help", action="store_true")
+    try:
+        options, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ValueError(str(error).removeprefix("argument ")) from error
+    unknown = [argument for argument in rest if argument.startswith("-")]
+    if unknown:
+        advice = nearest(unknown[0], OPTIONS)
+        raise ValueError(f"{unknown[0]}: unknown option{advice}; settings are KEY=VALUE, without dashes")
+    return options, rest
+
+
+def _help(usage: str, group: str, name: str | None) -> str:
+    """How a command is used, and every key that it has: the YAML itself, whose comments explain them."""
+    if name is None:
+        base = (CONFIGS / group / "base.yaml").read_text(encoding="utf-8")
+        known = ", ".join(primary(group))
+        return f"{usage}\n\n-cn NAME is one of: {known}; each states how it differs from\n\n{base}"
+    file = CONFIGS / group / f"{name}.yaml"
+    text = re.sub(r"(?m)^#.*\n|^.*_(?:target|partial)_:.*\n", "", file.read_text(encoding="utf-8"))
+    return f"{usage}\n\nSettings, each changed by KEY=VALUE ({file}):\n\n{text}"

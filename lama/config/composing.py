@@ -1,0 +1,93 @@
+"""Compose a configuration out of ``configs/``: Hydra's defaults lists and overrides, and its errors in one line."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import cast
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+
+from lama.config.wording import joined, nearest
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# A wheel holds the configurations inside the package, a clone beside it.
+CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
+
+
+def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
+    """``configs/<group>/<name>.yaml`` with ``overrides``; ``config_dir`` is searched for more configurations.
+
+    Raises ValueError, in one line that names the key, for an override or a configuration that does not exist.
+    """
+    if config_dir is not None and not Path(config_dir).is_dir():
+        raise FileNotFoundError(f"--config-dir {config_dir}: no such folder")
+    folders = [CONFIGS / group] if config_dir is None else [CONFIGS / group, Path(config_dir).resolve()]
+    folders.sort(key=lambda folder: not (folder / f"{name}.yaml").is_file())  # Hydra looks for NAME in the first only
+    try:
+        return _compose(folders, name, overrides)
+    except MissingConfigException as error:
+        raise ValueError(_no_such_config(str(error), group)) from error
+    except ConfigCompositionException as error:
+        if "Could not override" not in str(error):
+            raise
+        key = str(error).split("'")[1]
+        choices = [one for one in overrides if "=" in one and (CONFIGS / group / one.split("=")[0]).is_dir()]
+        known = _keys(_compose(folders, name, choices))
+        raise ValueError(f"{key}: unknown config key{nearest(key, known)}") from error
+    except OverrideParseException as error:
+        if not re.match(r"[+~]{0,2}[\w./@]+=", override := str(error.override)):
+            raise ValueError(f"{override}: expected KEY=VALUE, without dashes or spaces around =") from error
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{error.override}: cannot be read ({reason}); quote odd values twice: \"KEY='VALUE'\""
+        ) from error
+
+
+def to_yaml(config: DictConfig) -> str:
+    """The configuration as YAML, with every interpolation resolved."""
+    return OmegaConf.to_yaml(config, resolve=True)
+
+
+def load_yaml(path: str | Path) -> DictConfig:
+    """Read a YAML file, such as the config.yaml of a run. Raises FileNotFoundError if there is none."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; expected the config.yaml of a training run")
+    return cast(DictConfig, OmegaConf.load(path))
+
+
+def primary(group: str) -> list[str]:
+    """The configurations of ``group`` that can be run as they are."""
+    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml") if path.stem != "base")
+
+
+def _compose(folders: Sequence[Path], name: str, overrides: Sequence[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    more = [f"hydra.searchpath=['file://{folder}']" for folder in folders[1:]]
+    with hydra.initialize_config_dir(str(folders[0]), version_base="1.3"):
+        return hydra.compose(name, [*overrides, *more])
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Every key, with those above it: ``data``, ``data.batch_size``, ..."""
+    for name, value in config.items_ex(resolve=False):
+        key = prefix + str(name)
+        yield key
+        if isinstance(value, DictConfig):
+            yield from _keys(value, f"{key}.")
+
+
+def _no_such_config(text: str, directory: str) -> str:
+    """Name the configuration that Hydra's message ``text`` misses, the nearest that exists, and all that do."""
+    found = re.search(r"(?:primary config '|Could not find ')([^']+)'", text)
+    if found is None:
+        return joined(text)
+    group, _, name = found[1].rpartition("/")
+    official = OmegaConf.load(CONFIGS / "official_names.yaml")
+    ours = OmegaConf.select(official, f"{group or 'primary'}.{name.lower()}")
+    known = sorted(path.stem for path in (CONFIGS / directory / group).glob("*.yaml")) if group else primary(directory)
+    advice = f"; that is {ours} here" if ours else nearest(name, known)
+    return f"{f'{group}={name}' if group else f'-cn {name}'}: no such configuration{advice}; known: {', '.join(known)}"

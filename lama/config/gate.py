@@ -1,0 +1,158 @@
+"""The one gate from YAML to objects.
+
+A ``_target_`` outside the whitelist, a key that its constructor does not know and a value of another type are errors
+that name the key. A loss term with ``weight: 0`` is not built, so it needs no weights file.
+"""
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from lama.config.wording import nearest
+
+WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
+PROGRAMS = ("lama.bench.", "lama.commands.", "lama.config.", "lama.sweeps.")  # rooms whose names no YAML needs
+NETWORKS = ("generator", "discriminator", "objective", "evaluator", "optimizers")  # of the module; the rest: recipe
+
+
+def build(node: Any, key: str) -> Any:
+    """Build the object that ``node``, found at ``key`` of the configuration, describes.
+
+    Raises ValueError, naming the key, for a target, argument or type that is not allowed.
+    """
+    plain = _plain(node)
+    for path, target, arguments in _targets(plain, key):
+        _check_arguments(path, target, arguments)
+    try:
+        return hydra.utils.instantiate(plain, _convert_="all")
+    except InstantiationException as error:
+        raise error.__cause__ or error from None  # the constructor's own error
+
+
+def flag(config: DictConfig, key: str) -> bool:
+    """A switch of the configuration. Raises ValueError for anything but true and false: Hydra reads ``no`` as text."""
+    value = OmegaConf.select(config, key)
+    if not isinstance(value, bool):
+        raise ValueError(f"{key}={value}: expected true or false")
+    return value
+
+
+def build_module(config: DictConfig) -> Any:
+    """The ``InpaintingModule`` that a primary configuration of training describes."""
+    from lama.training import InpaintingModule
+
+    options = [name for name in inspect.signature(InpaintingModule).parameters if name not in NETWORKS]
+    recipe = {name: config.recipe[name] for name in options if name in config.recipe}
+    _check_arguments("recipe", InpaintingModule, recipe)
+    return InpaintingModule(
+        generator=build(config.generator, "generator"),
+        discriminator=build(config.discriminator, "discriminator"),
+        objective=build(config.losses, "losses"),
+        evaluator=build(config.evaluator, "evaluator"),
+        optimizers=build(config.optimizers, "optimizers"),
+        **recipe,
+    )
+
+
+def preflight(config: DictConfig) -> None:
+    """Call ``preflight`` of every target that has one, before anything is built: it raises if a file is missing."""
+    plain = _plain(config)
+    for _, target, arguments in _targets(plain, ""):
+        check = getattr(target, "preflight", None)
+        if check is not None:
+            check(**{k: v for k, v in arguments.items() if not (isinstance(v, dict) and "_target_" in v)})
+
+
+def _plain(node: Any) -> Any:
+    """Resolve interpolations and leave out loss terms of weight 0."""
+    plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
+    return _without_zero_weights(plain)
+
+
+def _without_zero_weights(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_zero_weights(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if str(node.get("_target_", "")).startswith("lama.losses.") and node.get("weight") == 0:
+        return None
+    return {name: _without_zero_weights(value) for name, value in node.items()}
+
+
+def _targets(node: Any, key: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """(key, target, arguments) of every ``_target_`` below ``node``."""
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    if isinstance(node, dict) and "_target_" in node:
+        arguments = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
+        yield key, _resolve_target(key, node["_target_"]), arguments
+    for name, value in items:
+        yield from _targets(value, f"{key}.{name}" if key else str(name))
+
+
+def _resolve_target(key: str, target: str) -> Any:
+    """The public class or function that ``_target_`` names. Raises ValueError if it is not allowed."""
+    module, _, name = str(target).rpartition(".")
+    if not str(target).startswith(WHITELIST) or str(target).startswith(PROGRAMS):
+        raise ValueError(f"{key}._target_: {target!r} is not allowed; targets start with {' '.join(WHITELIST)}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError):
+        raise ValueError(f"{key}._target_: there is no {target!r}") from None
+    public = importlib.import_module(module).__dict__.get("__all__", []) if module.startswith("lama.") else [name]
+    if name not in public or getattr(found, "__module__", "").split(".")[0] != module.split(".")[0]:
+        raise ValueError(f"{key}._target_: {target!r} is not a public name of {module}")
+    return found
+
+
+def _check_arguments(key: str, target: Any, arguments: dict[str, Any]) -> None:
+    """Raise ValueError for an argument that ``target`` does not take, or whose type is not the declared one."""
+    path = f"{key}." if key else ""
+    parameters = inspect.signature(target).parameters
+    hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    for name, value in arguments.items():
+        if name not in parameters and not open_ended:
+            raise ValueError(f"{path}{name}: unknown key{nearest(name, parameters)}; known: {', '.join(parameters)}")
+        if name in hints and not _fits(value, hints[name]):
+            raise ValueError(f"{path}{name}: expected {_in_words(hints[name])}, got {_as_typed(value)}")
+
+
+def _in_words(hint: Any) -> str:
+    """A type in the words of a YAML."""
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return " or ".join(_in_words(option) for option in typing.get_args(hint) if not _is_tensor(option))
+    if typing.get_origin(hint) is typing.Literal:
+        return " or ".join(map(_as_typed, typing.get_args(hint)))
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "null"}
+    return words.get(hint) or str(hint).removeprefix("<class '").removesuffix("'>").replace("typing.", "")
+
+
+def _as_typed(value: Any) -> str:
+    """A value in the spelling of a YAML."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """True if ``value`` has the declared type ``hint``. Mappings and lists always fit: they may describe objects."""
+    if isinstance(value, (dict, list)) or hint is Any:
+        return True
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_fits(value, option) for option in typing.get_args(hint))
+    if typing.get_origin(hint) is typing.Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in (str, bool, types.NoneType) else not _is_tensor(hint)
+
+
+def _is_tensor(hint: Any) -> bool:  # a learning rate may be one, but not in a YAML
+    return getattr(hint, "__module__", "") == "torch"

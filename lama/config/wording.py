@@ -1,0 +1,41 @@
+"""A user's mistake in one line: what, where, expected, got, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+from hydra.errors import HydraException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+USER_ERRORS = (  # OSError only for paths: a full disk or a broken pipe is not a mistake in a command
+    ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,
+    HydraException, OmegaConfBaseException,
+)  # fmt: skip
+
+
+def one_line(error: BaseException) -> str:
+    """The message of ``error`` as one line."""
+    text = str(error).strip()
+    if isinstance(error, MissingMandatoryValue):
+        key = text.split(": ")[-1].splitlines()[0]
+        return f"{key}: a value is required; set {key}=VALUE (--help shows examples)"
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    if "DataLoader worker" in text:  # its traceback comes before the message
+        text = text.splitlines()[-1].partition(": ")[2]
+    return joined(text)
+
+
+def joined(text: str) -> str:
+    """The lines of ``text`` that are not empty, as one."""
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters escaped: it may hold file names, which could move a terminal's cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``; did you mean ...?``, or nothing if no known name is close."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""

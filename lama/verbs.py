@@ -1,0 +1,79 @@
+"""The verbs of the command line, and how a user types them: ``lama train`` or ``python bin/train.py``."""
+
+import argparse
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "bin"  # exists in a clone only
+
+
+class Verb(NamedTuple):
+    """One command. ``lama.commands.<name, - as _>`` holds it; a clone has ``bin/<script>.py`` too."""
+
+    script: str
+    summary: str
+
+
+VERBS = {
+    "train": Verb("train", "train a model, or the rows of a table"),
+    "predict": Verb("predict", "remove objects from images"),
+    "evaluate": Verb("evaluate", "measure predictions or a model on images and masks"),
+    "demo": Verb("demo", "paint on a page in the browser and remove what is painted over"),
+    "report": Verb("report", "make an HTML page about a training run"),
+    "export": Verb("export", "write a model as TorchScript, ONNX or pt2"),
+    "convert": Verb("convert", "write a model in our layout or the official one"),
+    "compare": Verb("compare", "compare two evaluations image by image"),
+    "sweep": Verb("sweep", "show, restart and evaluate the trainings of a sweep"),
+    "tables": Verb("make_tables", "rebuild tables 1 to 4 of the paper from evaluations"),
+    "check-data": Verb("check_data", "check a data set before training on it"),
+    "masks": Verb("gen_mask_dataset", "make a frozen evaluation set of images and masks"),
+    "contact-sheet": Verb("contact_sheet", "draw what masks and augmentations look like"),
+    "prepare-places": Verb("prepare_places", "unpack Places365 into the official layout"),
+    "prepare-celebahq": Verb("prepare_celebahq", "unpack CelebA-HQ into the official layout"),
+    "bench": Verb("bench", "measure speed, as ratios"),
+}
+
+
+def program(argv0: str) -> list[str]:
+    """How a user typed the program whose ``sys.argv[0]`` is ``argv0``: lama, python -m lama or python SCRIPT."""
+    started = Path(argv0)
+    if started.parts[-2:] == ("lama", "__main__.py"):
+        return ["python", "-m", "lama"]
+    return ["lama"] if started.stem == "lama" else ["python", os.path.relpath(argv0)]
+
+
+def typed(verb: str) -> str:
+    """What this user types for ``verb``: a script in a clone, unless the console command started this process."""
+    words, script = program(sys.argv[0]), SCRIPTS / f"{VERBS[verb].script}.py"
+    if words[-1] == "lama":
+        return f"{' '.join(words)} {verb}"
+    return f"python bin/{script.name}" if script.is_file() else f"lama {verb}"
+
+
+def typed_alike(command: str, verb: str) -> str:
+    """What the user who typed ``command``, a training, types for another ``verb``."""
+    words = shlex.split(command)
+    script = next((Path(word) for word in words if Path(word).name == "train.py"), None)
+    if script is not None:
+        return "python " + shlex.quote(str(script.with_name(f"{VERBS[verb].script}.py")))
+    return shlex.join([*words[: words.index("train")], verb]) if "train" in words else typed(verb)
+
+
+def parser(verb: str, usage: str) -> argparse.ArgumentParser:
+    """A parser of the arguments of ``verb``, whose --help begins with ``usage``, its docstring."""
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(typed(verb), description=spelled(usage), formatter_class=raw)
+
+
+def spelled(text: str) -> str:
+    """``text`` with every ``lama VERB`` as this user types it."""
+    return re.sub(rf"\blama ({'|'.join(VERBS)})(?![\w-])", lambda found: typed(found[1]), text)
+
+
+def subprocess_of(verb: str) -> list[str]:
+    """The start of a command line that runs ``verb`` in a process of its own, from a clone or an installed wheel."""
+    return [sys.executable, "-m", "lama", verb]
