@@ -1,13 +1,11 @@
-"""Reading files of ``torch.save`` and ``torch.jit.save`` without executing anything from them.
+"""Read files of ``torch.save`` and ``torch.jit.save`` without executing anything from them.
 
 A checkpoint is a zip archive: ``data.pkl``, a pickle of the structure, and one record of raw bytes per storage.
 Unpickling may call any function that the file names. This unpickler therefore knows tensors and plain containers only;
-every other name becomes an inert placeholder, which accepts any argument and does nothing. (Lightning 1.2 pickled its
-own classes and those of OmegaConf into the official checkpoints; the weights do not need them.) A TorchScript archive
-has the same structure; its code is not read.
-
-Tensors stay in the file until ``StoredTensor.load``, so the 400 MB of metric networks in an official checkpoint are
-never read.
+every other name becomes an inert placeholder, which accepts any argument and does nothing. (Lightning 1.2 pickled
+classes of its own and of OmegaConf into the official checkpoints; the weights do not need them.) A TorchScript archive
+has the same structure; its code is not read. Tensors stay in the file until ``StoredTensor.load``: the 400 MB of metric
+networks in an official checkpoint are never read.
 """
 
 import io
@@ -40,17 +38,14 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor whose values have not been read from its file."""
+    """A tensor in a file; ``load`` reads its values."""
 
     shape: tuple[int, ...]
     load: Callable[[], Tensor]
 
 
 def read_archive(path: Path) -> dict[str, StoredTensor]:
-    """{name: tensor} of the checkpoint at ``path``: a Lightning one, a plain state dict, or a TorchScript module.
-
-    Raises ValueError, in one line, for a damaged file or another kind of file.
-    """
+    """{name: tensor} of a checkpoint, state dict or TorchScript module. Raises ValueError for any other file."""
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
