@@ -221,11 +221,11 @@ def find_weights(path: str | Path, key: str = "") -> Path:
         return found
     raise FileNotFoundError(
         f"{f'{key}=' if key else ''}{path}: no model there; expected {', '.join(BUNDLED)}, a .safetensors, .ckpt or "
-        f"TorchScript .pt file, or a folder with models/best.safetensors or models/best.ckpt{_hint(path)}"
+        f"TorchScript .pt file, or a folder with models/best.safetensors or models/best.ckpt{_what_is_there(path)}"
     )
 
 
-def _hint(path: Path) -> str:
+def _what_is_there(path: Path) -> str:
     """A hint for an error message: a model nearby, or a file of weights below ``path``."""
     if not path.exists():
         meant = get_close_matches(path.name.lower().removeprefix("lama-"), BUNDLED, n=1)

@@ -1,7 +1,4 @@
-"""TorchScript: one file that torch opens without this package, from Python or C++ (as ``big-lama.pt`` is shared).
-
-The network is traced and the rest is scripted, so sizes and the device stay free.
-"""
+"""TorchScript: torch opens the file without this package. The network is traced and the rest scripted: free sizes."""
 
 import io
 import json

@@ -58,10 +58,8 @@ def open_image(image: Array | Image.Image, mask: Array | Image.Image) -> OpenedI
 
 def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenedImage:
     if image.mode in ("I", "F", "LAB", "HSV"):
-        raise ValueError(
-            f"image: images of mode {image.mode} cannot be filled; pass an array of uint16, or of float in [0, 1], "
-            "or convert it to RGB or L"
-        )
+        advice = "pass an array of uint16, or of float in [0, 1], or convert it to RGB or L"
+        raise ValueError(f"image: images of mode {image.mode} cannot be filled; {advice}")
     info = {key: value for key, value in image.info.items() if key != "transparency"}
     alpha = None
     if image.mode.startswith("I;16"):
@@ -154,10 +152,7 @@ def to_kind(values: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def network_input(pixels: Array, hole: NDArray[np.bool_]) -> Tensor:
-    """(H, W, 3) of an image's type and (H, W) -> float32 (1, 4, H, W): masked RGB in [0, 1] and the mask.
-
-    Written in place: for a large image, intermediate copies would take too much memory.
-    """
+    """(H, W, 3) of an image's type and (H, W) -> float32 (1, 4, H, W), masked RGB in [0, 1] and mask, in place."""
     x = torch.empty(1, 4, *hole.shape)
     native = pixels.astype(pixels.dtype.newbyteorder("="), order="C", copy=True)  # torch wants it writable, not a view
     mask = torch.from_numpy(np.ascontiguousarray(hole))

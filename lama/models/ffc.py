@@ -1,7 +1,7 @@
 """Fast Fourier convolutions: receptive fields of the whole image from the first layers on.
 
 Paper: Suvorov et al., WACV 2022, section 2.2 and figure 2; the operator is Chi et al., "Fast Fourier Convolution",
-NeurIPS 2020. Attribute names are those of the published checkpoints, so that their weights load as they are.
+NeurIPS 2020. Attribute names match the published checkpoints: their weights load without conversion.
 
 Shapes: B batch, C channels, (H, W) space; the half spectrum of a real signal has W // 2 + 1 columns.
 """
@@ -181,10 +181,7 @@ class FFCBlock(nn.Module):
 
 
 class FFCResnetBlock(nn.Module):
-    """Two 3 x 3 FFC blocks and a skip: x + f(x) on both branches.
-
-    Both convolutions end in ReLU and nothing follows the addition, as in the published networks.
-    """
+    """x + f(x) on both branches, f two 3 x 3 FFC blocks; no activation after the sum, as published."""
 
     def __init__(self, channels: int, ratio: float, enable_lfu: bool = False) -> None:
         super().__init__()
