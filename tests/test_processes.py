@@ -232,7 +232,7 @@ def test_a_second_training_in_the_same_folder_is_refused_and_a_killed_one_leaves
     try:
         (tmp_path / "train.log").write_text("of the first")
         with pytest.raises(
-            ValueError, match=rf"another training is going on there \(process {holder.pid} on .*\); wait"
+            ValueError, match=rf"another training .*\(process {holder.pid} on .*\); wait"
         ):
             run_into(tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == {".lock", "train.log"}

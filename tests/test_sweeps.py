@@ -387,7 +387,7 @@ def test_a_stopped_training_goes_on_only_where_there_is_a_checkpoint(tmp_path):
     assert states(sweep, [TRAINING])[0].note == "starts anew"
     (sweep.run_dir(TRAINING) / "checkpoints").mkdir(parents=True)
     (sweep.run_dir(TRAINING) / "checkpoints" / "last.ckpt").touch()
-    assert states(sweep, [TRAINING])[0].note == "goes on from its last checkpoint"
+    assert states(sweep, [TRAINING])[0].note == "continues from its checkpoint"
 
 
 def test_a_running_local_job_is_known_by_its_process(tmp_path):
