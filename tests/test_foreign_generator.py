@@ -134,7 +134,7 @@ def test_options_that_need_its_parts_are_refused_in_one_line(run, pair, tmp_path
         assert "\n" not in str(caught.value)
 
 
-def test_weights_of_another_network_beside_its_config_are_refused(run, tmp_path, tiny_generator):
+def test_weights_that_contradict_their_config_are_refused(run, tmp_path, tiny_generator):
     (tmp_path / "config.yaml").write_text(f"generator: {{{', '.join(YAML.strip().splitlines())}}}")
     torch.save(tiny_generator.state_dict(), tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth.*TwoLayerGenerator"):

@@ -81,13 +81,13 @@ def _check_pickle(pickled: bytes) -> None:
     nested = 0
     for opcode, argument, _ in pickletools.genops(pickled):
         if "PUT" in opcode.name and (argument or 0) > len(pickled):
-            raise ValueError("a pickle with an absurd memo")
+            raise ValueError("a pickle with a memo index beyond its size")
         if opcode.name.startswith("TUPLE"):
             nested += 1
         elif "PUT" not in opcode.name and opcode.name != "MEMOIZE":
             nested = 0
         if nested > 100:
-            raise ValueError("a pickle with absurdly nested tuples")
+            raise ValueError("a pickle with too deeply nested tuples")
 
 
 def _not_an_archive(path: Path) -> str:

@@ -20,8 +20,8 @@ class FourierUnit(nn.Module):
     """1 x 1 convolution, BatchNorm and ReLU in the frequency domain: (B, C_in, H, W) -> (B, C_out, H, W).
 
     Figure 2 (c): real FFT over (H, W) with orthonormal scaling; real and imaginary parts become channels,
-    *interleaved* (2c is the real part of channel c, 2c + 1 its imaginary part; the paper's text says
-    concatenated); convolution, normalisation, ReLU; inverse FFT. Every output pixel sees every input pixel.
+    *interleaved* (2c is the real part of channel c, 2c + 1 its imaginary part; the text of the paper
+    concatenates them); convolution, normalisation, ReLU; inverse FFT. Every output pixel sees every input pixel.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:

@@ -64,7 +64,7 @@ class Checkpoints(lightning.Checkpoint):
         self.skipping = False
         self.started = self.written = time.monotonic()
 
-    # -- when ---------------------------------------------------------------------------------------------------------
+    # -- times --------------------------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.started = self.written = time.monotonic()
@@ -140,7 +140,7 @@ class Checkpoints(lightning.Checkpoint):
             if iteration == newest and not path.exists():
                 _link(self.folder / LAST, path)
 
-    # -- what ---------------------------------------------------------------------------------------------------------
+    # -- content ------------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = asdict(self.progress)

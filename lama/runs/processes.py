@@ -69,7 +69,7 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
     wanted |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
     try:
-        probe = Trainer(**wanted, enable_model_summary=False)  # chooses as the real one will
+        probe = Trainer(**wanted, enable_model_summary=False)  # chooses devices as the training will
     except (MisconfigurationException, RuntimeError, TypeError) as error:  # about devices, or SLURM's settings
         text = " ".join(str(error).split())
         raise ValueError(f"trainer.accelerator={wanted.get('accelerator', 'auto')} trainer.devices="

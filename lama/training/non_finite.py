@@ -1,4 +1,4 @@
-"""Non-finite losses and gradients: detect them before they reach the weights, and restore what the step changed."""
+"""Non-finite losses and gradients: detect them before they reach the weights, and restore the state before the step."""
 
 from collections.abc import Sequence
 from typing import Any
