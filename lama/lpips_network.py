@@ -11,7 +11,10 @@ BACKBONES = ("alex", "vgg", "squeeze")
 
 
 def file_of(backbone: str, weights: str | None = None, download: bool = False) -> Path:
-    """``weights``, or the cached or downloaded backbone. Raises ValueError for an unknown one, MissingWeightsError."""
+    """The file of a backbone: ``weights`` if given, else from the cache, else (with ``download``) from its URL.
+
+    Raises ValueError for an unknown backbone, MissingWeightsError where no file is found.
+    """
     if backbone not in BACKBONES:
         raise ValueError(f"lpips: expected backbone {', '.join(BACKBONES)}, got {backbone!r}")
     return pretrained.require(f"lpips_{backbone}", weights, download)

@@ -41,7 +41,7 @@ class Findings:
 
 
 def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True) -> list[Path]:
-    """Report sizes, formats and unreadable files; returns the readable ones. If not ``decode``, headers only."""
+    """Report sizes, formats and unreadable files; returns the readable ones. ``decode``: read more than headers."""
     sizes: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
     readable, broken = [], []

@@ -28,7 +28,7 @@ def examples(generator: nn.Module, pre_post: bool) -> Iterator[Inputs]:
 
 
 def largest_difference(run: Callable[..., Tensor], expected: Callable[..., Tensor], inputs: Iterable[Inputs]) -> float:
-    """Of ``run`` from ``expected``, over all ``inputs``. Raises ValueError if ``run`` fails or differs too much."""
+    """The largest difference of ``run`` from ``expected``. Raises ValueError if it is too large or ``run`` fails."""
     worst = 0.0
     for tensors in inputs:
         size = " x ".join(map(str, tensors[0].shape))

@@ -1,4 +1,7 @@
-"""ONNX (extra ``export``), opset 18: older ones have no Fourier transform, ONNX Runtime 1.32 fails on the newer DFT."""
+"""ONNX, through torch's dynamo exporter; needs the extra ``export``.
+
+Opset 18: the older exporter has no Fourier transform, and ONNX Runtime 1.32 fails on the DFT of opset 20 and later.
+"""
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,7 @@
-"""TorchScript: torch opens the file without this package. The network is traced and the rest scripted: free sizes."""
+"""TorchScript: one file that torch opens without this package, from Python or C++ (as ``big-lama.pt`` is shared).
+
+The network is traced and the rest is scripted, so sizes and the device stay free.
+"""
 
 import io
 import json

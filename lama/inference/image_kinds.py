@@ -152,7 +152,10 @@ def to_kind(values: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def network_input(pixels: Array, hole: NDArray[np.bool_]) -> Tensor:
-    """(H, W, 3) of an image's type and (H, W) -> float32 (1, 4, H, W), masked RGB in [0, 1] and mask, in place."""
+    """(H, W, 3) of an image's type and (H, W) -> float32 (1, 4, H, W): masked RGB in [0, 1] and the mask.
+
+    Written in place: for a large image, intermediate copies would take too much memory.
+    """
     x = torch.empty(1, 4, *hole.shape)
     native = pixels.astype(pixels.dtype.newbyteorder("="), order="C", copy=True)  # torch wants it writable, not a view
     mask = torch.from_numpy(np.ascontiguousarray(hole))

@@ -35,11 +35,11 @@ logger = logging.getLogger(__name__)
 class Inpainter:
     """``inpainter(image, mask)``: the image with its hole filled, of the same kind, type and size.
 
-    ``image`` is a NumPy array of uint8, uint16, or float in [0, 1], of shape (H, W, 3) RGB, (H, W, 4), (H, W) or (H, W,
-    1), or a PIL image: L, LA, RGB, RGBA and I;16 keep their mode, 1 becomes L, other modes RGB or RGBA, and ``.info``
-    (colour profile, EXIF) is kept. PIL images are not rotated by their EXIF orientation. ``mask`` is an array (H, W),
-    (H, W, 1) or (H, W, 3) of any number type, or a PIL image without regard to alpha. Every mask pixel above 0 is a
-    hole. Known pixels are returned bit for bit, and alpha is kept. An empty mask needs no computation. Any size works.
+    ``image`` is a NumPy array of uint8, uint16, or float in [0, 1], of shape (H, W, 3) RGB, (H, W, 4), (H, W) or
+    (H, W, 1), or a PIL image: L, LA, RGB, RGBA and I;16 keep their mode, 1 becomes L, other modes RGB or RGBA, and
+    ``.info`` (colour profile, EXIF) is kept. PIL images are not rotated by their EXIF orientation. ``mask`` is an array
+    (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image; its alpha is ignored. Every mask pixel above 0 is
+    a hole. Known pixels are returned bit for bit, and alpha is kept. An empty mask costs nothing. Any size works.
 
     ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). Evaluation uses ``strategy="full", fast=False``,
     the plain network on the whole frame: its results do not depend on the memory of a machine. A generator of a class

@@ -33,7 +33,10 @@ Features = Tensor | tuple[Tensor | None, ...]  # the input of the first residual
 
 
 class Refiner:
-    """``refiner(generator, image, mask)``: the refined prediction. Raises ValueError for values out of range."""
+    """``refiner(generator, image, mask)``: the refined prediction, of the size that went in.
+
+    Names and values are taken from the official configuration. Raises ValueError for values out of range.
+    """
 
     def __init__(
         self,
@@ -204,7 +207,7 @@ def _frozen(generator: nn.Module) -> Iterator[None]:
 
 
 def within_budget(image: Tensor, mask: Tensor, px_budget: int) -> Level:
-    """At most ``px_budget`` pixels, image and binary mask, reduced bilinearly as in the official code."""
+    """The image and its binary mask with at most ``px_budget`` pixels, reduced bilinearly as in the official code."""
     height, width = image.shape[-2:]
     if height * width > px_budget:
         ratio = math.sqrt(px_budget / (height * width))

@@ -218,7 +218,10 @@ def _as_now(checkpoint: dict[str, Any]) -> dict[str, Any]:
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | None:
-    """Path and content of ``last.ckpt``, else ``previous.ckpt``, and warnings; ValueError if both are damaged."""
+    """Path and content of ``last.ckpt``, or of ``previous.ckpt`` if that is damaged, and warnings; None without both.
+
+    Raises ValueError if all checkpoints are damaged.
+    """
     problems = []
     for path in (folder / LAST, folder / PREVIOUS):
         if not path.is_file():

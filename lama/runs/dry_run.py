@@ -34,7 +34,7 @@ class Stopwatch(Callback):
 
 
 def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], config: str) -> None:
-    """Print ``config``, sizes, and time and memory of ``STEPS`` real steps. Raises ValueError for wrong settings."""
+    """Print ``config``, sizes, and time and memory of ``STEPS`` steps that train ``module``. Raises ValueError."""
     quieten_lightning()
     epochs = check_trainer(trainer)
     trainer, processes = choose_processes(trainer)

@@ -51,7 +51,10 @@ class Progress:
 
 
 def progress_of(trainer: Trainer, data: InpaintingDataModule, iteration: int, validated: bool) -> Progress | None:
-    """The place of ``trainer`` after a batch or (``validated``) its validation; None if the epoch is about to end."""
+    """The place of ``trainer`` after a batch, or during or after (``validated``) the validation of that batch.
+
+    Returns None after the last batch of an epoch without a validation: the epoch is about to end.
+    """
     epoch: Any = trainer.fit_loop.epoch_progress.current
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress
     between_epochs = epoch.started == epoch.processed

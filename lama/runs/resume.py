@@ -45,7 +45,7 @@ class Resumption:
             return self.progress
         again = f"; epoch {self.progress.epoch + 1} begins again" if self.progress.batch else ""
         changed = " and ".join(changes)
-        logger.warning("RESUMED WITH %s: results differ from an uninterrupted run, maybe in quality%s", changed, again)
+        logger.warning("RESUMED WITH %s: results differ from an uninterrupted run and may be worse%s", changed, again)
         return self.progress.begin_epoch_again(data.batches(trainer.world_size))
 
 

@@ -118,7 +118,10 @@ def check_writable(folder: Path) -> None:
 
 
 def train_those(sweep: Sweep, which: Sequence[str]) -> None:
-    """Start the trainings in the states ``which``, log the next commands. Raises ValueError for failures here."""
+    """Start the trainings in one of the states ``which``, and log the next commands.
+
+    Raises ValueError if trainings on this machine have failed.
+    """
     chosen = begin(sweep, sweep.trainings(), which)
     found = states(sweep, sweep.trainings())
     if chosen and sweep.launcher["name"] == "slurm":
