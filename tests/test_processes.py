@@ -320,8 +320,8 @@ def test_one_device_needs_no_strategy():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epoch_size": 3}, "data: 3 samples an epoch are too few for 4 processes"),
-        ({}, "data: 3 pairs to validate on are too few for 4 processes"),
+        ({"epoch_size": 3}, "data: 3 samples .*4 processes"),
+        ({}, "data: 3 .*pairs .*4 processes"),
     ],
 )
 def test_too_little_for_the_processes_is_refused(tmp_path, settings, message):
