@@ -1,4 +1,4 @@
-"""Paint on a page in the browser and remove what is painted over: `python bin/demo.py --help`."""
+"""Serve a page: paint over an object in a photograph to remove it: `python bin/demo.py --help`."""
 
 from lama.commands import run_verb
 

@@ -3,7 +3,7 @@
 image : float tensor (B, 3, H, W), RGB, values in [0, 1]
 mask  : float tensor (B, 1, H, W), values in [0, 1], **1 = hole** (missing), 0 = known
         (the paper writes m the other way round: its x * m is our ``masked``)
-masked    = image * (1 - mask)                           what the network may see
+masked    = image * (1 - mask)                           the input of the network
 predicted = generator(cat(masked, mask))                 raw output, whole frame
 completed = mask * predicted + (1 - mask) * image        the result for a user
 """
@@ -28,7 +28,7 @@ def generator_input(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """float16, bfloat16 -> float32; float32 and float64 as they are. For losses, logits and spectra."""
+    """float16, bfloat16 -> float32; float32 and float64 are unchanged. For losses, logits and spectra."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

@@ -20,7 +20,7 @@ os.umask(_UMASK)
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it to ``path`` when the block succeeds, else remove it.
+    """Yield a temporary path next to ``path``; rename it to ``path`` when the block succeeds, else remove it.
 
     Missing parent folders are made. The temporary path has the suffix of ``path``, since writers of images choose the
     format by it, and no two writers share one. Raises OSError, naming ``path``, where it cannot be written.
@@ -33,10 +33,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         partial = Path(name)
         yield partial
-        os.chmod(partial, 0o666 & ~_UMASK)  # temporary files, and those of safetensors, are for their owner only
+        os.chmod(partial, 0o666 & ~_UMASK)  # temporary files and files of safetensors are for their owner only
         partial.replace(path)
     except OSError as error:
-        # A full disk names no file, and nobody knows the temporary one.
+        # The error of a full disk names no file, or the temporary one.
         if (error.filename is None and error.errno is not None) or PARTIAL in str(error.filename):
             error.filename, error.filename2 = str(path), None
         raise
@@ -46,7 +46,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def synced(path: Path) -> None:
-    """Flush a file or, after a rename, a folder to the disk, so that it survives a loss of power."""
+    """Flush a file or, after a rename, a folder to the disk: it survives a loss of power."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:  # Windows cannot open folders
@@ -105,7 +105,7 @@ def survives_a_full_disk(what: str) -> Callable[[Callable[..., None]], Callable[
                     raise
                 lost[what] = str(reason.strerror).lower()
                 where = f" ({reason.filename})" if reason.filename else ""
-                logger.error("%s%s: not written, %s; training goes on", what, where, lost[what])
+                logger.error("%s%s: not written, %s; training continues", what, where, lost[what])
 
         return wrapped
 

@@ -22,7 +22,7 @@ class Generator(Protocol):
 
     pad_multiple: int  # sizes that divide by it need no padding inside the network
     min_size: int  # the smallest H and W it can compute
-    config: dict[str, Any]  # the constructor's arguments, stored beside the weights
+    config: dict[str, Any]  # the constructor's arguments, stored with the weights
 
     def __call__(self, x: Tensor) -> Tensor: ...
 
@@ -77,7 +77,7 @@ class MaskSampler(Protocol):
 
 @runtime_checkable
 class ScheduledMaskSampler(MaskSampler, Protocol):
-    """Masks that change while training goes on, such as ``lama.masks.Growing``."""
+    """Masks that change during training, such as ``lama.masks.Growing``."""
 
     def at(self, position: int) -> MaskSampler:
         """The sampler for sample number ``position`` of the training, counted from 0 over all processes."""
@@ -89,10 +89,7 @@ class PairedMaskSampler(MaskSampler, Protocol):
     """Masks that belong to images, such as ``lama.masks.PairedMasks``; ``of`` is called in place of the sampler."""
 
     def of(self, rng: np.random.Generator, name: str) -> MaskArray:
-        """A mask of the image that its source calls ``name``, at the size of that image.
-
-        Raises ValueError if there is none.
-        """
+        """A mask of the image called ``name``, at the size of that image. Raises ValueError if there is none."""
         ...
 
 
@@ -163,7 +160,7 @@ UNRANKED = 100
 
 
 class Metric(Protocol):
-    """What the class of every metric states. Nothing about a metric is inferred from its name.
+    """The properties of every metric. Nothing about a metric is inferred from its name.
 
     A metric is a class that inherits from ``ImageMetric``, ``SetMetric`` or ``DerivedMetric``, states the first three
     attributes, and has a name in ``lama.evaluation.metrics.METRICS``. Names order metrics of equal rank.

@@ -1,7 +1,4 @@
-"""The network of LPIPS v0.1 (Zhang et al., CVPR 2018) from the ``lpips`` package, with its backbone from a file.
-
-A metric and a loss use it. ``lpips`` is imported on the first call, because it imports torchvision.
-"""
+"""LPIPS v0.1 (Zhang et al., CVPR 2018) of the package ``lpips``, imported at the first call; backbones from files."""
 
 import warnings
 from pathlib import Path
@@ -24,11 +21,7 @@ def file_of(backbone: str, weights: str | None = None, download: bool = False) -
 
 
 def lpips_network(backbone: str, file: Path) -> nn.Module:
-    """The frozen network; its linear heads come with the package.
-
-    ``file`` is a backbone as torchvision releases it (``features.<i>...``), or a whole LPIPS state dict. Raises
-    ValueError for another file.
-    """
+    """The frozen network; ``file`` holds torchvision's backbone or all of LPIPS. Raises ValueError for another file."""
     import lama.torchvision_ops  # noqa: F401  isort: skip  (before lpips)
     import lpips
 

@@ -94,10 +94,7 @@ def cache_dir() -> Path:
 
 
 def find(name: str, path: str | None = None) -> Path | None:
-    """The file ``name`` on this machine: ``path`` if given, else in the cache; None if it is not cached.
-
-    Raises FileNotFoundError if ``path`` is given and is not a file.
-    """
+    """``path``, or the cached file ``name``, or None. Raises FileNotFoundError if a given ``path`` is not a file."""
     spec = WEIGHT_FILES[name]
     if path is not None:
         given = Path(path).expanduser()
@@ -160,10 +157,7 @@ def _warn_unpublished(name: str, file: Path) -> None:
 
 
 def load_into(network: Network, name: str, path: str | None = None) -> Network:
-    """Fill ``network`` with the released weights ``name``.
-
-    Raises ValueError if the file lacks a tensor of the network or has it in another shape.
-    """
+    """Fill ``network`` with the weights ``name``. Raises ValueError if a tensor is missing or has another shape."""
     file = require(name, path)
     released = read_state_dict(file, name)
     wanted = network.state_dict()
@@ -187,9 +181,8 @@ def read_state_dict(file: Path, name: str) -> dict[str, Tensor]:
         what = f"not a readable weight file ({type(error).__name__})"
         raise ValueError(f"weights.{name}: {file}: {what}; {expected}") from error
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(
-            f"weights.{name}: {file} holds {type(content).__name__}, not a state dict of tensors; {expected}"
-        )
+        holds = f"holds {type(content).__name__}, not a state dict of tensors"
+        raise ValueError(f"weights.{name}: {file} {holds}; {expected}")
     return content
 
 

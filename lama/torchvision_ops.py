@@ -1,9 +1,9 @@
-"""Make ``import torchvision`` work beside a torch build that its compiled operators do not fit.
+"""Make ``import torchvision`` work with a torch build that its compiled operators do not fit.
 
-A torchvision wheel for another build of torch (the CUDA wheel beside the CPU torch, for example) cannot load its
+A torchvision wheel for another build of torch (the CUDA wheel with the CPU torch, for example) cannot load its
 operators. Its import then fails with "operator torchvision::nms does not exist", and so do the imports of lpips,
-torchmetrics and pytorch_lightning. They do not use these operators here, so that declaring two of them is enough.
-Import this module before any of those.
+torchmetrics and pytorch_lightning. They do not use these operators here: declaring two of them is enough. Import this
+module before any of those.
 """
 
 import importlib.util

@@ -22,7 +22,7 @@ VERBS = {
     "train": Verb("train", "train a model, or the rows of a table"),
     "predict": Verb("predict", "remove objects from images"),
     "evaluate": Verb("evaluate", "measure predictions or a model on images and masks"),
-    "demo": Verb("demo", "paint on a page in the browser and remove what is painted over"),
+    "demo": Verb("demo", "serve a page: paint over an object in a photograph to remove it"),
     "report": Verb("report", "make an HTML page about a training run"),
     "export": Verb("export", "write a model as TorchScript, ONNX or pt2"),
     "convert": Verb("convert", "write a model in our layout or the official one"),
@@ -39,7 +39,7 @@ VERBS = {
 
 
 def program(argv0: str) -> list[str]:
-    """How a user typed the program whose ``sys.argv[0]`` is ``argv0``: lama, python -m lama or python SCRIPT."""
+    """The program with the ``sys.argv[0]`` ``argv0``, as typed: lama, python -m lama or python SCRIPT."""
     started = Path(argv0)
     if started.parts[-2:] == ("lama", "__main__.py"):
         return ["python", "-m", "lama"]
@@ -47,7 +47,7 @@ def program(argv0: str) -> list[str]:
 
 
 def typed(verb: str) -> str:
-    """What this user types for ``verb``: a script in a clone, unless the console command started this process."""
+    """The command for ``verb``: a script in a clone, unless the console command started this process."""
     words, script = program(sys.argv[0]), SCRIPTS / f"{VERBS[verb].script}.py"
     if words[-1] == "lama":
         return f"{' '.join(words)} {verb}"
@@ -55,7 +55,7 @@ def typed(verb: str) -> str:
 
 
 def typed_alike(command: str, verb: str) -> str:
-    """What the user who typed ``command``, a training, types for another ``verb``."""
+    """The command for ``verb``, in the style of ``command``, a training."""
     words = shlex.split(command)
     script = next((Path(word) for word in words if Path(word).name == "train.py"), None)
     if script is not None:
@@ -64,7 +64,7 @@ def typed_alike(command: str, verb: str) -> str:
 
 
 def parser(verb: str, usage: str) -> argparse.ArgumentParser:
-    """A parser of the arguments of ``verb``, whose --help begins with ``usage``, its docstring."""
+    """A parser of the arguments of ``verb``; its --help begins with ``usage``, the docstring of the command."""
     raw = argparse.RawDescriptionHelpFormatter
     return argparse.ArgumentParser(typed(verb), description=spelled(usage), formatter_class=raw)
 

@@ -7,7 +7,7 @@ from lama.runs.checkpointing import read_checkpoint
 
 
 def everything(folder):
-    """What is compared: the last state, the metrics, the weights for inference."""
+    """The compared parts: the last state, the metrics, the weights for inference."""
     content = read_checkpoint(folder / "checkpoints/last.ckpt")
     content["callbacks"]["Checkpoints"].pop("seconds")
     weights = {path.name: weights_of(path) for path in (folder / "models").iterdir()}

@@ -9,7 +9,7 @@ import torch
 
 import lama.torchvision_ops  # noqa: F401  (before any test imports lightning)
 
-os.environ["LAMA_WEIGHTS"] = "/nonexistent/lama-weights"  # a developer's cache must not change what a test sees
+os.environ["LAMA_WEIGHTS"] = "/nonexistent/lama-weights"  # a developer's cache must not change a test
 os.environ["LAMA_CACHE"] = str(Path(__file__).resolve().parent.parent / ".pytest_cache" / "lama")  # kernels, built once
 signal.signal(
     signal.SIGINT, signal.default_int_handler
@@ -27,7 +27,7 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference data beside the project; tests that need it skip where it is not."""
+    """The folder of reference data next to the project; tests that need it are skipped without it."""
     folder = ROOT.parent / "shared"
     if not (folder / "parity").is_dir():
         pytest.skip(f"reference data is not there: {folder}")

@@ -18,7 +18,7 @@ GENERATORS = {
 
 
 def random_inception(make=inception.fid_inception_v3):
-    """What ``make`` of pytorch-fid builds; the package knows no other way to a network without its download."""
+    """The network of pytorch-fid's ``make``; the package builds it only after a download."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inception, "load_state_dict_from_url", lambda *_, **__: None)
         patch.setattr(torch.nn.Module, "load_state_dict", lambda self, state: None)

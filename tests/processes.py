@@ -1,4 +1,4 @@
-"""Tests under two processes, as a training on two GPUs has them, on CPUs."""
+"""Tests with two processes on CPUs, like a training on two GPUs."""
 
 import json
 import multiprocessing
@@ -11,7 +11,7 @@ import torch
 
 
 def two_processes(module, folder, root):
-    """Run ``module.process(rank, 2, folder)`` in each; returns what they wrote into ``folder``/RANK.json."""
+    """Run ``module.process(rank, 2, folder)`` in each; returns the contents of ``folder``/RANK.json."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root}:{root}/tests"}
     command = f"import sys, {module}; {module}.process(int(sys.argv[1]), 2, sys.argv[2])"
     processes = [
@@ -28,7 +28,7 @@ def two_processes(module, folder, root):
 def forked(function, *arguments, world=2, timeout=120):
     """Call ``function(*arguments)`` in processes as torchrun starts them; returns their exit codes.
 
-    They are forked, since a new interpreter takes seconds to import what it needs.
+    They are forked, since a new interpreter takes seconds for its imports.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -1,4 +1,4 @@
-"""The house rules as tests: who imports whom, how long things may be, names and YAMLs that belong together."""
+"""The house rules as tests: the import law, sizes of files and functions, public names and their YAMLs."""
 
 import ast
 import tomllib
@@ -158,7 +158,7 @@ def test_every_script_and_every_command_is_a_verb():
 
 
 def test_the_wheel_holds_every_package():
-    """``packages`` is a list, since ``configs/`` lies beside the package and inside the wheel."""
+    """``packages`` is a list, since ``configs/`` lies outside the package, but inside the wheel."""
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "lama").rglob("__init__.py")}
     assert set(packages) == {".".join(folder.parts) for folder in folders} | {"lama.configs"}
@@ -216,7 +216,7 @@ def test_every_generator_has_a_yaml_of_its_own():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "lama").glob("*/__init__.py")), ids=lambda p: p.parent.name)
 def test_every_folder_states_its_purpose(path):
-    assert ast.get_docstring(ast.parse(path.read_text())), f"{path}: begins with one sentence that says its purpose"
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path}: expected a docstring that begins with its purpose"
 
 
 def test_no_catch_all_modules():

@@ -1,4 +1,4 @@
-"""Augmentation: what comes out of an image, and that its mask takes the same way."""
+"""Augmentation: crops, distortions and colour; a mask is transformed with its image."""
 
 import albumentations as A
 import cv2
@@ -125,7 +125,7 @@ def test_the_image_and_its_mask_are_left_as_they_were(chain):
     np.testing.assert_array_equal(mask, blob(50, 60))
 
 
-def test_a_image_that_cannot_be_written_to_is_no_trouble(chain):
+def test_a_read_only_image_is_augmented(chain):
     image = noise()
     image.flags.writeable = False
     for seed in range(5):
@@ -241,7 +241,7 @@ def test_rotation_covers_its_range_both_ways(angle):
     turned = []
     for seed in range(40):
         image = warp(only_affine(121, 121, rotate=angle), ramps, seed)["image"].astype(float)
-        across = image[60, 65, :2] - image[60, 55, :2]  # the image's direction of what is to the right
+        across = image[60, 65, :2] - image[60, 55, :2]  # the direction in the image of a step to the right
         turned.append(np.degrees(np.arctan2(across[1], across[0])))
     assert -angle - 2 < min(turned) < -0.75 * angle
     assert 0.75 * angle < max(turned) < angle + 2
@@ -410,7 +410,7 @@ def test_scale_crop_scales_by_no_more_than_a_fifth():
     assert 80 in widths
 
 
-# Images as they are
+# Unusual images
 
 
 def test_no_augmentation_changes_nothing():
@@ -429,7 +429,7 @@ def test_no_augmentation_refuses_another_size_and_says_what_to_do():
 
 @pytest.mark.parametrize("size", [0, 8, -256, [256], [256, 8], [16, 16, 16], 256.0, "256"])
 @pytest.mark.parametrize("kind", [Distortions, ScaleCrop, CropFlip, NoAugmentation])
-def test_a_size_that_is_none_is_refused(kind, size):
+def test_an_invalid_size_is_refused(kind, size):
     with pytest.raises(ValueError, match=r"augment\.size: expected at least 16 pixels"):
         kind(size)
 
@@ -448,7 +448,7 @@ def test_a_size_that_is_none_is_refused(kind, size):
         ({"affine_probability": 1.5}, "affine_probability"),
     ],
 )
-def test_ranges_that_are_none_are_refused_by_name(options, message):
+def test_invalid_ranges_are_refused_by_name(options, message):
     with pytest.raises(ValueError, match=message) as caught:
         Distortions(32, **options)
     assert "\n" not in str(caught.value)
@@ -459,6 +459,6 @@ def test_a_panorama_is_cropped_or_refused_as_a_bad_image(photo):
     for seed in range(8):
         try:
             image, _ = Distortions(32)(np.zeros((*photo, 3), np.uint8), rng(seed))
-        except ValueError:  # what a training replaces; anything else ends it
+        except ValueError:  # a training replaces such an image; other errors end it
             continue
         assert image.shape == (32, 32, 3)

@@ -1,4 +1,4 @@
-"""What bin/check_data.py says about a folder of images."""
+"""bin/check_data.py: findings about a folder of images."""
 
 import runpy
 import sys
@@ -53,7 +53,7 @@ def main(monkeypatch, root, *arguments):
     return exit_.value.code
 
 
-# What is there
+# Counts
 
 
 def test_a_good_folder_has_no_problem(tmp_path):
@@ -95,7 +95,7 @@ def test_the_crop_is_the_one_asked_for(tmp_path):
     assert "smaller than the crop of 61" in check(tmp_path, crop=61)[1]
 
 
-# What is wrong
+# Problems
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None], ids=["empty", "text", "truncated"])
@@ -117,7 +117,7 @@ def test_a_folder_of_nothing_but_broken_images_is_a_problem_and_no_error(tmp_pat
     assert sheet is None
 
 
-def test_a_image_in_training_and_validation_is_found_under_another_name(tmp_path):
+def test_an_image_in_training_and_validation_is_found_under_another_name(tmp_path):
     good(tmp_path)
     (tmp_path / "val" / "v2.png").write_bytes((tmp_path / "train" / "3.png").read_bytes())
     _, problems, _ = check(tmp_path)
@@ -133,7 +133,7 @@ def test_inverted_masks_are_suspected(tmp_path):
     assert "3 of 4 masks hide more than 80%" in check(tmp_path)[1]
 
 
-def test_a_single_large_mask_is_no_suspicion(tmp_path):
+def test_a_single_large_mask_is_not_reported(tmp_path):
     for i in range(3):
         pair(tmp_path, f"a{i}")
     pair(tmp_path, "b", mask=~hole(share=0.1))
@@ -147,7 +147,7 @@ def test_empty_and_full_masks_are_named(tmp_path, share, what):
     assert f"{tmp_path / 'b_mask000.png'}: {what}" in check(tmp_path)[1]
 
 
-def test_masks_of_another_size_or_without_a_image_are_named(tmp_path):
+def test_masks_of_another_size_or_without_an_image_are_named(tmp_path):
     pair(tmp_path, "a")
     pair(tmp_path, "b", mask=hole(50, 70))
     write_image(tmp_path / "c_mask000.png", hole())
@@ -166,7 +166,7 @@ def test_a_mask_that_cannot_be_read_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["", "val"])
-def test_a_pair_whose_image_is_cut_off_is_named_and_the_check_goes_on(tmp_path, below):
+def test_a_pair_with_a_truncated_image_is_named_and_the_check_continues(tmp_path, below):
     if below:
         good(tmp_path)
     pair(tmp_path / below, "a")
@@ -177,7 +177,7 @@ def test_a_pair_whose_image_is_cut_off_is_named_and_the_check_goes_on(tmp_path, 
 
 
 @pytest.mark.parametrize("turned", [True, False])
-def test_a_image_that_the_camera_turned_is_compared_as_it_is_read(tmp_path, turned):
+def test_an_image_that_the_camera_turned_is_compared_as_it_is_read(tmp_path, turned):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(noise(60, 80)).save(tmp_path / "a.jpg", exif=exif)  # 60 wide, 80 high when it is read
@@ -266,7 +266,7 @@ def test_problems_are_exit_code_1(tmp_path, root, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(("name", "expected"), [("nowhere", "nowhere: no such folder"), ("empty", "expected images")])
-def test_nothing_to_look_at_is_one_line_and_exit_code_2(tmp_path, root, monkeypatch, capsys, name, expected):
+def test_a_folder_without_images_is_one_line_and_exit_code_2(tmp_path, root, monkeypatch, capsys, name, expected):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     assert main(monkeypatch, root, name) == 2
@@ -277,7 +277,7 @@ def test_nothing_to_look_at_is_one_line_and_exit_code_2(tmp_path, root, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
-def test_an_empty_training_folder_beside_validation_is_one_line(tmp_path, root, monkeypatch, capsys):
+def test_an_empty_training_folder_is_one_line(tmp_path, root, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     good(tmp_path / "mine")
     for path in (tmp_path / "mine" / "train").iterdir():

@@ -1,4 +1,4 @@
-"""Our checkpoint: written whole, read back exactly, refused in one line where it is something else."""
+"""Our checkpoint: written atomically, read back exactly; other files are refused in one line."""
 
 import json
 
@@ -114,11 +114,11 @@ def test_weights_that_do_not_fit_their_description_are_refused(tmp_path, tiny_ge
     assert len(message) < 1000
 
 
-def test_nothing_there_is_said_in_one_line(tmp_path):
+def test_a_missing_file_is_one_line(tmp_path):
     assert "models/best.safetensors" in refusal(tmp_path / "no_such_run", FileNotFoundError)
 
 
-def test_an_empty_run_folder_is_said_in_one_line(tmp_path):
+def test_an_empty_run_folder_is_one_line(tmp_path):
     (tmp_path / "models").mkdir()
     refusal(tmp_path, FileNotFoundError)
 

@@ -134,7 +134,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("train.py", ["-cn", "lama-fourier"], "weights.ade20k_encoder"),
         ("train.py", [], "-cn NAME"),
         ("train.py", ["-cn", "demo", "init_from=nowhere"], "init_from=nowhere: no model there"),
-        ("train.py", ["-cn", "demo", "init_from={model}", "resume=x"], "give one of them"),
+        ("train.py", ["-cn", "demo", "init_from={model}", "resume=x"], "init_from="),
         ("train.py", ["-cn", "demo", "init_parts=both"], "init_parts=both: needs init_from=PATH"),
         ("convert.py", ["src={model}"], "dst: a value is required"),
         ("convert.py", ["src=nowhere", "dst=out"], "src=nowhere: no model there"),
@@ -173,7 +173,7 @@ def test_an_unreadable_training_image_is_named(root, tmp_path):
     assert not (tmp_path / "runs" / "demo").exists()  # no empty run is left
 
 
-def test_importing_torchvision_beside_another_build_of_torch_works():
+def test_importing_torchvision_with_another_build_of_torch_works():
     code = "import lama.torchvision_ops, torchvision, lpips, pytorch_lightning"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     assert torch.__version__

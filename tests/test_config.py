@@ -111,7 +111,7 @@ def test_every_option_of_every_group_takes_a_step_at_reduced_width(group, option
 
 
 @pytest.mark.parametrize("name", TRAININGS)
-def test_every_training_says_what_it_is(name):
+def test_every_training_states_its_command_and_cost(name):
     text = (CONFIGS / "training" / f"{name}.yaml").read_text()
     if name == "base":
         return
@@ -147,7 +147,7 @@ def test_official_overrides_work():
                "lama.commands.run_verb", "lama.sweeps.start", "torch.optim.sys.exit",
                "pytorch_lightning.os.system", "lama.models.torch.load", "lama.evaluation.evaluator.pretrained.require"]
 )  # fmt: skip
-def test_the_gate_refuses_what_is_no_public_name(target):
+def test_the_gate_refuses_names_that_are_not_public(target):
     with pytest.raises(ValueError, match=r"thing\._target_"):
         build({"_target_": target}, "thing")
 
@@ -174,7 +174,7 @@ def test_a_loss_of_weight_zero_is_not_built_and_needs_no_weights():
     assert set(build(config.losses, "losses").terms) == {"l1", "adversarial", "feature_matching"}
 
 
-def test_missing_weights_are_said_before_anything_is_built():
+def test_missing_weights_are_reported_before_anything_is_built():
     with pytest.raises(MissingWeightsError, match=r"weights\.ade20k_encoder: .*encoder_epoch_20\.pth is missing"):
         preflight(composed("lama-fourier"))
 
@@ -221,7 +221,7 @@ def run_with(monkeypatch, capsys, *argv, name="demo"):
         (["--config-dir", "/no/such/place"], "--config-dir /no/such/place: no such folder"),
     ],
 )
-def test_what_a_user_got_wrong_is_one_line_and_exit_code_2(monkeypatch, capsys, argv, expected):
+def test_a_mistake_in_a_command_is_one_line_and_exit_code_2(monkeypatch, capsys, argv, expected):
     code, message = run_with(monkeypatch, capsys, *argv)
     assert code == 2
     assert expected in message
@@ -369,7 +369,7 @@ def test_a_traceback_for_whoever_asks_for_it(monkeypatch):
         run_verb("train", ["-cn", "demo", "data=foldr"])
 
 
-def test_a_folder_of_ones_own_holds_more_configurations(tmp_path, monkeypatch, capsys):
+def test_config_dir_adds_configurations(tmp_path, monkeypatch, capsys):
     (tmp_path / "location").mkdir()
     (tmp_path / "location" / "mine.yaml").write_text("data_root_dir: here\nout_root_dir: there\n")
     (tmp_path / "mine.yaml").write_text("defaults: [demo, _self_]\nseed: 7\n")

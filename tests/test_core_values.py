@@ -85,7 +85,7 @@ def loss_values():
 
 
 def step_values():
-    """What two steps of the official recipe log."""
+    """The logs of two steps of the official recipe."""
     module = InpaintingModule(
         fill(FFCResNetGenerator(ngf=8, n_blocks=2), gain=1.2),
         fill(PatchDiscriminator(ndf=8)),

@@ -1,4 +1,4 @@
-"""Images, training samples, evaluation sets: what is read, in which order, and what is refused."""
+"""Images, training samples and evaluation sets: values, order and errors."""
 
 import socket
 from pathlib import Path
@@ -80,7 +80,7 @@ def test_images_are_listed_in_the_same_order_everywhere(tmp_path):
     assert list_images(tmp_path) == [tmp_path / f"{name}.png" for name in ("a/b", "a/z", "b", "c")]
 
 
-def test_other_files_are_left_alone(tmp_path):
+def test_other_files_are_ignored(tmp_path):
     write_image(tmp_path / "a.png", noise())
     for name in ("notes.txt", "a.png.txt", "Thumbs.db", "noext"):
         (tmp_path / name).write_text("x")
@@ -134,7 +134,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
 @pytest.mark.parametrize("name", ["broken.png", "broken.jpg"])
-def test_a_image_that_cannot_be_read_is_named_in_one_line(tmp_path, damage, name):
+def test_an_image_that_cannot_be_read_is_named_in_one_line(tmp_path, damage, name):
     damage(tmp_path / name)
     with pytest.raises(ValueError, match="not a readable image") as caught:
         ImageFolder(tmp_path)[0]
@@ -232,7 +232,7 @@ def test_every_pixel_of_a_mask_that_is_not_black_is_a_hole(tmp_path, make):
 # Writing
 
 
-def test_a_image_comes_back_as_it_was_written(tmp_path):
+def test_an_image_comes_back_as_it_was_written(tmp_path):
     write_image(tmp_path / "new" / "folder" / "a.png", noise())
     np.testing.assert_array_equal(read_image(tmp_path / "new" / "folder" / "a.png"), noise())
 
@@ -266,7 +266,7 @@ def test_a_suffix_that_cannot_be_written_leaves_nothing(tmp_path):
 # Tensors and sizes
 
 
-def test_a_image_becomes_a_tensor_of_the_conventions():
+def test_an_image_becomes_a_tensor_of_the_conventions():
     tensor = image_to_tensor(noise())
     assert (tensor.dtype, tensor.shape) == (torch.float32, (3, 12, 16))
     np.testing.assert_array_equal((tensor * 255).round().byte().permute(1, 2, 0), noise())
@@ -449,13 +449,13 @@ def test_images_to_validate_on_are_never_trained_on(count, fraction):
     assert len(held_out) == max(1, round(count * fraction))
 
 
-def test_a_folder_of_its_own_to_validate_on_leaves_all_images_to_the_training():
+def test_with_a_validation_folder_all_other_images_are_trained_on():
     module = datamodule(20, val_path="3")
     assert sorted(colours(module.train_dataloader())) == list(range(20))
     assert sorted(colours(module.val_dataloader())) == list(range(3))
 
 
-def test_given_pairs_are_validated_on_as_they_are(tmp_path):
+def test_given_validation_pairs_are_not_changed(tmp_path):
     write_pairs([EvaluationPair("a_mask000", noise(), half())], tmp_path)
     module = datamodule(20, val_pairs=str(tmp_path))
     (batch,) = module.val_dataloader()
@@ -476,7 +476,7 @@ def test_fewer_images_than_a_batch_are_trained_on_nevertheless():
     assert len(colours(datamodule(4, val_path="1", batch_size=6).train_dataloader())) == 4
 
 
-def test_one_image_is_too_few_to_keep_one_apart():
+def test_one_image_cannot_be_split_into_training_and_validation():
     with pytest.raises(ValueError, match="at least 2 images"):
         datamodule(1)
 
@@ -557,7 +557,7 @@ def test_a_mask_finds_its_image(tmp_path, image, mask):
     assert (pair.image == 128).all()
 
 
-def test_a_image_may_have_several_masks(tmp_path):
+def test_an_image_may_have_several_masks(tmp_path):
     for name in ("a", "b"):
         write_image(tmp_path / f"{name}.png", noise())
     for name in ("a_mask000", "a_mask001", "b_mask000"):
@@ -573,7 +573,7 @@ def test_the_image_of_the_same_folder_is_taken(tmp_path):
         np.testing.assert_array_equal(pair.image, noise(seed=seed))
 
 
-def test_masks_without_a_image_are_named_and_counted(tmp_path):
+def test_masks_without_an_image_are_named_and_counted(tmp_path):
     write_image(tmp_path / "a.png", noise())
     for name in ("a_mask000", "b_mask000", "c_mask000", "d_mask000"):
         write_image(tmp_path / f"{name}.png", half())
@@ -597,7 +597,7 @@ def test_a_mask_of_another_size_is_named_with_both_sizes(tmp_path):
     one_line(caught, tmp_path / "a_mask000.png")
 
 
-def test_a_image_of_a_pair_that_cannot_be_read_is_named(tmp_path):
+def test_an_image_of_a_pair_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "a.jpg").write_text("no image")
     write_image(tmp_path / "a_mask000.png", half())
     with pytest.raises(ValueError, match="not a readable image") as caught:
@@ -646,7 +646,7 @@ def test_a_frozen_crop_is_part_of_its_image():
 
 
 @pytest.mark.parametrize("mask", [np.zeros, np.ones])
-def test_a_sampler_that_never_gives_such_a_mask_is_told(mask):
+def test_a_sampler_without_a_valid_mask_is_reported(mask):
     with pytest.raises(ValueError, match="none of 100 covers between 0 and 50%"):
         FrozenPairs(Colours(1), lambda rng, *size: mask(size, bool), size=16)[0]
 
@@ -659,7 +659,7 @@ def test_written_pairs_come_back_exactly(tmp_path):
     assert all(same(a, b) for a, b in zip(sorted(read, key=lambda pair: pair.name), expected, strict=True))
 
 
-def test_pairs_of_a_image_whose_name_holds_mask_come_back(tmp_path):
+def test_pairs_of_an_image_named_like_a_mask_come_back(tmp_path):
     write_image(tmp_path / "photos" / "carnival_mask.png", noise(40, 40))
     expected = list(FrozenPairs(ImageFolder(tmp_path / "photos"), Boxes(2, 5, 10, 1, 2), size=32))
     read = list(PairFolder(write_pairs(expected, tmp_path / "pairs")))
@@ -716,7 +716,7 @@ def own_masks(tmp_path):
     return tmp_path
 
 
-def test_frozen_pairs_keep_a_image_and_its_own_mask_together(own_masks):
+def test_frozen_pairs_keep_an_image_and_its_own_mask_together(own_masks):
     source, masks = ImageFolder(own_masks / "images"), PairedMasks(str(own_masks / "masks"))
     pairs = FrozenPairs(source, masks, size=24, per_image=3)
     for pair in pairs:

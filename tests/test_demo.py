@@ -1,4 +1,4 @@
-"""The endpoint behind the page: what it answers, what it refuses, what it leaves behind."""
+"""The endpoint of the page: answers, refusals, and the state it leaves."""
 
 import asyncio
 import base64
@@ -50,7 +50,7 @@ def page(model):
         yield client
 
 
-# What it answers
+# Answers
 
 
 def test_health_says_what_runs_here(page):
@@ -98,7 +98,7 @@ def test_a_mask_is_read_as_predict_reads_it(page):
     assert changed[4].any()
 
 
-def test_a_file_comes_back_as_it_came_but_for_the_hole(page):
+def test_a_file_is_unchanged_outside_the_hole(page):
     """Orientation, colour profile and EXIF of a JPEG, by way of a lossless working copy."""
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
@@ -183,7 +183,7 @@ def test_the_documentation_names_every_field_and_status(page):
 
 @pytest.mark.parametrize("path", ["/", "/api", "/static/style.css", "/static/main.js", "/static/stage.js",
                                   "/static/mask.js", "/static/api.js", "/static/icon.svg"])  # fmt: skip
-def test_nothing_of_the_page_is_elsewhere(page, path):
+def test_the_page_loads_nothing_from_other_servers(page, path):
     status, content, headers = page.ask("GET", path)
     assert status == 200
     elsewhere = set(re.findall(rb"(?:https?:)?//[\w.-]+\.\w+", content))
@@ -191,7 +191,7 @@ def test_nothing_of_the_page_is_elsewhere(page, path):
     assert "default-src 'self'" in headers["content-security-policy"]
 
 
-# What it refuses
+# Refusals
 
 
 def bomb():
@@ -260,7 +260,7 @@ def test_a_mask_is_shown_as_the_hole_that_it_is(page):
 
 
 @pytest.mark.parametrize(("path", "content"), [("/api/open", {"image": "aGVsbG8="}), ("/api/convert", {"image": "x"})])
-def test_so_do_the_other_endpoints(page, path, content):
+def test_other_endpoints_answer_a_bad_request_in_one_line(page, path, content):
     status, answer = page.post(path, content)
     assert status == 422
     assert set(answer) == {"error"}
@@ -274,7 +274,7 @@ def test_a_result_of_another_size_is_not_converted(page):
 @pytest.mark.parametrize("path", ["/static/../app.py", "/static/..%2fapp.py", "/static/%2e%2e/app.py",
                                   "/examples/..%2f..", "/static//etc/passwd", "/static/index.html%00", "/nowhere",
                                   "/api/nowhere"])  # fmt: skip
-def test_a_name_from_outside_is_no_path(page, path):
+def test_a_name_in_a_request_is_not_used_as_a_path(page, path):
     status, answer = page.get(path)
     assert status == 404
     assert set(answer) == {"error"}
@@ -308,10 +308,10 @@ def test_without_its_token_nothing_is_computed(model):
         assert client.get("/health")[1]["token"] is True
 
 
-# Many at a time, and those who leave
+# The queue, and clients that disconnect
 
 
-def test_what_does_not_fit_into_the_queue_is_refused_and_the_page_stays_usable():
+def test_requests_beyond_the_queue_are_refused_and_the_page_stays_usable():
     slow = Slow()
     with served(slow, most=3) as client, ThreadPoolExecutor(3) as clients:
         waiting = [clients.submit(client.post, "/api/inpaint", request(job=f"j{i}")) for i in range(2)]
@@ -332,7 +332,7 @@ def test_what_does_not_fit_into_the_queue_is_refused_and_the_page_stays_usable()
         assert {each.result(10)[0] for each in (*waiting, third)} == {503}
 
 
-def test_who_closes_the_connection_frees_the_worker():
+def test_a_closed_connection_frees_the_worker():
     slow = Slow()
     with served(slow) as client:
         body = json.dumps(request()).encode()
@@ -346,7 +346,7 @@ def test_who_closes_the_connection_frees_the_worker():
         assert client.get("/api/jobs/any") == (200, {"state": "unknown"})
 
 
-def test_a_real_network_is_left_between_two_layers(model):
+def test_a_real_network_is_cancelled_between_two_layers(model):
     """Not after the whole forward pass."""
     job, layers = Job(), []
     inpainter = lama.load(model, fast=False)
@@ -366,12 +366,12 @@ def test_a_real_network_is_left_between_two_layers(model):
     worker.close()
 
 
-def test_what_is_stopped_in_the_middle_says_so_and_ends():
+def test_a_stopped_server_answers_running_requests_and_ends():
     slow = Slow()
     with ThreadPoolExecutor(1) as clients, served(slow) as client:
         answer = clients.submit(client.post, "/api/inpaint", request())
         assert slow.begun.wait(10)
-        client.worker.close()  # what a signal does
+        client.worker.close()  # as a signal does
         assert answer.result(5) == (503, {"error": "the server is stopping"})
 
 
@@ -437,7 +437,7 @@ def test_the_command_serves_connects_nowhere_and_leaves_nothing(model, tmp_path)
         (["tokn=x"], "tokn"),
     ],
 )
-def test_what_is_wrong_with_the_command_is_one_line(model, tmp_path, arguments, line):
+def test_a_mistake_in_the_command_is_one_line(model, tmp_path, arguments, line):
     process = start(f"model.path={model}", "port=0", *arguments, cwd=tmp_path)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2, errors
@@ -451,7 +451,7 @@ def test_a_port_that_is_taken_is_one_line():
         serve(lambda: pytest.fail("no model is loaded first"), port=taken.getsockname()[1])
 
 
-def test_where_others_reach_it_it_says_so_and_wants_a_token(model, tmp_path):
+def test_a_public_address_needs_a_token_and_a_warning(model, tmp_path):
     process = start(f"model.path={model}", "port=0", "host=0.0.0.0", cwd=tmp_path)
     try:
         assert "0.0.0.0 is open to every machine" in process.stdout.readline()

@@ -60,7 +60,7 @@ def test_another_texture_of_the_same_photograph_has_none(photograph, hole):
         assert 0.5 < DOTS[period]().score(moved, photograph, hole).item() < 1.5
 
 
-def test_pictures_of_a_batch_do_not_meet_and_a_hole_too_small_is_nan(photograph, hole):
+def test_images_of_a_batch_are_independent_and_too_small_a_hole_is_nan(photograph, hole):
     small = torch.zeros_like(hole)
     small[..., 5:9, 5:9] = 1
     spoilt = photograph + grid(8, 0.2)

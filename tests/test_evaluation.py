@@ -130,7 +130,7 @@ def test_the_batch_size_changes_no_score(images, name):
 @pytest.mark.parametrize("name", ["l1_hole", "psnr_hole", "ssim_hole"])
 def test_pixels_outside_the_hole_do_not_count_for_a_hole_metric(images, name):
     completed, target, mask = images
-    if name == "ssim_hole":  # its windows reach beyond the hole: change only what is further away than a window
+    if name == "ssim_hole":  # its windows reach beyond the hole: change only pixels farther away than a window
         completed, target = (torch.nn.functional.pad(x, (0, 0, 0, 16)) for x in (completed, target))
         mask = torch.nn.functional.pad(mask, (0, 0, 0, 16))
     expected = scores(PER_IMAGE[name](), completed, target, mask)
@@ -139,7 +139,7 @@ def test_pixels_outside_the_hole_do_not_count_for_a_hole_metric(images, name):
     assert scores(PER_IMAGE[name](), changed, target, mask) == pytest.approx(expected)
 
 
-def test_a_image_without_a_hole_has_no_score_and_does_not_count(images):
+def test_an_image_without_a_hole_has_no_score_and_does_not_count(images):
     completed, target, mask = images
     with_hole = scores(PSNRHole(), *images)
     mask[2] = 0

@@ -1,4 +1,4 @@
-"""Exported files compute what the network computes, on any size, in a process that has never heard of this package."""
+"""Exported files compute the same as the network, at any size, in a process without this package."""
 
 import errno
 import json
@@ -29,7 +29,7 @@ SUFFIX = {"torchscript": ".pt", "onnx": ".onnx", "pt2": ".pt2"}
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Where the models and what was exported from them lie."""
+    """The folder of the models and of the exported files."""
     folder = tmp_path_factory.mktemp("export")
     for name, build in GENERATORS.items():
         save_generator(folder / f"{name}.safetensors", fill(build(), gain=1.2).eval())
@@ -50,7 +50,7 @@ def exported(folder):
 
 
 def runner(path):
-    """What runs a file, without the code under test."""
+    """A function that runs a file without the code under test."""
     if path.suffix == ".pt":
         return torch.jit.load(path)
     if path.suffix == ".pt2":
@@ -121,7 +121,7 @@ def test_torchscript_equals_the_inpainter_at_every_size(folder, exported):
 
 
 def metadata(path):
-    """What lies in the file beside the graph."""
+    """The metadata of the file."""
     if path.suffix == ".onnx":
         return {entry.key: entry.value for entry in pytest.importorskip("onnx").load(path).metadata_props}
     extra = {"lama.json": ""}

@@ -1,4 +1,4 @@
-"""What goes wrong in the middle of a training: steps that are not finite, dead workers, bad images, full disks."""
+"""Faults during a training: non-finite steps, dead workers, damaged images, full disks."""
 
 import copy
 import errno
@@ -25,7 +25,7 @@ from lama.training import InpaintingModule
 
 
 def state_of(module):
-    """Everything that a skipped step must leave alone; counters are not among it."""
+    """The state that a skipped step must not change; counters may change."""
     weights = {key: value for key, value in module.state_dict().items() if key != "iteration"}
     return copy.deepcopy([weights, *[optimizer.state_dict() for optimizer in module.trainer.optimizers]])
 
@@ -118,7 +118,7 @@ def test_images_that_are_not_finite_leave_batchnorm_alone(second):
     assert all(torch.isfinite(t).all() for t in module.state_dict().values())
 
 
-def test_a_skipped_step_is_counted_logged_and_said(tmp_path, caplog):
+def test_a_skipped_step_is_counted_and_logged(tmp_path, caplog):
     module = make_module()
     poison(module, "discriminator loss", 7)
     run = run_into(tmp_path / "run", module, data=make_data(epoch_size=24))
@@ -172,7 +172,7 @@ def test_a_training_that_never_begins_ends_with_one_line(tmp_path):
         poisoned_run(tmp_path / "run", range(1, 99), faults=NonFiniteGuard(max_skipped=2))
 
 
-def test_a_batch_in_which_everything_is_hole_does_no_harm():
+def test_a_batch_without_known_pixels_is_trained_on():
     module = make_module()
     hole = a_batch(1)
     hole["mask"][:] = 1
@@ -212,7 +212,7 @@ class DeadlyFolder(ImageFolder):
 
 
 def test_damaged_images_and_a_killed_worker(tmp_path, monkeypatch):
-    """5 % of the images are damaged and the system kills a worker: the run says so, and the same command ends it."""
+    """5 % of the images are damaged and the system kills a worker: the run reports it; the same command resumes it."""
     folder = images(tmp_path / "images", damaged=(7, 23))
     monkeypatch.setattr(DeadlyFolder, "deadly", "031")
     monkeypatch.setattr(DeadlyFolder, "mark", str(tmp_path / "mark"))
@@ -253,7 +253,7 @@ def test_other_errors_are_not_taken_for_a_dead_worker(tmp_path):
         raise ZeroDivisionError("x") from RuntimeError("y")
 
 
-def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on(tmp_path, monkeypatch, caplog):
+def test_a_full_disk_keeps_the_previous_checkpoint_and_the_training_continues(tmp_path, monkeypatch, caplog):
     save, calls = torch.save, []
 
     def full(content, file, **keywords):
@@ -271,7 +271,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_the_training_goes_on(tmp_pa
         run_into(run, module, data=data, checkpoints=keep)
     assert int(module.iteration) == 6
     assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 2
-    assert caplog.text.count("not written, no space left on device; training goes on") >= 3
+    assert caplog.text.count("not written, no space left on device") >= 3
     assert not list((run / "checkpoints").glob("iteration_*"))
     assert not (run / "summary.json").exists()
     monkeypatch.undo()  # room has been made
@@ -340,7 +340,7 @@ def test_the_command_survives_damaged_images_and_a_killed_worker(tmp_path, root)
     os.kill(int(worker), signal.SIGKILL)
     message = first.communicate(timeout=60)[1]
     assert first.returncode == 75  # a checkpoint has been written: try again
-    said = r"error: data: a worker .* after iteration \d+, its latest image was .*png; .* the same command goes on"
+    said = r"error: data: a worker .* after iteration \d+, its latest image was .*png; .* the same command"
     assert re.search(said, message), message
     assert "Traceback" not in message
     again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)

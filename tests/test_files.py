@@ -1,4 +1,4 @@
-"""Files appear whole or not at all, also where several writers share a folder."""
+"""Files are written completely or not at all, also if several writers share a folder."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""Checkpoints that others have written: read without running them, told apart by their weights, written back."""
+"""Checkpoints of other programs: read without executing them, recognised by their weights, written back."""
 
 import json
 import os
@@ -33,7 +33,7 @@ NETWORKS = {
 
 
 class TrainingModule(nn.Module):
-    """As the official one holds its networks: generator, discriminator, and metric networks beside them."""
+    """The networks of an official checkpoint: generator, discriminator and metric networks."""
 
     def __init__(self, generator, discriminator=None):
         super().__init__()
@@ -346,7 +346,7 @@ def test_the_discriminator_travels_too(tmp_path, official):
         open_checkpoint(tmp_path / "alone.safetensors").build("discriminator")
 
 
-def test_conversion_replaces_nothing_unasked(tmp_path, official):
+def test_conversion_replaces_files_only_with_overwrite(tmp_path, official):
     convert(official, tmp_path / "a.safetensors")
     before = (tmp_path / "a.safetensors").read_bytes()
     with pytest.raises(FileExistsError, match="overwrite=true"):
@@ -374,7 +374,7 @@ def test_a_conversion_that_fails_leaves_what_was_there(tmp_path, official, monke
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.safetensors", "model"]
 
 
-def test_what_is_left_out_is_said(tmp_path, official):
+def test_parts_that_are_not_converted_are_reported(tmp_path, official):
     assert convert(official, tmp_path / "a.safetensors")[-1] == (
         "  discriminator: left out; discriminator=true keeps it"
     )
@@ -391,7 +391,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     "edit", [lambda section: section.pop("add_out_act"), lambda section: section.update(add_out_act=True)]
 )
 def test_a_tanh_network_is_refused(official, edit):
-    """The official default, where nothing is said."""
+    """The official default, without a setting."""
     edit_config(official, edit)
     with pytest.raises(ValueError, match=r"generator\.add_out_act=True: expected sigmoid"):
         load_generator(official)
@@ -407,7 +407,7 @@ def test_another_way_to_dilate_is_refused(tmp_path, setting):
         load_generator(tmp_path / "a")
 
 
-def test_official_defaults_said_aloud_are_fine(official):
+def test_explicit_official_defaults_are_accepted(official):
     edit_config(official, lambda section: section.update(norm_layer="bn", padding_type="reflect", max_features=512))
     load_generator(official)  # 512 channels are not reached, so 512 and 1024 are the same network
 
@@ -448,7 +448,7 @@ def test_views_parameters_and_bfloat16_are_read_as_they_are(tmp_path):
     assert torch.equal(loaded["model.7.bias"], generator.state_dict()["model.7.bias"].bfloat16().float())
 
 
-def test_data_parallel_and_stray_configs_are_no_obstacle(tmp_path):
+def test_data_parallel_weights_load_and_stray_configs_are_ignored(tmp_path):
     generator = fill(NETWORKS["ffc"]())
     (tmp_path / "deep").mkdir()
     (tmp_path / "config.yaml").write_text("something: else\n")
@@ -531,7 +531,7 @@ def test_absurd_sizes_are_refused_before_anything_is_built(tmp_path):
     refusal(tmp_path / "a.pth", "no network of LaMa has")
 
 
-def test_a_foreign_safetensors_file_is_compared_with_the_config_beside_it(tmp_path, official):
+def test_a_foreign_safetensors_file_is_compared_with_its_config(tmp_path, official):
     path = make_form("foreign safetensors", official, fill(FFCResNetGenerator(ngf=8, n_blocks=1)))
     with pytest.raises(ValueError, match="n_blocks 1 instead of 2"):
         load_generator(path)
@@ -548,7 +548,7 @@ def test_conversion_to_an_unknown_layout_is_refused(tmp_path, official, dst):
         convert(official, tmp_path / dst)
 
 
-def test_what_torch_itself_reads_is_what_we_write(official):
+def test_torch_load_reads_the_official_layout(official):
     """Other tools read the official layout with torch.load."""
     state = torch.load(official / "models" / "best.ckpt", weights_only=True)["state_dict"]
     assert {key.split(".")[0] for key in state} == {"generator", "discriminator"}
@@ -557,7 +557,7 @@ def test_what_torch_itself_reads_is_what_we_write(official):
 
 
 def test_the_official_example_gives_the_official_result(shared):
-    """Floats to 1e-5; bytes but for rounding, since the official program cuts what we round."""
+    """Floats to 1e-5; bytes to 1, since the official program truncates and we round."""
     tiny = shared / "parity" / "official_tiny"
     image = np.array(Image.open(tiny / "input" / "photo.png").convert("RGB"))
     mask = np.array(Image.open(tiny / "input" / "photo_mask001.png").convert("L")) > 0

@@ -114,14 +114,14 @@ def test_a_convolution_reads_the_rows_it_needs():
 
 @pytest.mark.parametrize("compiled", [True, False])
 @torch.no_grad()
-def test_bf16_reads_no_memory_that_nobody_has_written(pair, compiled):
+def test_bf16_reads_no_uninitialised_memory(pair, compiled):
     """oneDNN does in convolutions of stride 2 to a single column, and its output is random."""
     network = pair[0]
     fused = fuse(network, "bf16", compiled)
     for _ in range(5):
         x = torch.rand(1, 4, 80, 96)
         expected, exact = network(x), fuse(network, "fp32", compiled).encode(x, 80)
-        for length in (100, 1000, 10_000, 100_000, 1_000_000):  # freed at once: what the next tensors find
+        for length in (100, 1000, 10_000, 100_000, 1_000_000):  # freed at once: the next tensors may get this memory
             torch.full((length,), torch.nan, dtype=torch.bfloat16)
         features = fused.encode(x, 80)
         for got, wanted in zip(*([f] if torch.is_tensor(f) else f for f in (features, exact)), strict=True):
@@ -170,7 +170,7 @@ def test_there_are_no_gradients_and_the_input_is_not_written_to(pair):
     assert torch.equal(x, before)
 
 
-def test_what_cannot_be_fused_is_refused():
+def test_unsupported_networks_are_refused():
     network = trained("fourier")
     with pytest.raises(ValueError, match="precision=fp16"):
         fuse(network, "fp16")
@@ -233,7 +233,7 @@ def test_few_tiles_at_a_time_and_several_threads_change_nothing(kernel, monkeypa
 
 
 @pytest.mark.parametrize("trouble", ["no compiler", "broken compiler", "unwritable cache", "wrong kernel"])
-def test_without_a_kernel_one_line_is_said_and_the_numbers_are_the_same(trouble, monkeypatch, tmp_path, caplog):
+def test_without_a_kernel_one_line_is_logged_and_the_numbers_are_the_same(trouble, monkeypatch, tmp_path, caplog):
     forget()
     monkeypatch.setenv("LAMA_CACHE", str(tmp_path / "cache"))
     if trouble == "no compiler":

@@ -169,7 +169,7 @@ def test_a_16_bit_pil_image_stays_one(inpainter, rng):
     np.testing.assert_array_equal(np.asarray(filled), inpainter(image, mask))
 
 
-def test_what_a_pil_image_says_of_itself_comes_along(inpainter, rng, tmp_path):
+def test_the_info_of_a_pil_image_is_kept(inpainter, rng, tmp_path):
     image = Image.fromarray(make_image(rng))
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
@@ -371,7 +371,7 @@ def test_an_inpainter_computes_in_eval_mode(tiny_generator):
         ({"tile": 64}, "tile=64: expected at least 128"),
     ],
 )
-def test_an_option_that_means_nothing_is_refused(tiny_generator, options, message):
+def test_an_invalid_option_is_refused(tiny_generator, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         Inpainter(tiny_generator, "cpu", **options)
     assert "\n" not in str(caught.value)
@@ -475,7 +475,7 @@ def test_loading_takes_the_options_of_the_inpainter(model, rng):
         lama.load(model, device="cpu", featherr=3)
 
 
-def test_loading_from_nowhere_is_refused(tmp_path):
+def test_loading_a_missing_path_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no model there"):
         lama.load(tmp_path)
 
@@ -501,7 +501,7 @@ def test_loading_a_model_and_using_it_is_light(model):
     assert not loaded & (HEAVY | {"lpips", "torchvision"})
 
 
-def test_a_image_that_lies_on_its_side_says_so(inpainter, tmp_path):
+def test_an_image_that_lies_on_its_side_says_so(inpainter, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (28, 20)).save(tmp_path / "a.jpg", exif=exif)
@@ -509,7 +509,7 @@ def test_a_image_that_lies_on_its_side_says_so(inpainter, tmp_path):
         inpainter(Image.open(tmp_path / "a.jpg"), np.ones((28, 20), bool))
 
 
-def test_a_variant_is_the_same_model_otherwise_computed(tiny_generator):
+def test_a_variant_shares_the_model(tiny_generator):
     rng = np.random.default_rng(0)
     image, mask = rng.integers(0, 256, (40, 56, 3), np.uint8), np.zeros((40, 56), np.uint8)
     mask[10:20, 10:30] = 255

@@ -1,4 +1,4 @@
-"""Fine-tuning from released and own weights, and the way of a trained network to other tools and back."""
+"""Fine-tuning from released and own weights; conversion of a trained network and back."""
 
 import copy
 
@@ -67,7 +67,7 @@ def test_auto_does_without_a_discriminator_and_says_so(alone, generator):
     assert "  discriminator: initialised at random (the file holds none)" in lines
 
 
-def test_what_stays_in_the_file_is_said(tmp_path, generator):
+def test_unused_tensors_of_the_file_are_reported(tmp_path, generator):
     content = {f"generator.{key}": value for key, value in generator.state_dict().items()}
     content |= {f"loss_resnet_pl.impl.{i}": torch.zeros(1) for i in range(3)} | {"val_evaluator.x": torch.zeros(1)}
     torch.save({"state_dict": content}, tmp_path / "a.ckpt")

@@ -1,4 +1,4 @@
-"""Frozen evaluation sets: the same bytes for the same seed, and nothing that changes in silence."""
+"""Frozen evaluation sets: the same bytes for the same seed; every change is noticed."""
 
 import json
 import runpy
@@ -58,7 +58,7 @@ def main(monkeypatch, root, *arguments):
     return 0
 
 
-# What is made
+# Generated files
 
 
 def test_every_image_gives_a_crop_and_its_mask_by_the_official_names(tmp_path, images):
@@ -91,7 +91,7 @@ def test_the_shorter_side_is_scaled_to_the_size_and_the_crop_taken_along_the_lon
     assert len(lefts) > 2
 
 
-def test_several_pairs_of_a_image_are_numbered(tmp_path, images):
+def test_several_pairs_of_an_image_are_numbered(tmp_path, images):
     make(images, tmp_path / "out", dataset=small(masks_per_image=3, variants=8))
     assert len({pair.mask.tobytes() for pair in PairFolder(tmp_path / "out")}) > 5 * 2
     assert (tmp_path / "out" / "b" / "0_crop002_mask002.png").is_file()
@@ -127,7 +127,7 @@ def test_the_order_of_the_files_changes_no_byte(tmp_path, images, monkeypatch):
     assert everything(tmp_path / "one") == everything(tmp_path / "other")
 
 
-def test_other_images_beside_it_change_no_pair(tmp_path, images):
+def test_other_images_in_the_folder_change_no_pair(tmp_path, images):
     make(images, tmp_path / "one")
     write_image(images / "a" / "0first.png", noise(seed=99))
     make(images, tmp_path / "other")
@@ -164,7 +164,7 @@ def interrupt(monkeypatch, images, out, after=5):
 
 
 @pytest.mark.parametrize("jobs", [0, 2])
-def test_an_interrupted_set_goes_on_and_ends_with_the_same_bytes(tmp_path, images, monkeypatch, jobs):
+def test_an_interrupted_set_is_resumed_to_the_same_bytes(tmp_path, images, monkeypatch, jobs):
     make(images, tmp_path / "whole")
     interrupt(monkeypatch, images, tmp_path / "out")
     assert not (tmp_path / "out" / "manifest.json").exists()
@@ -182,7 +182,7 @@ def test_what_was_finished_before_an_interruption_is_not_made_again(tmp_path, im
 
 
 @pytest.mark.parametrize("left", [1, 20, 120])
-def test_a_journal_that_was_cut_off_is_no_trouble(tmp_path, images, monkeypatch, left):
+def test_a_truncated_journal_is_resumed(tmp_path, images, monkeypatch, left):
     make(images, tmp_path / "whole")
     interrupt(monkeypatch, images, tmp_path / "out")
     journal = tmp_path / "out" / module.JOURNAL
@@ -199,7 +199,7 @@ def test_a_pair_lost_after_an_interruption_is_made_again(tmp_path, images, monke
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
-def test_an_interrupted_set_does_not_go_on_with_other_settings(tmp_path, images, monkeypatch):
+def test_an_interrupted_set_is_not_resumed_with_other_settings(tmp_path, images, monkeypatch):
     interrupt(monkeypatch, images, tmp_path / "out")
     before = everything(tmp_path / "out")
     with pytest.raises(FileExistsError, match="unfinished set of other images or settings"):
@@ -213,7 +213,7 @@ def test_a_finished_set_is_left_alone(tmp_path, images, monkeypatch):
     assert make(images, tmp_path / "out") == first
 
 
-def test_a_disk_that_fills_up_leaves_no_half_file_and_the_set_goes_on_later(tmp_path, images, monkeypatch):
+def test_a_full_disk_leaves_no_partial_file_and_the_set_is_resumed_later(tmp_path, images, monkeypatch):
     make(images, tmp_path / "whole")
     original, calls = Image.Image.save, []
 
@@ -247,7 +247,7 @@ def test_refused_images_are_listed_with_their_reasons(tmp_path, images, jobs):
     assert len(PairFolder(tmp_path / "out")) == 5
 
 
-def test_a_image_for_which_no_mask_is_fit_is_refused_with_the_reason(tmp_path, images):
+def test_an_image_for_which_no_mask_is_fit_is_refused_with_the_reason(tmp_path, images):
     class Full:
         def __call__(self, rng, height, width):
             return np.ones((height, width), bool) if height > width else Boxes(1, 4, 9, 1, 1)(rng, height, width)

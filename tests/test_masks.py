@@ -1,4 +1,4 @@
-"""Samplers of masks: what may be drawn, and how often."""
+"""Samplers of masks: their range and their distribution."""
 
 import json
 
@@ -271,7 +271,7 @@ def test_a_border_is_hidden_on_some_sides_within_its_shares():
     for mask in draw(Outpainting(0.1, 0.3), 400, height=40, width=100):
         known = ~mask
         rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
-        assert known.sum() == len(rows) * len(columns)  # what is left is one rectangle
+        assert known.sum() == len(rows) * len(columns)  # the remaining pixels are one rectangle
         widths = np.array([columns[0] / 100, rows[0] / 40, 1 - (columns[-1] + 1) / 100, 1 - (rows[-1] + 1) / 40])
         assert (widths > 0).any()
         assert ((widths == 0) | ((widths > 0.085) & (widths < 0.32))).all()
@@ -375,7 +375,7 @@ def test_the_limits_themselves_are_allowed():
     assert draw(AreaLimits(quarter, 0.25, 0.25, tries=1), 1)[0].mean() == 0.25
 
 
-def test_areas_that_never_come_are_one_line():
+def test_limits_that_no_mask_meets_are_one_line():
     with pytest.raises(ValueError, match=r"none of 7 covers between 30% and 50% of 64 x 48 pixels; widen") as caught:
         draw(AreaLimits(quarter, 0.3, 0.5, tries=7), 1, height=64, width=48)
     assert "\n" not in str(caught.value)
@@ -452,7 +452,7 @@ def test_boxes_grow_as_the_official_ramp(share):
     assert (scaled.min_size, scaled.min_times, scaled.margin) == (30, 1, 10)
 
 
-def test_what_a_brush_is_and_whether_there_is_one_more_does_not_grow():
+def test_brush_and_one_more_do_not_grow():
     scaled = Strokes(one_more=False, brush="square", max_angle=7).scaled(0.5)
     assert (scaled.one_more, scaled.brush, scaled.max_angle) == (False, "square", 7)
 
@@ -477,7 +477,7 @@ def test_a_mixture_grows_in_all_its_parts_and_keeps_its_weights():
 
 
 @pytest.mark.parametrize("make", [Grid, Outpainting, lambda: Mixture({"a": Grid(), "b": Boxes()}, {"a": 1, "b": 1})])
-def test_what_has_no_sizes_cannot_grow_and_says_so_at_once(make):
+def test_a_sampler_without_sizes_cannot_grow(make):
     with pytest.raises(ValueError, match=r"(Grid|Outpainting) cannot grow; strokes, boxes and their mixture can"):
         Growing(make(), 100)
 
@@ -631,7 +631,7 @@ def test_a_mask_belongs_to_the_image_of_its_name(tmp_path, file, name):
     np.testing.assert_array_equal(mask, shape() > 0)
 
 
-def test_one_of_several_masks_of_a_image_is_drawn(tmp_path):
+def test_one_of_several_masks_of_an_image_is_drawn(tmp_path):
     for i in range(3):
         written(tmp_path / f"a_mask{i:03d}.png", np.full((2, 2), 255 * (i > 0), np.uint8))
     masks, rng = PairedMasks(str(tmp_path)), np.random.default_rng(0)
@@ -639,7 +639,7 @@ def test_one_of_several_masks_of_a_image_is_drawn(tmp_path):
     assert stats.binomtest(sum(drawn), 300, 2 / 3).pvalue > 0.001
 
 
-def test_a_image_without_a_mask_is_named_with_what_was_expected(tmp_path):
+def test_an_image_without_a_mask_is_named_with_what_was_expected(tmp_path):
     written(tmp_path / "b.png", shape())
     with pytest.raises(ValueError, match=r"no mask for the image sub/a: expected .*sub/a\.png or"):
         PairedMasks(str(tmp_path)).of(np.random.default_rng(0), "sub/a")
@@ -736,7 +736,7 @@ def test_label_maps_without_objects_are_one_line(tmp_path):
         draw(Objects(str(tmp_path)), 1)
 
 
-def test_an_empty_label_map_beside_others_is_passed_over(tmp_path):
+def test_an_empty_label_map_is_skipped(tmp_path):
     label_map(tmp_path)
     written(tmp_path / "a.png", np.zeros((30, 30), np.uint8))
     assert all(mask.any() for mask in draw(Objects(str(tmp_path)), 30))

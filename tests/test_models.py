@@ -200,7 +200,7 @@ def test_plain_stages_equal_those_of_another_implementation():
             x = expected
 
 
-def test_lfu_refuses_what_it_cannot_halve():
+def test_lfu_refuses_odd_sizes():
     network = FFCResNetGenerator(ngf=8, n_blocks=1, enable_lfu=True).eval()
     assert network.pad_multiple == 16
     with pytest.raises(ValueError, match=r"\(8, 9\).*pad_multiple"):

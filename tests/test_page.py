@@ -49,7 +49,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, address):
-    """The page, watched: it asks nobody else, and says nothing wrong on its console."""
+    """The page; requests to other servers and errors on its console fail the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
     page, asked, wrong = context.new_page(), [], []
     page.on("request", lambda request: asked.append(request.url))
@@ -102,7 +102,7 @@ def done(page):
 
 
 def downloaded(page, button):
-    """What a button saves: its name and the image."""
+    """Name and image of the file that a button saves."""
     with page.expect_download() as event:
         page.click(button)
     return event.value.suggested_filename, Image.open(event.value.path())
@@ -230,7 +230,7 @@ def centre(page):
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
 
-def test_what_is_wrong_is_said(page, photograph):
+def test_mistakes_are_shown_on_the_page(page, photograph):
     page.set_input_files("#file", {"name": "a.png", "mimeType": "image/png", "buffer": b"no image"})
     until(page, "document.getElementById('toast').textContent.startsWith('a.png: not a readable image')")
     upload(page, photograph)
@@ -251,11 +251,11 @@ def test_a_long_removal_is_cancelled(browser, photograph):
         page.keyboard.press("Escape")
         until(page, "document.getElementById('status').textContent === 'Cancelled.'")
         client.wait_for(lambda: not client.worker.jobs)
-        assert not page.is_disabled("#undo"), "what was painted is still there"
+        assert not page.is_disabled("#undo"), "the strokes are kept"
         page.close()
 
 
-def test_what_is_painted_while_it_is_computed_stays(page, photograph):
+def test_strokes_painted_during_a_computation_stay(page, photograph):
     upload(page, photograph)
     drag(page, (0.3, 0.3), (0.5, 0.4))
     page.route("**/api/inpaint", lambda route: (time.sleep(0.5), route.continue_()))

@@ -1,4 +1,4 @@
-"""Reading and writing images for prediction: what a file holds beside the hole comes back."""
+"""Reading and writing images for prediction: everything outside the hole is preserved."""
 
 import io
 import re
@@ -204,7 +204,7 @@ def test_a_16_bit_png_keeps_its_metadata(rng, tmp_path):
         with Image.open(tmp_path / f"b{suffix}") as written:
             assert written.info["icc_profile"] == ICC
             assert written.info["dpi"] == pytest.approx((300, 300), abs=0.01)
-            assert (MAKE in written.getexif()) == has_exif  # docs/prediction.md says so
+            assert (MAKE in written.getexif()) == has_exif  # as in docs/prediction.md
 
 
 def test_the_text_and_colour_chunks_of_a_png_are_kept(tmp_path):
@@ -240,7 +240,7 @@ def test_the_thumbnail_that_shows_what_was_removed_is_not_kept(tmp_path):
         assert content not in (tmp_path / f"b{suffix}").read_bytes()
 
 
-def test_damaged_exif_data_do_not_cost_the_image(tmp_path):
+def test_an_image_with_damaged_exif_data_is_read(tmp_path):
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + b"\1" * 30)
     image = read_image_file(tmp_path / "a.jpg")
     write_image_file(tmp_path / "b.jpg", image)
@@ -248,7 +248,7 @@ def test_damaged_exif_data_do_not_cost_the_image(tmp_path):
 
 
 @pytest.mark.parametrize("value", [0, 9, 300])
-def test_an_orientation_that_means_nothing_is_none(rng, tmp_path, value):
+def test_an_invalid_orientation_is_ignored(rng, tmp_path, value):
     exif = Image.Exif()
     exif[ORIENTATION] = value
     pixels = noise(rng, "RGB")
@@ -293,7 +293,7 @@ def test_cmyk_becomes_srgb_and_says_so(tmp_path):
     assert image.metadata.dpi == (300, 300)
 
 
-def test_several_frames_are_told(tmp_path):
+def test_several_frames_are_reported(tmp_path):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     for suffix in (".tif", ".webp", ".png"):
         frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
@@ -340,7 +340,7 @@ def test_a_decompression_bomb_is_refused(tmp_path):
         read_image_file(tmp_path / "a.png")
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path):
+def test_a_missing_file_and_a_folder_are_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file"):
         read_image_file(tmp_path / "a.png")
     with pytest.raises(FileNotFoundError, match="is a folder, expected an image"):
@@ -354,7 +354,7 @@ def test_32_bits_are_refused(tmp_path, mode):
         read_image_file(tmp_path / "a.tif")
 
 
-def test_a_image_too_large_for_its_format_is_one_line(tmp_path):
+def test_an_image_too_large_for_its_format_is_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"a.webp: .webp cannot hold this image of 17000 x 1 pixels"):
         write_image_file(tmp_path / "a.webp", ImageFile(np.zeros((1, 17000, 3), np.uint8)))
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""bin/predict.py and what it is made of: which images, which masks, what is said, how it ends."""
+"""bin/predict.py and its parts: the choice of images and masks, messages, exit codes."""
 
 import errno
 import logging
@@ -145,7 +145,7 @@ def test_a_list_without_results_is_named_after_the_masks(tmp_path):
         ("a.png,m.png,x.png,more\n", "line 1: expected image,mask,out"),
     ],
 )
-def test_a_list_that_cannot_be_followed_is_one_line(tmp_path, text, message):
+def test_an_invalid_list_is_one_line(tmp_path, text, message):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         find(in_folder(tmp_path, pairs="list.csv"))
@@ -163,7 +163,7 @@ def test_a_listed_file_that_is_not_there_is_named_with_its_line(tmp_path):
     ]
 
 
-def test_a_list_that_is_no_text_is_one_line(tmp_path):
+def test_a_list_that_is_not_utf_8_is_one_line(tmp_path):
     put(tmp_path / "list.csv", format="PNG")
     with pytest.raises(ValueError, match=r"pairs=.*CSV.*UTF-8"):
         find(in_folder(tmp_path, pairs="list.csv"))
@@ -194,7 +194,7 @@ def test_images_may_have_mask_within_their_names(tmp_path):
     assert found.unmasked == []
 
 
-def test_masks_beside_their_images_need_no_maskdir(folder):
+def test_masks_in_the_folder_of_their_images_need_no_maskdir(folder):
     with pytest.raises(ValueError, match=r"maskdir=.*in: is indir"):
         find(in_folder(folder, indir="in", maskdir="in", outdir="out"))
 
@@ -206,7 +206,7 @@ def test_folders_of_images_and_masks_are_recognised_in_the_error(tmp_path):
         find(in_folder(tmp_path, indir="in", outdir="out"))
 
 
-def test_a_mask_without_a_image_names_the_nearest(tmp_path):
+def test_a_mask_without_an_image_names_the_nearest(tmp_path):
     put(tmp_path / "in" / "kitchen.jpg")
     put_mask(tmp_path / "in" / "kitchn_mask.png")
     with pytest.raises(ValueError, match=r"kitchn_mask\.png: .*kitchen\.jpg$"):
@@ -226,7 +226,7 @@ def test_a_missing_file_names_the_nearest(tmp_path):
         find(in_folder(tmp_path, image="photo.jpeg", mask="mask.png", out="out.png"))
 
 
-def test_a_missing_mask_for_all_or_list_is_told(folder):
+def test_a_missing_common_mask_or_list_is_reported(folder):
     with pytest.raises(FileNotFoundError, match=r"mask=.*a_mask01.png: no such file; .*a_mask001\.png"):
         find(in_folder(folder, indir="in", mask="in/a_mask01.png", outdir="out"))
     with pytest.raises(FileNotFoundError, match=r"pairs=.*list.csv: no such file"):
@@ -273,7 +273,7 @@ def test_no_input_is_overwritten(folder):
         find(in_folder(folder, image="in/a.jpg", mask="in/a_mask001.png", out="link.png"))
 
 
-def test_a_place_that_cannot_be_written_is_told_before_any_work(folder):
+def test_an_unwritable_place_is_reported_before_any_work(folder):
     with pytest.raises(NotADirectoryError, match=r"a.jpg: is a file, expected a folder to write to"):
         find(in_folder(folder, indir="in", outdir="in/a.jpg/deep"))
     (folder / "out.png").mkdir()
@@ -283,7 +283,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(folder):
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="whoever may do everything is stopped by nothing")
-def test_a_folder_without_permission_is_told(folder):
+def test_a_folder_without_permission_is_reported(folder):
     (folder / "locked").mkdir(mode=0o500)
     with pytest.raises(PermissionError, match="write"):
         find(in_folder(folder, indir="in", outdir="locked/out"))
@@ -411,7 +411,7 @@ def test_a_mask_that_is_rotated_by_90_degrees_is_reported(tmp_path):
         MaskReader().read(tmp_path / "m.png", image, "a.png")
 
 
-def test_a_mask_of_zeros_and_ones_is_nothing_odd(tmp_path):
+def test_a_mask_of_zeros_and_ones_gives_no_warning(tmp_path):
     MASKS["dark grey"].save(tmp_path / "m.png")
     assert MaskReader().read(tmp_path / "m.png", IMAGE, "a.png")[1] == []
 
@@ -464,7 +464,7 @@ def predict(tmp_path, fill=paint, masks=None, quality=95, skip_existing=False, o
     return plan, fill_all(fill, plan.jobs)
 
 
-def test_no_file_is_replaced_unasked_be_it_a_result_or_a_photograph(tmp_path):
+def test_results_and_photographs_are_replaced_only_with_overwrite(tmp_path):
     """A folder of originals below the inputs may be named as outdir by mistake."""
     put(tmp_path / "in" / "x.png")
     original = put(tmp_path / "in" / "sub" / "x.png", size=(7, 7)).read_bytes()
@@ -512,7 +512,7 @@ def test_16_bits_through_a_network(tmp_path, tiny_generator):
     assert (result[HOLE] != pixels[HOLE]).any()
 
 
-def test_a_bad_file_is_told_at_the_end_and_the_rest_is_done(tmp_path):
+def test_a_bad_file_is_reported_at_the_end_and_the_rest_is_filled(tmp_path):
     for name in ("a", "b", "c", "d", "e"):
         put(tmp_path / "in" / f"{name}.jpg", size=(64, 64))
         put_mask(tmp_path / "in" / f"{name}_mask.png", size=(64, 64))
@@ -562,7 +562,7 @@ def test_a_programming_error_is_not_swallowed(folder, error):
         predict(folder, wrong)
 
 
-def test_an_interrupted_run_is_gone_on_with(folder, caplog):
+def test_an_interrupted_run_is_continued(folder, caplog):
     calls = []
 
     def until_the_second(pixels, hole):
@@ -645,7 +645,7 @@ def test_polarity_is_warned_about_once_and_counted(folder, caplog):
     assert plan.notices.counted()[0].startswith(f"3 images, first {folder / 'in' / 'a.jpg'}: its mask removes more")
 
 
-def test_a_mask_that_removes_nothing_is_told_and_the_network_not_asked(tmp_path, caplog):
+def test_an_empty_mask_is_reported_and_nothing_is_computed(tmp_path, caplog):
     put(tmp_path / "in" / "a.png")
     put_mask(tmp_path / "in" / "a_mask.png", hole=(slice(0), slice(0)))
     _, outcome = predict(tmp_path, fill=None)
@@ -656,14 +656,14 @@ def test_a_mask_that_removes_nothing_is_told_and_the_network_not_asked(tmp_path,
     )
 
 
-def test_a_lossy_format_is_told_once_before_the_work(folder, caplog):
+def test_a_lossy_format_is_reported_once_before_the_work(folder, caplog):
     with caplog.at_level(logging.INFO):
         predict(folder, out_ext=".jpg", quality=90)
     assert len(caplog.messages) == 1
     assert re.search(r"\.jpg is lossy.*quality=90", caplog.messages[0])
 
 
-def test_what_a_format_cannot_hold_is_told(tmp_path, caplog):
+def test_losses_of_a_format_are_reported(tmp_path, caplog):
     (tmp_path / "in").mkdir()
     Image.new("RGBA", (12, 10), (255, 0, 0, 99)).save(tmp_path / "in" / "a.png")
     put_mask(tmp_path / "in" / "a_mask.png")
@@ -671,7 +671,7 @@ def test_what_a_format_cannot_hold_is_told(tmp_path, caplog):
     assert ".bmp has no alpha" in caplog.text
 
 
-def test_images_without_a_mask_are_told(folder, caplog):
+def test_images_without_a_mask_are_reported(folder, caplog):
     put(folder / "in" / "alone.png")
     with caplog.at_level(logging.INFO):
         predict(folder)
@@ -737,7 +737,7 @@ def test_other_arguments_are_left_alone(argument):
     assert literal(argument, ["indir"], {"mask": "mask.path"}) == argument
 
 
-def test_odd_names_need_no_quotes_and_options_of_the_mask_stand_beside_its_path(root, tmp_path, model):
+def test_odd_names_need_no_quotes_and_mask_options_combine_with_its_path(root, tmp_path, model):
     image = put(tmp_path / "my photos (1)" / "a=b, ü 'x'.png")
     mask = tmp_path / "m [1].png"
     grey(np.uint8, 255, 0).save(mask)
@@ -814,7 +814,7 @@ def test_real_pairs(shared, tmp_path, tiny_generator, places, options, done, fai
         assert all("mask is 512 x 512" in line and "mask.resize=true" in line for line in outcome.failures)
 
 
-def test_a_image_that_is_its_own_mask_is_opaque_where_it_was_filled(tmp_path, caplog):
+def test_an_image_that_is_its_own_mask_is_opaque_where_it_was_filled(tmp_path, caplog):
     rgba = np.full((10, 12, 4), 200, np.uint8)
     rgba[2:5, 3:9, 3] = 0
     Image.fromarray(rgba).save(tmp_path / "cut.png")
@@ -850,13 +850,13 @@ def test_one_mask_for_all_leaves_masks_alone_and_names_what_is_not_read(tmp_path
         ({"image": "m.png", "mask": "m.png"}, "out= is missing; expected one of"),
     ],
 )
-def test_a_place_of_another_kind_says_how_it_is_given(tmp_path, places, message):
+def test_a_file_for_a_folder_or_the_reverse_names_the_right_key(tmp_path, places, message):
     put(tmp_path / "in" / "a.png")
     put(tmp_path / "m.png")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         find(in_folder(tmp_path, **places))
 
 
-def test_going_on_and_replacing_exclude_each_other(folder):
+def test_skip_existing_and_overwrite_exclude_each_other(folder):
     with pytest.raises(ValueError, match="skip_existing=true and overwrite=true"):
         PredictionPlan(find(in_folder(folder, indir="in", outdir="out")), MaskReader(), 95, True, True)

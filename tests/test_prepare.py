@@ -77,7 +77,7 @@ def test_the_wanted_images_of_an_archive_are_unpacked(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
-def test_what_is_there_already_is_left_alone(tmp_path, kind):
+def test_existing_files_are_kept(tmp_path, kind):
     archive = ARCHIVES[kind](tmp_path / f"a.{kind}", {f"{i}.jpg": jpeg(i) for i in range(3)})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "1.jpg").write_bytes(b"mine")
@@ -227,7 +227,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("step", ["extract", "copy", "generate"])
-def test_a_preparation_that_was_interrupted_goes_on(tmp_path, places, monkeypatch, step):
+def test_an_interrupted_preparation_is_resumed(tmp_path, places, monkeypatch, step):
     prepare_places(*places, tmp_path / "whole", build, counts=(3, 2, 4))
     original, calls = getattr(module, step), []
 
@@ -245,12 +245,12 @@ def test_a_preparation_that_was_interrupted_goes_on(tmp_path, places, monkeypatc
     assert everything(tmp_path / "out") == everything(tmp_path / "whole")
 
 
-def test_an_extraction_killed_while_it_wrote_goes_on(tmp_path, monkeypatch):
+def test_an_extraction_killed_during_a_write_is_resumed(tmp_path, monkeypatch):
     members = {f"{i}.jpg": jpeg(i) for i in range(4)}
     archive = tar(tmp_path / "a.tar", members)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "0.jpg").write_bytes(members["0.jpg"])
-    (tmp_path / "out" / ".1.4711.jpg").write_bytes(members["1.jpg"][:99])  # what a killed process leaves
+    (tmp_path / "out" / ".1.4711.jpg").write_bytes(members["1.jpg"][:99])  # left by a killed process
     assert len(extract(archive, tmp_path / "out")) == 4
     assert [path.name for path in list_images(tmp_path / "out")] == sorted(members)
 
@@ -298,7 +298,7 @@ def test_celeba_becomes_the_folders_of_the_configurations(tmp_path, celeba):
         assert len(PairFolder(out / folder)) == 3 * count
 
 
-def test_the_official_list_says_what_is_looked_at(tmp_path, celeba):
+def test_the_official_list_names_the_visual_test_images(tmp_path, celeba):
     (tmp_path / "val.flist").write_text("/some/where/3.jpg\n0.jpg\n")
     prepare_celebahq(celeba, tmp_path / "out", build, counts=(3, 4), val_list=tmp_path / "val.flist")
     assert numbers(tmp_path / "out" / "visual_test_source_256") == {0, 3}

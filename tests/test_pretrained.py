@@ -85,11 +85,11 @@ def test_another_file_in_the_cache_is_refused_and_one_that_was_named_is_taken(ca
     assert "\n" not in str(caught.value)
     assert pretrained.require("toy", str(damaged)) == damaged
     assert not pretrained.is_published("toy", damaged)
-    place(damaged, CONTENT)  # repaired: what was found before is not remembered
+    place(damaged, CONTENT)  # repaired: the earlier result is not cached
     assert pretrained.require("toy") == damaged
 
 
-def test_another_file_that_was_named_is_remarked_on_once(cache, tmp_path, caplog):
+def test_another_file_given_by_path_is_warned_about_once(cache, tmp_path, caplog):
     other = place(tmp_path / "other.pth", b"other weights")
     for _ in range(2):
         pretrained.require("toy", str(other))
@@ -98,7 +98,7 @@ def test_another_file_that_was_named_is_remarked_on_once(cache, tmp_path, caplog
     assert all(part in record.getMessage() for part in ("weights.toy", str(other), TOY.filename, TOY.sha256))
 
 
-def test_what_is_on_no_disk_is_not_found(cache):
+def test_a_file_that_is_not_cached_is_not_found(cache):
     assert pretrained.find("toy") is None
 
 
@@ -184,7 +184,7 @@ def network():
 
 @pytest.fixture
 def released(tmp_path):
-    """A file with the weights of ``network`` and its state dict, as a function of what to change in it."""
+    """A file with the weights of ``network`` and its state dict, as a function of the change to make in it."""
 
     def save(changes=(), without=()):
         state = {key: torch.full_like(value, 2) for key, value in network().state_dict().items()} | dict(changes)

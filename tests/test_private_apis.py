@@ -75,7 +75,7 @@ def test_lightning_rank_zero_only_has_a_rank_that_can_be_set():
 
 
 def test_lightning_strategy_hook():
-    """``AveragedGradients`` overrides it so that nothing is wrapped."""
+    """``AveragedGradients`` overrides it and wraps nothing."""
     from pytorch_lightning.strategies import DDPStrategy
 
     assert "self.configure_ddp()" in inspect.getsource(DDPStrategy.setup)
@@ -143,7 +143,7 @@ def test_torch_message_about_a_dead_worker():
 
 
 def test_torch_message_about_a_lost_rank():
-    """``ended_together`` knows by it that another rank has ended; the messages of gloo are in its library."""
+    """``ended_together`` recognises a lost rank by it; the messages of gloo are in its library."""
     library = Path(torch.__file__).parent / "lib/libtorch_cpu.so"
     if not library.is_file() or not distributed.is_gloo_available():
         pytest.skip("no gloo in a library of this name")
@@ -160,7 +160,7 @@ def test_pytorch_fid_downloads_by_a_name_in_its_module():
 
 
 def test_submitit_parameters_and_handler():
-    """lama/sweeps/launch.py sets the first, the handler calls ``checkpoint`` of what was submitted."""
+    """lama/sweeps/launch.py sets the first; the handler calls ``checkpoint`` of the submitted object."""
     submitit = pytest.importorskip("submitit")
     from submitit.core.job_environment import SignalHandler
 

@@ -64,7 +64,7 @@ def without_batches(module):
 
 
 def a_run(folder, batch=2, change=None, **settings):
-    """A training of one process of two, or of one alone; leaves its state and what it has seen beside the folder."""
+    """A training of one process of two, or of one alone; writes its state and its samples next to the folder."""
     module = make_module(ema_decay=0.9)
     data = InpaintingDataModule(Noise, "train", BOXES, Distortions(32), BOXES, val_path="val", val_size=32,
                                 batch_size=batch, num_workers=0, cache_gb=0)  # fmt: skip
@@ -208,7 +208,7 @@ def poisoned(steps):
     return change
 
 
-def test_what_is_not_finite_on_one_is_skipped_by_both(tmp_path):
+def test_a_non_finite_step_on_one_rank_is_skipped_by_both(tmp_path):
     folder = tmp_path / "run"
     assert forked(a_run, folder, 2, poisoned([7])) == [0, 0]
     assert_equal(*states(folder))
@@ -231,9 +231,7 @@ def test_a_second_training_in_the_same_folder_is_refused_and_a_killed_one_leaves
     worker = here.recv()
     try:
         (tmp_path / "train.log").write_text("of the first")
-        with pytest.raises(
-            ValueError, match=rf"another training is going on there \(process {holder.pid} on .*\); wait"
-        ):
+        with pytest.raises(ValueError, match=rf"another training .*\(process {holder.pid} on .*\); wait"):
             run_into(tmp_path)
         assert {path.name for path in tmp_path.iterdir()} == {".lock", "train.log"}
         holder.kill()
@@ -280,7 +278,7 @@ TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_RANK": "0"}
         ({"devices": 4}, SLURM | {"SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": ""}, "--ntasks-per-node=4"),
     ],
 )
-def test_processes_that_cannot_be_are_refused_before_anything_is_written(
+def test_invalid_numbers_of_processes_are_refused_before_anything_is_written(
     tmp_path, monkeypatch, trainer, environment, message
 ):
     for key, value in environment.items():
@@ -309,7 +307,7 @@ def test_every_launcher_is_understood_before_it_starts_anything(monkeypatch, env
     arguments, processes = choose_processes({"accelerator": "cpu", "devices": 4, "num_nodes": 2})
     assert processes == Processes(number=8, here=4, first=first)
     assert isinstance(arguments["strategy"], AveragedGradients)
-    assert rank_zero_only.rank == 0  # not that of what it tried: the curves of a later training here would be missing
+    assert rank_zero_only.rank == 0  # the rank of the probe would hide the curves of a later training here
 
 
 def test_one_device_needs_no_strategy():
@@ -322,8 +320,8 @@ def test_one_device_needs_no_strategy():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epoch_size": 3}, "data: 3 samples an epoch are too few for 4 processes"),
-        ({}, "data: 3 pairs to validate on are too few for 4 processes"),
+        ({"epoch_size": 3}, "data: 3 samples .*4 processes"),
+        ({}, "data: 3 .*pairs .*4 processes"),
     ],
 )
 def test_too_little_for_the_processes_is_refused(tmp_path, settings, message):
@@ -360,7 +358,7 @@ def test_batchnorm_is_synchronised_where_it_is_asked_for(option, converted):
     networks = (module.generator, module.discriminator)
     assert [any(isinstance(m, torch.nn.SyncBatchNorm) for m in network.modules()) for network in networks] == converted
     assert module.state_dict().keys() == before.keys()
-    assert all(a is b for a, b in zip(parameters, module.parameters(), strict=True))  # those of the optimisers
+    assert all(a is b for a, b in zip(parameters, module.parameters(), strict=True))  # the parameters of the optimisers
     module.trainer.strategy.root_device = torch.device("cpu")
     with pytest.raises(ValueError, match=r"recipe\.sync_batchnorm.*GPU"):
         module.setup("fit")
@@ -388,7 +386,7 @@ def command(*overrides, launcher=(), root):
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [(), (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2")],
                          ids=["plain", "torchrun"])  # fmt: skip
-def test_the_command_trains_on_two_devices_is_stopped_and_goes_on(tmp_path, root, launcher):
+def test_the_command_trains_on_two_devices_is_stopped_and_resumes(tmp_path, root, launcher):
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
     run = tmp_path / "run"
     arguments = command(f"run_dir={run}", "trainer.max_epochs=100", launcher=launcher, root=root)

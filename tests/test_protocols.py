@@ -1,4 +1,4 @@
-"""What an evaluation is made of: features by protocol and by content, statistics of sets, groups, intervals."""
+"""Parts of an evaluation: features by protocol and by content, statistics of sets, groups, intervals."""
 
 import json
 import subprocess
@@ -172,7 +172,7 @@ def test_the_interval_of_an_fid_holds_it_and_takes_the_shift_of_repeats_out():
     low, high = set_interval(lambda i: frechet_distance(x[i], y[i]), 150)
     assert low < high
     repeated = np.mean([frechet_distance(x[i], y[i]) for i in np.random.default_rng(1).integers(0, 150, (20, 150))])
-    assert repeated > high  # what the percentile interval would have called the FID
+    assert repeated > high  # the percentile interval would exclude the FID
     assert low < value
 
 
@@ -218,7 +218,7 @@ def test_every_resize_keeps_a_constant_and_the_size():
         torch.testing.assert_close(made, torch.full_like(made, expected), atol=1e-5, rtol=0)
 
 
-def test_a_protocol_says_everything():
+def test_a_protocol_states_all_settings():
     for name, protocol in PROTOCOLS.items():
         described = protocol.describe()
         assert described["name"] == name
@@ -232,7 +232,7 @@ def test_a_protocol_says_everything():
 # Features by content
 
 
-def test_what_was_computed_is_not_computed_again(tmp_path):
+def test_features_are_computed_once(tmp_path):
     calls = []
 
     def compute(missing):
@@ -482,7 +482,7 @@ def test_a_damaged_evaluation_is_named_and_not_compared(tmp_path, images, name, 
         compare(a, b)
 
 
-def test_only_what_is_about_the_same_images_is_compared(tmp_path, images):
+def test_only_evaluations_of_the_same_images_are_compared(tmp_path, images):
     from lama.evaluation.compare import compare
 
     names, *tensors = images

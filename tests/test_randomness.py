@@ -80,7 +80,7 @@ def test_batches_are_the_same_for_any_number_of_workers(expected, workers, cache
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(expected, epoch, workers):
+def test_a_resumed_run_equals_an_uninterrupted_one(expected, epoch, workers):
     assert run(loader(dataset(), BATCH, workers), epoch) == expected[4 * epoch :]
 
 
@@ -105,7 +105,7 @@ def test_masks_grow_with_the_position_in_the_training_whatever_the_epoch():
 
 
 def process(rank, world, folder):
-    """One of several processes of a training: writes what it was given at each step."""
+    """One of several processes of a training: writes its samples of each step."""
     import hashlib
 
     import torch.distributed

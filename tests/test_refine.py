@@ -203,7 +203,7 @@ def test_shows_its_progress(capsys):
     [("modulo", 0), ("n_iters", 0), ("lr", 0.0), ("lr", float("nan")), ("min_side", 1), ("max_scales", 0),
      ("px_budget", 0)],
 )  # fmt: skip
-def test_values_that_mean_nothing_are_refused(option, value):
+def test_invalid_values_are_refused(option, value):
     with pytest.raises(ValueError, match=rf"^refiner\.{option}: expected .* got {value}$"):
         Refiner(**{option: value})
 
@@ -275,12 +275,12 @@ def test_refining_goes_with_the_whole_frame_in_fp32_only(tiny_generator, option)
     ({"refiner": Refiner(), "max_memory": 4.0}, "max_memory.*refine=true"),
     ({"refiner": True}, "refiner: .*True"),
 ])  # fmt: skip
-def test_options_that_mean_nothing_to_a_refiner_are_refused(tiny_generator, options, message):
+def test_options_without_an_effect_on_a_refiner_are_refused(tiny_generator, options, message):
     with pytest.raises(ValueError, match=message):
         Inpainter(tiny_generator, "cpu", **options)
 
 
-def test_a_image_with_one_scale_says_that_nothing_is_refined(tiny_generator, caplog):
+def test_an_image_with_one_scale_says_that_nothing_is_refined(tiny_generator, caplog):
     caplog.set_level(logging.INFO)
     image, mask = np.zeros((40, 50, 3), np.uint8), np.zeros((40, 50), bool)
     mask[10:20, 10:20] = True

@@ -1,4 +1,4 @@
-"""The page of an evaluation, and the command that writes it, on real pairs where they are there."""
+"""The page of an evaluation, and the command that writes it, on real pairs if they are available."""
 
 import base64
 import csv
@@ -24,7 +24,7 @@ from lama.pictures.images import write_image
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser would load and show."""
+    """The content that a browser would load and show."""
 
     def __init__(self, text):
         super().__init__()
@@ -195,7 +195,7 @@ def test_an_evaluation_is_not_replaced_unasked_nor_mixed_with_its_images(root, t
 
 
 @pytest.mark.parametrize("fill", BASELINES.values(), ids=BASELINES)
-def test_a_baseline_never_sees_what_it_shall_fill(fill):
+def test_a_baseline_never_sees_the_hole(fill):
     rng = np.random.default_rng(0)
     image, other = (rng.integers(0, 256, (20, 20, 3), np.uint8) for _ in range(2))
     for mask in (np.ones((20, 20), bool), np.eye(20, dtype=bool)):
@@ -222,7 +222,7 @@ def test_remarks_on_weights_and_images(caplog, tmp_path):
 @pytest.mark.parametrize(
     ("metrics", "message"), [([], r"metrics=\[\].*psnr_hole"), ("psnrr", r"metrics=psnrr.*\[psnr,ssim\].*psnr_hole")]
 )
-def test_metrics_that_say_nothing_are_refused_at_the_start(metrics, message):
+def test_invalid_metrics_are_refused_at_the_start(metrics, message):
     with pytest.raises(ValueError, match=message):
         Evaluator(metrics)
     assert Evaluator("psnr").metrics == ["psnr"]

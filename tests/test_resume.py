@@ -1,4 +1,4 @@
-"""A training that is killed anywhere and run again computes, bit for bit, what one never stopped does."""
+"""A training that is killed at any point and run again equals an uninterrupted one, bit for bit."""
 
 import json
 import multiprocessing
@@ -38,7 +38,7 @@ def a_run(folder, workers=0, before=None, **settings):
 
 
 def in_a_process(*arguments, **settings):
-    """``a_run`` that can be killed; forked, since a new interpreter takes seconds to import what it needs."""
+    """``a_run`` that can be killed; forked, since a new interpreter takes seconds for its imports."""
     process = multiprocessing.get_context("fork").Process(target=a_run, args=arguments, kwargs=settings)
     process.start()
     return process
@@ -111,7 +111,7 @@ def finish(folder, workers=0, starts=1):
 
 
 @pytest.mark.parametrize(("workers", "instant"), [(0, half_written(2)), (2, killed_at((os, "fsync", True), 5))])
-def test_killed_in_a_checkpoint_and_run_again_it_is_as_if_never_stopped(tmp_path, never_stopped, workers, instant):
+def test_a_run_killed_in_a_checkpoint_equals_an_uninterrupted_one(tmp_path, never_stopped, workers, instant):
     process = in_a_process(tmp_path / "run", workers, instant)
     process.join()
     assert process.exitcode == -signal.SIGKILL
@@ -122,7 +122,7 @@ def test_killed_in_a_checkpoint_and_run_again_it_is_as_if_never_stopped(tmp_path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_killed_at_twenty_instants_and_run_again_it_is_as_if_never_stopped(tmp_path, never_stopped, workers):
+def test_a_run_killed_at_twenty_instants_equals_an_uninterrupted_one(tmp_path, never_stopped, workers):
     rng = random.Random(workers)
     folder = tmp_path / "run"
     for start, instant in enumerate([*IN_A_CHECKPOINT, *[None] * 14]):
@@ -163,7 +163,7 @@ def test_a_signal_stops_after_the_batch_with_a_checkpoint(tmp_path, never_stoppe
     assert process.exitcode == code
     assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["progress"]["iteration"] == 7
     name = signal.Signals(number).name
-    assert f"stopped by {name} after iteration 7; the same command goes on" in (tmp_path / "run/train.log").read_text()
+    assert f"stopped by {name} after iteration 7" in (tmp_path / "run/train.log").read_text()
     finish(tmp_path / "run", 1)
     assert_equal(everything(tmp_path / "run"), never_stopped[0])
 
@@ -215,7 +215,7 @@ def test_a_checkpoint_truncated_at_every_sixteenth_is_noticed_and_the_one_before
     assert newest_checkpoint(tmp_path)[0] == tmp_path / "last.ckpt"
 
 
-def test_where_both_checkpoints_are_damaged_nothing_is_trained_over(tmp_path):
+def test_a_run_with_two_damaged_checkpoints_is_not_replaced(tmp_path):
     for name in ("last.ckpt", "previous.ckpt"):
         (tmp_path / name).write_bytes(b"half")
     with pytest.raises(ValueError, match=r"last\.ckpt: damaged.*previous\.ckpt: damaged.*overwrite=true"):
@@ -263,7 +263,7 @@ def rewritten(path, change):
     torch.save(content, path)
 
 
-def test_a_run_begun_before_an_update_of_the_code_goes_on_to_the_bit(tmp_path, never_stopped):
+def test_a_run_begun_before_an_update_of_the_code_is_resumed_to_the_bit(tmp_path, never_stopped):
     run = tmp_path / "run"
     process = in_a_process(run, 0, signalled("step", 6, signal.SIGTERM), config=UPDATED)
     process.join()
@@ -317,7 +317,7 @@ def test_harmless_keys_may_differ(begun):
     assert find_run(begun, "auto", False, other).progress.iteration == BATCHES
 
 
-def test_a_run_that_is_over_says_so_and_how_to_train_on(begun):
+def test_a_finished_run_explains_how_to_train_longer(begun):
     found = find_run(begun, "auto", False, CONFIG)
     assert found.finished(1)
     assert not found.finished(2)
@@ -351,7 +351,7 @@ def test_a_run_without_a_checkpoint_yet_begins_anew(tmp_path):
     (tmp_path / "run/config.yaml").write_text("other: 1")
     (tmp_path / "run/metrics.csv").write_text("iteration,name,value\n3,train_l1,9\n4,tra")
     assert find_run(tmp_path / "run", "auto", False, CONFIG) is None
-    (tmp_path / "run/models").mkdir()  # somebody has removed the checkpoints, but here are weights
+    (tmp_path / "run/models").mkdir()  # the checkpoints were removed, the weights not
     with pytest.raises(FileExistsError, match="run_dir="):
         find_run(tmp_path / "run", "auto", False, CONFIG)
 
@@ -363,13 +363,13 @@ def test_a_checkpoint_of_another_run_is_not_continued_over_this_one(begun, tmp_p
     assert find_run(tmp_path / "new", str(begun / "checkpoints/last.ckpt"), False, CONFIG) is not None
 
 
-def test_another_batch_size_is_said_loudly_and_begins_the_epoch_again(begun):
+def test_another_batch_size_gives_a_warning_and_begins_the_epoch_again(begun):
     (begun / "checkpoints/last.ckpt").unlink()  # the one before it is of the epoch's middle, iteration 4
     found = find_run(begun, "auto", False, CONFIG)
     module = make_module(ema_decay=0.9, cosine_lr=True)
     train(module, make_data(epoch_size=10, batch_size=5), TRAINER, begun, CONFIG, "", resume=found)
     log = (begun / "train.log").read_text()
-    assert "RESUMED WITH batch size 5 instead of 2: not what an uninterrupted run would have computed" in log
+    assert "RESUMED WITH batch size 5 instead of 2" in log
     assert "epoch 1 begins again" in log
     assert int(module.iteration) == 4 + 2
 

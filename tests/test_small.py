@@ -1,4 +1,4 @@
-"""lama-small, the weights in the package: there, small, ours, and better than nothing."""
+"""lama-small, the weights in the package: size, origin, and quality above a single colour."""
 
 import os
 import subprocess
@@ -60,7 +60,7 @@ def test_a_model_is_written_as_half_and_read_as_float(tmp_path, tiny_generator):
         np.testing.assert_array_equal(again[key], value.half().to(value.dtype) if value.is_floating_point() else value)
 
 
-def test_what_half_cannot_hold_is_refused(tmp_path, tiny_generator):
+def test_values_too_large_for_half_are_refused(tmp_path, tiny_generator):
     next(tiny_generator.parameters()).data.flatten()[0] = 1e6
     save_generator(tmp_path / "a.safetensors", tiny_generator)
     with pytest.raises(ValueError, match=r"half=true.*float16"):

@@ -1,4 +1,4 @@
-"""Where images come from: lists, shards, the cache; and what happens to those that cannot be used."""
+"""Sources of images: lists, shards, the cache; unusable images are replaced."""
 
 import io
 import pickle
@@ -62,7 +62,7 @@ def test_a_list_gives_its_images_in_its_own_order(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "# only\n  # comments\n"])
-def test_a_list_of_nothing_is_refused(tmp_path, text):
+def test_an_empty_list_is_refused(tmp_path, text):
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(ValueError, match="one path per line, found none") as caught:
         ImageList(tmp_path / "list.txt")
@@ -92,7 +92,7 @@ def test_names_of_a_list_carry_no_suffix_and_stay_inside_a_folder_of_results(tmp
         assert (tmp_path / "out" / name).resolve().is_relative_to(tmp_path / "out")
 
 
-def test_pairs_drawn_from_a_list_are_not_written_beside_the_images(tmp_path):
+def test_pairs_drawn_from_a_list_are_not_written_next_to_the_images(tmp_path):
     from lama.data import FrozenPairs
     from lama.data.evaluation_set import write_pairs
 
@@ -150,7 +150,7 @@ def test_shards_are_read_by_workers_as_by_one_process(tmp_path):
     assert [(name, image.numpy().tobytes(), tuple(image.shape)) for name, image in loader] == expected
 
 
-def test_a_image_damaged_in_its_shard_is_named_with_the_shard(tmp_path):
+def test_an_image_damaged_in_its_shard_is_named_with_the_shard(tmp_path):
     good = cv2.imencode(".jpg", noise())[1].tobytes()
     write_shard(tmp_path / "a.tar", {"good": {"jpg": good}, "bad": {"jpg": b"no image"}})
     source = TarShards(tmp_path)
@@ -264,7 +264,7 @@ def test_a_cache_decodes_each_image_once():
 
 def test_a_cache_of_a_part_of_a_source_decodes_once():
     source = Counted()
-    cache = DecodedCache(Subset(source, [1, 3, 5]), MEGABYTE)  # what a training without a folder to validate on has
+    cache = DecodedCache(Subset(source, [1, 3, 5]), MEGABYTE)  # as in a training without a validation folder
     assert [contents(cache) for _ in range(3)][-1] == contents(Subset(Counted(), [1, 3, 5]))
     assert source.decoded.tolist() == [0, 1, 0, 1, 0, 1]
 
@@ -320,12 +320,12 @@ def test_an_error_is_not_cached(tmp_path):
 
 
 @pytest.mark.parametrize("asked", [-1, -0.001])
-def test_a_cache_of_less_than_nothing_is_refused(asked):
+def test_a_negative_cache_size_is_refused(asked):
     with pytest.raises(ValueError, match=r"data\.cache_gb"):
         gigabytes_to_spare(asked)
 
 
-def test_what_was_asked_for_is_taken_and_otherwise_what_is_to_spare():
+def test_the_cache_has_the_given_size_or_a_share_of_the_free_memory():
     assert gigabytes_to_spare(0) == 0
     assert gigabytes_to_spare(7.5) == 7.5
     assert 0 <= gigabytes_to_spare(None) <= 4
@@ -337,7 +337,7 @@ def test_the_cache_respects_the_memory_limit_of_a_container(monkeypatch, availab
     assert gigabytes_to_spare(None) == gigabytes
 
 
-# What a source may know besides its images
+# Optional protocols of sources
 
 
 class Anonymous:
@@ -359,7 +359,7 @@ def test_names_and_files_are_known_through_subsets_and_the_cache(tmp_path):
     assert list(known_paths(wrapped)) == [tmp_path / "003.png", tmp_path / "001.png"]
 
 
-def test_a_source_that_knows_neither_names_nor_files_is_used_all_the_same():
+def test_a_source_without_names_and_files_is_used():
     assert not isinstance(Anonymous(), FileSource | NamedSource)
     cache = DecodedCache(Subset(Anonymous(), [3, 1]), 0.001)
     assert not known_names(cache)
@@ -398,7 +398,7 @@ def wrong_crc(path):
 
 
 def broken_exif(path):
-    """A turned image whose resolution, in its EXIF data, is of another type than it says: one flipped byte."""
+    """A turned image with one flipped byte in its EXIF data: its resolution has another type than declared."""
     exif = Image.Exif()
     exif[0x0112], exif[0x011A] = 6, 72.0
     Image.fromarray(noise(60, 60)).save(path, exif=exif)
@@ -419,7 +419,7 @@ DAMAGES = {
     "huge size in the header": bomb,
     "wrong checksum": wrong_crc,
     "dangling link": lambda path: (path.unlink(missing_ok=True), path.symlink_to("nowhere")),
-    "too small": lambda path: Image.fromarray(noise(8, 8)).save(path, format="PNG"),  # for images as they are
+    "too small": lambda path: Image.fromarray(noise(8, 8)).save(path, format="PNG"),  # for augment=none
 }
 
 
@@ -465,7 +465,7 @@ def test_each_broken_image_is_replaced_by_the_next_healthy_one_and_the_rest_stay
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_what_was_found_broken_before_changes_no_sample(damaged, order):
+def test_images_found_broken_before_change_no_sample(damaged, order):
     fresh, used = training(damaged, augment=CropFlip(32)), training(damaged, augment=CropFlip(32))
     everything = list(range(len(fresh.source)))[::order]
     for index in everything[:-3]:
@@ -486,7 +486,7 @@ def test_an_epoch_over_broken_images_lists_each_of_them_once(tmp_path, damaged, 
         listing.on_train_epoch_end(None, None)
         first = caplog.text
         listing.on_train_epoch_end(None, None)
-    assert caplog.text == first  # nothing new, nothing said
+    assert caplog.text == first  # nothing new, no message
     lines = (tmp_path / "run" / "broken_images.txt").read_text().splitlines()
     names = [f"{i:03d}" for i in (1, 2, 4, 7, 9, 12, 13, 15, 18, 22, 29)]
     assert len(lines) == len(names)
@@ -504,7 +504,7 @@ def test_a_healthy_epoch_lists_nothing(tmp_path, caplog):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_image_that_became_readable_again_is_still_named_by_its_path(tmp_path):
+def test_an_image_that_became_readable_again_is_still_named_by_its_path(tmp_path):
     photos(tmp_path, 3)
     (tmp_path / "001.png").rename(tmp_path / "away")
     dataset = training(tmp_path)
@@ -551,7 +551,7 @@ def test_damaged_exif_data_end_no_training(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("augment", [Distortions(32), CropFlip(32), NoAugmentation([40, 48])])
-def test_a_image_of_an_extreme_shape_ends_no_training(tmp_path, augment):
+def test_an_image_of_an_extreme_shape_ends_no_training(tmp_path, augment):
     photos(tmp_path, 3)
     write_image(tmp_path / "001.png", np.zeros((2, 40000, 3), np.uint8))
     dataset = training(tmp_path, augment=augment)
@@ -605,7 +605,7 @@ def test_a_paired_mask_is_cut_out_with_its_image(tmp_path):
     assert len(crops) > 20
 
 
-def test_a_image_without_its_mask_or_with_one_of_another_size_is_replaced_and_named(tmp_path):
+def test_an_image_without_its_mask_or_with_one_of_another_size_is_replaced_and_named(tmp_path):
     paired(tmp_path)
     (tmp_path / "masks" / "sub" / "1.png").unlink()
     write_image(tmp_path / "masks" / "sub" / "2.png", np.ones((40, 40), bool))

@@ -1,4 +1,4 @@
-"""Large images: what is computed, in how much memory, and that it is what the whole frame gives."""
+"""Large images: the chosen strategy, its memory, and equality with the whole frame."""
 
 import itertools
 import logging
@@ -35,7 +35,7 @@ def noise(height, width, channels=3):
 
 
 class Recorder(torch.nn.Module):
-    """Predicts what ``answer`` says of its input, and remembers every input."""
+    """Predicts ``answer`` of its input, and records every input."""
 
     pad_multiple = 8
     min_size = 16
@@ -146,7 +146,7 @@ def test_a_strategy_that_is_asked_for_is_taken(name):
         assert Strategy(name).plan(hole, PLENTY).name == name
 
 
-def test_the_choice_is_said_in_one_line_per_image(caplog):
+def test_the_choice_is_logged_in_one_line_per_image(caplog):
     caplog.set_level(logging.INFO, logger="lama")
     Strategy().plan(blob(4000, 6000, ONE_PERCENT), PLENTY)
     (record,) = caplog.records
@@ -154,7 +154,7 @@ def test_the_choice_is_said_in_one_line_per_image(caplog):
         assert part in record.message
 
 
-def test_what_does_not_fit_under_max_memory_is_refused_and_says_what_does():
+def test_a_plan_above_max_memory_is_refused_with_advice():
     hole, memory = blob(1000, 1000, (0, 1000, 0, 1000)), memory_of(500_000)
     with pytest.raises(ValueError, match=r"full.*1\.3.*GB.*strategy=auto"):
         Strategy("full", binding=True).plan(hole, memory)
@@ -162,7 +162,7 @@ def test_what_does_not_fit_under_max_memory_is_refused_and_says_what_does():
         Strategy(binding=True).plan(hole, replace(memory, limit=1000))
 
 
-def test_what_an_estimate_says_does_not_fit_is_tried_with_a_warning(caplog):
+def test_a_plan_above_the_estimated_memory_is_tried_with_a_warning(caplog):
     assert Strategy("full").plan(blob(1000, 1000, (0, 9, 0, 9)), memory_of(500_000)).name == "full"
     assert [record.levelname for record in caplog.records] == ["WARNING"]
 
@@ -254,7 +254,7 @@ def test_tiles_cover_their_region_and_overlap(region):
 
 
 def test_tiles_are_blended_without_a_step():
-    """Every tile answers with a value of its own; what comes out changes by a small step from pixel to pixel."""
+    """Every tile answers with a value of its own; the result changes in small steps from pixel to pixel."""
     network = Recorder(lambda x, call: torch.full_like(x[:, :3], 0.2 if call % 2 else 0.8))
     inpainter = Inpainter(network, "cpu", strategy="tile", tile=128, fast=False)
     filled = inpainter(noise(400, 500), np.ones((400, 500), bool))
@@ -344,7 +344,7 @@ def test_a_soft_seam_does_not_depend_on_the_bands_it_is_computed_in(monkeypatch)
     np.testing.assert_allclose(feather(image, hole, 9), whole, atol=1e-6)
 
 
-def test_a_image_that_is_all_hole_has_no_seam():
+def test_an_image_without_known_pixels_has_no_seam():
     image = noise(30, 40)
     np.testing.assert_array_equal(feather(image, np.ones((30, 40), bool), 8), image)
 
@@ -361,7 +361,7 @@ def test_the_estimate_goes_by_the_widths_of_the_network(tiny_generator):
     for kind in ("plain", "fp32", "bf16"):
         wide, narrow = (estimate(generator, kind, 2**40) for generator in (full, tiny_generator))
         assert estimate(deep, kind, 2**40) == wide
-        assert estimate(Recorder(constant(0)), kind, 2**40) == wide  # says nothing of itself
+        assert estimate(Recorder(constant(0)), kind, 2**40) == wide  # has no ``config``
         assert 2 * narrow.needs(*size) < wide.needs(*size)
         assert wide.needs(2000, 2000) > 3 * wide.needs(*size)
         if kind != "plain":
@@ -439,7 +439,7 @@ print(peak() - before, estimate(generator, kind, 0).needs(size, size, chunked))
     ],
 )
 def test_the_peak_is_what_the_estimate_says(root, kind, chunked, size):
-    """``pytest -m slow tests/test_strategies.py -k peak -s`` prints the figures that ``memory.py`` is made of."""
+    """``pytest -m slow tests/test_strategies.py -k peak -s`` prints the figures in ``peak.py``."""
     command = [sys.executable, "-c", PEAK, kind, str(chunked), str(size)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     measured, estimated = map(int, result.stdout.split())

@@ -1,4 +1,4 @@
-"""Sweeps: what is started, what is left alone, what is said; local jobs with commands of their own."""
+"""Sweeps: started and untouched trainings, messages; local jobs with commands of their own."""
 
 import json
 import os
@@ -82,8 +82,8 @@ def test_the_rows_of_the_tables_are_those_of_the_paper():
             assert {row.run for row in paper.rows} & known == set(ours[paper.number])
 
 
-def test_the_claims_differ_in_what_they_are_about_alone():
-    """Of docs/findings.md: the same data, budget and losses but for the row's own, and nearly equal parameters."""
+def test_rows_of_the_claims_differ_in_one_setting():
+    """The rows of docs/findings.md have the same data, budget and losses, except their own, and similar parameters."""
     sweep = compose(["sweep=claims"], [])
     with hydra.initialize_config_dir(str(CONFIGS / "training"), version_base="1.3"):
         rows = {row: hydra.compose(row, sweep.training_overrides(Work("train", row, 0))) for row in sweep.rows}
@@ -100,7 +100,7 @@ def test_the_claims_differ_in_what_they_are_about_alone():
     assert sizes["lama-fourier"] < sizes["lama-regular"] < 1.06 * sizes["lama-fourier"]
 
 
-def test_the_command_of_a_training_is_what_one_would_type(tmp_path):
+def test_the_command_of_a_training_can_be_typed(tmp_path):
     sweep = a_sweep(
         tmp_path, overrides=["a=1"], own={"lama-regular": ["b=2"]}, launcher=LOCAL | {"devices": 4, "nodes": 2}
     )
@@ -122,7 +122,7 @@ def test_the_command_of_a_training_is_what_one_would_type(tmp_path):
         ({"retries": -1}, r"retries=-1"),
     ],
 )
-def test_what_cannot_be_is_refused(tmp_path, settings, message):
+def test_invalid_sweeps_are_refused(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         a_sweep(tmp_path, **settings)
 
@@ -381,13 +381,13 @@ def test_a_sweep_that_has_trained_nothing_is_replaced_and_another_is_not(tmp_pat
     assert load(tmp_path).overrides[-1] == "data.batch_size=10"
 
 
-def test_a_stopped_training_goes_on_only_where_there_is_a_checkpoint(tmp_path):
+def test_a_stopped_training_continues_only_from_a_checkpoint(tmp_path):
     sweep = a_sweep(tmp_path)
     record(sweep, TRAINING, state=STOPPED, pid=1, host="x")
     assert states(sweep, [TRAINING])[0].note == "starts anew"
     (sweep.run_dir(TRAINING) / "checkpoints").mkdir(parents=True)
     (sweep.run_dir(TRAINING) / "checkpoints" / "last.ckpt").touch()
-    assert states(sweep, [TRAINING])[0].note == "goes on from its last checkpoint"
+    assert states(sweep, [TRAINING])[0].note == "continues from its checkpoint"
 
 
 def test_a_running_local_job_is_known_by_its_process(tmp_path):

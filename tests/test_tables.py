@@ -1,4 +1,4 @@
-"""The paper's tables out of a folder of evaluations: what is published, which cell is whose, what is marked."""
+"""The paper's tables from a folder of evaluations: published numbers, cells, marks."""
 
 import json
 import shutil
@@ -56,7 +56,7 @@ def cell(content, table, run, column, metric="fid"):
     return next(c for c in row["cells"] if (c["column"], c["metric"]) == (column, metric))
 
 
-# What is published
+# Published numbers
 
 
 def test_every_published_number_has_a_source():
@@ -67,7 +67,7 @@ def test_every_published_number_has_a_source():
 
 
 def test_the_published_numbers_of_the_configurations_are_those_of_the_docs(root):
-    """docs/configs.md was written apart from published.yaml; every row that both have says the same."""
+    """docs/configs.md was written apart from published.yaml; rows in both are equal."""
     documented = (root / "docs" / "configs.md").read_text()
     first = documented.split("## Cost")[0].splitlines()
     lines = {line.split("`")[1]: line for line in first if line.startswith("| `")}
@@ -108,7 +108,7 @@ def test_best_and_second_of_the_paper(tables, runs):
     assert cell(content, 2, "lama-regular", "narrow", "lpips_vgg")["paper_rank"] == 1
 
 
-# Which cell is whose
+# The cell of each evaluation
 
 
 def test_an_evaluation_fills_its_cell_in_every_table(tables, runs):
@@ -127,7 +127,7 @@ def test_an_evaluation_fills_its_cell_in_every_table(tables, runs):
     assert content["unplaced"] == []
 
 
-def test_runs_that_the_paper_has_no_row_for_stand_below(tables, runs):
+def test_runs_without_a_row_in_the_paper_are_listed_below(tables, runs):
     evaluate(runs, "mine/random_thin_512", fid=0.5)
     evaluate(runs, "lama-fourier/random_thin_512", fid=1.0)
     content = tables()
@@ -138,7 +138,7 @@ def test_runs_that_the_paper_has_no_row_for_stand_below(tables, runs):
     assert cell(content, 4, "mine", "narrow")["ours_change"] is None  # no row with the same method
 
 
-def test_what_fits_nowhere_is_listed(tables, runs, tmp_path):
+def test_evaluations_without_a_cell_are_listed(tables, runs, tmp_path):
     evaluate(runs, "lama-fourier/random_thick_512", fid=1.0)
     evaluate(runs, "mine/random_medium_512", fid=1.0)
     evaluate(runs, "lama-dilated/segm_512", fid=1.0)  # table 3 has no such row
@@ -183,7 +183,7 @@ def test_seeds_are_a_mean_with_its_deviation(tables, runs, tmp_path):
     assert "seeds differ" in ours["notes"][0]
 
 
-# What is marked
+# Marks
 
 
 def test_best_and_second_of_ours(tables, runs):
@@ -234,7 +234,7 @@ def test_numbers_of_other_conditions_are_not_ranked_or_compared(tables, runs, ot
         ("random_thick_256", {}, {"size": 256}, "images of 256 pixels (published: 512 pixels)"),
     ],
 )
-def test_what_differs_from_the_published_is_said_at_the_number(tables, runs, tmp_path, where, settings, options, note):
+def test_differences_from_the_published_conditions_are_noted(tables, runs, tmp_path, where, settings, options, note):
     evaluate(runs, f"lama-fourier/{where}", fid=2.0, **settings)
     ours = cell(tables(**options), 2, "lama-fourier", "wide")["ours"]
     assert [note in n for n in ours["notes"]].count(True) == 1
@@ -247,7 +247,7 @@ def test_segmentation_masks_are_never_the_published_ones(tables, runs):
     assert any("detector" in note for note in cell(tables(), 1, "lama-fourier", "segm")["ours"]["notes"])
 
 
-def test_missing_and_not_available_are_told_apart(tables, runs, tmp_path):
+def test_missing_and_not_available_differ(tables, runs, tmp_path):
     evaluate(runs, "lama-fourier/random_thick_512", fid=None, lpips_squeeze=0.1)
     content = tables()
     fid, lpips = (cell(content, 1, "lama-fourier", "wide", metric) for metric in ("fid", "lpips_vgg"))

@@ -1,4 +1,4 @@
-"""The training step, and what a run leaves in its folder."""
+"""The training step, and the files of a run folder."""
 
 import copy
 import json
@@ -101,7 +101,7 @@ def test_training_is_reproducible():
     assert norms(a.generator) == norms(b.generator)
 
 
-def test_a_run_folder_holds_what_it_promises(tmp_path):
+def test_a_run_folder_is_complete(tmp_path):
     run = run_into(tmp_path / "run")
     for name in ("config.yaml", "metrics.csv", "curves.png", "next_steps.txt", "summary.json", "train.log",
                  "models/best.safetensors", "models/last.safetensors", "checkpoints/last.ckpt"):  # fmt: skip
@@ -174,7 +174,7 @@ def test_next_steps_name_commands_from_where_the_training_was_started(script, fo
     assert named == [f"{folder}/report.py", f"{folder}/evaluate.py", f"{folder}/predict.py"]
 
 
-def test_a_folder_with_a_run_is_not_trained_over_unasked(tmp_path):
+def test_a_run_is_replaced_only_with_overwrite(tmp_path):
     run_into(tmp_path / "run")
     with pytest.raises(FileExistsError, match=r"run_dir=.*overwrite=true"):
         run_into(tmp_path / "run")

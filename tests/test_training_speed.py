@@ -1,4 +1,4 @@
-"""What makes training faster or smaller computes the same; and where it cannot, by how little it differs."""
+"""Options for speed and memory compute the same as the plain step, or differ by a known amount."""
 
 import copy
 from functools import partial
@@ -20,7 +20,7 @@ from lama.training.recompute import recompute_blocks
 
 
 def steps(module, batches, precision=torch.float32):
-    """Train without a Trainer; what the last step logs, and the state dict after it."""
+    """Train without a Trainer; returns the logs of the last step and the state dict after it."""
     optimizers = module.train().configure_optimizers()
     logs = {}
     for batch in batches:
@@ -51,7 +51,7 @@ def gradients(module):
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_the_discriminator_is_asked_once_and_the_gradients_are_those_of_asking_twice(accumulate, monkeypatch):
+def test_one_discriminator_pass_gives_the_gradients_of_two(accumulate, monkeypatch):
     recipe = {"second_generator_forward": False, "clip_norm": 1e9}
     module, plain = make_module(accumulate=accumulate, **recipe).double(), make_module(**recipe).double()
     batch, calls = in_double(a_batch()), []
@@ -226,7 +226,7 @@ def test_a_batch_that_is_not_finite_drops_what_was_accumulated():
     assert all(torch.isfinite(p).all() for p in module.parameters())
 
 
-def test_a_run_stopped_between_accumulated_batches_goes_on_to_the_bit(tmp_path):
+def test_a_run_stopped_between_accumulated_batches_is_resumed_to_the_bit(tmp_path):
     whole = accumulating(3)
     run_into(tmp_path / "whole", whole, trainer={"max_epochs": 4})  # 4 epochs of 2 batches: updates after 3 and 6
     run_into(tmp_path / "parts", accumulating(3), trainer={"max_epochs": 2})

@@ -55,7 +55,7 @@ def test_the_official_names_are_logged_for_every_group(tiny_inception):
 
 
 def process(rank, world, folder):
-    """One of several processes of a validation: writes what it would log."""
+    """One of several processes of a validation: writes its logged values."""
     import torch.distributed
 
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=world)

@@ -1,4 +1,4 @@
-"""What a person looks at while a training goes on, and the short trainings that answer a question."""
+"""Curves, speed and dry runs of a training, and the short debug trainings."""
 
 import json
 import math
@@ -50,7 +50,7 @@ def test_slow_images_are_seen_as_waiting(tmp_path, monkeypatch):
     read = type(data.train_set).__getitem__
 
     def slow(self, key):
-        data.waited.seconds += 1000  # as if it took so long: a test shall not depend on the machine's load
+        data.waited.seconds += 1000  # a fixed time: the test must not depend on the load of the machine
         return read(self, key)
 
     monkeypatch.setattr(type(data.train_set), "__getitem__", slow)
@@ -77,7 +77,7 @@ def test_speed_of_a_resumed_run_has_every_iteration_once(tmp_path):
     assert read_metrics(run / "speed.csv")["speed_data_wait"][0] == [10, 20, 30, 40]
 
 
-def test_raw_weights_are_validated_beside_their_averages(tmp_path):
+def test_raw_weights_are_validated_as_well_as_their_averages(tmp_path):
     raw, alone = make_module(ema_decay=0.9, validate_raw=True), make_module(ema_decay=0.9)
     run, other = run_into(tmp_path / "run", raw), run_into(tmp_path / "other", alone)
     series, expected = read_metrics(run / "metrics.csv"), read_metrics(other / "metrics.csv")
@@ -89,7 +89,7 @@ def test_raw_weights_are_validated_beside_their_averages(tmp_path):
     unaveraged = run_into(tmp_path / "unaveraged", make_module(validate_raw=True))
     now = read_metrics(unaveraged / "metrics.csv")
     assert not [name for name in now if "val_raw" in name]
-    # The last step's weights are those of a training that averages nothing.
+    # The weights of the last step equal a training without averages.
     assert series["val_raw_ssim_total_mean"] == now["val_ssim_total_mean"]
     assert series["val_ssim_total_mean"] != now["val_ssim_total_mean"]
 
@@ -126,7 +126,7 @@ def test_overfit_trains_and_validates_on_the_same_samples(tmp_path, caplog):
     assert "do not fall" not in caplog.text
 
 
-def test_overfit_says_where_nothing_is_learnt(tmp_path, caplog):
+def test_overfit_warns_if_nothing_is_learnt(tmp_path, caplog):
     module = make_module()
     module.make_optimizers = {name: partial(torch.optim.SGD, lr=0.0) for name in module.make_optimizers}
     run_into(tmp_path / "run", module, debug=Overfit(samples=2, batches=4))
@@ -147,7 +147,7 @@ def test_settings_of_a_short_training_are_checked(make):
         make()
 
 
-def test_a_dry_run_says_what_would_be_and_writes_nothing(tmp_path, monkeypatch, capsys):
+def test_a_dry_run_prints_an_estimate_and_writes_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     dry_run(make_module(), make_data(epoch_size=40), TRAINER | {"max_epochs": 1000}, "config: here\n")
     said = capsys.readouterr().out
@@ -173,7 +173,7 @@ TINY = ["-cn", "demo", "generator.ngf=4", "generator.n_blocks=1", "discriminator
 
 
 def started(root, monkeypatch, *overrides):
-    """What the command does, in this process: a new one takes seconds to import everything."""
+    """The command in this process: a new one takes seconds for its imports."""
     monkeypatch.setattr("sys.argv", [str(root / "bin/train.py"), *TINY, *overrides])
     GlobalHydra.instance().clear()
     runpy.run_path(str(root / "bin/train.py"), run_name="__main__")

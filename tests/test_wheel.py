@@ -1,4 +1,4 @@
-"""The wheel: installed alone, it trains and predicts, and its commands are those of bin/."""
+"""The wheel, installed alone, trains and predicts, and has the commands of bin/."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""Winograd's convolutions for training: values and gradients are those of torch in double precision."""
+"""Winograd's convolutions for training: values and gradients equal torch's in double precision."""
 
 import logging
 

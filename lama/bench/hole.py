@@ -36,9 +36,7 @@ def bench_hole(*arguments: str) -> list[str]:
     parser = argparse.ArgumentParser(f"{typed('bench')} hole", description=__doc__)
     parser.add_argument("--side", type=int, default=6000, help="pixels of the longer side; the other is two thirds")
     parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
-    parser.add_argument(
-        "--max-memory", type=float, default=3, help="GB; below it the whole image is computed in chunks of rows"
-    )
+    parser.add_argument("--max-memory", type=float, default=3, help="GB; if short, the image is computed in chunks")
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.side < 768 or options.ngf < 4:

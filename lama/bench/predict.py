@@ -1,8 +1,7 @@
 """Prediction on a CPU: the trained module in a default process, compared with its fused equivalent in a tuned one.
 
-Every measurement is a process of its own, and the variants alternate: neither leftover memory nor a change in the speed
-of the machine favours one. Weights are random and BatchNorm is calibrated, so that activations and rounding errors have
-realistic sizes.
+Every measurement is a process of its own, and the variants alternate. So neither leftover memory nor a change in the
+speed of the machine favours one. Weights are random; BatchNorm is calibrated, which gives activations realistic sizes.
 """
 
 import argparse
@@ -110,9 +109,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--ngf", type=int, default=64, help="channels after the first convolution")
     parser.add_argument("--n-blocks", type=int, default=9, help="18 is Big LaMa")
-    parser.add_argument(
-        "--frame", choices=["auto", "whole", "chunked"], default="auto", help="auto: chunked above 1024^2"
-    )
+    parser.add_argument("--frame", choices=["auto", "whole", "chunked"], default="auto", help="chunked above 1024^2")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or min(options.sizes) < 16:
         raise ValueError("bench predict: expected --rounds of at least 1 and --sizes of at least 16")

@@ -1,7 +1,4 @@
-"""One process of ``bench.predict``: load, compute once to warm up, then measure; prints JSON.
-
-It runs as a file, so that its memory does not include the other benchmarks and their imports.
-"""
+"""One process of ``bench.predict``, a file without the other benchmarks' imports; prints JSON."""
 
 import json
 import statistics

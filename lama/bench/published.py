@@ -2,7 +2,7 @@
 
 Three convolutions for an FFC, each with its own padding; the spectrum taken apart into planes and back; images and
 weights as planes (NCHW); BatchNorm of the HRF encoder computed; ``mse_loss`` of its features; Adam one tensor after the
-other. The values are those of the classes this replaces methods of, to rounding.
+other. The results equal the results of the replaced methods, to rounding.
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ from lama.training import InpaintingModule
 
 
 def as_published(module: InpaintingModule) -> None:
-    """Let ``module`` compute as published; what it computes, and its state dict, stay the same."""
+    """Replace methods of ``module`` by the published computation; results and state dict stay the same."""
     compute_plainly(module.generator)
     module.use_memory_format(torch.contiguous_format)
     for loss in module.objective.modules():

@@ -1,4 +1,4 @@
-"""Time alternatives in turn, so that a change in the speed of the machine affects all of them."""
+"""Time alternatives in turn: a change in the speed of the machine then affects all of them."""
 
 import statistics
 import time

@@ -1,7 +1,4 @@
-"""One process of ``bench.train``: one variant, one step for every line on stdin; prints JSON.
-
-It runs as a file, so that its memory does not include the other variants.
-"""
+"""One process of ``bench.train``: one variant, one step for every line on stdin; prints JSON."""
 
 import json
 import sys

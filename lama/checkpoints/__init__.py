@@ -1,4 +1,4 @@
-"""Files that hold networks: ours, and those that others have written."""
+"""Files that hold networks: our format, and formats of other programs."""
 
 from lama.checkpoints.architecture import Description, differences, looks_like
 from lama.checkpoints.conversion import convert

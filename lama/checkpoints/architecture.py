@@ -24,16 +24,13 @@ INFERRED = {name for name, _ in KNOWN.values()}  # the classes that ``infer_gene
 
 
 def infer_generator(shapes: Shapes) -> Description:
-    """Class and arguments of the generator with these state-dict keys and shapes.
-
-    Raises ValueError if they are not those of a generator of LaMa.
-    """
+    """Class and arguments of the generator with these keys and shapes. Raises ValueError if it is no LaMa generator."""
     try:
         if "model.1.ffc.convl2l.weight" in shapes:
             return _infer_ffc(shapes)
         return _infer_resnet(shapes)
     except (KeyError, IndexError, ValueError, ZeroDivisionError):
-        raise ValueError("the names of the weights are not those of a generator of LaMa") from None
+        raise ValueError("expected the weight names of a generator of LaMa, got others") from None
 
 
 def _sane(config: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +46,7 @@ def infer_discriminator(shapes: Shapes) -> Description:
     """Class and arguments of the discriminator with these keys and shapes. Raises ValueError if it is none."""
     levels = [int(match[1]) for match in (re.match(r"model(\d+)\.0\.weight$", key) for key in shapes) if match]
     if len(levels) < 3:
-        raise ValueError("the names of the weights are not those of a PatchGAN discriminator")
+        raise ValueError("expected the weight names of a PatchGAN discriminator, got others")
     ndf, input_nc = shapes["model0.0.weight"][:2]
     return "PatchDiscriminator", {"input_nc": input_nc, "ndf": ndf, "n_layers": max(levels) - 1}
 
@@ -103,10 +100,7 @@ def _ratio(global_channels: int, channels: int) -> float:
 
 
 def build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
-    """The generator or discriminator of that description, without memory for its weights.
-
-    Raises ValueError for an unknown name; the constructor raises for arguments that it does not take.
-    """
+    """The network ``name`` with arguments ``config``, without memory for weights; ValueError for other names."""
     known = lama.models.GENERATORS if role == "generator" else ("PatchDiscriminator",)
     if name not in known:
         raise ValueError(f"unknown network {name!r}, known: {', '.join(known)}")
@@ -116,7 +110,7 @@ def build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
 
 
 def mismatch(network: nn.Module, shapes: Shapes) -> str | None:
-    """The first difference between ``shapes`` and those of ``network``, in words; None if they are equal."""
+    """The first difference between ``shapes`` and the shapes of ``network``, in words; None if they are equal."""
     expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     missing, extra = sorted(expected.keys() - shapes.keys()), sorted(shapes.keys() - expected.keys())
     other = sorted(key for key in expected.keys() & shapes.keys() if expected[key] != tuple(shapes[key]))

@@ -1,13 +1,11 @@
-"""Reading files of ``torch.save`` and ``torch.jit.save`` without executing anything from them.
+"""Read files of ``torch.save`` and ``torch.jit.save`` without executing anything from them.
 
 A checkpoint is a zip archive: ``data.pkl``, a pickle of the structure, and one record of raw bytes per storage.
 Unpickling may call any function that the file names. This unpickler therefore knows tensors and plain containers only;
-every other name becomes an inert placeholder, which accepts any argument and does nothing. (Lightning 1.2 pickled its
-own classes and those of OmegaConf into the official checkpoints; the weights do not need them.) A TorchScript archive
-has the same structure; its code is not read.
-
-Tensors stay in the file until ``StoredTensor.load``, so the 400 MB of metric networks in an official checkpoint are
-never read.
+every other name becomes an inert placeholder, which accepts any argument and does nothing. (Lightning 1.2 pickled
+classes of its own and of OmegaConf into the official checkpoints; the weights do not need them.) A TorchScript archive
+has the same structure; its code is not read. Tensors stay in the file until ``StoredTensor.load``: the 400 MB of metric
+networks in an official checkpoint are never read.
 """
 
 import io
@@ -40,17 +38,14 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A tensor whose values have not been read from its file."""
+    """A tensor in a file; ``load`` reads its values."""
 
     shape: tuple[int, ...]
     load: Callable[[], Tensor]
 
 
 def read_archive(path: Path) -> dict[str, StoredTensor]:
-    """{name: tensor} of the checkpoint at ``path``: a Lightning one, a plain state dict, or a TorchScript module.
-
-    Raises ValueError, in one line, for a damaged file or another kind of file.
-    """
+    """{name: tensor} of a checkpoint, state dict or TorchScript module. Raises ValueError for any other file."""
     try:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
@@ -86,13 +81,13 @@ def _check_pickle(pickled: bytes) -> None:
     nested = 0
     for opcode, argument, _ in pickletools.genops(pickled):
         if "PUT" in opcode.name and (argument or 0) > len(pickled):
-            raise ValueError("a pickle with an absurd memo")
+            raise ValueError("a pickle with a memo index beyond its size")
         if opcode.name.startswith("TUPLE"):
             nested += 1
         elif "PUT" not in opcode.name and opcode.name != "MEMOIZE":
             nested = 0
         if nested > 100:
-            raise ValueError("a pickle with absurdly nested tuples")
+            raise ValueError("a pickle with too deeply nested tuples")
 
 
 def _not_an_archive(path: Path) -> str:

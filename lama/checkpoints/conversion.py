@@ -45,16 +45,15 @@ def convert(
         title = looks_like((name, config))
         settings = ", ".join(f"{key} {value}" for key, value in config.items())
         rounded = "; rounded to float16" if half else ""
-        lines.append(
-            f"  {role}: {name}{f' ({title})' if title else ''}, {settings}{rounded}; read again, all tensors equal"
-        )
+        named = f"{name} ({title})" if title else name
+        lines.append(f"  {role}: {named}, {settings}{rounded}; read again, all tensors equal")
     if not discriminator and checkpoint.part("discriminator"):
         lines.append("  discriminator: left out; discriminator=true keeps it")
     return lines
 
 
 def _write(dst: Path, networks: dict[str, nn.Module], source: str) -> None:
-    """Write beside ``dst``, read again, compare, then move it to ``dst``."""
+    """Write to a temporary folder, read again, compare, then move the result to ``dst``."""
     dst.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=".converting-", dir=dst.parent) as folder:
         written = Path(folder) / dst.name

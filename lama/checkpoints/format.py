@@ -1,7 +1,7 @@
 """Our checkpoint: one safetensors file with the weights, and the networks' description inside.
 
-The description is {class name, constructor arguments} as JSON in the metadata. The generator's weights have their own
-names; those of a discriminator, if there is one, begin with ``discriminator.``.
+The description is {class name, constructor arguments} as JSON in the metadata. Weights of the generator keep their
+names; weights of a discriminator, if there is one, have the prefix ``discriminator.``.
 """
 
 import json
@@ -47,10 +47,7 @@ def save_generator(
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Description]]:
-    """The tensors of ``file`` and, if it is in our format, the descriptions of its networks by role.
-
-    Raises ValueError, in one line, for a damaged file.
-    """
+    """Tensors of ``file``, and descriptions by role if in our format. Raises ValueError for a damaged file."""
     try:
         content = safe_open(file, "pt")
         metadata = content.metadata() or {}

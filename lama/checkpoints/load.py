@@ -110,9 +110,7 @@ class Checkpoint:
         state = {key: loaded[key].to(value.dtype) for key, value in wanted.items()}
         bad = [key for key, value in state.items() if not value.isfinite().all()]
         if bad:
-            raise ValueError(
-                f"{self.file}: {len(bad)} weights hold NaN or infinity, first {bad[0]}; its training diverged"
-            )
+            raise ValueError(f"{self.file}: {len(bad)} weights hold NaN or infinity, first {bad[0]}: training diverged")
         return state
 
     def _prefix(self, role: str) -> str | None:
@@ -128,12 +126,12 @@ class Checkpoint:
 def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
     """Open the model at ``path``; ``key`` is the setting that error messages name, if it came from one.
 
-    Raises FileNotFoundError or ValueError, in one line, if there is no model, it is damaged, or a ``config.yaml``
-    beside it describes another network.
+    Raises FileNotFoundError or ValueError, in one line, if there is no model, it is damaged, or the ``config.yaml`` of
+    its folder describes another network.
     """
     file = find_weights(path, key)
     if file.suffix.lower() in (".onnx", ".pt2"):
-        raise ValueError(f"{file}: exported for another runtime, not to be read back; give the model it was made from")
+        raise ValueError(f"{file}: exported for another runtime; give the model that it was made from")
     if file.suffix.lower() == ".safetensors" or not _is_archive(file):
         tensors, descriptions = read_safetensors(file)
         checkpoint = Checkpoint(file, tensors, descriptions)
@@ -143,10 +141,7 @@ def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
 
 
 def _with_config(checkpoint: Checkpoint) -> Checkpoint:
-    """The checkpoint, checked against a ``config.yaml`` beside it, or described by it if its class is not inferred.
-
-    Raises ValueError if the two contradict each other.
-    """
+    """The checkpoint, checked with or described by its folder's ``config.yaml``. Raises ValueError if they differ."""
     folder = checkpoint.file.parent
     places = [folder / "config.yaml"]
     if folder.name in ("models", "checkpoints"):
@@ -163,10 +158,8 @@ def _with_config(checkpoint: Checkpoint) -> Checkpoint:
     except (ValueError, TypeError, RuntimeError) as error:
         raise ValueError(f"{beside}: describes no network of LaMa ({_first_line(error)})") from error
     if difference:
-        raise ValueError(
-            f"{checkpoint.file}: its weights are those of another network than {beside} describes: {difference}"
-            f"{_suggestion(description)}"
-        )
+        differing = f"{checkpoint.file}: holds another network than {beside} describes: {difference}"
+        raise ValueError(f"{differing}{_suggestion(description)}")
     return checkpoint
 
 
@@ -181,7 +174,7 @@ def _described(checkpoint: Checkpoint, description: Description) -> Checkpoint:
             tensors = {key: checkpoint.tensors[prefix + key] for key in wanted}
             tensors |= {f"discriminator.{key}": value for key, value in checkpoint.part("discriminator").items()}
             return Checkpoint(checkpoint.file, tensors, {"generator": description})
-    raise ValueError(f"{checkpoint.file}: its weights are not those of the {description[0]} in its config.yaml")
+    raise ValueError(f"{checkpoint.file}: its weights do not fit the {description[0]} in its config.yaml")
 
 
 def _first_line(error: Exception) -> str:
@@ -215,14 +208,9 @@ def load_generator(path: str | Path) -> nn.Module:
 
 
 def find_weights(path: str | Path, key: str = "") -> Path:
-    """The file at ``path``, or the best, else the last weights in the folder; ``small`` names those of the package.
-
-    Raises FileNotFoundError.
-    """
+    """The file at ``path``, else the best or last weights in that folder, or ``small``. Raises FileNotFoundError."""
     if not path or not str(path):
-        raise FileNotFoundError(
-            f"{key or 'model'}: expected the path of a model, or {' or '.join(BUNDLED)} (of this package), got nothing"
-        )
+        raise FileNotFoundError(f"{key or 'model'}: expected a path of a model, or {' or '.join(BUNDLED)}, got none")
     if str(path) in BUNDLED:  # a folder of that name is ./small
         return BUNDLED[str(path)]
     path = Path(path).expanduser()
@@ -232,9 +220,8 @@ def find_weights(path: str | Path, key: str = "") -> Path:
     if found is not None:
         return found
     raise FileNotFoundError(
-        f"{f'{key}=' if key else ''}{path}: no model there; expected {', '.join(BUNDLED)} (of this package), a "
-        ".safetensors, .ckpt or TorchScript .pt file, or "
-        f"a folder with models/best.safetensors or models/best.ckpt{_what_is_there(path)}"
+        f"{f'{key}=' if key else ''}{path}: no model there; expected {', '.join(BUNDLED)}, a .safetensors, .ckpt or "
+        f"TorchScript .pt file, or a folder with models/best.safetensors or models/best.ckpt{_what_is_there(path)}"
     )
 
 

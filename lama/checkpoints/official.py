@@ -1,7 +1,6 @@
 """The layout of the official releases: a folder with ``config.yaml`` and ``models/best.ckpt``, both ways.
 
-Only the generator's section of the configuration is read, and only to compare it with the weights: the architecture is
-inferred from these.
+The architecture is inferred from the weights. Only the configuration's section ``generator`` is compared with them.
 """
 
 from pathlib import Path
@@ -91,14 +90,9 @@ def _check_section(file: Path, section: Any, name: str) -> None:
 
 
 def save_official(folder: str | Path, generator: nn.Module, discriminator: nn.Module | None = None) -> None:
-    """Write ``folder/config.yaml`` and ``folder/models/best.ckpt`` in the layout of the official releases.
-
-    Raises ValueError for a generator that the official code does not have.
-    """
+    """Write ``config.yaml`` and ``models/best.ckpt`` into ``folder``. Raises ValueError for an unknown generator."""
     if type(generator).__name__ not in _KINDS.values():
-        raise ValueError(
-            f"{folder}: the official layout has no {type(generator).__name__}; write a .safetensors file instead"
-        )
+        raise ValueError(f"{folder}: the official layout has no {type(generator).__name__}; write a .safetensors file")
     folder, config = Path(folder), _config(generator, discriminator)
     state = {f"generator.{key}": value for key, value in generator.state_dict().items()}
     if discriminator is not None:

@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def run_verb(verb: str, arguments: list[str] | None = None) -> None:
-    """Run one verb on ``arguments``, by default those of this process.
+    """Run one verb on ``arguments``, by default ``sys.argv[1:]``.
 
     A user's mistake prints one line and exits with 2; any other error is a traceback, and so is every error if the
     environment has HYDRA_FULL_ERROR=1.

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
         print(spelled(str(__doc__)))
         return
     if what not in WHAT:
-        raise ValueError(f"expected what to measure, one of {', '.join(WHAT)}; got {what or 'nothing'}")
+        raise ValueError(f"bench: expected one of {', '.join(WHAT)}; got {what or 'nothing'}")
     if what not in WITH_OPTIONS and (what == "data") != (len(rest) == 1):
         raise ValueError(f"expected {typed('bench')} masks|fid|hole|predict|train, or data IMAGES, a folder")
     from lama import bench

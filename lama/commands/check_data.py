@@ -1,4 +1,4 @@
-"""Check a data set before training on it: what it holds, what is wrong, which command to run next.
+"""Check a data set before training on it: list its images, its problems and the next command.
 
 lama check-data my_dataset                    # images, or train/ and val/; writes my_dataset_check.png
 lama check-data IMAGES --crop 512 --sheet look.png

@@ -16,9 +16,7 @@ def main(arguments: Sequence[str]) -> None:
     expected = parser("prepare-celebahq", str(__doc__))
     expected.add_argument("archive", type=Path)
     expected.add_argument("out", type=Path)
-    expected.add_argument(
-        "--val-list", type=Path, help="names of visual_test_256, one a line; default: drawn by --seed"
-    )
+    expected.add_argument("--val-list", type=Path, help="names of visual_test_256, one a line; default: by --seed")
     expected.add_argument("--n-jobs", type=int, default=0, help="number of processes that draw masks")
     expected.add_argument("--seed", type=int, default=0)
     expected.add_argument("--counts", type=int, nargs=2, default=(2000, 2000), metavar=("VAL", "VISUAL"))

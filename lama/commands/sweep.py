@@ -1,7 +1,7 @@
 """Manage a sweep that lama train -m sweep=NAME has started.
 
-lama sweep status DIR                # what is done, running, failed and why, and what remains
-lama sweep resubmit DIR              # start again what failed, was lost or never began; nothing else
+lama sweep status DIR                # the state of every training: done, running, failed (with the reason), waiting
+lama sweep resubmit DIR              # start failed, lost and waiting trainings; leave the others alone
 lama sweep collect DIR [SETS]        # evaluate finished trainings on the frozen sets, make the paper's tables
 lama sweep toy DIR                   # make the images, masks and random encoders that make sweep-toy needs
 """

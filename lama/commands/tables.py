@@ -4,7 +4,7 @@
     lama tables runs=RUNS out=OUT metrics=[psnr_hole,lpips_squeeze] size=256
 
 RUNS/NAME/SET is the outdir= of a lama evaluate: NAME as in configs/training, SET as in configs/data_gen; with several
-seeds RUNS/NAME/seed0/SET. docs/evaluation.md says which evaluation fills which cell.
+seeds RUNS/NAME/seed0/SET. docs/evaluation.md lists the evaluation of each cell.
 """
 
 from collections.abc import Sequence

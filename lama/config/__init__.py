@@ -1,4 +1,4 @@
-"""From YAML and a command line to objects: the only room, beside ``sweeps``, that knows Hydra.
+"""From YAML and a command line to objects: only this room and ``sweeps`` import Hydra.
 
 ``read`` turns the arguments of a command into a configuration; ``build`` turns a node of it into the object that it
 describes. The configuration chooses; constructors check ranges, shapes and paths.

@@ -25,11 +25,9 @@ def read(
 ) -> DictConfig:
     """The configuration that ``arguments`` ask for: ``configs/<group>/<name>.yaml`` with their overrides.
 
-    If ``name`` is None, the user has to choose one with -cn NAME. Values of the keys ``paths`` need no quotes,
-    whatever characters they hold. ``short`` maps abbreviated keys to full ones.
-
-    Exits with 0 after printing, for --help (``usage``, then every key) and for --cfg (the composed configuration).
-    Raises ValueError, in one line, for what the user got wrong.
+    If ``name`` is None, the user has to choose one with -cn NAME. Values of the keys ``paths`` need no quotes, whatever
+    characters they hold. ``short`` maps abbreviated keys to full ones. --help prints ``usage`` and every key, --cfg the
+    composed configuration; both exit with 0. Raises ValueError, in one line, for a mistake in the arguments.
     """
     options, overrides = _parse(arguments)
     if options.help:
@@ -76,7 +74,7 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _help(usage: str, group: str, name: str | None) -> str:
-    """How a command is used, and every key that it has: the YAML itself, whose comments explain them."""
+    """The usage of a command, and the YAML with all of its keys; its comments explain them."""
     if name is None:
         base = (CONFIGS / group / "base.yaml").read_text(encoding="utf-8")
         known = ", ".join(primary(group))

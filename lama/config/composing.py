@@ -13,15 +13,12 @@ from omegaconf import DictConfig, OmegaConf
 from lama.config.wording import joined, nearest
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# A wheel holds the configurations inside the package, a clone beside it.
+# In a wheel the configurations are inside the package, in a clone next to it.
 CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
 
 
 def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
-    """``configs/<group>/<name>.yaml`` with ``overrides``; ``config_dir`` is searched for more configurations.
-
-    Raises ValueError, in one line that names the key, for an override or a configuration that does not exist.
-    """
+    """The configuration ``group``/``name`` with ``overrides``. Raises ValueError, naming the key, for a wrong one."""
     if config_dir is not None and not Path(config_dir).is_dir():
         raise FileNotFoundError(f"--config-dir {config_dir}: no such folder")
     folders = [CONFIGS / group] if config_dir is None else [CONFIGS / group, Path(config_dir).resolve()]
@@ -41,9 +38,7 @@ def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: st
         if not re.match(r"[+~]{0,2}[\w./@]+=", override := str(error.override)):
             raise ValueError(f"{override}: expected KEY=VALUE, without dashes or spaces around =") from error
         reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{error.override}: cannot be read ({reason}); quote odd values twice: \"KEY='VALUE'\""
-        ) from error
+        raise ValueError(f"{error.override}: not readable ({reason}); quote odd values: \"KEY='VALUE'\"") from error
 
 
 def to_yaml(config: DictConfig) -> str:
@@ -60,7 +55,7 @@ def load_yaml(path: str | Path) -> DictConfig:
 
 
 def primary(group: str) -> list[str]:
-    """The configurations of ``group`` that can be run as they are."""
+    """The complete configurations of ``group``, which -cn can choose."""
     return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml") if path.stem != "base")
 
 

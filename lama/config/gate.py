@@ -18,15 +18,12 @@ from omegaconf import DictConfig, OmegaConf
 from lama.config.wording import nearest
 
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
-PROGRAMS = ("lama.bench.", "lama.commands.", "lama.config.", "lama.sweeps.")  # rooms whose names no YAML needs
+PROGRAMS = ("lama.bench.", "lama.commands.", "lama.config.", "lama.sweeps.")  # a YAML needs no names of these rooms
 NETWORKS = ("generator", "discriminator", "objective", "evaluator", "optimizers")  # of the module; the rest: recipe
 
 
 def build(node: Any, key: str) -> Any:
-    """Build the object that ``node``, found at ``key`` of the configuration, describes.
-
-    Raises ValueError, naming the key, for a target, argument or type that is not allowed.
-    """
+    """Build the object of ``node``, at ``key`` of the configuration. Raises ValueError for a wrong target or value."""
     plain = _plain(node)
     for path, target, arguments in _targets(plain, key):
         _check_arguments(path, target, arguments)
@@ -112,7 +109,7 @@ def _resolve_target(key: str, target: str) -> Any:
 
 
 def _check_arguments(key: str, target: Any, arguments: dict[str, Any]) -> None:
-    """Raise ValueError for an argument that ``target`` does not take, or whose type is not the declared one."""
+    """Raise ValueError for an argument that ``target`` does not take, and for a value of another type than declared."""
     path = f"{key}." if key else ""
     parameters = inspect.signature(target).parameters
     hints = typing.get_type_hints(target.__init__ if inspect.isclass(target) else target)

@@ -1,4 +1,4 @@
-"""A user's mistake in one line: what, where, expected, got, what to do."""
+"""Error messages of one line: the key, its place, the expected and the given value, the remedy."""
 
 import difflib
 from collections.abc import Iterable

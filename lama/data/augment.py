@@ -30,8 +30,7 @@ class _Chain:
         self.chain = A.Compose(list(transforms), strict=True)
 
     def __call__(self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None) -> Augmented:
-        # albumentations has its own generators, which DataLoader workers would share, so they are set per sample.
-        # ``set_random_seed`` would give all transforms the same seed: all would happen together or not at all.
+        # DataLoader workers would share albumentations' generators, and ``set_random_seed`` gives all the same seed.
         self.chain.set_random_state(rng, random.Random(int(rng.integers(2**63))))
         given: dict[str, Any] = {"image": _two_pixels(image)}
         if mask is not None:
@@ -99,10 +98,7 @@ class CropFlip(_Chain):
 
 
 class NoAugmentation:
-    """The official ``no_augs``: images of the right size, unchanged.
-
-    Raises ValueError for an image of another size.
-    """
+    """The official ``no_augs``: images of the right size, unchanged. Raises ValueError for an image of another size."""
 
     def __init__(self, size: int | Sequence[int] = 256) -> None:
         self.size = checked_size(size)
@@ -110,10 +106,8 @@ class NoAugmentation:
     def __call__(self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None) -> Augmented:
         if image.shape[:2] != self.size:
             (h, w), (ih, iw) = self.size, image.shape[:2]
-            raise ValueError(
-                f"expected an image of {w} x {h} pixels, got {iw} x {ih}: resize the images first, or crop them "
-                "with augment=crop_flip"
-            )
+            got = f"expected an image of {w} x {h} pixels, got {iw} x {ih}"
+            raise ValueError(f"{got}: resize the images first, or use augment=crop_flip")
         return image, mask
 
 

@@ -35,9 +35,8 @@ class DecodedCache:
         try:
             self.memory = mmap.mmap(-1, self.size + n * 24)
         except (OSError, OverflowError, ValueError) as error:
-            raise ValueError(
-                f"data.cache_gb={self.size / GIGABYTE:g}: more than this machine can reserve; choose less"
-            ) from error
+            asked = f"data.cache_gb={self.size / GIGABYTE:g}"
+            raise ValueError(f"{asked}: more than this machine can reserve; choose less") from error
         self.pixels = np.frombuffer(self.memory, np.uint8, self.size, offset=n * 24)
         # per image: its offset in ``pixels`` plus 1 (0 = not cached), height, width
         self.table = np.frombuffer(self.memory, np.int64, n * 3).reshape(n, 3)

@@ -41,10 +41,7 @@ class Findings:
 
 
 def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True) -> list[Path]:
-    """Report sizes (relative to ``crop`` pixels), formats and unreadable files; returns the readable files.
-
-    With ``decode`` every image is decoded, otherwise only its header is read.
-    """
+    """Report sizes, formats and unreadable files; returns the readable ones. ``decode``: read more than headers."""
     sizes: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
     readable, broken = [], []
@@ -113,9 +110,8 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
         findings.note(f"{len(pairs)} masks, hole {np.mean(areas):.1%} on average, {min(areas):.1%} to {max(areas):.1%}")
         inverted = sum(area > MOSTLY for area in areas)
         if inverted > len(areas) / 2:
-            findings.problem(
-                f"{inverted} of {len(areas)} masks hide more than {MOSTLY:.0%}: white is the hole; are they inverted?"
-            )
+            many = f"{inverted} of {len(areas)} masks hide more than {MOSTLY:.0%}"
+            findings.problem(f"{many}: white is the hole; are they inverted?")
     return good
 
 
@@ -137,9 +133,8 @@ def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Finding
     paths = known_paths(source)
     like_masks = [path for path in paths if is_mask(path)]
     if like_masks:
-        findings.problem(
-            f"{len(like_masks)} of {len(paths)} images to train on are named like masks, such as {like_masks[0].name}"
-        )
+        many = f"{len(like_masks)} of {len(paths)} images to train on"
+        findings.problem(f"{many} are named like masks, such as {like_masks[0].name}")
     if paths:
         check_images(_spread(paths, 200), crop, findings, decode=False)
     if isinstance(pairs, PairFolder):

@@ -161,10 +161,7 @@ class TimedLoader(DataLoader[Any]):
 
 
 def _leave_signals_alone(worker: int) -> None:
-    """Ignore stop signals in a worker: the training process handles them, and needs batches until it has stopped.
-
-    Workers end with the training process: by ``_end_workers``, or because they notice that it has ended.
-    """
+    """Ignore stop signals in a worker: the training process needs batches until it stops, and ends the workers."""
     for name in STOP_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)

@@ -22,7 +22,7 @@ from lama.interfaces import (
 from lama.pictures.images import image_to_tensor, mask_to_tensor
 from lama.pictures.masks import check_size
 
-MOST_WORKERS = 256  # workers whose current image is recorded
+MOST_WORKERS = 256  # the current images of this many workers are recorded
 
 
 class SampleKey(NamedTuple):
@@ -96,9 +96,8 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         self.broken[index] = True
         count, total = int(self.broken.sum()), len(self.source)
         if count > self.max_broken * total:
-            raise ValueError(
-                f"{error} ({count} of {total} images cannot be used, more than data.max_broken={self.max_broken})"
-            ) from error
+            limit = f"{count} of {total} images cannot be used, more than data.max_broken={self.max_broken}"
+            raise ValueError(f"{error} ({limit})") from error
 
     def name(self, index: int) -> str:
         """The file of an image; its name or its index if the source knows no files."""

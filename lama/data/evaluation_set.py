@@ -28,10 +28,10 @@ from lama.verbs import typed
 class PairFolder(Sequence[EvaluationPair]):
     """A folder of ``name.png`` + ``name_mask001.png`` (any image suffix, several masks per image, sub-folders).
 
-    ``mask_1.png`` + ``image_1.png`` works too. Results are named after masks, as in the official code.
-    Raises FileNotFoundError or ValueError if the folder is missing or empty, a mask has no image, or (on access) a mask
-    and its image differ in size or cannot be read. If the folder has a ``manifest.json`` of
-    ``lama masks``, its files must be those of the manifest, byte for byte.
+    ``mask_1.png`` + ``image_1.png`` works too. Results are named after masks, as in the official code. Raises
+    FileNotFoundError or ValueError if the folder is missing or empty, a mask has no image, or (on access) a mask and
+    its image differ in size or cannot be read. With a ``manifest.json`` of ``lama masks``, the files must match it
+    exactly.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -52,7 +52,7 @@ class PairFolder(Sequence[EvaluationPair]):
 
     @property
     def names(self) -> list[str]:
-        """The names of the masks, which are those of the predictions, in order."""
+        """The names of the masks in order; predictions have the same names."""
         return [mask.relative_to(self.root).with_suffix("").as_posix() for _, mask in self.paths]
 
     def hashes(self) -> list[str]:
@@ -82,14 +82,11 @@ def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> Evaluatio
 def _no_image(mask: Path, more: int = 0) -> str:
     others = f" (and {more} more such masks)" if more else ""
     stem = mask.stem.rsplit("_mask", 1)[0]
-    return f"{mask}: mask without an image; expected {stem} with one of {' '.join(SUFFIXES)} beside it{others}"
+    return f"{mask}: mask without an image; expected {stem} with one of {' '.join(SUFFIXES)} in its folder{others}"
 
 
 class PredictionFolder:
-    """Completed images for an evaluation set, named after its masks, with any image suffix.
-
-    Raises ValueError if predictions are missing or extra, or (on reading) one has another size.
-    """
+    """Completed images, named after the masks of a set, with any suffix. Raises ValueError for other names or sizes."""
 
     def __init__(self, path: str | Path, pairs: PairFolder) -> None:
         self.root = Path(path).expanduser()
@@ -162,10 +159,8 @@ class FrozenPairs(Sequence[EvaluationPair]):
         seed: int = 0,
     ) -> None:
         if size < 1 or per_image < 1 or not 0 < max_area <= 1:
-            raise ValueError(
-                "evaluation set: expected size and per_image of at least 1 and 0 < max_area <= 1, got "
-                f"{size}, {per_image}, {max_area}"
-            )
+            got = f"{size}, {per_image}, {max_area}"
+            raise ValueError(f"evaluation set: expected size, per_image >= 1 and 0 < max_area <= 1, got {got}")
         self.source = source
         self.masks = masks
         self.size = size

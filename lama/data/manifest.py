@@ -46,10 +46,8 @@ class Manifest:
         if missing or extra:
             less = f"{len(missing)} files are missing, first {missing[0]}" if missing else ""
             more = f"{len(extra)} do not belong to it, first {extra[0]}" if extra else ""
-            raise ValueError(
-                f"{self.root}: not the evaluation set of its {NAME}: {'; '.join(filter(None, (less, more)))}; "
-                "repeat the command that generated it"
-            )
+            changes = "; ".join(filter(None, (less, more)))
+            raise ValueError(f"{self.root}: not the evaluation set of its {NAME}: {changes}; generate it again")
 
     def damaged(self) -> list[str]:
         """The files that are missing or have changed."""
@@ -65,7 +63,7 @@ class Manifest:
             return
         name = path.relative_to(self.root).as_posix()
         if sha256(path) != self.files.get(name):
-            raise ValueError(f"{path}: changed since the evaluation set was made: its sha256 is not that in {NAME}")
+            raise ValueError(f"{path}: changed since the evaluation set was made: {NAME} has another sha256")
 
 
 def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str], refused: dict[str, str]) -> str:

@@ -1,6 +1,6 @@
 """Frozen evaluation sets, generated like the official test masks, but from a seed.
 
-An image is scaled so that its shorter side has the size of the set. Masks are drawn on the whole image, and each
+The shorter side of an image is scaled to the size of the set. Masks are drawn on the whole image, and each
 proposes a square crop. Some of the crops with at most half of their pixels hidden are kept. The pairs of an image are
 a function of the seed and its name: the number of processes, the order of the files and interruptions change nothing.
 """
@@ -142,9 +142,8 @@ def generate(
     left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
     out.mkdir(parents=True, exist_ok=True)
     with atomic_write(journal) as partial:
-        partial.write_text(
-            "".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())), encoding="utf-8"
-        )
+        text = "".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values()))
+        partial.write_text(text, encoding="utf-8")
     _work(_run(_Job(dataset, root, out), left, jobs), journal, lines, len(paths))
     result = Result()
     for line in lines.values():
@@ -155,10 +154,8 @@ def generate(
         journal.unlink()
         if not any(out.iterdir()):
             out.rmdir()
-        raise ValueError(
-            f"{root}: none of {len(paths)} images gave a pair; of {next(iter(result.refused))}: "
-            f"{next(iter(result.refused.values()))}"
-        )
+        name, reason = next(iter(result.refused.items()))
+        raise ValueError(f"{root}: none of {len(paths)} images gave a pair; of {name}: {reason}")
     result.hash = write_manifest(out, about, result.files, result.refused)
     journal.unlink()
     return result
@@ -214,9 +211,7 @@ def _images(root: Path, suffix: str | None) -> list[Path]:
     stems = [path.with_suffix("") for path in paths]
     twice = next((stem for stem in stems if stems.count(stem) > 1), None) if len(set(stems)) < len(stems) else None
     if twice is not None:
-        raise ValueError(
-            f"{twice}: two images differ only in their suffix, so their crops would have the same names; rename one"
-        )
+        raise ValueError(f"{twice}: two images differ only in their suffix, and so would their crops; rename one")
     return paths
 
 

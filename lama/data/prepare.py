@@ -75,18 +75,13 @@ def _members(archive: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 def pick(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
     """``count`` of the paths, drawn from the seed. Raises ValueError if there are fewer."""
     if len(paths) < count:
-        raise ValueError(
-            f"{paths[0].parent}: expected at least {count} images, got {len(paths)} (--counts sets the number)"
-        )
+        raise ValueError(f"{paths[0].parent}: expected at least {count} images, got {len(paths)} (--counts sets it)")
     chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
     return [paths[i] for i in sorted(chosen.tolist())]
 
 
 def copy(paths: Sequence[Path], root: Path, folder: Path) -> Path:
-    """Copy files below ``root`` into ``folder``; existing files are kept.
-
-    Raises FileExistsError if ``folder`` holds other images, for example from other counts or another seed.
-    """
+    """Copy files below ``root`` into ``folder``; existing files are kept. Raises FileExistsError as ``check_only``."""
     check_only(folder, {path.relative_to(root) for path in paths})
     for path in tqdm(paths, desc=f"copying to {folder.name}", unit="image", leave=False):
         _copy(path, folder / path.relative_to(root))
@@ -98,10 +93,8 @@ def check_only(folder: Path, wanted: set[Path]) -> None:
     filled = folder.is_dir() and any(folder.iterdir())
     there = {path.relative_to(folder) for path in list_images(folder)} if filled else set()
     if there - wanted:
-        raise FileExistsError(
-            f"{folder}: holds {len(there - wanted)} images of an earlier call with other settings, such as "
-            f"{min(there - wanted)}; remove that folder, or choose another output folder"
-        )
+        others = f"{len(there - wanted)} images of other settings, such as {min(there - wanted)}"
+        raise FileExistsError(f"{folder}: holds {others}; remove that folder, or choose another output folder")
 
 
 def _copy(path: Path, target: Path) -> None:
@@ -125,11 +118,8 @@ def prepare_places(
     archive) for visual inspection, ``evaluation`` (30 000 of the validation archive, six kinds of masks) for tables.
     ``categories`` is a text file with one name per line: only training images with one of them in their path are kept.
     """
-    wanted = (
-        None
-        if categories is None
-        else [line.strip() for line in categories.read_text(encoding="utf-8").splitlines() if line.strip()]
-    )
+    lines = None if categories is None else categories.read_text(encoding="utf-8").splitlines()
+    wanted = None if lines is None else [line.strip() for line in lines if line.strip()]
     require(train, val, test)
     kept = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
     check_only(out / "train", kept)
@@ -159,17 +149,15 @@ def prepare_celebahq(
 ) -> list[str]:  # fmt: skip
     """CelebA-HQ at 256: train_256/, val_256/ and visual_test_256/ with thin, medium and thick masks.
 
-    Images 00001.jpg ... of the archive become 0.jpg ...; ``val_list`` names those of visual_test_256, one per line,
-    like the official ``val_shuffled.flist``; without it they are drawn from the seed. The official split of the other
-    images is not reproducible, since it was shuffled without a seed.
+    Images 00001.jpg ... of the archive become 0.jpg ...; ``val_list`` names the images of visual_test_256, one per
+    line, like the official ``val_shuffled.flist``; without it they are drawn from the seed. The official split of the
+    other images is not reproducible, since it was shuffled without a seed.
     """
     extract(archive, out / "source")
     numbered = {int(path.stem): path for path in list_images(out / "source") if path.stem.isdigit()}
     if len(numbered) <= sum(counts):
-        raise ValueError(
-            f"{archive}: expected more than {sum(counts)} images named 00001.jpg ..., got {len(numbered)} "
-            "(--counts selects fewer)"
-        )
+        expected = f"expected more than {sum(counts)} images named 00001.jpg ..."
+        raise ValueError(f"{archive}: {expected}, got {len(numbered)} (--counts selects fewer)")
     if min(numbered) != 1:
         raise ValueError(f"{archive}: expected images numbered from 00001, got {numbered[min(numbered)].name} first")
     size = read_image(numbered[1]).shape[:2]

@@ -28,10 +28,7 @@ class _Files:
 
 
 class ImageFolder(_Files):
-    """The images of a folder and its sub-folders, decoded on access.
-
-    Raises FileNotFoundError for a missing folder, ValueError for an empty one and (on access) for a damaged image.
-    """
+    """The images of a folder and its sub-folders, decoded on access. Raises as ``list_images`` and ``read_image``."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(list_images(path), Path(path).expanduser())

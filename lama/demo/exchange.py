@@ -29,10 +29,7 @@ class Upload:
 
 
 def from_base64(text: str, field: str) -> bytes:
-    """Decode the bytes of a file from base64 (line breaks are allowed) or from a ``data:`` URL.
-
-    ``field`` is its name in messages. Raises ValueError if it is neither.
-    """
+    """Decode the bytes of a file from base64 or a ``data:`` URL. Raises ValueError, naming ``field``, for others."""
     try:
         encoded = text.partition(",")[2] if text.startswith("data:") else text
         return base64.b64decode("".join(encoded.split()), validate=True)
@@ -41,10 +38,7 @@ def from_base64(text: str, field: str) -> bytes:
 
 
 def open_upload(content: bytes, field: str, max_megapixels: float) -> Upload:
-    """Decode an image after its header has passed the size limit.
-
-    ``field`` is its name in messages. Raises RefusedError if it is too large, ValueError if it is no image.
-    """
+    """Check the size of an image and decode it. Raises RefusedError if it is too large, ValueError for no image."""
     suffix = suffix_in_header(content, field, max_megapixels)
     return Upload(read_image_file(field, content), suffix)
 

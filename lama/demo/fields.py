@@ -55,7 +55,7 @@ OPEN = {
 }
 CONVERT = {
     "image": IMAGE,
-    "like": Field(str, REQUIRED, "the file whose metadata the result gets, and whose format if format is same"),
+    "like": Field(str, REQUIRED, "the file that gives the result its metadata, and its format if format is same"),
     "format": FORMAT,
     "quality": QUALITY,
 }

@@ -10,10 +10,7 @@ from lama.inference.refine import Refiner
 
 
 class Models:
-    """Networks by name; all requests of one precision share an ``Inpainter``.
-
-    Raises FileNotFoundError or ValueError if one cannot be loaded.
-    """
+    """Networks by name, with one ``Inpainter`` per precision. Raises as ``load_generator``."""
 
     def __init__(self, paths: Sequence[str], make: Callable[..., Inpainter] = Inpainter) -> None:
         networks = {name: load_generator(path) for name, path in names_of(paths).items()}

@@ -51,10 +51,7 @@ class Job:
 
 
 class Worker:
-    """One thread for computations and one for reading and writing images; accepts ``most`` jobs at a time.
-
-    With two threads an image can be opened while another one is refined. Raises ValueError if ``most`` is below 1.
-    """
+    """A thread for computations and one for image files; holds at most ``most`` jobs. Raises ValueError if below 1."""
 
     def __init__(self, most: int) -> None:
         if most < 1:

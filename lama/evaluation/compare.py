@@ -18,11 +18,10 @@ Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, 
 def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[str, dict[str, Any]]:
     """{metric: paired comparison} of two folders with metrics.json and per_image.csv.
 
-    With ``set_name``, each folder holds one such folder per seed: ``seed0/set_name`` and so on. An image's score is
-    then its mean over the seeds. "ci95" is the interval of the difference over images, "seeds_ci95"
-    the one over trainings (Welch's t of the means; None for a single seed of either model). "seeds" counts the seeds.
-
-    Raises FileNotFoundError for a missing file, ValueError for different images, protocols or weight files.
+    With ``set_name``, each folder holds one such folder per seed: ``seed0/set_name`` and so on. The score of an image
+    is then its mean over the seeds. "ci95" is the interval of the difference over images, "seeds_ci95" the interval
+    over trainings (Welch's t of the means; None for a single seed of either model). "seeds" counts the seeds. Raises
+    FileNotFoundError for a missing file, ValueError for different images, protocols or weight files.
     """
     of_a, of_b = (_evaluations(Path(folder), set_name) for folder in (a, b))
     first = next(iter(of_a))
@@ -50,9 +49,7 @@ def _evaluations(folder: Path, set_name: str | None) -> dict[Path, Evaluated]:
         return {folder: _read(folder)}
     found = sorted(path.parent for path in folder.glob(f"seed*/{set_name}/metrics.json"))
     if not found:
-        raise FileNotFoundError(
-            f"{folder}: no seedN/{set_name}/metrics.json in it; expected the evaluations of a sweep"
-        )
+        raise FileNotFoundError(f"{folder}: no seedN/{set_name}/metrics.json in it; expected evaluations of a sweep")
     return {path: _read(path) for path in found}
 
 

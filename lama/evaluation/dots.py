@@ -14,10 +14,10 @@ from torch import Tensor
 
 from lama.interfaces import ImageMetric
 
-WINDOW = 32  # pixels; four periods of 8, so that every frequency of a grid is a bin of the transform
+WINDOW = 32  # pixels; four periods of 8, which makes every frequency of a grid a bin of the transform
 STEP = 8  # pixels from one window to the next
 COVERED = 0.5  # the share of a window's weight that must lie inside the region
-FLOOR = (0.5 / 255) ** 2  # variance of white noise that nobody sees, added to both energies
+FLOOR = (0.5 / 255) ** 2  # variance of invisible white noise, added to both energies
 
 
 class Dots(ImageMetric):
@@ -53,13 +53,13 @@ class Dots8(Dots):
 
 
 def peak(image: Tensor, region: Tensor, period: int) -> Tensor:
-    """(energy at the period + FLOOR) / (energy beside it + FLOOR): (B, 3, H, W), (B, 1, H, W) -> (B,), above 0.
+    """(energy at the period + FLOOR) / (energy near it + FLOOR): (B, 3, H, W), (B, 1, H, W) -> (B,), above 0.
 
-    The luminance loses its local mean over the region. Every window w of 32 x 32 pixels, Hann times region, gives the
-    power |DFT(w y)|^2 / sum w^2, weighted by the squared gradient's response, which makes the spectrum of photographs
-    flat. The energy at the period is the mean over the frequencies (i, j) / period that no shorter period has. The
-    energy beside it is the mean over the frequencies two bins away, where the Hann window lets nothing of the peak
-    through. For a frequency on an axis these lie on that axis, because photographs have more energy on both axes.
+    The local mean over the region is subtracted from the luminance. Every window w of 32 x 32 pixels, Hann times
+    region, gives the power |DFT(w y)|^2 / sum w^2, weighted by the response of the squared gradient, which flattens the
+    spectrum of photographs. The energy at the period is the mean over the frequencies (i, j) / period that no shorter
+    period has. The energy near it is the mean over the frequencies two bins away, outside the main lobe of the Hann
+    window. For a frequency on an axis these lie on the same axis, because photographs have more energy on both axes.
     """
     power, weight = _spectra(image.double(), (region > 0.5).double())
     energies = torch.einsum("bnhw,bn->bhw", power, weight)  # (B, 32, 32)
@@ -100,13 +100,13 @@ def _windows(x: Tensor) -> Tensor:
 
 
 def _response() -> Tensor:
-    """What a squared gradient lets through of every frequency, (32, 32), between 0 and 2."""
+    """The response of a squared gradient at every frequency, (32, 32), between 0 and 2."""
     wave = torch.sin(torch.pi * torch.arange(WINDOW, dtype=torch.float64) / WINDOW).square()
     return wave[:, None] + wave
 
 
 def _bins(period: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """The bins (row, column) of a period that no shorter one has, and those beside them."""
+    """The bins (row, column) of a period that no shorter one has, and the bins two steps away."""
     step, coarser = WINDOW // period, 2 * WINDOW // period  # of the period, and of half of it
     grid = [(i, j) for i in range(0, WINDOW, step) for j in range(0, WINDOW, step)]
     at = [(i, j) for i, j in grid if (i % coarser or j % coarser) and (i, j) != (0, 0)]

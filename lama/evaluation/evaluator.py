@@ -101,15 +101,12 @@ class Evaluator:
 
     @staticmethod
     def preflight(metrics: Sequence[str] | str, weights: Weights | None = None, **_: Any) -> None:
-        """Before a training: find every weight file on this machine, or download it.
-
-        Raises FileNotFoundError for a file that is missing and cannot be downloaded.
-        """
+        """Find or download every weight file. Raises FileNotFoundError if one cannot be downloaded."""
         for file in weight_files(metric_names(metrics)):
             pretrained.require(file, (weights or {}).get(file))
 
     def why_not(self, metric: str, images: int) -> str | None:
-        """The reason why ``metric`` has no number on a set of ``images`` images; None where it has one."""
+        """Why ``metric`` is not available on a set of ``images`` images; None if it is."""
         if metric not in self.metrics:
             return "not measured in this run"
         if metric in self.unavailable:
@@ -155,9 +152,8 @@ class Evaluator:
         if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
             return
         seen: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(
-            seen, (self.names, self.areas, self.sizes, self.scores, self.fake.array, self.real.array)
-        )
+        mine = (self.names, self.areas, self.sizes, self.scores, self.fake.array, self.real.array)
+        distributed.all_gather_object(seen, mine)
         self.reset()
         for names, areas, sizes, scores, fake, real in seen:
             self.names += names
@@ -170,7 +166,7 @@ class Evaluator:
                 self.scores[name] += values
 
     def compute(self) -> dict[str, Result]:
-        """{metric: {"mean", "std", "ci95", "n"}} over all images; with "note" for what is not available."""
+        """{metric: {"mean", "std", "ci95", "n"}} over all images; with "note" for a metric that is not available."""
         if not self.names:
             raise ValueError("evaluation: no image was evaluated")
         empty = sum(area == 0 for area in self.areas)

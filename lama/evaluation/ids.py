@@ -36,8 +36,9 @@ def discriminative_scores(fake: NDArray[np.float32], real: NDArray[np.float32]) 
     """P-IDS and U-IDS of features (N, D) of completed images and of the true ones in the same order, as flags.
 
     A linear SVM is fitted to tell real (1) from fake (0). The mean of the first flags (N,) is P-IDS: the share of
-    images whose fake has a higher decision value than its original. The mean of the second flags (2 N,) is U-IDS: the
-    SVM's error on its own training data. 0.5 is perfect. Raises ValueError where scikit-learn is missing.
+    images with a higher decision value for the fake than for the original. The mean of the second flags (2 N,) is
+    U-IDS: the error of the SVM on its own training data. 0.5 is perfect. Raises ValueError where scikit-learn is
+    missing.
     """
     try:
         from sklearn.exceptions import ConvergenceWarning

@@ -1,7 +1,4 @@
-"""The registry of metrics: the name of each in YAML, commands and tables, and its class.
-
-A new metric is one file with a class (``lama.interfaces.Metric``), imported here, and one line in ``METRICS``.
-"""
+"""The registry of metrics. A new metric is a file with a class of ``lama.interfaces`` and one line in ``METRICS``."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

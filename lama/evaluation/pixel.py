@@ -33,10 +33,7 @@ class L1Hole(L1):
 
 
 class PSNR(ImageMetric):
-    """Peak signal-to-noise ratio in dB, -10 log10(MSE) with peak 1, one mean squared error per image over RGB.
-
-    Equal images score 100 dB, the upper bound.
-    """
+    """Peak signal-to-noise ratio in dB: -10 log10(MSE over RGB) per image, with peak 1; 100 dB for equal images."""
 
     label, higher_is_better, bounds, unit = "PSNR", True, (0.0, 100.0), "dB"
     in_report = True

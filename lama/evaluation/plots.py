@@ -16,10 +16,7 @@ INK, ACCENT, GRID = "#1c1917", "#be185d", "#e7e5e4"
 
 
 def by_area(groups: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> bytes | None:
-    """A PNG with one plot per metric and a point with its 95 % interval per group; None where nothing is measured.
-
-    Metrics of whole sets come first.
-    """
+    """A PNG with one plot per metric, sets first: value and 95 % interval per group. None where nothing is measured."""
     measured = {m: [g for g in groups if groups[g][m]["mean"] is not None] for m in metrics}
     shown = sorted((m for m in metrics if measured[m]), key=lambda m: not measures_sets(m))
 

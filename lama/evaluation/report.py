@@ -18,10 +18,7 @@ Example = Callable[[str], tuple[ImageArray, MaskArray, ImageArray]]  # name -> i
 
 
 def write_evaluation(outdir: str | Path, evaluator: Evaluator, what: Mapping[str, Any], example: Example) -> str:
-    """Write all results of ``evaluator`` into ``outdir``; returns the text to print.
-
-    ``what`` holds indir, predictions, images (their number) and evaluation_set (its hashes).
-    """
+    """Write all results; returns the text to print. ``what`` has indir, predictions, images and evaluation_set."""
     results, groups, rows = evaluator.compute(), evaluator.compute_groups(), evaluator.per_image()
     described = about(what, evaluator)
     write_results(outdir, results, groups, rows, described, report_page(results, groups, rows, described, example))
@@ -65,7 +62,7 @@ def report_page(
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of one metric: mean, interval, standard deviation, n; or the reason why there is no number."""
+    """The cells of one metric: mean, interval, standard deviation, n; or the reason for a missing number."""
     ends = result.get("ci95")
     return {
         "mean": format_cell(result) if result["mean"] is not None else result.get("note", "not available"),

@@ -62,8 +62,5 @@ class ScikitImageSSIM(ImageMetric):
 
 
 def _scikit_image(a: np.ndarray, b: np.ndarray) -> float:
-    return float(
-        structural_similarity(
-            a, b, channel_axis=0, data_range=1.0, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
-    )
+    options = {"channel_axis": 0, "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5}
+    return float(structural_similarity(a, b, use_sample_covariance=False, **options))

@@ -13,11 +13,7 @@ Scores = NDArray[np.float64]
 
 
 def mean_interval(scores: Scores, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float] | None:
-    """The 95 % percentile bootstrap interval of the mean; None for fewer than two scores.
-
-    The percentile interval takes one mean per resample. BCa would also take a jackknife, which is quadratic in the
-    number of images.
-    """
+    """The 95 % percentile bootstrap interval of the mean (BCa is quadratic in N); None for fewer than two scores."""
     if len(scores) < 2:
         return None
     # In batches: 1000 resamples of 36 500 scores at once would take 300 MB.
@@ -80,10 +76,7 @@ def paired_comparison(a: Scores, b: Scores, higher_is_better: bool, seed: int = 
 
 
 def welch_interval(a: Scores, b: Scores) -> tuple[float, float] | None:
-    """Welch's 95 % t interval of mean(a) - mean(b), for the means of a few trainings each.
-
-    None for fewer than two means of either model, and where neither model's means vary.
-    """
+    """Welch's 95 % t interval of mean(a) - mean(b); None for fewer than two means of a model, or if no means vary."""
     if min(len(a), len(b)) < 2 or np.ptp(a) == np.ptp(b) == 0:
         return None
     low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval()

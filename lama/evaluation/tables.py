@@ -18,7 +18,7 @@ Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}},
 
 
 def format_cell(result: Mapping[str, Any], interval: bool = False) -> str:
-    """A number with four significant digits, with its interval if ``interval``; n/a where there is no number."""
+    """A number with four significant digits, with its interval if ``interval``; n/a for a missing one."""
     if result["mean"] is None:
         return "n/a"
     ends = result.get("ci95") if interval else None
@@ -39,10 +39,7 @@ def why_missing(rows: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str
 def results_table(
     rows: Mapping[str, Results], label: str = "method", interval: bool = False, none: str = "n/a"
 ) -> Table:
-    """One row for each method or group, one column for each metric.
-
-    A table of methods has the best of each column marked; a table of groups has their numbers of images.
-    """
+    """One row for each method (the best is marked) or group (with its number of images), one column for each metric."""
     metrics = list(next(iter(rows.values())))
     of_methods = label == "method"
     headings = [label, *([] if of_methods else ["n"]), *(f"{m} {arrow(m)}" for m in metrics)]
@@ -114,9 +111,7 @@ def prepare(outdir: str | Path, overwrite: bool, keep_apart: Sequence[str | Path
     if any(folder is not None and outdir.resolve() == Path(folder).expanduser().resolve() for folder in keep_apart):
         raise ValueError(f"outdir={outdir}: holds the images; choose another folder for the results")
     if (outdir / "metrics.json").exists() and not overwrite:
-        raise FileExistsError(
-            f"outdir={outdir}: holds an evaluation; choose another, or replace it with overwrite=true"
-        )
+        raise FileExistsError(f"outdir={outdir}: holds an evaluation; choose another, or use overwrite=true")
     try:
         outdir.mkdir(parents=True, exist_ok=True)
         (outdir / ".probe").touch()

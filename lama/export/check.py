@@ -28,7 +28,7 @@ def examples(generator: nn.Module, pre_post: bool) -> Iterator[Inputs]:
 
 
 def largest_difference(run: Callable[..., Tensor], expected: Callable[..., Tensor], inputs: Iterable[Inputs]) -> float:
-    """Between ``run`` and ``expected``, over all ``inputs``. Raises ValueError if ``run`` fails or differs too much."""
+    """The largest difference of ``run`` from ``expected``. Raises ValueError if it is too large or ``run`` fails."""
     worst = 0.0
     for tensors in inputs:
         size = " x ".join(map(str, tensors[0].shape))
@@ -42,9 +42,7 @@ def largest_difference(run: Callable[..., Tensor], expected: Callable[..., Tenso
             raise ValueError(f"the exported file makes {tuple(result.shape)} of {size}, nothing is kept")
         difference = (result - wanted).abs().max().item()
         if not difference <= TOLERANCE:
-            raise ValueError(
-                f"the exported file differs from the network by {difference:.1e} on {size}, more than {TOLERANCE:.0e}: "
-                "nothing is kept"
-            )
+            much = f"{difference:.1e} on {size}, more than {TOLERANCE:.0e}"
+            raise ValueError(f"the exported file differs from the network by {much}: nothing is kept")
         worst = max(worst, difference)
     return worst

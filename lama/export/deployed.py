@@ -12,7 +12,7 @@ from torch import Tensor, nn
 class Deployed(nn.Module):
     """Image (B, 3, H, W) RGB in [0, 1] and mask (B, 1, H, W) -> completed (B, 3, H, W); any H and W.
 
-    Every mask value above 0 is a hole. Known pixels come out as they went in. The steps are those of ``Inpainter``:
+    Every mask value above 0 is a hole. Known pixels are unchanged. The steps are the same as in ``Inpainter``:
     masking, mirrored padding to the network's multiple, the network, cropping, compositing.
     """
 

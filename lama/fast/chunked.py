@@ -1,7 +1,7 @@
-"""Encoder and decoder of a fused network, which compute any rows of their output from the input rows these depend on.
+"""Encoder and decoder of a fused network; both can compute a few rows of their output from a few rows of their input.
 
 Outside the blocks there are only convolutions of kernel 7 and 3, so a chunk of output rows needs a chunk of input rows
-that is a few rows taller. A chunk is padded at the borders of the image only, and its values equal those of the whole.
+that is a few rows taller. A chunk is padded at the borders of the image only, and equals the same rows of the whole.
 ``lama.inference.peak`` estimates the memory this takes.
 """
 
@@ -60,8 +60,7 @@ class PaddedConv(nn.Module):
             return self._padded(x, rows, columns)
         out = self.conv(channels_last(x), (rows.before, columns.before))
         if self.mode == "reflect":
-            # Two columns are computed and one is used: a bfloat16 convolution of stride 2 to a single column reads
-            # uninitialised memory in oneDNN (torch 2.13, AMX).
+            # Two columns, one is used: in bfloat16 a single one reads uninitialised memory (oneDNN, torch 2.13, AMX).
             out[..., :1] = self._padded(x[..., :4], rows, columns)[..., :1]
             if rows.before:
                 out[:, :, :1] = self._padded(x[:, :, :2], rows, columns)

@@ -15,7 +15,7 @@ MOST_CHANNELS, LEAST_KERNEL = 4, 5  # for these layers it is faster
 
 
 def use_columns(network: nn.Module) -> None:
-    """Let the wide convolutions of ``network`` into few channels train like this on a CPU; same state dict."""
+    """Split the wide convolutions of ``network`` into few channels by columns on a CPU; same state dict."""
     for layer in network.modules():
         if type(layer) is nn.Conv2d and _is_wide(layer):
             layer.forward = MethodType(_forward, layer)  # type: ignore[method-assign]

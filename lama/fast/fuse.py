@@ -32,14 +32,12 @@ def can_fuse(generator: nn.Module) -> bool:
 
 
 def fuse(generator: nn.Module, precision: str = "fp32", compiled: bool = True) -> nn.Module:
-    """An inference-only module with the contract of ``generator``, which is in eval mode and of a class in ``FUSED``.
+    """The inference-only equivalent of ``generator``, which is in eval mode and of a class in ``FUSED``.
 
-    It computes on the device of ``generator``, stays there and shares no tensor with it. ``precision`` is that of the
+    It computes on the device of ``generator``, stays there and shares no tensor with it. ``precision`` applies to the
     convolutions: ``fp32`` equals the trained module to 5e-5; with ``bf16`` the residual branches and the Fourier
-    transforms are float32 all the same. ``compiled``: use the C++ kernel if this machine can build it (CPU only); the
-    numbers are equal to 5e-5 without it.
-
-    Raises ValueError for a class without a fast equivalent, a network in training mode or an unknown precision.
+    transforms stay float32. ``compiled``: use the C++ kernel if this machine can build it (CPU only); results differ by
+    at most 5e-5. Raises ValueError for another class, a network in training mode or an unknown precision.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision={precision}: expected one of {' '.join(PRECISIONS)}")

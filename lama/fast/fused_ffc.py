@@ -45,10 +45,10 @@ def _fold_to_local(block: FFCBlock) -> Folded | None:
 class FusedFourierUnit(nn.Module):
     """``FourierUnit``: contiguous (B, C, H, W) float32 -> the same.
 
-    A complex number is its real part beside its imaginary part. A spectrum with channels last therefore *is* the
-    interleaved planes of the convolution with channels last, and nothing is permuted. The transform is float32 for
+    In memory, a complex number is its real part, then its imaginary part. A spectrum with channels last therefore *is*
+    the interleaved planes of the convolution with channels last, and nothing is permuted. The transform is float32 for
     every ``dtype`` of the convolution. A large image is transformed some channels at a time and convolved some rows at
-    a time, in place, so that memory holds one copy beside input and output.
+    a time, in place: memory holds one copy in addition to input and output.
     """
 
     def __init__(self, unit: FourierUnit, dtype: torch.dtype) -> None:

@@ -15,10 +15,7 @@ CHUNK_PIXELS = 1 << 17  # image pixels in a chunk: with 64 channels in float32, 
 
 
 class FusedGenerator(nn.Module):
-    """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1], float32; made by ``fuse``.
-
-    H and W are as for the trained generator. No gradients.
-    """
+    """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1], float32, without gradients; see ``fuse``."""
 
     def __init__(
         self,
@@ -51,10 +48,8 @@ class FusedGenerator(nn.Module):
     def _run(self, x: Tensor, rows: int) -> Tensor:
         """The encoder writes ``rows`` rows of the features at a time, and the decoder reads as many."""
         if x.ndim != 4 or x.shape[1] != self.config["input_nc"] or x.device != self.device:
-            raise ValueError(
-                f"generator: expected (B, {self.config['input_nc']}, H, W) on {self.device}, "
-                f"got {tuple(x.shape)} on {x.device}"
-            )
+            expected = f"expected (B, {self.config['input_nc']}, H, W) on {self.device}"
+            raise ValueError(f"generator: {expected}, got {tuple(x.shape)} on {x.device}")
         features = self.encode(x, rows)
         for block in self.blocks:
             features = block(features)

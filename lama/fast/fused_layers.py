@@ -61,10 +61,7 @@ class TransposedConv(nn.Module):
         return out.relu_()
 
     def reads(self, first: int, last: int, size: int) -> tuple[int, int]:
-        """The part of ``size`` input rows for output rows [first, last).
-
-        Output row y reads input row y / 2 if y is even, else (y - 1) / 2 and (y + 1) / 2.
-        """
+        """The input rows for output rows [first, last): row y reads y / 2 if even, else (y - 1) / 2 and (y + 1) / 2."""
         return first // 2, min(last // 2 + 1, size)
 
     def rows(self, x: Tensor, first: int, last: int, size: int) -> Tensor:

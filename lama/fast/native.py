@@ -1,6 +1,6 @@
-"""C++ of this package, compiled on the machine that runs it, at its first use.
+"""Compile the C++ kernels of this package on the machine that runs them, at their first use.
 
-A kernel is one ``.cpp`` beside the module that calls it, with headers of the language only. The system's compiler
+A kernel is one ``.cpp`` in the folder of its module, with headers of the language only. The system's compiler
 builds it for this CPU, and ctypes loads it. The library is kept in ``$LAMA_CACHE``, or ``~/.cache/lama``, under a hash
 of source, compiler and CPU. If there is no compiler, the build fails or the cache cannot be written, one log line gives
 the reason and the caller computes the same without a kernel.

@@ -117,5 +117,5 @@ def _usable(x: Tensor, *weights: Tensor) -> Kernel | None:
 
 
 def _unpad(gradient: Tensor, x: Tensor) -> Tensor:
-    """The gradient of reflection padding: add the gradients of padded pixels to those of their originals."""
+    """The gradient of reflection padding: add the gradient of each padded pixel to its original."""
     return torch.ops.aten.reflection_pad2d_backward(gradient, x, [1, 1, 1, 1])

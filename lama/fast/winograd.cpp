@@ -3,11 +3,11 @@
 // +-sqrt(2) and infinity, which rounds less than the usual 0, +-1, +-2.
 //
 // For tiles of 4 x 4 outputs d (6 x 6 inputs):  V = B^T d B,  M = sum over channels of U V,  y = A^T M A,  U = G g G^T.
-// Images are channels-last float32. The input may be two images side by side (channels of the second after those
-// of the first), and there may be several outputs, each reading the first `inputs` channels: an FFC in one call.
+// Images are channels-last float32. The input may be two images (channels of the second after channels of the first),
+// and there may be several outputs, each reading the first `inputs` channels: an FFC in one call.
 // A dilated convolution is a plain one on every `step`-th pixel, step x step times. Beyond its borders an image is
 // reflected, or zero.
-// The gradient of the input is a convolution of the gradient of the output, with rotated weights. That of the
+// The gradient of the input is a convolution of the gradient of the output, with rotated weights. The gradient of the
 // weights is  dU = sum over tiles of V (A dy A^T),  dg = G^T dU G.
 // Plain C++ with the vector types of GCC and Clang; no headers of torch. Called by winograd_kernel.py.
 
@@ -131,8 +131,8 @@ struct Frame {  // of the outputs: `wider` pixels more than the image on each si
   int64_t inside(int64_t i, int64_t size) const { return reflected ? reflect(i, size) : i < size ? i : -1; }
 };
 
-// One tile of `channels` channels -> its 36 points; v is where the first channel of the first point goes, and each
-// kLanes channels are so far from those before.
+// One tile of `channels` channels -> its 36 points; v is the place of the first channel of the first point. Groups of
+// kLanes channels have a fixed distance.
 void transform_input(const float* x, int64_t channels, const Frame& frame, Tile t, float* v, int64_t point_stride,
                      int64_t lanes_stride = kLanes) {
   const float* pixels[6][6];
@@ -203,13 +203,13 @@ struct Output {
   int64_t channels, inputs;
 };
 
-// What is read: x0 (images, height, width, c0), x1 (.., c1) or null. Reflected, height and width are at least 2.
+// The input: x0 (images, height, width, c0), x1 (.., c1) or null. Reflected, height and width are at least 2.
 struct Input {
   const float *x0, *x1;
   int64_t c0, c1, images, height, width, step, wider, reflected;
 };
 
-// What weights and scratch memory depend on.
+// Sizes of weights and scratch memory depend on the panel.
 int64_t lama_winograd_panel() { return kPanel; }
 
 }  // extern "C"
@@ -324,7 +324,7 @@ Vec gather(const Weights& w, int64_t first, int64_t input, int y, int x) {
   return v;
 }
 
-// kLanes x kLanes of them, side by side: where they come from, they may all fall onto the same cache lines.
+// kLanes x kLanes of them, copied next to each other: at their source they may share the same cache lines.
 Weights copied(const Weights& w, int64_t output, int64_t input, float* to) {
   const int64_t outputs = w.outputs - output < kLanes ? w.outputs - output : kLanes;
   const int64_t inputs = w.inputs - input < kLanes ? w.inputs - input : kLanes;
@@ -390,7 +390,7 @@ namespace {
 
 int64_t panels(const Gradient& out) { return (out.w.outputs + kPanel - 1) / kPanel; }
 
-// A dy A^T of one tile; d is where the first channel of the first point goes. Outside the image dy is zero.
+// A dy A^T of one tile; d is the place of the first channel of the first point. Outside the image dy is zero.
 void transform_gradient(const Gradient& out, const Frame& frame, Tile t, float* d, int64_t panel_stride,
                         int64_t point_stride) {
   const int64_t channels = out.w.outputs;
@@ -416,7 +416,7 @@ void transform_gradient(const Gradient& out, const Frame& frame, Tile t, float* 
   }
 }
 
-// G^T dU G of kLanes outputs of one input, written or added. du: where they lie for the first point.
+// G^T dU G of kLanes outputs of one input, written or added. du: their place for the first point.
 void finish_gradient(const float* du, int64_t point_stride, const Weights& w, int64_t first, int64_t input, bool add) {
   Vec columns[6][3];
   for (int j = 0; j < 6; j++) {
@@ -437,7 +437,7 @@ void finish_gradient(const float* du, int64_t point_stride, const Weights& w, in
 extern "C" {
 
 // Gradients of the weights of convolutions of one input. scratch is as for lama_winograd; channels are in groups of
-// kLanes, those of x1 begin a new one.
+// kLanes; the channels of x1 begin a new group.
 void lama_winograd_gradient(const Input* in, const Gradient* outs, int64_t n_outs, float* scratch, int64_t chunk,
                             int64_t threads) {
   const Frame frame = frame_of(*in);

@@ -1,6 +1,6 @@
 """``winograd.cpp`` from Python: 3 x 3 convolutions and their gradients by Winograd's F(4x4, 3x3), on a CPU in float32.
 
-Images are (B, C, H, W), channels-last. The input may be two images, whose channels are concatenated. One call may
+Images are (B, C, H, W), channels-last. The input may be two images; their channels are concatenated. One call may
 compute several convolutions, each of which reads the first channels of the input: an FFC is one call.
 """
 
@@ -132,7 +132,7 @@ class Kernel:
                          *, dilation: int = 1, reflected: bool = True) -> list[Tensor]:  # fmt: skip
         """The gradients (O, inputs, 3, 3), channels-last, of the weights of several convolutions of ``parts``.
 
-        ``gradients`` (B, O, H, W) are those of their outputs, ``inputs`` the numbers of channels that they read.
+        ``gradients`` (B, O, H, W) belong to their outputs; ``inputs`` are the numbers of channels that they read.
         """
         parts, gradients = [floats(part) for part in parts], [floats(gradient) for gradient in gradients]
         results, outputs = [], (_Gradient * len(gradients))()
@@ -167,10 +167,7 @@ def kernel() -> Kernel | None:
     found = Kernel(library)
     error = _error(found)
     if not error < 1e-5:
-        logger.warning(
-            "winograd: the compiled kernel has an error of %.1e on this machine (limit 1e-5), computing without it",
-            error,
-        )
+        logger.warning("winograd: the compiled kernel has an error of %.1e (limit 1e-5), computing without it", error)
         return None
     return found
 

@@ -6,14 +6,14 @@ from numpy.typing import NDArray
 
 from lama.inference.image_kinds import Array, to_kind, white
 
-_ROWS = 512  # at a time, so that a large image needs little memory
+_ROWS = 512  # at a time: a large image needs little memory
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)
 
 
 def feather(filled: Array, hole: NDArray[np.bool_], width: int) -> Array:
     """Soften the seam over ``width`` pixels: (H, W, 3) completed and (H, W) hole -> the same, corrected.
 
-    Known pixels stay as they are, bit for bit; only the fill next to them changes. At the border of the hole the step
+    Known pixels stay the same, bit for bit; only the fill next to them changes. At the border of the hole the step
     is s = (mean of the known neighbours) - (fill). A Gaussian of sigma = width / 2 averages it along the border and
     continues it into the hole. It is added with a weight that falls from 1 at the border to 0 at ``width`` pixels::
 

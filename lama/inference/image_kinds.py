@@ -58,10 +58,8 @@ def open_image(image: Array | Image.Image, mask: Array | Image.Image) -> OpenedI
 
 def _open_pil(image: Image.Image, mask: Array | Image.Image) -> OpenedImage:
     if image.mode in ("I", "F", "LAB", "HSV"):
-        raise ValueError(
-            f"image: images of mode {image.mode} cannot be filled; pass an array of uint16, or of float in [0, 1], "
-            "or convert it to RGB or L"
-        )
+        advice = "pass an array of uint16, or of float in [0, 1], or convert it to RGB or L"
+        raise ValueError(f"image: images of mode {image.mode} cannot be filled; {advice}")
     info = {key: value for key, value in image.info.items() if key != "transparency"}
     alpha = None
     if image.mode.startswith("I;16"):

@@ -36,18 +36,15 @@ class Inpainter:
     """``inpainter(image, mask)``: the image with its hole filled, of the same kind, type and size.
 
     ``image`` is a NumPy array of uint8, uint16, or float in [0, 1], of shape (H, W, 3) RGB, (H, W, 4), (H, W) or
-    (H, W, 1), or a PIL image: L, LA, RGB, RGBA and I;16 stay what they are, 1 becomes L, other modes RGB or RGBA, and
+    (H, W, 1), or a PIL image: L, LA, RGB, RGBA and I;16 keep their mode, 1 becomes L, other modes RGB or RGBA, and
     ``.info`` (colour profile, EXIF) is kept. PIL images are not rotated by their EXIF orientation. ``mask`` is an array
-    (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image, whose alpha is ignored. Every mask pixel above 0
-    is a hole. Known pixels are returned bit for bit, and alpha is kept. If the mask is empty, nothing is computed. Any
-    size works.
+    (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image; its alpha is ignored. Every mask pixel above 0 is
+    a hole. Known pixels are returned bit for bit, and alpha is kept. An empty mask costs nothing. Any size works.
 
     ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). Evaluation uses ``strategy="full", fast=False``,
-    the plain network on the whole frame, so that results do not depend on the memory of a machine. A generator whose
-    class has no fast equivalent (``lama.fast.fuse.FUSED``) always computes by itself.
-
-    Raises ValueError for options that are out of range or contradict each other, and for a device that is missing or
-    computes wrong results.
+    the plain network on the whole frame: its results do not depend on the memory of a machine. A generator of a class
+    without a fast equivalent (``lama.fast.fuse.FUSED``) always computes by itself. Raises ValueError for options that
+    are out of range or contradict each other, and for a device that is missing or computes wrong results.
     """
 
     def __init__(
@@ -58,7 +55,7 @@ class Inpainter:
         strategy: str = "auto",  # full, crop, tile: see ``lama.inference.strategies``
         feather: int = 0,  # pixels inside the hole over which the step at the seam is smoothed
         fast: bool = True,  # use the fast equivalent of the generator, equal to 5e-5 in fp32
-        max_memory: float | None = None,  # GB that a prediction may take, beside the network and the image itself
+        max_memory: float | None = None,  # GB that a prediction may take in addition to network and image
         margin: int | None = None,  # crop: pixels of context around a hole; None: half its longer side, 128 at least
         tile: int = 1024,  # tile: height and width in pixels; smaller if memory is short
         compiled: bool = True,  # let the fast equivalent use the C++ kernel if there is a compiler
@@ -71,12 +68,10 @@ class Inpainter:
         if precision == "bf16" and not can_fuse(generator):
             raise ValueError(f"precision=bf16: {type(generator).__name__} has no fast equivalent; use precision=fp32")
         if refiner is not None and (strategy not in ("auto", "full") or precision != "fp32"):
-            raise ValueError(
-                f"refine=true refines the whole frame in fp32: it goes with strategy=auto or full and precision=fp32, "
-                f"got {strategy} and {precision}"
-            )
+            expected = "expected strategy=auto or full and precision=fp32"
+            raise ValueError(f"refine=true: {expected}, got strategy={strategy} and precision={precision}")
         if refiner is not None and max_memory is not None:
-            raise ValueError("max_memory does not go with refine=true: memory is bounded by refiner.px_budget there")
+            raise ValueError("max_memory and refine=true: expected one of them; refiner.px_budget bounds the memory")
         if refiner is not None and not isinstance(refiner, Refiner):
             raise ValueError(f"refiner: expected lama.inference.Refiner(...) or None, got {refiner!r}")
         if feather < 0:
@@ -102,10 +97,7 @@ class Inpainter:
         return f"Inpainter({type(self.generator).__name__}, {str(self.device)!r}{options})"
 
     def variant(self, **options: Any) -> "Inpainter":
-        """The same model with other options, ``variant(strategy="crop", feather=4)``; it shares the built network.
-
-        Raises as the constructor does.
-        """
+        """The same model with other options, ``variant(feather=4)``, and the same network. Raises like the class."""
         other = Inpainter(self.generator, str(self.device), **self._options | options)
         if all(self._options[key] == other._options[key] for key in ("precision", "fast", "compiled")):
             other.__dict__["_network"] = self._network
@@ -145,11 +137,8 @@ class Inpainter:
         """Write the prediction into the holes of ``filled``, in place."""
         memory = self._memory()
         plans = [self._plan(image, memory) for image in opened]
-        self._fill_pieces(
-            [(p, f, piece) for p, f, plan in zip(opened, filled, plans, strict=True) for piece in plan.pieces],
-            memory,
-            batch_size,
-        )
+        planned = zip(opened, filled, plans, strict=True)
+        self._fill_pieces([(p, f, piece) for p, f, plan in planned for piece in plan.pieces], memory, batch_size)
         for image, pixels, plan in zip(opened, filled, plans, strict=True):
             if plan.tiles:
                 fill_tiles(pixels, image.hole, plan, self._predict_alone)
@@ -249,7 +238,7 @@ class Inpainter:
 def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
     """The model at ``path`` (any that ``lama.checkpoints`` can open), ready to use; weights are read on the CPU first.
 
-    ``options`` are those of ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled and
+    ``options`` go to ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled and
     refiner. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is out of range.
     """
     return Inpainter(load_generator(path), device, **options)

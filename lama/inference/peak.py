@@ -25,7 +25,7 @@ class Memory:
     chunk: float | None  # in all, in place of ``top``, if computed in chunks of rows; None if the network cannot
 
     def needs(self, height: int, width: int, chunked: bool = False, batch: int = 1) -> int:
-        """Peak of one computation, beside the network itself and the images."""
+        """Peak of one computation, without the network and the images."""
         pixels = batch * height * width
         if chunked and self.chunk is not None:
             return int(_FIXED + self.chunk + pixels * (_IN_AND_OUT + self.blocks))

@@ -3,7 +3,7 @@
 Kulshreshtha et al., "Feature Refinement to Improve High Resolution Image Inpainting", arXiv 2206.13644. From the
 coarsest level of a pyramid to the finest, Adam optimises the features in front of the first residual block. The halved
 prediction is to agree with the result of the coarser level deep inside the hole, and the prediction with the image
-where it is known. The weights stay as they are.
+where it is known. The weights stay the same.
 
 Blocks and decoder are recomputed in the backward pass, piece by piece: memory grows with the image, hardly with the
 depth of the network. Blur and erosion are kornia's, as in the official code.
@@ -35,7 +35,7 @@ Features = Tensor | tuple[Tensor | None, ...]  # the input of the first residual
 class Refiner:
     """``refiner(generator, image, mask)``: the refined prediction, of the size that went in.
 
-    Names and values are those of the official configuration. Raises ValueError for values out of range.
+    Names and values are taken from the official configuration. Raises ValueError for values out of range.
     """
 
     def __init__(
@@ -152,9 +152,8 @@ class _Target:
     def loss(self, predicted: Tensor) -> Tensor:
         """Mean absolute difference to the known pixels, plus that to the reference; scalar."""
         halved = _half(_blur(predicted[..., : self.size[0], : self.size[1]]))
-        return _mean_difference(predicted, self.image, self.known) + _mean_difference(
-            halved, self.reference, self.inside
-        )
+        to_image = _mean_difference(predicted, self.image, self.known)
+        return to_image + _mean_difference(halved, self.reference, self.inside)
 
 
 class _Halves:
@@ -172,11 +171,8 @@ class _Halves:
         """Blocks and decoder: features -> predicted (B, 3, H, W)."""
         x: Any = features
         for piece in self.pieces:
-            x = (
-                checkpoint(piece, x, use_reentrant=False, preserve_rng_state=False)
-                if torch.is_grad_enabled()
-                else piece(x)
-            )
+            recompute = torch.is_grad_enabled()
+            x = checkpoint(piece, x, use_reentrant=False, preserve_rng_state=False) if recompute else piece(x)
         return x
 
     def pad(self, x: Tensor, modulo: int) -> Tensor:
@@ -211,10 +207,7 @@ def _frozen(generator: nn.Module) -> Iterator[None]:
 
 
 def within_budget(image: Tensor, mask: Tensor, px_budget: int) -> Level:
-    """The image and its binary mask with at most ``px_budget`` pixels, reduced as in the official code (bilinear).
-
-    The official result stays at that size; ``Refiner`` enlarges it.
-    """
+    """The image and its binary mask with at most ``px_budget`` pixels, reduced bilinearly as in the official code."""
     height, width = image.shape[-2:]
     if height * width > px_budget:
         ratio = math.sqrt(px_budget / (height * width))

@@ -1,8 +1,8 @@
 """Strategies: compute the whole frame, crops around its holes, or overlapping tiles.
 
 full   the whole frame; every pixel sees every other. If memory is short, encoder and decoder work in chunks of rows.
-crop   each hole with a margin of context. Holes whose windows overlap share one if that costs no more. For a small hole
-       in a large photograph this is many times faster.
+crop   each hole with a margin of context; many times faster for a small hole in a large photograph. Holes with
+       overlapping windows share one if that costs no more.
 tile   overlapping tiles of the part that has holes, for holes that do not fit into memory. Tiles with the fewest
        unknown pixels come first, and later tiles see their result. Tiles without a hole are not computed.
 auto   one of these, by size and memory: see ``Strategy.plan``.
@@ -131,8 +131,8 @@ def _fits(plan: Plan, memory: Memory) -> bool:
 def fill_tiles(filled: Array, hole: NDArray[np.bool_], plan: Plan, predict: Predict) -> None:
     """Fill the hole (H, W) of ``filled`` (H, W, 3), in place, tile by tile; the tile with most known pixels is next.
 
-    Pixels that earlier tiles have filled well inside their borders count as known, so that a tile in the middle of a
-    large hole has context. Overlapping results are blended, with weights that fall towards the borders of a tile.
+    Pixels that earlier tiles have filled well inside their borders count as known: a tile in the middle of a large
+    hole has context. Overlapping results are blended, with weights that fall towards the borders of a tile.
     """
     region = bounding_box(hole)
     for window in plan.tiles:

@@ -57,10 +57,7 @@ Around = Callable[[Window], Window]  # the box of a hole -> the same with its co
 
 
 def context(margin: int | None, height: int, width: int, multiple: int) -> Around:
-    """``margin`` pixels on every side of a hole's box, within the image; None: half of its longer side, 128 at least.
-
-    Windows grow to a multiple of ``multiple`` within the image, so that they need no padding.
-    """
+    """Add ``margin`` pixels (None: half the longer side, at least 128), then grow to ``multiple``, within the image."""
 
     def grow(low: int, high: int, by: int, size: int) -> tuple[int, int]:
         low, high = max(0, low - by), min(size, high + by)
@@ -76,10 +73,7 @@ def context(margin: int | None, height: int, width: int, multiple: int) -> Aroun
 
 
 def crops(hole: NDArray[np.bool_], around: Around, fits: Callable[[int, int], bool]) -> list[Piece]:
-    """A piece for each hole of (H, W), or for several if one window costs no more than theirs together.
-
-    Windows are joined only while the result fits. The pieces' ``take`` are disjoint and together are the hole.
-    """
+    """Disjoint pieces for the holes of (H, W); holes share a window if that costs no more and fits."""
     cell = -(-max(hole.shape) // _CELLS)
     rows, columns = (np.arange(0, size, cell) for size in hole.shape)
     coarse = np.logical_or.reduceat(np.logical_or.reduceat(hole, rows, axis=0), columns, axis=1)

@@ -14,10 +14,7 @@ from lama.interfaces import StepContext
 
 
 class NonSaturatingAdversarialLoss(nn.Module):
-    """Generator: weight * mean softplus(-D(G)), equation 3. Discriminator: see ``discriminator_loss``.
-
-    Raises ValueError for contradictory options.
-    """
+    """Generator: weight * mean softplus(-D(G)), equation 3. Raises ValueError for contradictory options."""
 
     def __init__(
         self,

@@ -7,10 +7,7 @@ from lama.interfaces import DiscriminatorLoss, StepContext
 
 
 class Objective(nn.Module):
-    """Named loss terms, with the names of the YAML and of the curves.
-
-    Terms that are None (weight 0 in the YAML) are left out. Raises ValueError if all are None.
-    """
+    """Named loss terms; None (weight 0 in the YAML) is left out. Raises ValueError if all are None."""
 
     def __init__(self, **terms: nn.Module | None) -> None:
         super().__init__()

@@ -1,7 +1,4 @@
-"""Perceptual losses on frozen networks: the paper's high-receptive-field (HRF) loss, and the classical VGG19 loss.
-
-Both take RGB in [0, 1] and normalise it by the ImageNet mean and standard deviation.
-"""
+"""Perceptual losses on frozen networks, for RGB in [0, 1]: the paper's high receptive field (HRF) loss, and VGG19."""
 
 from typing import Any, ClassVar, Literal
 

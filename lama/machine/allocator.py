@@ -2,10 +2,8 @@
 
 A forward pass allocates and frees hundreds of blocks of 10 to 500 MB. By default glibc requests each from the kernel,
 which fills every 4 KB page with zeros at a page fault. Kept blocks are reused without page faults; with huge pages,
-their first use has 512 times fewer faults too. Kept blocks fragment, which about doubles peak memory, so that this pays
-for small images only.
-
-The settings change the whole process, so they are for programs (``bin/``), not for library calls.
+their first use has 512 times fewer faults too. Kept blocks fragment, which about doubles peak memory: use them for
+small images only. The settings change the whole process, so they are for programs (``bin/``), not for library calls.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""Choose a device that this machine has, and whose Fourier transform is correct."""
+"""Choose a device that this machine has and that computes Fourier transforms correctly."""
 
 import logging
 from functools import cache
@@ -14,7 +14,7 @@ _TOLERANCE = 1e-4  # absolute, for values of about 1; float32 reaches 1e-6
 def pick_device(name: str) -> torch.device:
     """The device ``name``; ``auto`` is the first of cuda, mps and cpu that exists and passes ``fourier_is_right``.
 
-    Raises ValueError for a device that this machine does not have, or whose Fourier transform is wrong.
+    Raises ValueError for a device that this machine does not have, or that computes wrong Fourier transforms.
     """
     if name == "auto":
         return _first_that_works()
@@ -36,7 +36,7 @@ def _first_that_works() -> torch.device:
     for name in (name for name, yes in there.items() if yes):
         if fourier_is_right(torch.device(name)):
             return torch.device(name)
-        logger.warning("device=auto: passing over %s, whose Fourier transform is wrong or fails", name)
+        logger.warning("device=auto: passing over %s: its Fourier transform is wrong or fails", name)
     raise ValueError(f"device=auto: irfftn(rfftn(x)) is not x on any of {', '.join(there)}: torch is broken here")
 
 

@@ -50,10 +50,7 @@ def _free_in_system(meminfo: Path = Path("/proc/meminfo")) -> int:
 
 
 def _free_in_cgroups(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    """Bytes below the limit of each control group (version 1 and 2) of this process.
-
-    A container sees its own group at the root whatever the path says, so all parents are read as well.
-    """
+    """Bytes left in this process's control groups (version 1, 2) and their parents: a container sees only the root."""
     try:
         lines = [line.split(":", 2) for line in own.read_text(encoding="utf-8").splitlines()]
     except OSError:
@@ -77,10 +74,8 @@ def _free_in_cgroups(own: Path = Path("/proc/self/cgroup"), root: Path = Path("/
 def _left(folder: Path, limit: str, usage: str, cache: str) -> list[int]:
     """[limit - usage + reclaimable file cache] in bytes, or [] without a limit."""
     try:
-        most, used = (
-            (folder / limit).read_text(encoding="utf-8").strip(),
-            int((folder / usage).read_text(encoding="utf-8")),
-        )
+        most = (folder / limit).read_text(encoding="utf-8").strip()
+        used = int((folder / usage).read_text(encoding="utf-8"))
         if most == "max" or int(most) >= 2**60:
             return []
         stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="utf-8").splitlines())

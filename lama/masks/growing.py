@@ -6,7 +6,7 @@ from lama.interfaces import MaskArray, MaskSampler, ScalableMaskSampler, Schedul
 
 
 class Growing:
-    """A sampler of strokes, boxes or their mixture whose sizes and numbers grow to their full range.
+    """A sampler of strokes, boxes or their mixture; sizes and numbers grow to their full range.
 
     ``at(position)`` is the sampler scaled by ``start`` + (1 - ``start``) * position / ``samples``, and ``sampler``
     itself from ``samples`` on; positions are training samples, counted over all processes. A direct call uses the full

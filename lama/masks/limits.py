@@ -30,9 +30,8 @@ class AreaLimits:
 
     def __init__(self, sampler: MaskSampler, min_area: float = 0.0, max_area: float = 0.5, tries: int = 100) -> None:
         if not 0 <= min_area <= max_area <= 1 or tries < 1:
-            raise ValueError(
-                f"masks: expected 0 <= min_area <= max_area <= 1 and tries >= 1, got {min_area}, {max_area}, {tries}"
-            )
+            got = f"got {min_area}, {max_area}, {tries}"
+            raise ValueError(f"masks: expected 0 <= min_area <= max_area <= 1 and tries >= 1, {got}")
         self.sampler = not_growing(sampler)
         self.min_area = min_area
         self.max_area = max_area

@@ -1,6 +1,6 @@
-"""LaMa-Dilated: LaMa-Regular whose blocks look at four dilations at once (table 2 of the paper).
+"""LaMa-Dilated: LaMa-Regular with four dilations in every block (table 2 of the paper).
 
-State-dict keys are those of the published configuration (``multidilated``, ``cat_in``, 4 dilations); 45,645,379
+State-dict keys match the published configuration (``multidilated``, ``cat_in``, 4 dilations); 45,645,379
 parameters with 9 blocks.
 """
 
@@ -31,7 +31,7 @@ class DilatedResNetGenerator(ResNetGenerator):
     ) -> None:
         if n_dilations < 1:
             raise ValueError(f"generator.n_dilations: expected at least 1, got {n_dilations}")
-        self._n_dilations = n_dilations  # before the parent, whose constructor calls ``block``
+        self._n_dilations = n_dilations  # before the parent: its constructor calls ``block``
         super().__init__(input_nc, output_nc, ngf, n_downsampling, n_blocks, max_features)
         self.config: dict[str, Any] = self.config | {"n_dilations": n_dilations}
         self.min_size = (2 ** (n_dilations - 1) + 1) * self.pad_multiple

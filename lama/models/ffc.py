@@ -1,7 +1,7 @@
 """Fast Fourier convolutions: receptive fields of the whole image from the first layers on.
 
 Paper: Suvorov et al., WACV 2022, section 2.2 and figure 2; the operator is Chi et al., "Fast Fourier Convolution",
-NeurIPS 2020. Attribute names are those of the published checkpoints, so that their weights load as they are.
+NeurIPS 2020. Attribute names match the published checkpoints: their weights load without conversion.
 
 Shapes: B batch, C channels, (H, W) space; the half spectrum of a real signal has W // 2 + 1 columns.
 """
@@ -20,8 +20,8 @@ class FourierUnit(nn.Module):
     """1 x 1 convolution, BatchNorm and ReLU in the frequency domain: (B, C_in, H, W) -> (B, C_out, H, W).
 
     Figure 2 (c): real FFT over (H, W) with orthonormal scaling; real and imaginary parts become channels,
-    *interleaved* (2c is the real part of channel c, 2c + 1 its imaginary part; the paper's text says
-    concatenated); convolution, normalisation, ReLU; inverse FFT. Every output pixel sees every input pixel.
+    *interleaved* (2c is the real part of channel c, 2c + 1 its imaginary part; the text of the paper
+    concatenates them); convolution, normalisation, ReLU; inverse FFT. Every output pixel sees every input pixel.
     """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -181,10 +181,7 @@ class FFCBlock(nn.Module):
 
 
 class FFCResnetBlock(nn.Module):
-    """Two 3 x 3 FFC blocks and a skip: x + f(x) on both branches.
-
-    Both convolutions end in ReLU and nothing follows the addition, as in the published networks.
-    """
+    """x + f(x) on both branches, f two 3 x 3 FFC blocks; no activation after the sum, as published."""
 
     def __init__(self, channels: int, ratio: float, enable_lfu: bool = False) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The inpainting network of the paper: ResNet-like, with fast Fourier convolutions (LaMa-Fourier, Big LaMa).
 
-Section 2.2 and 3 of the paper; layer order and state-dict keys (``model.<i>...``) are those of the published
-checkpoints. LaMa-Fourier has 9 blocks and 27,048,835 parameters, Big LaMa 18 blocks and 50,975,875.
+Sections 2.2 and 3 of the paper; layer order and state-dict keys (``model.<i>...``) match the published checkpoints.
+LaMa-Fourier has 9 blocks and 27,048,835 parameters, Big LaMa 18 blocks and 50,975,875.
 """
 
 from typing import Any
@@ -17,10 +17,8 @@ class FFCResNetGenerator(nn.Module):
     """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1].
 
     H and W are at least ``min_size``. If they do not divide by ``pad_multiple`` the output is computed at the next
-    multiple and cropped. (Prediction pads the input instead, which gives better borders.) With ``enable_lfu`` they
-    must divide by ``pad_multiple``.
-
-    Raises ValueError for arguments that contradict each other.
+    multiple and cropped. (Prediction pads the input instead, which gives better borders.) With ``enable_lfu`` they must
+    divide by ``pad_multiple``. Raises ValueError for arguments that contradict each other.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ class ReflectionPad2d(nn.ReflectionPad2d):
 
 
 class ReflectedConv2d(nn.Conv2d):
-    """A convolution whose border is mirrored: (B, C, H, W) -> (B, O, H', W'); padding is less than H and W."""
+    """A convolution with mirrored borders: (B, C, H, W) -> (B, O, H', W'); padding is less than H and W."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **settings: Any) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding_mode="reflect", **settings)
@@ -53,9 +53,8 @@ class Sigmoid(nn.Sigmoid):
 def check_sizes(ngf: int, n_downsampling: int, n_blocks: int) -> None:
     """Raise ValueError unless each is at least 1."""
     if min(ngf, n_downsampling, n_blocks) < 1:
-        raise ValueError(
-            f"generator: ngf, n_downsampling and n_blocks must be at least 1, got {ngf}, {n_downsampling}, {n_blocks}"
-        )
+        got = f"{ngf}, {n_downsampling}, {n_blocks}"
+        raise ValueError(f"generator: expected ngf, n_downsampling and n_blocks of at least 1, got {got}")
 
 
 def level_widths(ngf: int, n_downsampling: int, max_features: int) -> list[int]:
@@ -67,7 +66,7 @@ def decoder(widths: Sequence[int], output_nc: int, upsampling: str = "transposed
     """(B, widths[-1], h, w) -> (B, output_nc, 2^n h, 2^n w) in [0, 1]: n upsampling steps, a 7 x 7, a sigmoid.
 
     ``upsampling`` is one of ``UPSAMPLING``. ``transposed``: a transposed convolution of stride 2, as published; each of
-    its four output phases has weights of its own, so that constant features can give a grid of period 2^n.
+    its four output phases has weights of its own, and constant features can give a grid of period 2^n.
     ``resize``: a 3 x 3 convolution, then bilinear interpolation; constant features give a constant image, whatever the
     weights are (Odena et al., "Deconvolution and checkerboard artifacts", Distill 2016). Both cost the same products.
     """

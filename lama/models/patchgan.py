@@ -1,7 +1,4 @@
-"""PatchGAN discriminator: one logit per overlapping patch, and its features for feature matching.
-
-Isola et al., CVPR 2017; Wang et al. (pix2pixHD), CVPR 2018. State-dict keys as in the published checkpoints.
-"""
+"""PatchGAN discriminator (Isola et al., CVPR 2017; pix2pixHD, Wang et al., CVPR 2018), with the published keys."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """LaMa-Regular: the same network with ordinary convolutions (tables 2 to 4 of the paper).
 
-It is the GlobalGenerator of pix2pixHD (Wang et al., CVPR 2018); layer order and state-dict keys (``model.<i>...``) are
-those of the published checkpoints. With 9 blocks 45,617,731 parameters, with 15 ("Deep / Regular") 73,947,715.
+It is the GlobalGenerator of pix2pixHD (Wang et al., CVPR 2018); layer order and state-dict keys (``model.<i>...``)
+match the published checkpoints. With 9 blocks 45,617,731 parameters, with 15 ("Deep / Regular") 73,947,715.
 """
 
 from typing import Any

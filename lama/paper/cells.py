@@ -65,10 +65,7 @@ class FilledTable:
 def fill(
     paper: Paper, evaluations: Sequence[Evaluation], metrics: Sequence[str], size: int | None
 ) -> tuple[list[FilledTable], list[Evaluation]]:
-    """The tables, and the evaluations that belong to none of their cells.
-
-    Raises ValueError where two evaluations claim the same cell.
-    """
+    """The tables, and evaluations that fit no cell. Raises ValueError where two evaluations claim the same cell."""
     claims: Claims = {}
     lost = []
     columns = {column.key: column for table in paper.tables for column in table.columns}
@@ -91,10 +88,8 @@ def _check_claims(claimants: list[Evaluation]) -> None:
     for i, first in enumerate(claimants):
         for second in claimants[i + 1 :]:
             if first.seed is None or second.seed is None or first.seed == second.seed:
-                raise ValueError(
-                    f"{first.file} and {second.file} claim the same cell: expected RUN/SET, or one folder per seed, "
-                    "RUN/seed0/SET; remove one"
-                )
+                expected = "expected RUN/SET, or RUN/seed0/SET for several seeds; remove one"
+                raise ValueError(f"{first.file} and {second.file} claim the same cell: {expected}")
 
 
 def _fill_table(

@@ -34,7 +34,7 @@ def make_tables(
         sets = ", ".join(sorted({evaluation.set_name for evaluation in evaluations}))
         raise ValueError(
             f"runs={runs}: none of {len(evaluations)} evaluations fits a cell; their sets are {sets}, the tables "
-            f"need those of {f'{size} pixels' if size else '512 pixels (CelebA-HQ: 256)'}; pass size=256 for 256"
+            f"need sets of {f'{size} pixels' if size else '512 pixels (CelebA-HQ: 256)'}; pass size=256 for 256"
         )
     unplaced = [f"{evaluation.relative}: tables 1 to 4 have no cell for this run and set" for evaluation in lost]
     unplaced += [f"{file.relative_to(Path(runs).expanduser())}: not at RUN/SET or RUN/seedN/SET" for file in strays]

@@ -19,7 +19,7 @@ class MaskReader:
 
     The brightness of a pixel is that of its brightest colour channel. With ``channel="auto"``, alpha counts where it
     varies. If all pixels have one colour, alpha is the mask (opaque = white). Otherwise brightness is multiplied by
-    alpha, so that strokes on a transparent layer are the hole. ``"colour"`` ignores alpha, ``"alpha"`` ignores colour.
+    alpha: strokes on a transparent layer are the hole. ``"colour"`` ignores alpha, ``"alpha"`` ignores colour.
     Raises ValueError for an option out of range.
     """
 
@@ -95,9 +95,8 @@ class MaskReader:
         if (height, width) == image.size:
             before = "the mask has the size of the image before its EXIF orientation is applied"
             hint = before if image.turned else "rotate the mask by 90 degrees"
-        raise ValueError(
-            f"{path}: mask is {width} x {height}, but its image {name} is {image_width} x {image_height} pixels; {hint}"
-        )
+        sizes = f"mask is {width} x {height}, but its image {name} is {image_width} x {image_height} pixels"
+        raise ValueError(f"{path}: {sizes}; {hint}")
 
     def _grown(self, hole: MaskArray, faint: float) -> tuple[MaskArray, list[str]]:
         hole = _dilated(hole, self.dilate) if self.dilate else hole
@@ -111,10 +110,8 @@ class MaskReader:
             opposite = f"mask.invert={str(not self.invert).lower()} removes {other}"
             warnings.append(f"its mask removes more than {LARGE:.0%} of it; {shade} is removed, and {opposite}")
         if faint > MANY_FAINT:
-            warnings.append(
-                f"its mask has many pixels that are nearly {other}, as from JPEG or a soft brush; they are removed "
-                "too; mask.threshold=127 keeps them"
-            )
+            many = f"its mask has many pixels that are nearly {other}, as from JPEG or a soft brush"
+            warnings.append(f"{many}; they are removed too; mask.threshold=127 keeps them")
         if area == 0:
             warnings.append("its mask removes nothing; the image is written unchanged")
         return warnings

@@ -32,18 +32,13 @@ def masks_among(files: Sequence[Path], root: Path) -> list[tuple[Path | None, Pa
 
 
 def find_pairs(root: Path) -> Iterator[tuple[Path | None, Path]]:
-    """(image, mask) of each mask below ``root``, sorted; the image is None if it is missing.
-
-    Raises FileNotFoundError if the folder is missing, ValueError if it holds no mask.
-    """
+    """(image, mask) of each mask below ``root``, sorted; a missing image is None. Raises ValueError without a mask."""
     root = root.expanduser()
     files = list_images(root)
     pairs = masks_among(files, root)
     if not pairs:
-        raise ValueError(
-            f"{root}: expected masks (NAME_mask000.png beside NAME.png), found {len(files)} images such as "
-            f"{files[0].name} and no mask"
-        )
+        found = f"{len(files)} images such as {files[0].name} and no mask"
+        raise ValueError(f"{root}: expected masks (NAME_mask000.png for NAME.png), found {found}")
     yield from pairs
 
 

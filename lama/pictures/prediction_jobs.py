@@ -93,8 +93,8 @@ class PredictionJob:
 class PredictionPlan:
     """The jobs of a run and the messages about them.
 
-    Raises ValueError for a quality out of range, FileExistsError if a result exists and neither ``skip_existing`` nor
-    ``overwrite`` is given.
+    Raises ValueError for a quality out of range, FileExistsError for an existing result without ``skip_existing`` or
+    ``overwrite``.
     """
 
     def __init__(
@@ -114,17 +114,14 @@ class PredictionPlan:
         left = found.without_existing() if skip_existing else found
         there = [] if overwrite else [item.out for item in left.items if item.out.exists()]
         if there:
-            raise FileExistsError(
-                f"{there[0]}: exists already, one of {len(there)} such results; skip_existing=true fills only the "
-                "other images, overwrite=true replaces the results"
-            )
+            advice = "skip_existing=true fills only the other images, overwrite=true replaces the results"
+            raise FileExistsError(f"{there[0]}: exists already, one of {len(there)} such results; {advice}")
         self.jobs = [PredictionJob(item, masks, quality, self.notices) for item in left.items]
         self.skipped = len(found.items) - len(self.jobs)
         lossy = sorted({t.out.suffix for t in left.items if is_lossy(t.out.suffix, quality)})
         if found.unmasked:
-            logger.info(
-                "images without a mask, skipped (%d): %s", len(found.unmasked), preview_names(found.unmasked, 3)
-            )
+            names = preview_names(found.unmasked, 3)
+            logger.info("images without a mask, skipped (%d): %s", len(found.unmasked), names)
         if found.others:
             logger.warning("images in unsupported formats, skipped (%d): %s; convert them",
                            len(found.others), preview_names(found.others, 3))  # fmt: skip

@@ -97,7 +97,7 @@ def _single(image: Path, mask: Path, out: Path) -> PredictionSet:
 
 
 def _beside(indir: Path, outdir: Path, out_ext: str) -> PredictionSet:
-    """indir= outdir=: each mask lies beside its image; results have the names of the masks."""
+    """indir= outdir=: masks and images share a folder; results have the names of the masks."""
     files = _images_outside(indir, outdir, "indir")
     return _named_after_masks(masks_among(files, indir), files, indir, indir, outdir, out_ext)
 
@@ -105,7 +105,7 @@ def _beside(indir: Path, outdir: Path, out_ext: str) -> PredictionSet:
 def _two_folders(indir: Path, maskdir: Path, outdir: Path, out_ext: str) -> PredictionSet:
     """indir= maskdir= outdir=: masks lie in a folder of their own; results have the names of the masks."""
     if maskdir.resolve() == indir.resolve():
-        raise ValueError(f"maskdir={maskdir}: is indir; leave maskdir= out for masks beside their images")
+        raise ValueError(f"maskdir={maskdir}: is indir; omit maskdir= if masks and images share a folder")
     masks, files = _images_outside(maskdir, outdir, "maskdir"), _images_outside(indir, outdir, "indir")
     return _named_after_masks(match_masks(masks, maskdir, files, indir), files, maskdir, indir, outdir, out_ext)
 
@@ -238,9 +238,7 @@ def _check_ambiguous(pairs: Pairs, files: Sequence[Path]) -> None:
     for image, mask in pairs:
         if image is not None and stems[image.with_suffix("")] > 1:
             same = sorted(path.name for path in files if path.with_suffix("") == image.with_suffix(""))
-            raise ValueError(
-                f"{mask}: expected one image of its name, found {', '.join(same)}; remove or rename all but one"
-            )
+            raise ValueError(f"{mask}: expected one image of its name, found {', '.join(same)}; keep only one of them")
 
 
 def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
@@ -254,10 +252,8 @@ def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
         if out in seen:
             first = seen[out]
             both = (first.mask, item.mask) if first.mask != item.mask else (first.image, item.image)
-            raise ValueError(
-                f"{both[0]} and {both[1]} would both be written to {item.out}; "
-                + (advice or f"rename one{_or_same(first, item)}")
-            )
+            advice = advice or f"rename one{_or_same(first, item)}"
+            raise ValueError(f"{both[0]} and {both[1]} would both be written to {item.out}; {advice}")
         seen[out] = item
     for folder in {item.out.parent for item in items}:
         _check_writable(folder)
@@ -290,7 +286,7 @@ def _no_pairs(indir: Path, files: Sequence[Path]) -> str:
     images = [name for name in folders if name.lower() in ("image", "images", "img", "imgs", "input", "inputs")]
     if masks and images:
         hint = f"; did you mean indir={indir / images[0]} maskdir={indir / masks[0]}?"
-    return f"{indir}: expected masks, NAME_mask001.png beside NAME.png; found {len(files)} other images ({names}){hint}"
+    return f"{indir}: expected masks, NAME_mask001.png for NAME.png; found {len(files)} other images ({names}){hint}"
 
 
 def _nearest(path: Path) -> str:

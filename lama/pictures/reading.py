@@ -1,7 +1,4 @@
-"""Reading an image for prediction: pixels at their bit depth, alpha and metadata.
-
-Training and evaluation read images as 8-bit RGB, with ``lama.pictures.images``.
-"""
+"""Reading an image for prediction: pixels at their bit depth, alpha and metadata (training: see ``images``)."""
 
 import io
 import warnings
@@ -22,7 +19,7 @@ Pixels = NDArray[Any]  # uint8 or uint16, (H, W) grey or (H, W, 3) RGB
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image whose EXIF orientation has been applied."""
+    """An image file after its EXIF orientation has been applied."""
 
     pixels: Pixels
     alpha: Pixels | None = None  # (H, W), of the same dtype
@@ -70,9 +67,8 @@ def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
     if image.mode == "CMYK":
         return _cmyk_to_srgb(image)
     if image.mode.startswith(("I", "F", "LAB")):
-        raise ValueError(
-            f"{path}: mode {image.mode} is not supported, expected grey or RGB of 8 or 16 bits; convert the image"
-        )
+        expected = "expected grey or RGB of 8 or 16 bits; convert the image"
+        raise ValueError(f"{path}: mode {image.mode} is not supported, {expected}")
     grey = image.mode in ("1", "L", "LA", "La")
     alpha = transparent or "A" in image.getbands()
     return image.convert(("LA" if grey else "RGBA") if alpha else ("L" if grey else "RGB"))

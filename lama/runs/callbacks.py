@@ -189,9 +189,7 @@ class BrokenImages(Callback):
         new = [reason for index, reason in reasons.items() if index not in self.known]
         self.known = reasons
         total = len(self.dataset.source)
-        logger.warning(
-            "%d of %d images cannot be used and were replaced, %d of them new", len(reasons), total, len(new)
-        )
+        logger.warning("%d of %d images cannot be used and were replaced, %d new", len(reasons), total, len(new))
         for reason in new:
             logger.warning("  %s", reason)
         before = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training, written so that neither a kill nor a full disk can damage it.
+"""Checkpoints: the whole state of a training. Neither a kill nor a full disk can damage them.
 
 A checkpoint is written to a temporary file, synced and renamed; its predecessor is kept as ``previous.ckpt``. torch
 stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt`` verifies.
@@ -64,7 +64,7 @@ class Checkpoints(lightning.Checkpoint):
         self.skipping = False
         self.started = self.written = time.monotonic()
 
-    # -- when ---------------------------------------------------------------------------------------------------------
+    # -- times --------------------------------------------------------------------------------------------------------
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.started = self.written = time.monotonic()
@@ -73,8 +73,7 @@ class Checkpoints(lightning.Checkpoint):
         expected = 0 if self.resumed is None else self.resumed[1]
         other, most, least = highest(abs(iteration - expected), iteration, -iteration)
         if other or most != -least:
-            raise ValueError(f"{self.folder}: changed by another training during the start, or not the same for all "
-                             "ranks; run the same command again")  # fmt: skip
+            raise ValueError(f"{self.folder}: changed during the start, or not the same for all ranks; run it again")
         if trainer.is_global_zero and self.resumed is not None and self.resumed[0] == self.folder / LAST:
             self._keep_best(iteration)  # in case the process was killed just before
 
@@ -127,12 +126,9 @@ class Checkpoints(lightning.Checkpoint):
             raise self.stop.stopped(stop, iteration, trainer.is_global_zero)
 
     def interrupted(self, what: str) -> ValueError:
-        """Error for an interruption that is not the user's fault.
-
-        Its exit code asks for a retry only if this command has written a checkpoint; else a retry would fail alike.
-        """
+        """The error for an interruption from outside; a TryAgainError only if this command has written a checkpoint."""
         kind = ValueError if self.on_disk is None else TryAgainError
-        return kind(f"{what}; the same command goes on from the last checkpoint")
+        return kind(f"{what}; the same command continues from the last checkpoint")
 
     @survives_a_full_disk("the states of the best iterations")
     def _keep_best(self, newest: int) -> None:
@@ -144,7 +140,7 @@ class Checkpoints(lightning.Checkpoint):
             if iteration == newest and not path.exists():
                 _link(self.folder / LAST, path)
 
-    # -- what ---------------------------------------------------------------------------------------------------------
+    # -- content ------------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = asdict(self.progress)
@@ -184,7 +180,7 @@ class CheckpointFiles(CheckpointIO):
 
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
-    """Write ``content`` to ``path``; an existing file becomes ``previous.ckpt`` beside it."""
+    """Write ``content`` to ``path``; an existing file becomes ``previous.ckpt``."""
     with atomic_write(path) as partial:
         with partial.open("wb") as file:
             torch.save(content, file)
@@ -213,7 +209,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _as_now(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """``checkpoint`` with the names of this version in place of those of earlier ones."""
+    """``checkpoint`` with the names of earlier versions replaced by the names of this one."""
     for old, new in RENAMED.items():
         for part in ("progress", "callbacks"):
             if old in checkpoint.get(part, {}):
@@ -242,9 +238,7 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | 
     if problems:
         kept = sorted(folder.glob("iteration_*.ckpt"))
         best = f"continue from the best one with resume={kept[-1]}, " if kept else ""
-        raise ValueError(
-            f"{'; '.join(problems)}; {best}start anew with overwrite=true, or from weights with init_from="
-        )
+        raise ValueError(f"{'; '.join(problems)}; {best}start anew with overwrite=true, or use init_from=WEIGHTS")
     return None
 
 

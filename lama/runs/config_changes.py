@@ -1,4 +1,4 @@
-"""Compare the configuration of a run with the one it was begun with: which keys may differ when it is resumed."""
+"""Compare the configuration of a run with its first one: some keys may differ when it is resumed."""
 
 import shlex
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-# Keys that change nothing in what a run computes, or are meant to be changed between its starts.
+# Keys without an effect on results, and keys that a user may change between the starts of a run.
 HARMLESS = (
     "resume", "overwrite", "debug", "dry_run", "recipe.validate_raw",
     "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts",
@@ -58,7 +58,7 @@ def compare(before: Request, now: Request) -> Differences:
     """
     refused: dict[tuple[str, str, str], str] = {}
     by_update: dict[tuple[str, str, str], str] = {}
-    if before.config:  # else somebody has removed it
+    if before.config:  # else the file was removed
         old, new = (_flatten(yaml.safe_load(request.config) or {}) for request in (before, now))
         for key in sorted(old.keys() | new.keys(), key=lambda key: (key.count("."), key)):
             a, b = old.get(key, "not set"), new.get(key, "not set")

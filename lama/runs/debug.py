@@ -23,7 +23,7 @@ OVERHEAD = ("ProfilerStep", "USDT", "Profiler")  # rows of the profiler about it
 
 
 class Debug:
-    """A training of a few batches, in a separate folder beside that of the training it debugs."""
+    """A training of a few batches, in a folder of its own."""
 
     name: str
     verdict = ""  # message for a good end
@@ -131,11 +131,8 @@ class Profiler(Callback):
     def __init__(self, run_dir: Path, batches: int, warm_up: int) -> None:
         self.run_dir = run_dir
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
-        self.profile = profile(
-            activities=activities,
-            schedule=schedule(wait=0, warmup=warm_up, active=batches, repeat=1),
-            on_trace_ready=self._write,
-        )
+        steps = schedule(wait=0, warmup=warm_up, active=batches, repeat=1)
+        self.profile = profile(activities=activities, schedule=steps, on_trace_ready=self._write)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
@@ -154,9 +151,8 @@ class Profiler(Callback):
         with atomic_write(self.run_dir / "profile.json") as partial:
             finished.export_chrome_trace(str(partial))
         with atomic_write(self.run_dir / "profile.txt") as partial:
-            partial.write_text(
-                finished.key_averages().table(sort_by=order, row_limit=60, max_name_column_width=60), encoding="utf-8"
-            )
+            text = finished.key_averages().table(sort_by=order, row_limit=60, max_name_column_width=60)
+            partial.write_text(text, encoding="utf-8")
         logger.info("profile: %s (open it in https://ui.perfetto.dev), %s; most of the time went into:",
                     self.run_dir / "profile.json", self.run_dir / "profile.txt")  # fmt: skip
         time = f"{order.removesuffix('_total').replace('cuda', 'device')}_total"

@@ -34,10 +34,7 @@ class Stopwatch(Callback):
 
 
 def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], config: str) -> None:
-    """Print ``config``, the sizes, and the time and memory of ``STEPS`` real steps of one rank, which train ``module``.
-
-    Raises ValueError for settings of the trainer that cannot work.
-    """
+    """Print ``config``, sizes, and time and memory of ``STEPS`` steps that train ``module``. Raises ValueError."""
     quieten_lightning()
     epochs = check_trainer(trainer)
     trainer, processes = choose_processes(trainer)

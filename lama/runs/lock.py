@@ -24,7 +24,7 @@ def only_one(run_dir: Path, key: str = "run_dir", what: str = "training") -> Ite
     try:
         lock.acquire()
     except Timeout as error:
-        raise ValueError(f"{key}={run_dir}: another {what} is going on there ({_holder(run_dir)}); wait for it, stop "
+        raise ValueError(f"{key}={run_dir}: another {what} is running there ({_holder(run_dir)}); wait for it, stop "
                          f"it, or choose another {key}=") from error  # fmt: skip
     except OSError as error:
         logger.warning("%s=%s: cannot be locked (%s); make sure that one %s at a time writes there",

@@ -53,9 +53,8 @@ class NonFiniteGuard(Callback):
         self.returns = self.returns + 1 if iteration == self.returned_to else 1
         self.returned_to = iteration
         if self.returns > self.max_returns:
-            raise ValueError(
-                f"training: {row}, after faults.max_returns={self.max_returns} returns to {path}; {ADVICE}"
-            )
+            returns = f"faults.max_returns={self.max_returns} returns"
+            raise ValueError(f"training: {row}, after {returns} to {path}; {ADVICE}")
         counted = module.iteration.clone()  # type: ignore[operator]
         trainer.strategy.load_model_state_dict(content)
         trainer.strategy.load_optimizer_state_dict(content)

@@ -28,7 +28,7 @@ from lama.runs.signals import TRY_AGAIN, Stopped
 
 logger = logging.getLogger(__name__)
 
-# Messages of torch: a collective operation whose partner has gone, and a worker that the system has killed.
+# Messages of torch: a collective operation without its partner, and a worker that the system has killed.
 LOST_RANK = r"Connection (closed|reset)|Broken pipe|remote process|NCCL|ncclRemoteError"
 DEAD_WORKER = r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (exited unexpectedly|is killed by signal: \w+)"
 STRATEGIES = (None, "auto", "ddp")
@@ -57,8 +57,8 @@ class Processes:
 def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes]:
     """``trainer``, arguments of Lightning's Trainer, with our strategy if there are several processes; and these.
 
-    Raises ValueError for missing devices, a strategy that shards the networks, and a launcher that has started another
-    number of processes than the configuration says.
+    Raises ValueError for missing devices, a strategy that shards the networks, and a launcher that has started more or
+    fewer processes than the configuration asks for.
     """
     if trainer.get("strategy") not in STRATEGIES:
         raise ValueError(f"trainer.strategy={trainer['strategy']}: expected auto or ddp; gradients are averaged by us")
@@ -69,7 +69,7 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
     wanted |= {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
     rank = rank_zero_only.rank  # type: ignore[attr-defined]
     try:
-        probe = Trainer(**wanted, enable_model_summary=False)  # chooses as the real one will
+        probe = Trainer(**wanted, enable_model_summary=False)  # chooses devices as the training will
     except (MisconfigurationException, RuntimeError, TypeError) as error:  # about devices, or SLURM's settings
         text = " ".join(str(error).split())
         raise ValueError(f"trainer.accelerator={wanted.get('accelerator', 'auto')} trainer.devices="
@@ -115,8 +115,8 @@ def ended_together(trainer: Trainer, checkpoints: Checkpoints) -> Iterator[None]
         if dead is not None and dead.killed:
             raise checkpoints.interrupted(f"training: {dead}") from error
         if rank_lost:
-            raise ValueError("training: another rank has ended; its error stands above, unless it was killed; the same "
-                             "command goes on from the last checkpoint") from error  # fmt: skip
+            advice = "its error is above, unless it was killed; the same command continues from the last checkpoint"
+            raise ValueError(f"training: another rank has ended; {advice}") from error
         raise
     finally:
         watcher.stop.set()
@@ -167,12 +167,12 @@ class RankWatcher(threading.Thread):
         self.found.set()
         self.end_others(patience=0)
         if not self.stop.wait(self.PATIENCE):
-            logger.error("error: training: %s; the same command goes on from the last checkpoint", dead)
+            logger.error("error: training: %s; the same command continues from the last checkpoint", dead)
             os._exit(TRY_AGAIN if dead.killed else 2)  # an exception here would not reach the main thread
 
     def end_others(self, patience: float) -> None:
         """Wait ``patience`` seconds for each of the other ranks, then kill it."""
-        others, self._others()[:] = list(self._others()), []  # so that Lightning does not kill this process for them
+        others, self._others()[:] = list(self._others()), []  # or Lightning would kill this process for them
         for child in others:
             try:
                 child.wait(patience)

@@ -51,9 +51,9 @@ class Progress:
 
 
 def progress_of(trainer: Trainer, data: InpaintingDataModule, iteration: int, validated: bool) -> Progress | None:
-    """The place of ``trainer`` after a batch, or during or after (``validated``) the validation that follows it.
+    """The place of ``trainer`` after a batch, or during or after (``validated``) the validation of that batch.
 
-    None after the last batch of an epoch without a validation: the epoch ends in a moment.
+    Returns None after the last batch of an epoch without a validation: the epoch is about to end.
     """
     epoch: Any = trainer.fit_loop.epoch_progress.current
     batches: Any = trainer.fit_loop.epoch_loop.batch_progress
@@ -73,10 +73,7 @@ def progress_of(trainer: Trainer, data: InpaintingDataModule, iteration: int, va
 
 
 def go_on_from(progress: Progress, trainer: Trainer, data: InpaintingDataModule) -> None:
-    """Set the counters of ``trainer`` and the order of samples.
-
-    To be called before ``fit``: data loaders with workers prefetch as soon as they are made.
-    """
+    """Set the counters of ``trainer`` and the order of samples; call it before ``fit``, when data loaders prefetch."""
     data.sampler.start_at(progress.epoch, progress.batch * progress.batch_size)
     state = trainer.fit_loop.state_dict()
     begun = progress.epoch + (progress.batch > 0)

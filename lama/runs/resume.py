@@ -44,10 +44,8 @@ class Resumption:
         if not changes:
             return self.progress
         again = f"; epoch {self.progress.epoch + 1} begins again" if self.progress.batch else ""
-        logger.warning(
-            "RESUMED WITH %s: not what an uninterrupted run would have computed, and quality may suffer%s",
-            " and ".join(changes), again,
-        )  # fmt: skip
+        changed = " and ".join(changes)
+        logger.warning("RESUMED WITH %s: results differ from an uninterrupted run and may be worse%s", changed, again)
         return self.progress.begin_epoch_again(data.batches(trainer.world_size))
 
 
@@ -56,7 +54,7 @@ def find_run(
     resume: str | None,  # auto: the run in ``run_dir``, if any; None: never; or a checkpoint, or another run's folder
     overwrite: bool,
     config: str,  # resolved, YAML
-    command: str = "",  # the command line, to tell what an update of the code has changed in ``config`` from a choice
+    command: str = "",  # the command line; other changes of ``config`` come from an update of the code
 ) -> Resumption | None:
     """The checkpoint to continue from; None begins a new run.
 
@@ -84,10 +82,8 @@ def find_run(
 def _check_free(run_dir: Path) -> None:
     """Raise FileExistsError where a new run would write over another."""
     if (run_dir / "models").exists() or any((run_dir / "checkpoints").glob("[!.]*.ckpt")):
-        raise FileExistsError(
-            f"run_dir={run_dir}: holds a run already; continue it with resume=auto, choose another run_dir=, or "
-            "replace it with overwrite=true"
-        )
+        advice = "continue it with resume=auto, choose another run_dir=, or replace it with overwrite=true"
+        raise FileExistsError(f"run_dir={run_dir}: holds a run already; {advice}")
 
 
 def _own(run_dir: Path, now: Request) -> Resumption | None:
@@ -98,10 +94,8 @@ def _own(run_dir: Path, now: Request) -> Resumption | None:
     path, content, notes = newest
     found = compare(Request.of_run(run_dir), now)
     if found.refused:
-        raise ValueError(
-            f"run_dir={run_dir}: the run there was begun with {joined(found.refused)}; continue it with its own "
-            "command, choose another run_dir=, or replace it with overwrite=true"
-        )
+        advice = "continue it with its own command, choose another run_dir=, or replace it with overwrite=true"
+        raise ValueError(f"run_dir={run_dir}: the run there was begun with {joined(found.refused)}; {advice}")
     if found.by_update:
         notes.append(f"run_dir={run_dir}: configuration keys changed by an update of the code, at their defaults: "
                      f"{joined(found.by_update)}")  # fmt: skip
@@ -132,9 +126,8 @@ def _named(path: Path, run_dir: Path, now: Request) -> Resumption:
             content = read_checkpoint(path)
         except ValueError as error:
             problem = "weights for inference" if path.suffix == ".safetensors" else error
-            raise ValueError(
-                f"resume={path}: {problem}; {expected}; init_from= starts from the weights of other files"
-            ) from error
+            advice = "init_from= starts from the weights of other files"
+            raise ValueError(f"resume={path}: {problem}; {expected}; {advice}") from error
     own = path.resolve().parent == (run_dir / "checkpoints").resolve()
     if not own and (run_dir / "models").exists():
         raise FileExistsError(f"run_dir={run_dir}: holds another run than resume={path}; choose another run_dir=")
@@ -159,7 +152,5 @@ def fits(resume: Resumption | None) -> Iterator[None]:
             raise
         first, *more = str(error).splitlines()[1:]
         example = short(first.strip(), 150) + (f", and {len(more)} more" if more else "")
-        raise ValueError(
-            f"resume={resume.path}: its networks are not those of this configuration ({example}); continue it with its "
-            "own generator= and discriminator=, or begin a new run from its weights with init_from="
-        ) from error
+        advice = "continue it with its own generator= and discriminator=, or begin a new run with init_from="
+        raise ValueError(f"resume={resume.path}: holds other networks than configured ({example}); {advice}") from error

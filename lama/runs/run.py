@@ -46,7 +46,7 @@ def train(
     data: InpaintingDataModule,
     trainer: dict[str, Any],  # arguments of Lightning's Trainer
     run_dir: str | Path,  # the folder to write to
-    config: str,  # the resolved configuration, YAML, kept beside the results
+    config: str,  # the resolved configuration, YAML, kept with the results
     command: str,  # the command line of this run, for next_steps.txt and ``find_run``
     monitor: str = "auto",  # the validation metric that chooses the best weights, see ``choose_monitor``
     resume: Resumption | None = None,  # the checkpoint that ``find_run`` has found; None = a new run
@@ -97,7 +97,7 @@ def train(
                 _summarise(module, data, checkpointing.state_dict()["seconds"], run_dir, processes.number, rates)
             if debug is not None and debug.verdict:
                 logger.info("%s: %s", debug.name, debug.verdict)
-            logger.info("result: %s (how to go on: %s)", run_dir / "models", run_dir / "next_steps.txt")
+            logger.info("result: %s (next steps: %s)", run_dir / "models", run_dir / "next_steps.txt")
     return run_dir
 
 
@@ -170,7 +170,7 @@ def _make_trainer(
         SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, checkpoints.monitor, "max" if checkpoints.sign > 0 else "min"),
         BrokenImages(run_dir, data.train_set),
-        checkpoints,  # last, so that it stores the state of the others after they have written their files
+        checkpoints,  # last: it stores the state of the others after they have written their files
     ]
     fit = Trainer(
         **(trainer | {"enable_progress_bar": bar}),
@@ -220,10 +220,8 @@ def _check(
     if min(crop) < least:
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
     if not may_exist and (run_dir / "models").exists():
-        raise FileExistsError(
-            f"run_dir={run_dir}: holds a trained run already; continue it with resume=auto, choose another run_dir=, "
-            "or replace it with overwrite=true"
-        )
+        advice = "continue it with resume=auto, choose another run_dir=, or replace it with overwrite=true"
+        raise FileExistsError(f"run_dir={run_dir}: holds a trained run already; {advice}")
     # Reading samples raises the errors about images and masks of wrong sizes before anything is written.
     areas = [float(data.train_set[0, i]["mask"].mean()) for i in range(min(10, len(data.train_set.source)))]
     if max(areas) == 0 or min(areas) == 1:

@@ -1,4 +1,4 @@
-"""On a signal, a training stops after the current batch and writes a checkpoint, so that the same command resumes it.
+"""On a signal, a training stops after the current batch and writes a checkpoint; the same command resumes it.
 
 SIGTERM, SIGUSR1 and SIGUSR2 come from schedulers (SLURM's --signal, submitit, Kubernetes, spot machines). The exit code
 is then 75, EX_TEMPFAIL of sysexits.h: a temporary failure, try again. Ctrl-C exits with 130; a second one does so at
@@ -56,7 +56,7 @@ class StopRequest:
         Only the ``first`` rank has the exit code. Launchers take one of another rank for a crash, and kill the rest.
         """
         name = signal.Signals(number).name
-        logger.warning("stopped by %s after iteration %d; the same command goes on from there", name, iteration)
+        logger.warning("stopped by %s after iteration %d; the same command continues from there", name, iteration)
         return Stopped((INTERRUPTED if number == signal.SIGINT else TRY_AGAIN) if first else 0)
 
 

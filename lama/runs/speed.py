@@ -55,10 +55,9 @@ class Speed(Callback):
         iteration = int(module.iteration)  # type: ignore[arg-type]
         if iteration % self.every:
             return
-        images, seconds, waited = (
-            now - then for now, then in zip((self.images, self.seconds, self.waited), self._recent, strict=True)
-        )
-        self._recent = (self.images, self.seconds, self.waited)
+        now = (self.images, self.seconds, self.waited)
+        images, seconds, waited = (after - before for after, before in zip(now, self._recent, strict=True))
+        self._recent = now
         memory = highest(peak_memory(module.device))[0] / 2**30
         values = (images * trainer.world_size / seconds, waited / seconds, memory)
         module.log_dict(dict(zip(NAMES, values, strict=True)))

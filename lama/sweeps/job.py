@@ -1,6 +1,6 @@
 """One job of a sweep: run its command, retry after a crash, and record the outcome.
 
-Signals are passed on to the command, so that a training writes a checkpoint and exits with 75. When the time of a job
+Signals are passed on to the command; a training then writes a checkpoint and exits with 75. When the time of a job
 is up (SIGUSR2, from submitit), submitit's handler then queues it again; when SLURM requeues a job itself (SIGTERM),
 nothing more is needed. If a job has several tasks, each runs the same command, and Lightning connects them.
 """
@@ -49,7 +49,7 @@ class Job:
             if self.asked == signal.SIGUSR2:
                 os.kill(os.getpid(), signal.SIGUSR2)  # submitit's handler queues the job again
             if self.first:
-                logger.warning("%s: stopped; the same command goes on from its last checkpoint", self.work.title)
+                logger.warning("%s: stopped; the same command continues from its last checkpoint", self.work.title)
             sys.exit(INTERRUPTED if self.asked == signal.SIGINT else TRY_AGAIN)
         else:
             self._say(FAILED, error=error)
@@ -90,7 +90,7 @@ class Job:
 
 
 def _end_with_parent() -> None:
-    """On Linux, send SIGTERM to the command when the job dies, so that it does not run on unnoticed."""
+    """On Linux, send SIGTERM to the command when the job dies: the command must not outlive it."""
     with contextlib.suppress(OSError, AttributeError):  # other systems
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

@@ -10,10 +10,10 @@ from lama.config import literal
 from lama.files import atomic_write
 from lama.verbs import subprocess_of, typed
 
-OURS = {  # keys of training that a sweep sets itself, and what to use instead
+OURS = {  # keys of training that a sweep sets itself, and their replacements
     "seed": "seeds=[0,1,2]", "run_dir": "dir=FOLDER", "run_title": "dir=FOLDER",
     "trainer.devices": "launcher.devices=N", "trainer.num_nodes": "launcher.nodes=N",
-    "resume": "the same command, which goes on", "overwrite": "another dir=", "debug": "train without -m",
+    "resume": "the same command again", "overwrite": "another dir=", "debug": "train without -m",
     "dry_run": "train without -m",
 }  # fmt: skip
 
@@ -147,9 +147,7 @@ def check_same(before: Sweep, now: Sweep) -> None:
     removed, added = ([one for one in these if one not in those] for these, those in ((old, new), (new, old)))
     if removed or added:
         changes = f"{' '.join(removed) or 'nothing'} (now: {' '.join(added) or 'nothing'})"
-        raise ValueError(
-            f"dir={now.dir}: the sweep there was begun with {changes}; give the same again, or another dir="
-        )
+        raise ValueError(f"dir={now.dir}: the sweep there was begun with {changes}; give the same, or another dir=")
 
 
 def _settings(sweep: Sweep) -> list[str]:

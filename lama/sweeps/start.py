@@ -118,7 +118,7 @@ def check_writable(folder: Path) -> None:
 
 
 def train_those(sweep: Sweep, which: Sequence[str]) -> None:
-    """Start the trainings whose state is one of ``which``, and log the next commands.
+    """Start the trainings in one of the states ``which``, and log the next commands.
 
     Raises ValueError if trainings on this machine have failed.
     """
@@ -136,7 +136,7 @@ def train_those(sweep: Sweep, which: Sequence[str]) -> None:
 
 
 def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Work]:
-    """Start the ``works`` whose state is one of ``which``, log the others; returns the started ones."""
+    """Start the ``works`` in one of the states ``which``, log the others; returns the started ones."""
     found = states(sweep, works)
     chosen = [one.work for one in found if one.state in which]
     for state in sorted({one.state for one in found} - set(which)):
@@ -150,7 +150,7 @@ def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Wor
 
 
 def say_next(sweep: Sweep, found: Sequence[State]) -> None:
-    """Log the next commands for a sweep whose trainings have the states ``found``."""
+    """Log the next commands for a sweep with trainings in the states ``found``."""
     if all(one.state == DONE for one in found):
         logger.info("%s collect %s evaluates them and makes the tables", typed("sweep"), sweep.dir)
     if any(one.state == FAILED for one in found):

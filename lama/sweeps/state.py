@@ -31,9 +31,8 @@ def record(sweep: Sweep, work: Work, **values: Any) -> None:
     """Write the state of a job to its JSON file; ``state`` is one of done, running, failed and stopped."""
     path = _file(sweep, work, ".json")
     with atomic_write(path) as partial:
-        partial.write_text(
-            json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1) + "\n", encoding="utf-8"
-        )
+        text = json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1)
+        partial.write_text(f"{text}\n", encoding="utf-8")
 
 
 def submitted(sweep: Sweep, work: Work, job: str) -> None:
@@ -73,14 +72,11 @@ def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
     if recorded.get("state") == RUNNING and job is None and _is_alive(recorded):
         return State(work, RUNNING, _progress(sweep, work))
     if recorded.get("state") == STOPPED:
-        return State(
-            work, STOPPED, "goes on from its last checkpoint" if has_checkpoint(sweep, work) else "starts anew"
-        )
+        return State(work, STOPPED, "continues from its checkpoint" if has_checkpoint(sweep, work) else "starts anew")
     if recorded or job is not None:
-        what = f"job {job}" if job else f"process {recorded['pid']} of {recorded['host']}"
-        return State(
-            work, LOST, f"{what} has ended without a record (out of memory? cancelled?); see {log_file(sweep, work)}"
-        )
+        which = f"job {job}" if job else f"process {recorded['pid']} of {recorded['host']}"
+        ended = f"{which} has ended without a record (out of memory? cancelled?)"
+        return State(work, LOST, f"{ended}; see {log_file(sweep, work)}")
     return State(work, MISSING)
 
 

@@ -5,8 +5,8 @@ pass over all parameters. A GAN step has two backward passes, each over one netw
 times. Without ``find_unused_parameters`` DDP raises an error; with it, each backward pass walks its graph once more and
 exchanges the gradients of both networks, and the BatchNorm statistics of the ranks diverge.
 
-Here the gradients of each network are exchanged once a step, together with its loss, so that a non-finite value is one
-on all ranks. The cost is that the exchange does not overlap with the backward pass, as it does in DDP.
+Here the gradients of each network are exchanged once a step, together with its loss: all ranks see the same non-finite
+values. The cost is that the exchange does not overlap with the backward pass, as it does in DDP.
 """
 
 from collections.abc import Iterable, Sequence
@@ -72,7 +72,7 @@ def any_of(flags: Tensor) -> Tensor:
 
 
 def _device() -> torch.device:
-    """The device whose tensors the ranks can exchange."""
+    """The device of tensors that the ranks can exchange."""
     return torch.device("cuda" if "nccl" in distributed.get_backend() else "cpu")
 
 

@@ -8,9 +8,9 @@ twice; the gradients behind a cut are copied across it by hand:
                                                               +-> discriminator loss
 
 ``backward`` carries the generator's gradient from right to left over both cuts, and leaves the discriminator's
-parameters alone. The graph between the cuts is kept for the discriminator's own backward pass. Gradients equal those of
-two forward passes; only the running statistics of the discriminator's BatchNorm, which nothing reads, are updated once
-a step instead of twice.
+parameters alone. The graph between the cuts is kept for the discriminator's own backward pass. The gradients equal
+the gradients of two forward passes. Only the running statistics of the discriminator's BatchNorm are updated once a
+step instead of twice; nothing reads them.
 """
 
 from collections.abc import Callable

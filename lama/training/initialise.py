@@ -15,9 +15,7 @@ def check_start(init_from: object, init_parts: object, resume: object) -> None:
     if init_from is None and init_parts != "auto":
         raise ValueError(f"init_parts={init_parts}: needs init_from=PATH, the weights to start from")
     if init_from is not None and resume not in (None, "auto"):
-        raise ValueError(
-            f"init_from={init_from} resume={resume}: one starts a run, the other continues one; give one of them"
-        )
+        raise ValueError(f"init_from={init_from} resume={resume}: one starts, the other continues a run; give only one")
 
 
 def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = "auto") -> list[str]:

@@ -61,10 +61,9 @@ class InpaintingModule(LightningModule):
         clip_norm: float = 1.0,  # global gradient norm of each optimiser
         cosine_lr: bool = False,  # reduce both learning rates to 0 over the training, along half a cosine
         ema_decay: float | None = None,  # average the generator's weights, and validate the average; None = do not
-        validate_raw: bool = False,  # with averaged weights, validate those of the last step too
+        validate_raw: bool = False,  # with averaged weights, validate the weights of the last step too
         sync_batchnorm: str | None = None,  # "generator" or "both": their BatchNorm sees the batch of all GPUs
-        accumulate: int = 1,  # batches per update, whose gradients are averaged; unlike one large batch, BatchNorm and
-        # R1 see each of them alone
+        accumulate: int = 1,  # batches per update, averaged; BatchNorm and R1 see each of them alone
         recompute_blocks: bool = False,  # store no activations inside the generator's blocks: less memory, more time
         compiled: bool = False,  # torch.compile the generator, which takes minutes at the start
         winograd: bool = False,  # on a CPU: compiled 3 x 3 Winograd convolutions (float32), the 7 x 7 by columns
@@ -75,10 +74,8 @@ class InpaintingModule(LightningModule):
         if accumulate < 1:
             raise ValueError(f"recipe.accumulate: expected at least 1, got {accumulate}")
         if accumulate > 1 and second_generator_forward:
-            raise ValueError(
-                f"recipe.accumulate={accumulate}: needs recipe.second_generator_forward=false, since only an updated "
-                "generator can make a second fake"
-            )
+            needs = "needs recipe.second_generator_forward=false"
+            raise ValueError(f"recipe.accumulate={accumulate}: {needs}: a second fake needs an updated generator")
         if compiled and recompute_blocks:
             raise ValueError("recipe.compiled=true recipe.recompute_blocks=true: expected at most one of them")
         self.automatic_optimization = False
@@ -94,10 +91,8 @@ class InpaintingModule(LightningModule):
         if sync_batchnorm not in NETWORKS:
             raise ValueError(f"recipe.sync_batchnorm: expected generator, both or null, got {sync_batchnorm!r}")
         if sync_batchnorm == "both" and objective.differentiates_twice:
-            raise ValueError(
-                "recipe.sync_batchnorm=both: R1 differentiates the discriminator twice, which PyTorch's SyncBatchNorm "
-                "cannot do; use recipe.sync_batchnorm=generator, or losses.adversarial.gp_coef=0"
-            )
+            raise ValueError("recipe.sync_batchnorm=both: SyncBatchNorm has no second derivative, which R1 needs; use "
+                             "recipe.sync_batchnorm=generator, or losses.adversarial.gp_coef=0")  # fmt: skip
         self.accumulate = accumulate
         self.accumulated = 0  # batches since the last update
         self.compiled = compiled
@@ -194,8 +189,8 @@ class InpaintingModule(LightningModule):
     ) -> Logs:
         """Train both networks on one batch; returns the scalars to log. Needs no Trainer.
 
-        Raises NonFiniteError before an update whose loss or gradient norm is not finite. In the official recipe the
-        generator has been updated by then if the fault is the discriminator's; ``snapshot`` can restore it.
+        Raises NonFiniteError before an update with a loss or gradient norm that is not finite. In the official recipe
+        the generator has been updated by then if the fault is the discriminator's; ``snapshot`` can restore it.
         """
         if self.second_generator_forward:
             return self._official_step(batch, generator_optimizer, discriminator_optimizer, backward, snapshot)
@@ -259,7 +254,7 @@ class InpaintingModule(LightningModule):
             backward(loss / self.accumulate, inputs=list(self.discriminator.parameters()))
             logs |= self._average_and_clip("discriminator", "discr_grad_norm", loss)
 
-        # Update both networks. All gradients are finite by now, so that nothing has to be undone.
+        # Update both networks. All gradients are finite by now: nothing has to be undone.
         self.accumulated = (self.accumulated + 1) % self.accumulate
         if self.accumulated:
             average(list(logs.values()))
@@ -353,7 +348,7 @@ class InpaintingModule(LightningModule):
 
 @contextmanager
 def frozen(network: nn.Module) -> Iterator[None]:
-    """Compute no gradients of the parameters of ``network`` in this block; it passes on those of its input."""
+    """Compute no gradients of the parameters of ``network`` in this block; gradients of its input are computed."""
     network.requires_grad_(False)
     try:
         yield

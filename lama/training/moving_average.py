@@ -10,7 +10,7 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     """A copy of ``network``; ``update_parameters`` sets it to decay * average + (1 - decay) * current.
 
     Buffers (BatchNorm statistics) are averaged too. The decay of the n-th update is min(decay, (1 + n) / (10 + n)), as
-    in TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, so that the average soon forgets the initial
+    in TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, and so the average soon forgets the initial
     weights. Raises ValueError for a decay outside (0, 1).
     """
     if not 0 < decay < 1:

@@ -1,4 +1,4 @@
-"""Non-finite losses and gradients: detect them before they reach the weights, and restore what the step changed."""
+"""Non-finite losses and gradients: detect them before they reach the weights, and restore the state before the step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +8,11 @@ from torch import Tensor, nn
 
 
 class NonFiniteError(ArithmeticError):
-    """A loss or a gradient norm of one of the networks is inf or nan; the message says which."""
+    """A loss or a gradient norm of one of the networks is inf or nan; the message names it."""
 
 
 def check_finite(name: str, loss: Tensor, gradient_norm: Tensor) -> None:
-    """Raise NonFiniteError if the loss or the gradient norm (scalars) is inf or nan.
-
-    Both are means over the ranks, so that a non-finite value on one rank stops the step on all.
-    """
+    """Raise NonFiniteError if the loss or gradient norm, scalars averaged over the ranks, is inf or nan."""
     if not (torch.isfinite(loss.detach()) & torch.isfinite(gradient_norm)):
         raise NonFiniteError(f"{name}: loss {loss.item():.3g}, gradient norm {gradient_norm.item():.3g}")
 
@@ -25,7 +22,7 @@ class StepSnapshot:
 
     This is the BatchNorm statistics of both networks, which forward passes update. In the official step, which updates
     the generator before the discriminator's losses are known, it is also the generator's weights and the state of its
-    optimiser. These are copied just before the update, when activations are freed, so that peak memory stays the same.
+    optimiser. These are copied just before the update, when activations are freed: peak memory stays the same.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:

@@ -16,15 +16,10 @@ from lama.interfaces import StagedGenerator
 
 
 def recompute_blocks(generator: nn.Module) -> None:
-    """Let the residual blocks of ``generator`` be computed again in the backward pass; its state dict is the same.
-
-    Raises ValueError if the generator has no ``stages``.
-    """
+    """Recompute the residual blocks in the backward pass; same state dict. Raises ValueError without ``stages``."""
     if not isinstance(generator, StagedGenerator):
-        raise ValueError(
-            f"recipe.recompute_blocks=true: expected a generator with stages(), got {type(generator).__name__}; "
-            "set it to false"
-        )
+        name = type(generator).__name__
+        raise ValueError(f"recipe.recompute_blocks=true: {name} has no stages(); set it to false")
     for block in generator.stages()[1]:
         block.forward = MethodType(_recomputed(type(block).forward), block)  # type: ignore[method-assign]
 

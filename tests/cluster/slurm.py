@@ -44,7 +44,7 @@ PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def missing() -> list[str]:
-    """What of it this machine lacks."""
+    """Programs of SLURM that this machine lacks."""
     return [name for name in PROGRAMS if shutil.which(name) is None and not Path("/usr/sbin", name).exists()]
 
 
@@ -76,7 +76,7 @@ class Slurm:
             self._until(lambda: (folder / "munge.socket").exists(), "munged")
             self._daemon("slurmctld", "-D", "-f", f"{folder}/slurm.conf")
             self._daemon("slurmd", "-D", "-f", f"{folder}/slurm.conf", "-N", host)
-            self._until(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), "sinfo says idle")
+            self._until(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), "sinfo reports idle")
         except BaseException:
             self.__exit__()
             raise

@@ -80,7 +80,7 @@ def same(a, b):
     return a.equal(b) if hasattr(a, "equal") else a == b
 
 
-def test_a_sweep_survives_what_a_cluster_does_to_it(slurm, tmp_path):
+def test_a_sweep_survives_preemption_timeout_and_crash(slurm, tmp_path):
     images, folder = tmp_path / "images", tmp_path / "sweep"
     own = {
         "lama-fourier": ["trainer.max_epochs=40"],  # requeued in the middle
@@ -152,7 +152,7 @@ def test_a_job_of_two_tasks_trains_with_two_processes(slurm, tmp_path):
         (["trainer.devices=2"], "trainer.devices=2: a sweep sets trainer.devices itself; use launcher.devices=N"),
     ],
 )
-def test_what_could_not_run_is_refused_before_anything_is_submitted(slurm, tmp_path, overrides, message):
+def test_a_job_that_cannot_run_is_refused_before_submission(slurm, tmp_path, overrides, message):
     said = call(
         slurm, "bin/train.py", "-m", "sweep=seeds", f"dir={tmp_path}/sweep", *LAUNCHER, *SMALL, *overrides, code=2
     )
