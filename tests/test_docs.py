@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from lama.verbs import VERBS
 from test_architecture import LAWS
+
+from lama.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

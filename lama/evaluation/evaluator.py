@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lama import pretrained
-from lama.evaluation.features import Rows, Store, content_of, is_8_bit
+from lama.evaluation.cache import Rows, Store, content_of, is_8_bit
 from lama.evaluation.groups import GROUPINGS, members
 from lama.evaluation.metrics import METRICS, measures_sets, metric_names, scores_images, weight_files, with_parts
 from lama.evaluation.protocol import find_protocol
