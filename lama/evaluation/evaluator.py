@@ -175,7 +175,9 @@ class Evaluator:
             raise ValueError("evaluation: no image was evaluated")
         empty = sum(area == 0 for area in self.areas)
         if empty:
-            logger.warning("%d of %d images have an empty mask and count as perfect", empty, len(self.names))
+            logger.warning(
+                "%d of %d images have an empty mask; metrics of the hole leave them out", empty, len(self.names)
+            )
         self._sort()
         return self._of(np.arange(len(self.names)))
 
