@@ -78,11 +78,8 @@ def train(
             if overwrite and resume is None:
                 _remove_previous(run_dir)
             (run_dir / "summary.json").unlink(missing_ok=True)  # marks a finished run
-            steps = next_steps(run_dir, command, epochs, debug is not None)
-            for name, text in (
-                ("config.yaml", Request(config, command).text()),
-                ("next_steps.txt", steps),
-            ):  # read by other ranks at the start
+            steps, begun = next_steps(run_dir, command, epochs, debug is not None), Request(config, command).text()
+            for name, text in (("config.yaml", begun), ("next_steps.txt", steps)):  # read by other ranks at the start
                 with atomic_write(run_dir / name) as partial:
                     partial.write_text(text, encoding="utf-8")
         with _log(run_dir / "train.log", processes.first):
