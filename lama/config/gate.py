@@ -38,7 +38,7 @@ def build(node: Any, key: str) -> Any:
         found = re.search(r"full_key: (\S+)", str(error))
         if found and type(cause) is ValueError:  # a constructor knows the name of its node, but not the path to it
             name = re.escape(found[1].rpartition(".")[2])
-            cause = ValueError(re.sub(rf"^[\w.]*\b{name}\b(?=[.:])", _typed(f"{key}.{found[1]}", node), str(cause)))
+            cause.args = (re.sub(rf"^[\w.]*\b{name}\b(?=[.:])", _typed(f"{key}.{found[1]}", node), str(cause)),)
         raise cause from None
 
 
