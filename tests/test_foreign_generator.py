@@ -1,12 +1,11 @@
 """A generator of a user: one file, one export line and one YAML take it through every command."""
 
+import importlib
 import logging
-import runpy
 
 import numpy as np
 import pytest
 import torch
-from composing import composed
 from torch import nn
 
 import lama
@@ -52,24 +51,23 @@ def settings(tmp_path_factory):
     (folder / "generator").mkdir()
     (folder / "generator" / "two_layers.yaml").write_text(YAML)
     return [
-        f"hydra.searchpath=[file://{folder}]", "generator=two_layers", "discriminator.ndf=4", "augment.size=64",
+        "--config-dir", str(folder), "generator=two_layers", "discriminator.ndf=4", "augment.size=64",
         "data.epoch_size=4", "data.batch_size=2", "data.val_per_image=1", "data.val_size=64", "data.num_workers=0",
         f"run_dir={folder / 'run'}",
     ]  # fmt: skip
 
 
-def run_command(root, name, config):
-    runpy.run_path(str(root / "bin" / name))["main"](config)
+def run_verb_here(verb, *arguments):
+    """In this process, which knows the class."""
+    importlib.import_module(f"lama.commands.{verb}").main(arguments)
 
 
 @pytest.fixture(scope="module")
 def run(settings):
     """The folder of a training of two steps, and of two more after it was resumed."""
-    from conftest import ROOT
-
     folder = settings[-1].partition("=")[2]
     for epochs in (1, 2):
-        run_command(ROOT, "train.py", composed("demo", *settings, f"trainer.max_epochs={epochs}"))
+        run_verb_here("train", "-cn", "demo", *settings, f"trainer.max_epochs={epochs}")
     return folder
 
 
@@ -105,18 +103,18 @@ def test_it_predicts_by_itself_and_one_line_says_so(run, pair, strategy, caplog)
     np.testing.assert_array_equal(filled[1], plain(pair.image, pair.mask))
 
 
-def test_it_is_evaluated(run, pair, root, tmp_path):
+def test_it_is_evaluated(run, pair, tmp_path):
     pairs = write_pairs([pair], tmp_path / "pairs")
     overrides = [f"indir={pairs}", f"model.path={run}", f"outdir={tmp_path / 'out'}", "metrics=[psnr_hole]"]
-    run_command(root, "evaluate.py", composed("default", *overrides, group="evaluation"))
+    run_verb_here("evaluate", *overrides)
     assert (tmp_path / "out" / "metrics.json").is_file()
 
 
 @pytest.mark.parametrize("pre_post", ["true", "false"])
-def test_it_is_exported(run, root, tmp_path, pre_post):
+def test_it_is_exported(run, tmp_path, pre_post):
     out = tmp_path / "network.pt"
     overrides = [f"model.path={run}", "format=torchscript", f"out={out}", f"pre_post={pre_post}"]
-    run_command(root, "export.py", composed("default", *overrides, group="export"))
+    run_verb_here("export", *overrides)
     assert out.is_file()
 
 
