@@ -321,7 +321,8 @@ def test_without_the_command_of_a_run_a_new_key_is_refused(begun):
         find_run(begun, "auto", False, UPDATED, COMMAND)
 
 
-def test_the_command_of_a_run_is_in_its_config(begun):
+def test_the_command_of_a_run_is_in_its_config(begun, two_checkpoints):
+    assert (two_checkpoints / "config.yaml").read_text().startswith(f"# command: {COMMAND}\n")
     (begun / "config.yaml").write_text(Request(OLDER, COMMAND + " 'a=\nb: 1'").text())
     assert yaml.safe_load((begun / "config.yaml").read_text()) == yaml.safe_load(OLDER)
     (begun / "config.yaml").write_text(Request(OLDER, COMMAND).text())
