@@ -1,9 +1,9 @@
-"""The protocols of the framework: generator, loss term, mask sampler, image source, metric.
+"""The protocols of the framework: generator, loss term, mask sampler, image source, metric, exporter.
 
-A new part is one file that satisfies one of these protocols, one line in the ``__all__`` of its package, and one YAML.
+A new part is one file that satisfies one of these protocols, and its registration (docs/contributing.md lists where).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -216,4 +216,21 @@ class DerivedMetric(Metric, Protocol):
 
     def combine(self, *means: float) -> float:
         """The value, from the means of ``parts`` in their order."""
+        ...
+
+
+class Exporter(Protocol):
+    """A module of ``lama/export`` for one file format, an entry of ``lama.export.model.FORMATS``."""
+
+    SUFFIX: str  # of the file; one that ``lama.load`` does not read is listed in ``lama.checkpoints.load.EXPORTED``
+    SNIPPET: str  # Python that runs the file, with the fields {file!r}, {inputs}, {feed} (names to values), {output}
+
+    def dump(
+        self, network: nn.Module, example: tuple[Tensor, ...], metadata: Mapping[str, str], names: Sequence[str]
+    ) -> bytes:
+        """The content of the file, from inputs to trace with; ``names``: of the inputs, then of the output."""
+        ...
+
+    def read(self, path: Path) -> Callable[..., Tensor]:
+        """The runnable file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
         ...

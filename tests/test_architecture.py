@@ -46,7 +46,7 @@ LAWS = {
         {"models", "checkpoints", "fast", "machine", "conventions", "interfaces", "progress_bar"},
         {"torch", "numpy", "cv2", "PIL", "kornia"},
     ),
-    "export": ({"checkpoints", "models", "conventions", "files"}, {"torch", "onnx", "onnxruntime"}),
+    "export": ({"checkpoints", "models", "conventions", "interfaces", "files"}, {"torch", "onnx", "onnxruntime"}),
     "demo": (
         {"verbs", "inference", "checkpoints", "pictures", "data", "machine", "interfaces", "pages", "progress_bar"},
         {"torch", "numpy", "PIL", "starlette", "uvicorn"},

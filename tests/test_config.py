@@ -168,6 +168,20 @@ def test_a_nested_argument_is_checked_at_its_own_key():
         build(composed("base", "masks.samplers.boxes.margin=wide").masks, "masks")
 
 
+def test_an_error_of_a_constructor_names_the_key_that_the_user_typed():
+    with pytest.raises(ValueError, match=r"^masks\.samplers\.strokes: .*got 9, 5"):
+        build(composed("base", "masks.samplers.strokes.min_times=9").masks, "masks")
+    with pytest.raises(ValueError, match=r"^losses\.adversarial: extra_mask_weight_for_gen=3"):
+        build({"_target_": "lama.losses.Objective", "adversarial": {
+            "_target_": "lama.losses.NonSaturatingAdversarialLoss", "extra_mask_weight_for_gen": 3,
+            "mask_as_fake_target": False}}, "losses")  # fmt: skip
+
+
+def test_a_name_that_is_not_exported_is_named_with_its_init():
+    with pytest.raises(ValueError, match=r"losses\.edges\._target_: 'lama\.losses\.EdgeLoss' .*__init__\.py.*__all__"):
+        build({"_target_": "lama.losses.EdgeLoss"}, "losses.edges")
+
+
 def test_a_loss_of_weight_zero_is_not_built_and_needs_no_weights():
     config = composed("lama-fourier", "losses.resnet_pl.weight=0")
     preflight(config)
@@ -205,6 +219,12 @@ def run_with(monkeypatch, capsys, *argv, name="demo"):
     [
         (["data.batchsize=3"], "data.batchsize: unknown config key; did you mean data.batch_size?"),
         (["generater.ngf=3"], "generater.ngf: unknown config key; did you mean generator.ngf?"),
+        (["losses.adversarial.mask_scale_mode=maxpool"], "+losses.adversarial.mask_scale_mode=VALUE"),
+        (["losses.adversarial.no_such=1"], "losses.adversarial.no_such: unknown config key"),
+        (
+            ["data=folder", "data.path=docs", "masks=train_wide", "masks.samplers.strokes.min_times=9"],
+            " masks.samplers.strokes: expected",
+        ),
         (["+data.batchsize=3"], "data.batchsize: unknown key; did you mean batch_size?"),
         (["data=foldr"], "data=foldr: no such configuration; did you mean folder?; known: builtin"),
         (["data=folder"], "data.path: a value is required"),

@@ -17,9 +17,11 @@ from PIL import Image
 
 import lama
 from lama.checkpoints import load_generator, save_generator
+from lama.checkpoints.load import EXPORTED
 from lama.conventions import complete, composite, generator_input
 from lama.export import check, export_model
 from lama.export.fourier import MatmulFourierUnit
+from lama.export.model import FORMATS
 from lama.inference import Inpainter
 from lama.models import FFCResNetGenerator
 from lama.models.ffc import FourierUnit
@@ -239,6 +241,10 @@ def test_lama_load_says_that_it_does_not_read_the_others(tmp_path):
             lama.load(tmp_path / name, "cpu")
 
 
+def test_every_suffix_of_an_exporter_is_refused_or_read_by_lama_load():
+    assert {exporter.SUFFIX for exporter in FORMATS.values()} == {".pt", *EXPORTED}
+
+
 def test_a_file_that_differs_is_not_kept(monkeypatch, folder, tmp_path):
     monkeypatch.setattr(check, "TOLERANCE", -1)
     out = tmp_path / "new" / "a.pt"
@@ -316,7 +322,7 @@ def test_bad_requests_are_refused_and_leave_nothing(folder, tmp_path, options, e
 
 def test_without_the_extra_the_error_names_the_command(monkeypatch, folder, tmp_path):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"^format=onnx needs onnxruntime: pip install -e '.\[export\]'$"):
+    with pytest.raises(ValueError, match=r"^format=onnx needs onnxruntime: pip install '\.\[export\]'"):
         export_model(str(folder / "ffc.safetensors"), "onnx", str(tmp_path / "a.onnx"))
 
 

@@ -122,6 +122,7 @@ def test_r1_reaches_the_discriminators_parameters():
             {"use_unmasked_for_gen": False, "use_unmasked_for_discr": False},
             "mask_as_fake_target.* use_unmasked_for_discr",
         ),
+        ({"extra_mask_weight_for_gen": 3, "mask_as_fake_target": False}, "extra_mask_weight_for_gen=3.*mask_as_fake"),
         ({"mask_scale_mode": "bicubic"}, "mask_scale_mode: .*nearest.*maxpool.*bicubic"),
     ],
 )

@@ -18,8 +18,7 @@ from PIL import Image
 from lama.checkpoints import save_generator
 from lama.inference import Inpainter
 from lama.pictures import MaskReader
-from lama.pictures.folder import fill_all
-from lama.pictures.prediction_jobs import PredictionPlan
+from lama.pictures.prediction_jobs import PredictionPlan, fill_all
 from lama.pictures.prediction_set import find
 from lama.pictures.reading import ImageFile, read_image_file
 

@@ -13,7 +13,7 @@ from networks import TinyInception, random_inception
 from scipy import stats
 
 from lama.evaluation import METRICS, PRESETS, Evaluator, higher_is_better
-from lama.evaluation.features import Store, content_of, is_8_bit
+from lama.evaluation.cache import Store, content_of, is_8_bit
 from lama.evaluation.fid import frechet_distance
 from lama.evaluation.groups import comodgan_bins, lama_bins, members
 from lama.evaluation.ids import discriminative_scores

@@ -13,11 +13,13 @@ from functools import partial
 
 import pytest
 import torch
+import yaml
 from comparing import assert_equal, everything
 from trainings import COMMAND, TRAINER, make_data, make_module, run_into
 
 from lama.runs import Checkpoints, callbacks, find_run, train
 from lama.runs.checkpointing import newest_checkpoint, read_checkpoint
+from lama.runs.config_changes import Request
 from lama.training import InpaintingModule
 
 EPOCHS, BATCHES = 3, 5
@@ -222,6 +224,14 @@ def test_a_run_with_two_damaged_checkpoints_is_not_replaced(tmp_path):
         newest_checkpoint(tmp_path)
 
 
+def test_only_an_undamaged_iteration_is_recommended(two_checkpoints, tmp_path):
+    for name in ("last.ckpt", "previous.ckpt", "iteration_0000009.ckpt"):
+        (tmp_path / name).write_bytes(b"half")
+    shutil.copy(two_checkpoints / "checkpoints/previous.ckpt", tmp_path / "iteration_0000004.ckpt")
+    with pytest.raises(ValueError, match=r"resume=\S*iteration_0000004\.ckpt,"):
+        newest_checkpoint(tmp_path)
+
+
 CONFIG = "data: {batch_size: 2, num_workers: 0, path: a}\ntrainer: {max_epochs: 3}\nlosses: {hrf: {weights: null}}\n"
 
 
@@ -309,6 +319,24 @@ def test_without_the_command_of_a_run_a_new_key_is_refused(begun):
     (begun / "next_steps.txt").unlink()
     with pytest.raises(ValueError, match=r"recipe\.new_option=not set \(now: 3\)"):
         find_run(begun, "auto", False, UPDATED, COMMAND)
+
+
+def test_the_command_of_a_run_is_in_its_config(begun, two_checkpoints):
+    assert (two_checkpoints / "config.yaml").read_text().startswith(f"# command: {COMMAND}\n")
+    (begun / "config.yaml").write_text(Request(OLDER, COMMAND + " 'a=\nb: 1'").text())
+    assert yaml.safe_load((begun / "config.yaml").read_text()) == yaml.safe_load(OLDER)
+    (begun / "config.yaml").write_text(Request(OLDER, COMMAND).text())
+    assert Request.of_run(begun).command == COMMAND
+    (begun / "next_steps.txt").write_text("# edited\nlama train -cn other\n")
+    assert "recipe.new_option=not set (now: 3)" in find_run(begun, "auto", False, UPDATED, COMMAND).notes[0]
+    with pytest.raises(ValueError, match=r"recipe\.new_option=not set \(now: 3\)"):
+        find_run(begun, "auto", False, UPDATED, f"{COMMAND} recipe=modern")
+
+
+def test_a_run_without_its_config_is_continued_with_one_warning(begun):
+    (begun / "config.yaml").unlink()
+    (warning,) = find_run(begun, "auto", False, CONFIG, COMMAND).notes
+    assert re.search(rf"run_dir={begun}: config\.yaml is missing", warning)
 
 
 def test_harmless_keys_may_differ(begun):

@@ -8,7 +8,7 @@ from torch import nn
 
 from lama.checkpoints.architecture import looks_like
 from lama.checkpoints.format import save_generator
-from lama.checkpoints.load import open_checkpoint
+from lama.checkpoints.load import EXPORTED, open_checkpoint
 from lama.checkpoints.official import save_official
 
 
@@ -24,7 +24,7 @@ def convert(
     dst = dst.expanduser()
     if half and not _is_file(dst):
         raise ValueError(f"half=true: the official layout has float32 weights; give dst={dst}.safetensors")
-    if dst.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", ".onnx"):
+    if dst.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", *EXPORTED):
         raise ValueError(f"dst={dst}: expected a name ending in .safetensors, or a folder for the official layout")
     _check_free(dst, overwrite)
     checkpoint = open_checkpoint(src, "src")

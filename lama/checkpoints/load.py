@@ -38,6 +38,7 @@ _FIRST = {
     "discriminator": re.compile(r"(.*?)model0\.0\.weight"),
 }
 BUNDLED = {"small": Path(__file__).resolve().parent.parent / "weights" / "lama-small.safetensors"}  # in the package
+EXPORTED = (".onnx", ".pt2")  # files of ``lama export`` for other runtimes; its .pt files can be read
 _IN_A_FOLDER = ("models/best.safetensors", "models/last.safetensors", "models/best.ckpt", "models/last.ckpt")
 
 
@@ -130,7 +131,7 @@ def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
     its folder describes another network.
     """
     file = find_weights(path, key)
-    if file.suffix.lower() in (".onnx", ".pt2"):
+    if file.suffix.lower() in EXPORTED:
         raise ValueError(f"{file}: exported for another runtime; give the model that it was made from")
     if file.suffix.lower() == ".safetensors" or not _is_archive(file):
         tensors, descriptions = read_safetensors(file)

@@ -24,11 +24,10 @@ def main(arguments: Sequence[str]) -> None:
     config = read(arguments, str(__doc__), "prediction", paths=("model.path", *PLACES), short=SHORT)
     from lama.checkpoints import load_generator
     from lama.machine.allocator import tune_allocator
-    from lama.pictures.folder import fill_all
-    from lama.pictures.prediction_jobs import PredictionPlan
+    from lama.pictures.prediction_jobs import PredictionPlan, fill_all
     from lama.pictures.prediction_set import find
 
-    model = config.model.path  # if it is missing, that is the first error
+    model = config.model.path
     found = find({key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}, config.out_ext)
     masks = build({key: value for key, value in config.mask.items() if key != "path"}, "mask")
     plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"), flag(config, "overwrite"))

@@ -1,5 +1,6 @@
 """Compose a configuration out of ``configs/``: Hydra's defaults lists and overrides, and its errors in one line."""
 
+import inspect
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
+from lama.config.gate import resolve_target
 from lama.config.wording import joined, nearest
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -32,8 +34,9 @@ def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: st
             raise
         key = str(error).split("'")[1]
         choices = [one for one in overrides if "=" in one and (CONFIGS / group / one.split("=")[0]).is_dir()]
-        known = _keys(_compose(folders, name, choices))
-        raise ValueError(f"{key}: unknown config key{nearest(key, known)}") from error
+        composed = _compose(folders, name, choices)
+        advice = _unlisted(key, composed) or f"unknown config key{nearest(key, _keys(composed))}"
+        raise ValueError(f"{key}: {advice}") from error
     except OverrideParseException as error:
         if not re.match(r"[+~]{0,2}[\w./@]+=", override := str(error.override)):
             raise ValueError(f"{override}: expected KEY=VALUE, without dashes or spaces around =") from error
@@ -73,6 +76,15 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
         yield key
         if isinstance(value, DictConfig):
             yield from _keys(value, f"{key}.")
+
+
+def _unlisted(key: str, config: DictConfig) -> str:
+    """How to set ``key`` if it is an option of its class that the YAML leaves out, else nothing."""
+    parent, _, name = key.rpartition(".")
+    target = OmegaConf.select(config, f"{parent}._target_") if parent else None
+    if target is None or name not in inspect.signature(resolve_target(parent, target)).parameters:
+        return ""
+    return f"an option of {target} that its YAML does not list; put a plus before it: +{key}=VALUE"
 
 
 def _no_such_config(text: str, directory: str) -> str:

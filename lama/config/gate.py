@@ -6,6 +6,7 @@ that name the key. A loss term with ``weight: 0`` is not built, so it needs no w
 
 import importlib
 import inspect
+import re
 import types
 import typing
 from collections.abc import Iterator
@@ -26,11 +27,16 @@ def build(node: Any, key: str) -> Any:
     """Build the object of ``node``, at ``key`` of the configuration. Raises ValueError for a wrong target or value."""
     plain = _plain(node)
     for path, target, arguments in _targets(plain, key):
-        _check_arguments(path, target, arguments)
+        _check_arguments(_typed(path, node), target, arguments)
     try:
         return hydra.utils.instantiate(plain, _convert_="all")
     except InstantiationException as error:
-        raise error.__cause__ or error from None  # the constructor's own error
+        cause = error.__cause__ or error  # the constructor's own error
+        found = re.search(r"full_key: (\S+)", str(error))
+        if found and type(cause) is ValueError:  # a constructor knows the name of its node, but not the path to it
+            name = re.escape(found[1].rpartition(".")[2])
+            cause.args = (re.sub(rf"^[\w.]*\b{name}\b(?=[.:])", _typed(f"{key}.{found[1]}", node), str(cause)),)
+        raise cause from None
 
 
 def flag(config: DictConfig, key: str) -> bool:
@@ -67,6 +73,15 @@ def preflight(config: DictConfig) -> None:
             check(**{k: v for k, v in arguments.items() if not (isinstance(v, dict) and "_target_" in v)})
 
 
+def _typed(path: str, node: Any) -> str:
+    """``path`` as a user types it: ``data.masks``, which is ``${masks}``, is set as ``masks``."""
+    _, _, name = path.partition(".")
+    first, dot, rest = name.partition(".")
+    raw = OmegaConf.to_container(node, resolve=False) if isinstance(node, DictConfig) else {}
+    source = re.fullmatch(r"\$\{(\w+)\}", str(raw.get(first))) if isinstance(raw, dict) else None
+    return path if source is None else source[1] + dot + rest
+
+
 def _plain(node: Any) -> Any:
     """Resolve interpolations and leave out loss terms of weight 0."""
     plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
@@ -88,23 +103,26 @@ def _targets(node: Any, key: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
     items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     if isinstance(node, dict) and "_target_" in node:
         arguments = {name: value for name, value in node.items() if name not in ("_target_", "_partial_")}
-        yield key, _resolve_target(key, node["_target_"]), arguments
+        yield key, resolve_target(key, node["_target_"]), arguments
     for name, value in items:
         yield from _targets(value, f"{key}.{name}" if key else str(name))
 
 
-def _resolve_target(key: str, target: str) -> Any:
+def resolve_target(key: str, target: str) -> Any:
     """The public class or function that ``_target_`` names. Raises ValueError if it is not allowed."""
     module, _, name = str(target).rpartition(".")
     if not str(target).startswith(WHITELIST) or str(target).startswith(PROGRAMS):
         raise ValueError(f"{key}._target_: {target!r} is not allowed; targets start with {' '.join(WHITELIST)}")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError):
-        raise ValueError(f"{key}._target_: there is no {target!r}") from None
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"{key}._target_: {target!r} cannot be imported ({error}); a new name is imported in the __init__.py of "
+            f"{module} and listed in its __all__"
+        ) from None
     public = importlib.import_module(module).__dict__.get("__all__", []) if module.startswith("lama.") else [name]
     if name not in public or getattr(found, "__module__", "").split(".")[0] != module.split(".")[0]:
-        raise ValueError(f"{key}._target_: {target!r} is not a public name of {module}")
+        raise ValueError(f"{key}._target_: {target!r} is not in the __all__ of {module}")
     return found
 
 

@@ -34,7 +34,7 @@ class SampleKey(NamedTuple):
 
 
 class TrainingDataset(Dataset[dict[str, Tensor]]):
-    """``dataset[pass_, index]`` -> {"image": float (3, H, W) in [0, 1], "mask": float (1, H, W), 1 = hole}.
+    """``dataset[SampleKey]`` -> {"image": float (3, H, W) in [0, 1], "mask": float (1, H, W), 1 = hole}.
 
     Crop, augmentation and mask are a function of (seed, pass, index) alone; masks that grow depend on the position in
     the training as well. The number of workers and processes and resuming have no influence.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lama import pretrained
-from lama.evaluation.features import Rows, Store, content_of, is_8_bit
+from lama.evaluation.cache import Rows, Store, content_of, is_8_bit
 from lama.evaluation.groups import GROUPINGS, members
 from lama.evaluation.metrics import METRICS, measures_sets, metric_names, scores_images, weight_files, with_parts
 from lama.evaluation.protocol import find_protocol
@@ -171,7 +171,9 @@ class Evaluator:
             raise ValueError("evaluation: no image was evaluated")
         empty = sum(area == 0 for area in self.areas)
         if empty:
-            logger.warning("%d of %d images have an empty mask and count as perfect", empty, len(self.names))
+            logger.warning(
+                "%d of %d images have an empty mask; metrics of the hole leave them out", empty, len(self.names)
+            )
         self._sort()
         return self._of(np.arange(len(self.names)))
 

@@ -13,7 +13,7 @@ import lama.torchvision_ops  # noqa: F401  isort: skip  (before pytorch_fid, whi
 from pytorch_fid import inception as pytorch_fid
 
 from lama import pretrained
-from lama.evaluation.features import Store, content_of, is_8_bit
+from lama.evaluation.cache import Store, content_of, is_8_bit
 from lama.files import sha256_of
 
 SIDE = 299  # pixels, height and width of the network's input

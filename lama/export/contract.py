@@ -7,13 +7,6 @@ from torch import nn
 
 import lama
 
-_SNIPPETS = {
-    "torchscript": "import torch\nnetwork = torch.jit.load({file!r})\n{output} = network({inputs})",
-    "pt2": "import torch\nnetwork = torch.export.load({file!r}).module()\n{output} = network({inputs})",
-    "onnx": "import onnxruntime\nsession = onnxruntime.InferenceSession({file!r})\n"
-    "{output} = session.run(None, {feed})[0]",
-}
-
 
 @dataclass(frozen=True)
 class Contract:
@@ -31,12 +24,10 @@ class Contract:
         network = {"class": type(generator).__name__, "config": generator.config}
         return {**self.lines(), "network": json.dumps(network), "fft": fft, "producer": f"lama {lama.__version__}"}
 
-    def snippet(self, format: str, file: str) -> str:
-        """Lines of Python that run the file."""
+    def snippet(self, template: str, file: str) -> str:
+        """Lines of Python that run the file; ``template`` is the ``SNIPPET`` of its exporter."""
         feed = ", ".join(f"{name!r}: {name}" for name in self.inputs)
-        return _SNIPPETS[format].format(
-            file=file, inputs=", ".join(self.inputs), output=self.output[0], feed=f"{{{feed}}}"
-        )
+        return template.format(file=file, inputs=", ".join(self.inputs), output=self.output[0], feed=f"{{{feed}}}")
 
 
 def contract(generator: nn.Module, pre_post: bool) -> Contract:

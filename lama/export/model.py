@@ -17,8 +17,9 @@ from lama.export.contract import contract
 from lama.export.deployed import Deployed
 from lama.export.fourier import with_matmul
 from lama.files import atomic_write
+from lama.interfaces import Exporter
 
-FORMATS = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
+FORMATS: dict[str, Exporter] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
 _FFT = ("native", "matmul")
 
 
@@ -58,7 +59,7 @@ def export_model(
     for name, meaning in interface.lines().items():
         say(f"  {name}: {meaning}")
     say("to run it:")
-    for line in interface.snippet(format, str(path)).splitlines():
+    for line in interface.snippet(FORMATS[format].SNIPPET, str(path)).splitlines():
         say(f"  {line}")
 
 

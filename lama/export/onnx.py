@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from lama.export.pt2 import program
 
 SUFFIX = ".onnx"
+SNIPPET = """import onnxruntime
+session = onnxruntime.InferenceSession({file!r})
+{output} = session.run(None, {feed})[0]"""
 OPSET = 18
 _AXES = {0: "batch", 2: "height", 3: "width"}
 
@@ -22,7 +25,7 @@ def check_installed() -> None:
     """Raise ValueError if a package of the extra ``export`` is missing."""
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install -e '.[export]'")
+        raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install '.[export]' in the clone")
 
 
 def dump(

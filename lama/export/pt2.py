@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 from lama.export.deployed import Deployed
 
 SUFFIX = ".pt2"
+SNIPPET = "import torch\nnetwork = torch.export.load({file!r}).module()\n{output} = network({inputs})"
 
 
 def program(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:

@@ -16,6 +16,7 @@ from lama.export.deployed import Deployed
 from lama.export.fourier import MatmulFourierUnit
 
 SUFFIX = ".pt"
+SNIPPET = "import torch\nnetwork = torch.jit.load({file!r})\n{output} = network({inputs})"
 
 
 def dump(

@@ -1,7 +1,8 @@
 """Non-saturating adversarial loss with R1 and mask-aware targets for the fake patches.
 
-Paper, section 2.3, equations 2 to 4: only patches that touch the hole count as fake, known patches of a generated
-image count as real. R1 is Mescheder et al., ICML 2018, without the factor 1/2.
+Paper, section 2.3, equations 2 to 4: patches in the hole count as fake, known patches of a generated image count as
+real. By default one pixel of a patch decides, as in the published code; by the paper's text any hole pixel makes it
+fake (``maxpool``). R1 is Mescheder et al., ICML 2018, without the factor 1/2.
 """
 
 from typing import Literal
@@ -24,7 +25,7 @@ class NonSaturatingAdversarialLoss(nn.Module):
         mask_scale_mode: Literal["nearest", "maxpool"] = "nearest",  # resizing of the mask to the logits: nearest as in
         # the published code, maxpool (a patch with any hole pixel is fake) as in the paper's text
         extra_mask_weight_for_gen: float = 0.0,  # the generator's loss has weight 1 + this in the hole
-        use_unmasked_for_gen: bool = True,  # False: the generator's loss counts only patches of the hole
+        use_unmasked_for_gen: bool = True,  # compute the generator's loss on known patches too
         use_unmasked_for_discr: bool = True,  # False: fakes count only in the hole
     ) -> None:
         super().__init__()
@@ -32,6 +33,9 @@ class NonSaturatingAdversarialLoss(nn.Module):
             raise ValueError("adversarial: use_unmasked_for_discr=true needs use_unmasked_for_gen=true")
         if mask_as_fake_target and not use_unmasked_for_discr:
             raise ValueError("adversarial: mask_as_fake_target=true needs use_unmasked_for_discr=true")
+        if extra_mask_weight_for_gen and not mask_as_fake_target:
+            raise ValueError(f"adversarial: extra_mask_weight_for_gen={extra_mask_weight_for_gen} needs "
+                             "mask_as_fake_target=true")  # fmt: skip
         if mask_scale_mode not in ("nearest", "maxpool"):
             raise ValueError(f"adversarial.mask_scale_mode: expected nearest or maxpool, got {mask_scale_mode!r}")
         self.weight = weight
@@ -59,8 +63,8 @@ class NonSaturatingAdversarialLoss(nn.Module):
     def discriminator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
         """The discriminator's loss (scalar), equation 2, and its parts for the log.
 
-        softplus(-D(x)) + m * softplus(D(G)) + (1 - m) * softplus(-D(G)) + gamma * R1, averaged over the logits. R1 is 0
-        unless ``context.image`` requires grad.
+        softplus(-D(x)) + m * softplus(D(G)) + (1 - m) * softplus(-D(G)) + gamma * R1, the first three averaged over the
+        logits. R1 is a mean over the batch; it is 0 if ``context.image`` does not require grad.
         """
         real = F.softplus(-context.real_logits)  # -log sigmoid(D(x))
         fake = F.softplus(context.fake_logits)  # -log (1 - sigmoid(D(G(x))))
@@ -88,7 +92,7 @@ class NonSaturatingAdversarialLoss(nn.Module):
 
 
 def r1_penalty(real_logits: Tensor, image: Tensor) -> Tensor:
-    """R1 = mean over the batch of ||grad_x sum D(x)||^2; 0 if ``image`` does not require grad (validation)."""
+    """R1 = mean over the batch of ||grad_x sum D(x)||^2; 0 if ``image`` does not require grad, as in validation."""
     if not (torch.is_grad_enabled() and image.requires_grad):
         return real_logits.new_zeros(())
     (gradient,) = torch.autograd.grad(real_logits.sum(), image, create_graph=True)

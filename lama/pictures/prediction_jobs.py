@@ -1,13 +1,17 @@
-"""The jobs of a prediction run: read an image, fill its hole, write the result; and the notices about them."""
+"""The jobs of a prediction run (read an image, fill its hole, write the result), their notices, and the loop."""
 
+import errno
 import logging
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
@@ -18,6 +22,7 @@ from lama.pictures.reading import ImageFile, Pixels, read_image_file
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[Pixels, MaskArray], Pixels]  # pixels (H, W) or (H, W, 3) and hole (H, W) -> pixels
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors that all further images would meet too
 
 
 def _pixels(path: Path) -> int:
@@ -139,3 +144,58 @@ class PredictionPlan:
         there = f", {self.skipped} existed already" if self.skipped else ""
         counts = f"{done} of {len(self.jobs)} images written to {self.found.where}{there}"
         return f"{stopped}: {counts}; repeat the command with skip_existing=true to continue" if stopped else counts
+
+
+@dataclass
+class Outcome:
+    """The result of a run over many images."""
+
+    done: int = 0
+    failures: list[str] = field(default_factory=list)  # one line for each image
+    stopped: str = ""  # why the run ended early: full disk or Ctrl-C; empty if it did not
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 on success, 130 after Ctrl-C (the convention of shells), 1 after failures."""
+        return 130 if self.interrupted else int(bool(self.failures or self.stopped))
+
+
+def fill_all(fill: Fill, jobs: Sequence[PredictionJob]) -> Outcome:
+    """Run every job with a progress bar; a failure does not stop the rest. ``fill`` may be an ``Inpainter``."""
+    outcome = Outcome()
+    with logging_redirect_tqdm(), tqdm(jobs, desc="inpainting", unit="image") as bar:
+        try:
+            for job in bar:
+                _run(job, fill, outcome)
+                if outcome.stopped:
+                    break
+                if outcome.failures:
+                    bar.set_postfix(failed=len(outcome.failures))
+        except KeyboardInterrupt:
+            outcome.stopped, outcome.interrupted = "interrupted", True
+    return outcome
+
+
+def _run(job: PredictionJob, fill: Fill, outcome: Outcome) -> None:
+    try:
+        job(fill)
+        outcome.done += 1
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror.lower()}" if error.filename and error.strerror else str(error)
+        if error.errno in FULL:
+            outcome.stopped = reason
+        else:
+            outcome.failures.append(reason)
+    except ValueError as error:
+        outcome.failures.append(str(error))
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        outcome.failures.append(f"{job.name}: not enough memory for an image of this size")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # messages of torch on a CPU

@@ -78,11 +78,11 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
 def _check_form(places: dict[str, str | None], given: dict[str, Path]) -> None:
     if any(set(given) == set(form) for form in FORMS):
         return
-    forms = "; ".join(" ".join(f"{name}=" for name in form) for form in FORMS[:-1])
+    forms = "; ".join([*(" ".join(f"{name}=" for name in form) for form in FORMS[:-2]), "pairs= [outdir=]"])
     got = " ".join(f"{name}=" for name in places if name in given)
     lacking = [sorted(set(form) - set(given)) for form in FORMS if given and set(given) < set(form)]
     missing = f"{min(lacking, key=len)[0]}= is missing; " if lacking else ""
-    raise ValueError(f"{missing}expected one of: {forms} (outdir= is optional there); got {got or 'none'}")
+    raise ValueError(f"{missing}expected one of: {forms}; got {got or 'none'}")
 
 
 def _single(image: Path, mask: Path, out: Path) -> PredictionSet:

@@ -208,6 +208,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return _as_now(content)
 
 
+def _is_whole(path: Path) -> bool:
+    try:
+        return bool(read_checkpoint(path))
+    except ValueError:
+        return False
+
+
 def _as_now(checkpoint: dict[str, Any]) -> dict[str, Any]:
     """``checkpoint`` with the names of earlier versions replaced by the names of this one."""
     for old, new in RENAMED.items():
@@ -236,8 +243,8 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | 
             problems.append(f"using its predecessor {path}, iteration {iteration}")
         return path, content, problems
     if problems:
-        kept = sorted(folder.glob("iteration_*.ckpt"))
-        best = f"continue from the best one with resume={kept[-1]}, " if kept else ""
+        kept = next((path for path in sorted(folder.glob("iteration_*.ckpt"), reverse=True) if _is_whole(path)), None)
+        best = "" if kept is None else f"continue from an earlier iteration with resume={kept}, "
         raise ValueError(f"{'; '.join(problems)}; {best}start anew with overwrite=true, or use init_from=WEIGHTS")
     return None
 

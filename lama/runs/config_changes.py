@@ -17,6 +17,7 @@ HARMLESS = (
 )  # fmt: skip
 # Keys that may change too, but then the interrupted epoch begins again (``Progress.differences`` warns).
 AT_AN_EPOCH = ("data.batch_size", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.accelerator")
+COMMAND = "# command: "  # the first line of a run's config.yaml; a resumed run compares it
 MOST = 6  # differences that fit into one line
 
 
@@ -29,9 +30,16 @@ class Request:
 
     @classmethod
     def of_run(cls, run_dir: Path) -> "Request":
-        """The request that the run in ``run_dir`` was begun with, from its config.yaml and next_steps.txt."""
-        config, steps = (_read(run_dir / name) for name in ("config.yaml", "next_steps.txt"))
-        return cls(config, next((line for line in steps.splitlines() if not line.startswith("#")), ""))
+        """The request that the run in ``run_dir`` was begun with, from its config.yaml."""
+        config = _read(run_dir / "config.yaml")
+        if config.startswith(COMMAND):
+            return cls(config, config.splitlines()[0].removeprefix(COMMAND))
+        steps = _read(run_dir / "next_steps.txt").splitlines()  # of a run before config.yaml held the command
+        return cls(config, next((line for line in steps if not line.startswith("#")), ""))
+
+    def text(self) -> str:
+        """The content of config.yaml: the command as a comment, then the configuration."""
+        return f"{COMMAND}{' '.join(self.command.splitlines())}\n{self.config}"
 
     def arguments(self, key: str) -> set[str]:
         """The arguments of the command that choose the value of ``key``: -cn NAME, and overrides of it or its parents.
@@ -58,7 +66,7 @@ def compare(before: Request, now: Request) -> Differences:
     """
     refused: dict[tuple[str, str, str], str] = {}
     by_update: dict[tuple[str, str, str], str] = {}
-    if before.config:  # else the file was removed
+    if before.config:  # else ``find_run`` warns
         old, new = (_flatten(yaml.safe_load(request.config) or {}) for request in (before, now))
         for key in sorted(old.keys() | new.keys(), key=lambda key: (key.count("."), key)):
             a, b = old.get(key, "not set"), new.get(key, "not set")

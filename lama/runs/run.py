@@ -23,6 +23,7 @@ from lama.data.datamodule import InpaintingDataModule
 from lama.files import atomic_write, remove_partial, still_lost
 from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, SampleGrids
 from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
+from lama.runs.config_changes import Request
 from lama.runs.debug import Debug
 from lama.runs.lock import only_one
 from lama.runs.monitor import PUBLISHED, choose_monitor
@@ -47,7 +48,7 @@ def train(
     trainer: dict[str, Any],  # arguments of Lightning's Trainer
     run_dir: str | Path,  # the folder to write to
     config: str,  # the resolved configuration, YAML, kept with the results
-    command: str,  # the command line of this run, for next_steps.txt and ``find_run``
+    command: str,  # the command line of this run, for config.yaml and next_steps.txt
     monitor: str = "auto",  # the validation metric that chooses the best weights, see ``choose_monitor``
     resume: Resumption | None = None,  # the checkpoint that ``find_run`` has found; None = a new run
     overwrite: bool = False,  # train into a folder that holds another run
@@ -77,8 +78,8 @@ def train(
             if overwrite and resume is None:
                 _remove_previous(run_dir)
             (run_dir / "summary.json").unlink(missing_ok=True)  # marks a finished run
-            steps = next_steps(run_dir, command, epochs, debug is not None)
-            for name, text in (("config.yaml", config), ("next_steps.txt", steps)):  # read by other ranks at the start
+            steps, begun = next_steps(run_dir, command, epochs, debug is not None), Request(config, command).text()
+            for name, text in (("config.yaml", begun), ("next_steps.txt", steps)):  # read by other ranks at the start
                 with atomic_write(run_dir / name) as partial:
                     partial.write_text(text, encoding="utf-8")
         with _log(run_dir / "train.log", processes.first):
