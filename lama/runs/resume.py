@@ -98,8 +98,8 @@ def _own(run_dir: Path, now: Request) -> Resumption | None:
         notes.append(f"run_dir={run_dir}: config.yaml is missing, so its configuration could not be compared with this "
                      "command")  # fmt: skip
     if found.refused:
-        advice = ("continue it with its own command (if an update changed a default, pass the old value), choose another "
-                  "run_dir=, or replace it with overwrite=true")  # fmt: skip
+        advice = "continue it with its own command (if an update changed a default, pass the old value), "
+        advice += "choose another run_dir=, or replace it with overwrite=true"
         raise ValueError(f"run_dir={run_dir}: the run there was begun with {joined(found.refused)}; {advice}")
     if found.by_update:
         notes.append(f"run_dir={run_dir}: configuration keys changed by an update of the code, at their defaults: "
