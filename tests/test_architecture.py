@@ -42,8 +42,9 @@ LAWS = {
     ),
     "paper": ({"verbs", "evaluation", "pages", "files"}, {"yaml"}),
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),
+    "detail": ({"conventions", "interfaces", "files", "fast"}, {"numpy", "cv2", "scipy"}),
     "inference": (
-        {"models", "checkpoints", "fast", "machine", "conventions", "interfaces", "progress_bar"},
+        {"models", "checkpoints", "fast", "detail", "machine", "conventions", "interfaces", "progress_bar"},
         {"torch", "numpy", "cv2", "PIL", "kornia"},
     ),
     "export": ({"checkpoints", "models", "conventions", "interfaces", "files"}, {"torch", "onnx", "onnxruntime"}),

@@ -70,7 +70,9 @@ def test_the_result_is_the_inpainters(page, model):
     assert (answer["format"], answer["width"], answer["height"], answer["notes"]) == ("png", 80, 60, [])
 
 
-@pytest.mark.parametrize("option", [{"precision": "bf16"}, {"strategy": "crop"}, {"feather": 3}, {"refine": True}])
+@pytest.mark.parametrize(
+    "option", [{"precision": "bf16"}, {"strategy": "crop"}, {"feather": 3}, {"detail": "on"}, {"refine": True}]
+)
 def test_options_are_those_of_the_inpainter(page, model, option):
     status, answer = page.post("/api/inpaint", request(**option))
     assert status == 200, answer

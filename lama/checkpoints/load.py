@@ -201,7 +201,10 @@ def _suggestion(description: Description) -> str:
 
 def load_generator(path: str | Path) -> nn.Module:
     """The generator at ``path``, in eval mode, on the CPU. Raises as ``open_checkpoint``."""
-    generator = open_checkpoint(path).build("generator")
+    checkpoint = open_checkpoint(path)
+    generator = checkpoint.build("generator")
+    own = (name for name, file in BUNDLED.items() if file == checkpoint.file)
+    generator.known_as = next(own, "")  # type: ignore[assignment]  # prediction knows the networks of the package by name
     config: Any = generator.config
     if config.get("input_nc", 4) != 4 or config.get("output_nc", 3) != 3:
         raise ValueError(f"{path}: expected a network from 4 channels (image and mask) to 3, got {config}")

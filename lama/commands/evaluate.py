@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
         fill = find_baseline(config.baseline)
         complete = lambda batch: [fill(pair.image, pair.mask) for pair in batch]  # noqa: E731
     else:  # the plain network on the whole image: numbers do not depend on the memory of a machine
-        inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False)
+        inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False, detail="off")
         complete = lambda batch: inpainter.many([p.image for p in batch], [p.mask for p in batch])  # noqa: E731
     evaluator = build(config.evaluator, "evaluator")
     for name in evaluator.unread:

@@ -25,13 +25,13 @@ class Models:
             raise ValueError(f"model: expected {' or '.join(self.names)}, got {name!r}")
         return name
 
-    def inpainter(self, name: str, precision: str, strategy: str, feather: int, refine: bool) -> Inpainter:
+    def inpainter(self, name: str, precision: str, strategy: str, feather: int, detail: str, refine: bool) -> Inpainter:
         """The ``Inpainter`` of a known model with these options; raises ValueError as ``Inpainter`` does."""
         built = self._built.get((name, precision))
         if built is None:
             built = self._built[name, precision] = self._built[name, "fp32"].variant(precision=precision)
         refined: dict[str, Any] = {"refiner": Refiner(), "max_memory": None} if refine else {}
-        return built.variant(strategy=strategy, feather=feather, **refined)
+        return built.variant(strategy=strategy, feather=feather, detail=detail, **refined)
 
 
 def names_of(paths: Sequence[str]) -> dict[str, str]:

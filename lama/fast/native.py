@@ -28,8 +28,8 @@ PATIENCE = 300  # seconds; a build takes two to ten
 
 @functools.cache
 def load(name: str) -> ctypes.CDLL | None:
-    """The kernels of ``name``.cpp of this folder; None, after one log line, if they cannot be built or loaded."""
-    source = Path(__file__).with_name(f"{name}.cpp")
+    """The kernels of ``name``.cpp, here or at an absolute path; None, after one log line, if they cannot be loaded."""
+    source = Path(__file__).parent / f"{name}.cpp"
     try:
         return ctypes.CDLL(str(build(source)))
     except (OSError, subprocess.SubprocessError) as error:

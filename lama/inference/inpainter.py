@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lama.checkpoints import load_generator
 from lama.conventions import pad_for, padded_size, predict
 from lama.fast.fuse import PRECISIONS, can_fuse, fuse
+from lama.inference import detailed
 from lama.inference.feather import feather as soften
 from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
 from lama.inference.peak import Memory, estimate
@@ -60,6 +61,8 @@ class Inpainter:
         tile: int = 1024,  # tile: height and width in pixels; smaller if memory is short
         compiled: bool = True,  # let the fast equivalent use the C++ kernel if there is a compiler
         refiner: Refiner | None = None,  # refine every image, whole, in fp32: slow, for large holes in large images
+        detail: str = "auto",  # on, off: texture of the photograph in the hole; see ``lama.inference.detailed``
+        scale: int | None = None,  # longer side in pixels at which the network sees a hole and its context
     ) -> None:
         if precision not in PRECISIONS:
             raise ValueError(f"precision={precision}: expected {' or '.join(PRECISIONS)}")
@@ -81,7 +84,9 @@ class Inpainter:
         self._options: dict[str, Any] = {
             "precision": precision, "strategy": strategy, "feather": feather, "fast": fast, "max_memory": max_memory,
             "margin": margin, "tile": tile, "compiled": compiled, "refiner": refiner,
+            "detail": detail, "scale": scale,
         }  # fmt: skip
+        self._detailed = detailed.of(generator, detail, scale, strategy, margin, refined=refiner is not None)
         self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
@@ -123,7 +128,7 @@ class Inpainter:
                 raise ValueError(f"image {position}: {error}" if len(images) > 1 else str(error)) from None
         filled = [item.pixels.copy() for item in opened]
         if self._refiner is None:
-            self._fill(opened, filled, batch_size)
+            self._detailed.fill(opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size))
         else:
             for item, pixels in zip(opened, filled, strict=True):
                 self._fill_refined(item, pixels, self._refiner)
@@ -238,7 +243,8 @@ class Inpainter:
 def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
     """The model at ``path`` (any that ``lama.checkpoints`` can open), ready to use; weights are read on the CPU first.
 
-    ``options`` go to ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled and
-    refiner. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is out of range.
+    ``options`` go to ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled, refiner,
+    detail and scale. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is out of
+    range.
     """
     return Inpainter(load_generator(path), device, **options)

@@ -145,7 +145,7 @@ async function compute(model, mask, signal) {
   watch(job, model);
   const answer = await post("/api/inpaint", {
     image: step().work, mask, model, job, resize: true, threshold: THRESHOLD, dilate: +$("dilate").value,
-    feather: +$("feather").value, strategy: $("strategy").value, precision: $("precision").value,
+    feather: +$("feather").value, strategy: $("strategy").value, detail: $("detail").value, precision: $("precision").value,
     refine: $("refine").checked, format: "png", preview: PREVIEW,
   }, signal);
   return { work: png(answer.image), image: await bitmap(png(answer.preview)), seconds: answer.seconds, notes: answer.notes };

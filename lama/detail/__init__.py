@@ -1,0 +1,6 @@
+"""Detail for a filled hole: its colours come from a network's result, its texture from the photograph around it."""
+
+from lama.detail.kernel import can_compile
+from lama.detail.synthesize import synthesize
+
+__all__ = ["can_compile", "synthesize"]

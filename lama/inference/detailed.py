@@ -1,0 +1,131 @@
+"""Large holes at the network's own scale, and detail for its result: where the options ``detail`` and ``scale`` act.
+
+A network fills well what has the scale that it was trained at. So each hole and its context are brought to ``scale``
+pixels, filled, enlarged, and given the texture of the photograph (``lama.detail``).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lama.detail import can_compile, synthesize
+from lama.inference.image_kinds import Array, OpenedImage
+from lama.inference.windows import Piece, Window, context, crops
+
+logger = logging.getLogger(__name__)
+
+DETAILS = ("auto", "on", "off")
+_SCALES = {"small": 256}  # longer side in pixels that a network of this package works at
+_SCALE = 512  # of all others
+_MUCH = 2  # a window of so many times the scale is much larger than it
+_LEAST_SCALE = 64
+_PLAIN_MOST = 20_000  # pixels of a hole that NumPy is asked to synthesise, some ten seconds of it
+Fill = Callable[[Sequence[OpenedImage], Sequence[Array]], None]
+
+
+@dataclass(frozen=True)
+class Detailed:
+    """What ``detail`` and ``scale`` mean for one network. Raises ValueError for values out of range.
+
+    ``auto`` is on for lama-small, and for other networks where a hole with its context has more than twice the scale;
+    it is off with ``strategy=full`` and ``tile`` and with refinement. ``scale=None`` is 256 for lama-small, and 512.
+    """
+
+    detail: str
+    scale: int | None
+    strategy: str
+    margin: int | None
+    known_as: str  # the network's name in this package, or ""
+    refined: bool = False
+
+    def __post_init__(self) -> None:
+        if self.detail not in DETAILS:
+            raise ValueError(f"detail={self.detail}: expected {', '.join(DETAILS)}")
+        if self.detail == "on" and self.refined:
+            raise ValueError("detail=on does not go with refine=true: refined images keep the network's own detail")
+        if self.scale is not None and self.scale < _LEAST_SCALE:
+            raise ValueError(f"scale={self.scale}: expected at least {_LEAST_SCALE} pixels, or null")
+        if self.scale is not None and (self.strategy == "tile" or self.refined):
+            other = "refine=true" if self.refined else "strategy=tile"
+            raise ValueError(f"scale={self.scale} does not go with {other}, which computes every pixel")
+
+    def fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], fill: Fill) -> None:
+        """Write results into the holes of ``filled``, in place; ``fill`` is the network's part of it."""
+        pieces = [self._pieces(image.hole) if image.hole.any() else [] for image in opened]
+        small = [
+            [self._reduce(image, piece.window) for piece in some] for image, some in zip(opened, pieces, strict=True)
+        ]
+        alone = [i for i, some in enumerate(pieces) if not some]
+        reduced = [image for images in small for image in images]
+        results = [image.pixels.copy() for image in reduced]
+        fill([*(opened[i] for i in alone), *reduced], [*(filled[i] for i in alone), *results])
+        remaining = iter(results)
+        for image, target, some in zip(opened, filled, pieces, strict=True):
+            for piece in some:
+                size = (piece.window.width, piece.window.height)
+                enlarged = _resize(next(remaining), size, cv2.INTER_CUBIC)
+                target[piece.window.slices][piece.take] = enlarged[piece.take]
+            if image.hole.any() and (self.detail == "on" or (self.detail == "auto" and some)):
+                _add_detail(image, target, len(some), self._scale)
+
+    @property
+    def _scale(self) -> int:
+        return self.scale or _SCALES.get(self.known_as, _SCALE)
+
+    def _pieces(self, hole: NDArray[np.bool_]) -> list[Piece]:
+        """The windows that are computed at the scale; none where the image is computed as the strategy says."""
+        whole = Window(0, hole.shape[0], 0, hole.shape[1])
+        if self.strategy == "full" and self.scale is not None:
+            return [Piece(whole, hole)]
+        if self.strategy in ("full", "tile") or self.refined or (self.detail == "off" and self.scale is None):
+            return []
+        found = crops(hole, context(self.margin, whole.height, whole.width, 1), lambda height, width: True)
+        longest = max(max(piece.window.height, piece.window.width) for piece in found)
+        much = longest > _MUCH * self._scale
+        asked = self.detail == "on" or self.scale is not None or self.known_as in _SCALES
+        return list(found) if much or asked else []
+
+    def _reduce(self, image: OpenedImage, window: Window) -> OpenedImage:
+        """The window with its longer side brought to the scale, if it is longer, the shorter one 64 pixels at least."""
+        pixels, hole = image.pixels[window.slices], image.hole[window.slices]
+        sides = window.height, window.width
+        factor = max(self._scale / max(sides), _LEAST_SCALE / min(sides))
+        if factor >= 1:
+            return OpenedImage(pixels, hole, lambda filled: filled)
+        size = max(round(window.width * factor), 1), max(round(window.height * factor), 1)
+        share = cv2.resize(hole.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
+        return OpenedImage(_resize(pixels, size, cv2.INTER_AREA), share > 0, lambda filled: filled)
+
+
+def of(
+    generator: nn.Module, detail: str, scale: int | None, strategy: str, margin: int | None, refined: bool
+) -> Detailed:
+    """For a generator, which ``lama.checkpoints.load_generator`` has given the name of its package's weights."""
+    return Detailed(detail, scale, strategy, margin, str(getattr(generator, "known_as", "")), refined)
+
+
+def _resize(pixels: Array, size: tuple[int, int], how: int) -> Array:
+    """(H, W, 3) at another size (width, height), in the same type."""
+    native = np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("=")
+    resized = cv2.resize(np.ascontiguousarray(pixels, native), size, interpolation=how)
+    return resized.clip(0, 1).astype(pixels.dtype) if pixels.dtype.kind == "f" else resized.astype(pixels.dtype)
+
+
+def _add_detail(image: OpenedImage, filled: Array, windows: int, scale: int) -> None:
+    started, count = time.monotonic(), int(image.hole.sum())
+    texture = can_compile() or count <= _PLAIN_MOST
+    filled[:] = synthesize(image.pixels, image.hole, filled, threads=torch.get_num_threads(), texture=texture)
+    logger.info(
+        "detail: network at %s, %s for %d pixels, %.1f s; detail=off gives the network's own",
+        f"{scale} pixels in {windows} window{'s' * (windows > 1)}" if windows else "full size",
+        "texture of the surroundings" if texture else f"colours levelled at the seam (more than {_PLAIN_MOST} pixels "
+        "need a C++ compiler for texture)",
+        count, time.monotonic() - started,
+    )  # fmt: skip
