@@ -85,9 +85,12 @@ def test_a_sweep_survives_preemption_timeout_and_crash(slurm, tmp_path):
     own = {
         "lama-fourier": ["trainer.max_epochs=40"],  # requeued in the middle
         "lama-regular": ["trainer.max_epochs=120"],  # longer than its two minutes
-        "lama-dilated": ["trainer.max_epochs=2", "data=folder", f"data.path={images}"],  # which is not there
+        "lama-dilated": ["trainer.max_epochs=2", "data=folder", f"data.path={images}"],  # none can be read
         "lama-fourier-shallow": ["trainer.max_epochs=2"],
     }
+    images.mkdir()
+    for i in range(8):
+        (images / f"{i}.png").write_text("not an image")
     given = ",".join(f"{row}:[{','.join(map(repr, overrides))}]" for row, overrides in own.items())
     table = ["bin/train.py", "-m", "sweep=table2_generators", f"own={{{given}}}"]
     begin = [*table, f"rows=[{','.join(own)}]", f"dir={folder}", *LAUNCHER, *SMALL]
@@ -105,7 +108,7 @@ def test_a_sweep_survives_preemption_timeout_and_crash(slurm, tmp_path):
     states = {title: state.split()[0] for title, state in found.items()}
     assert states == {"lama-fourier/seed0": "done", "lama-regular/seed0": "done", "lama-dilated/seed0": "failed",
                       "lama-fourier-shallow/seed0": "done"}  # fmt: skip
-    assert "error: data.path, the images to train on" in found["lama-dilated/seed0"]
+    assert f"error: validation: none of 1 images can be used; {images}" in found["lama-dilated/seed0"]
     assert "resumed from" in (fourier / "train.log").read_text()
     regular = (folder / "runs/lama-regular/seed0/train.log").read_text()
     assert "after this batch, with a checkpoint" in regular  # its time was up
@@ -113,6 +116,7 @@ def test_a_sweep_survives_preemption_timeout_and_crash(slurm, tmp_path):
     assert "resubmit" in call(slurm, *begin)  # what has failed waits for that word
 
     call(slurm, "-c", f"from lama.sweeps.toy import make_material; make_material({str(tmp_path / 'toy')!r})")
+    shutil.rmtree(images)
     shutil.copytree(tmp_path / "toy/images", images)
     said = call(slurm, "bin/sweep.py", "resubmit", str(folder))
     assert "1 to start: lama-dilated/seed0" in said
