@@ -44,11 +44,15 @@ def run_verb(verb: str, arguments: list[str] | None = None) -> None:
     try:
         module = importlib.import_module(f"lama.commands.{verb.replace('-', '_')}")
         module.main(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         if full:
             raise
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # ``lama train --help | head`` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
+        sys.exit(1)
     except Exception as error:
         from lama.config import USER_ERRORS, one_line, printable
 

@@ -73,7 +73,8 @@ class Detailed:
                 enlarged = _resize(next(remaining), size, cv2.INTER_CUBIC)
                 target[piece.window.slices][piece.take] = enlarged[piece.take]
             if image.hole.any() and (self.detail == "on" or (self.detail == "auto" and some)):
-                _add_detail(image, target, len(some), self._scale)
+                longest = max((max(piece.window.height, piece.window.width) for piece in some), default=0)
+                _add_detail(image, target, len(some), min(self._scale, longest))  # smaller windows are not enlarged
 
     @property
     def _scale(self) -> int:
