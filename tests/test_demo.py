@@ -319,6 +319,7 @@ def test_requests_beyond_the_queue_are_refused_and_the_page_stays_usable():
         waiting = [clients.submit(client.post, "/api/inpaint", request(job=f"j{i}")) for i in range(2)]
         client.wait_for(lambda: {job.state for job in client.worker.jobs} == {"computing", "waiting"})
         assert client.post("/api/open", {"image": file_of(photo())})[0] == 200  # the third
+        client.wait_for(lambda: any(job.what for job in client.worker.jobs))
         jobs = [client.get(f"/api/jobs/j{i}")[1] for i in range(2)]
         computing, queued = sorted(jobs, key=lambda job: job["before"])
         assert (computing["state"], computing["what"], computing["of"]) == ("computing", "pieces", 6000)
@@ -332,6 +333,18 @@ def test_requests_beyond_the_queue_are_refused_and_the_page_stays_usable():
         assert answer["error"].startswith("busy")
         client.worker.close()
         assert {each.result(10)[0] for each in (*waiting, third)} == {503}
+
+
+def test_a_job_that_was_read_sooner_counts_before_one_admitted_sooner():
+    worker = Worker(3)
+    slow_to_read, quick, last = Job(), Job(), Job()
+    worker.jobs += [slow_to_read, quick, last]
+    quick.enter("computing")
+    for job in (last, slow_to_read):
+        job.enter("waiting")
+        time.sleep(0.001)
+    assert [worker.position(job) for job in (last, slow_to_read)] == [1, 2]
+    worker.close()
 
 
 def test_a_closed_connection_frees_the_worker():

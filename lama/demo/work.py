@@ -98,8 +98,12 @@ class Worker:
         return await asyncio.get_running_loop().run_in_executor(self._computing, run)
 
     def position(self, job: Job) -> int:
-        """The number of jobs before ``job``."""
-        return sum(other.state in ("waiting", "computing") for other in self.jobs[: self.jobs.index(job)])
+        """The number of jobs that compute before ``job``; those admitted later may have come first from reading."""
+        return sum(
+            other.state == "computing" or (other.state == "waiting" and other.since < job.since)
+            for other in self.jobs
+            if other is not job
+        )
 
     def find(self, name: str) -> Job | None:
         """The job with that name, or None."""
