@@ -16,7 +16,7 @@ from lama.fast.fuse import fuse
 from lama.fast.winograd import WinogradConv
 from lama.machine.allocator import tune_allocator
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
-from lama.models.folding import Folded
+from lama.models.layers import Folded
 
 NETWORKS = {
     "fourier": lambda: FFCResNetGenerator(ngf=4, n_blocks=2),

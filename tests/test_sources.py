@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader
 
 from lama.data import CropFlip, Distortions, ImageFolder, ImageList, InpaintingDataModule, NoAugmentation, TarShards
 from lama.data.cache import DecodedCache, gigabytes_to_spare
-from lama.data.datasets import TrainingDataset
-from lama.data.sampler import EpochSampler
+from lama.data.datasets import EpochSampler, TrainingDataset
 from lama.data.sources import Subset, known_names, known_paths
 from lama.interfaces import FileSource, NamedSource
 from lama.masks import Boxes, PairedMasks

@@ -9,8 +9,7 @@ from processes import two_processes
 from trainings import make_data, make_module, run_into
 
 from lama.evaluation import Evaluator
-from lama.runs.callbacks import read_metrics
-from lama.runs.monitor import choose_monitor
+from lama.runs.callbacks import choose_monitor, read_metrics
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from lama.bench.timing import alternate, table
-from lama.evaluation.fid import frechet_distance
+from lama.evaluation.set_metrics import frechet_distance
 
 
 def bench_fid(n: int = 5000, dimensions: int = 2048, rounds: int = 2) -> list[str]:
@@ -17,7 +17,7 @@ def bench_fid(n: int = 5000, dimensions: int = 2048, rounds: int = 2) -> list[st
     x, y = (rng.standard_normal((n, dimensions)) @ mix, 1.1 * rng.standard_normal((n, dimensions)) + 0.1)
     contenders = {
         "scipy.linalg.sqrtm": partial(_plain, x, y),
-        "lama.evaluation.fid": partial(frechet_distance, torch.from_numpy(x), torch.from_numpy(y)),
+        "lama.evaluation.set_metrics": partial(frechet_distance, torch.from_numpy(x), torch.from_numpy(y)),
     }
     lines = table(alternate(contenders, rounds, "fid"), 1, "FIDs")
     plain, ours = (run() for run in contenders.values())

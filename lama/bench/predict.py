@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from lama.bench.noise import noise
 from lama.bench.predict_worker import VARIANTS
+from lama.bench.timing import noise
 from lama.checkpoints import save_generator
 from lama.conventions import generator_input
 from lama.machine.allocator import MOST_PIXELS

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lama.bench.noise import noise
+from lama.bench.timing import noise
 from lama.checkpoints import load_generator
 from lama.conventions import generator_input
 from lama.fast.fuse import fuse

@@ -1,10 +1,13 @@
-"""Time alternatives in turn: a change in the speed of the machine then affects all of them."""
+"""Time alternatives in turn: a change in the speed of the machine then affects all of them. Random images for them."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 from tqdm import tqdm
 
 
@@ -31,3 +34,15 @@ def table(seconds: Mapping[str, list[float]], amount: int, unit: str) -> list[st
             f"{name:28} {speed}, {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
         )
     return lines
+
+
+def noise(batch: int, size: int) -> tuple[Tensor, Tensor]:
+    """Noise of four scales (B, 3, size, size) in [0, 1], and a mask (B, 1, size, size) with a square hole."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.zeros(batch, 3, size, size)
+    for side in (4, 16, 64, size):
+        coarse = torch.rand(batch, 3, side, side, generator=generator)
+        image += F.interpolate(coarse, (size, size), mode="bilinear") / 4
+    mask = torch.zeros(batch, 1, size, size)
+    mask[..., size // 4 : size // 2, size // 4 : size // 2] = 1
+    return image, mask

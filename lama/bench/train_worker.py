@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lama.bench.noise import noise
 from lama.bench.published import as_published, compute_plainly
+from lama.bench.timing import noise
 from lama.evaluation import Evaluator
 from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
 from lama.machine.allocator import tune_allocator

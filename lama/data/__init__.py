@@ -15,7 +15,7 @@ _HOMES = {
     "NoAugmentation": "lama.data.augment",
     "PairFolder": "lama.data.evaluation_set",
     "ScaleCrop": "lama.data.augment",
-    "TarShards": "lama.data.shards",
+    "TarShards": "lama.data.sources",
 }
 __all__ = list(_HOMES)
 

@@ -16,12 +16,11 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lama.data.cache import DecodedCache, gigabytes_to_spare
-from lama.data.datasets import EvaluationDataset, TrainingDataset
+from lama.data.datasets import EpochSampler, EvaluationDataset, TrainingDataset
 from lama.data.evaluation_set import FrozenPairs, PairFolder
-from lama.data.sampler import EpochSampler
 from lama.data.sources import Subset
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
-from lama.machine.ranks import rank_and_world
+from lama.machine.device import rank_and_world
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lama.fast.columns import add_columns, split_columns
 from lama.fast.fused_layers import Conv, TransposedConv, channels_last
-from lama.models.folding import Folded
+from lama.models.layers import Folded
 
 
 class Span(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lama.fast.chunked import Decoder, Encoder, Head, PaddedConv, ResizedConv, chunks
 from lama.fast.fused_layers import TransposedConv, channels_last
-from lama.models.folding import fold
+from lama.models.layers import fold
 
 CHUNK_PIXELS = 1 << 17  # image pixels in a chunk: with 64 channels in float32, 32 MB for each copy
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.models.folding import Folded
+from lama.models.layers import Folded
 
 CHANNELS_LAST = torch.channels_last
 

@@ -13,7 +13,7 @@ from lama.fast.fused_layers import Conv, channels_last
 from lama.fast.winograd import WinogradConv
 from lama.fast.winograd_kernel import Kernel
 from lama.models.dilated import MultidilatedConv
-from lama.models.folding import Folded, fold, scale_and_shift
+from lama.models.layers import Folded, fold, scale_and_shift
 
 
 def fused_resnet(generator: Any, dtype: torch.dtype, kernel: Kernel | None) -> FusedGenerator:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from lama.fast.winograd_kernel import Convolution, Kernel
-from lama.models.folding import Folded
+from lama.models.layers import Folded
 
 MOST_PIXELS_TO_KEEP = 160 * 160  # of the features: an image of up to 1280 x 1280
 

@@ -22,7 +22,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 from lama.data.datamodule import InpaintingDataModule
-from lama.machine.ranks import rank_and_world
+from lama.machine.device import rank_and_world
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.signals import TRY_AGAIN, Stopped
 

@@ -24,13 +24,19 @@ from lama.fast.trained_winograd import use_winograd
 from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
-from lama.training.averaging import NETWORKS, average, average_gradients, statistics, synchronise_batchnorm
-from lama.training.compiled import compile_generator
+from lama.training.averaging import (
+    NETWORKS,
+    average,
+    average_gradients,
+    moving_average,
+    statistics,
+    synchronise_batchnorm,
+)
 from lama.training.discriminator_outputs import DiscriminatorOutputs
+from lama.training.execution import compile_generator
+from lama.training.execution import recompute_blocks as recompute
 from lama.training.learning_rates import NAMES, LearningRates
-from lama.training.moving_average import moving_average
 from lama.training.non_finite import NonFiniteError, StepSnapshot, check_finite
-from lama.training.recompute import recompute_blocks as recompute
 
 logger = logging.getLogger(__name__)
 
