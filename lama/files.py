@@ -45,6 +45,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` atomically, in UTF-8."""
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
 def synced(path: Path) -> None:
     """Flush a file or, after a rename, a folder to the disk: it survives a loss of power."""
     try:
@@ -69,12 +75,15 @@ def remove_partial(folder: Path) -> None:
 
 def no_space(error: BaseException) -> OSError | None:
     """The error about a full or read-only disk or an exhausted quota that caused ``error``; None if there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+    return next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in full), None)
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, its cause, the cause of that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def sha256_of(file: Path) -> str:

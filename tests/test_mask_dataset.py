@@ -14,6 +14,7 @@ from lama.config import build, load_data_gen
 from lama.data import MaskDataset, PairFolder
 from lama.data import mask_dataset as module
 from lama.data.mask_dataset import generate
+from lama.files import sha256_of
 from lama.masks import Boxes
 from lama.pictures.images import write_image
 
@@ -398,7 +399,7 @@ def test_a_damaged_manifest_is_named(finished, text):
 def test_a_manifest_changed_by_hand_is_noticed(finished):
     write_image(finished / "b" / "0_crop000.png", noise(32, 32))
     manifest = json.loads((finished / "manifest.json").read_text())
-    manifest["files"]["b/0_crop000.png"] = module.sha256(finished / "b" / "0_crop000.png")
+    manifest["files"]["b/0_crop000.png"] = sha256_of(finished / "b" / "0_crop000.png")
     (finished / "manifest.json").write_text(json.dumps(manifest))  # its hash still names the old files
     with pytest.raises(ValueError, match="manifest"):
         list(PairFolder(finished))

@@ -5,23 +5,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from lama.data.evaluation_set import PairFolder
-from lama.data.manifest import Manifest, sha256
-from lama.data.sources import known_paths
+from lama.data.manifest import Manifest
+from lama.data.sources import evenly_spaced, known_paths
+from lama.files import sha256_of
 from lama.interfaces import EvaluationSet, ImageArray, ImageSource
 from lama.pages import with_hole
 from lama.pictures.images import list_images, read_image, upright_size
-from lama.pictures.masks import read_mask
+from lama.pictures.masks import LARGE, read_mask
 from lama.pictures.pairing import find_pairs, is_mask, masks_among
 from lama.verbs import typed
 
-MOSTLY = 0.8  # share of an image; a larger hole suggests a mask of the opposite polarity
 LISTED = 20  # damaged files that are listed by name
 WIDTH = 6  # images in a row of the contact sheet
 
@@ -32,12 +31,6 @@ class Findings:
 
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-    def problem(self, text: str) -> None:
-        self.problems.append(text)
 
 
 def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True) -> list[Path]:
@@ -59,20 +52,19 @@ def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: b
         kinds[mode] += 1
         readable.append(path)
     if broken:
-        findings.problem(f"{len(broken)} of {len(paths)} images cannot be read")
-        for line in broken[:LISTED]:
-            findings.problem(line)
+        findings.problems.append(f"{len(broken)} of {len(paths)} images cannot be read")
+        findings.problems += broken[:LISTED]
     if not readable:
         return readable
     short = [min(size) for size in sizes]
     suffixes = Counter(path.suffix.lower() for path in paths)
-    findings.note(f"{len(paths)} images: {_counted(suffixes)}; {_counted(kinds)}")
-    findings.note(f"shorter side: {min(short)} to {max(short)} pixels, median {median(short):.0f}")
+    findings.lines.append(f"{len(paths)} images: {_counted(suffixes)}; {_counted(kinds)}")
+    findings.lines.append(f"shorter side: {min(short)} to {max(short)} pixels, median {median(short):.0f}")
     small = sum(side < crop for side in short)
     if small:
         share = small / len(short)
         text = f"{small} images ({share:.0%}) are smaller than the crop of {crop}: they are extended by reflection"
-        (findings.problem if share > 0.1 else findings.note)(text)
+        (findings.problems if share > 0.1 else findings.lines).append(text)
     return readable
 
 
@@ -83,11 +75,11 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
     """
     pairs = list(find_pairs(root))
     if limit is not None:
-        pairs = _spread(pairs, limit)
+        pairs = evenly_spaced(pairs, limit)
     areas, good = [], []
     for image, mask in tqdm(pairs, desc="masks", unit="mask", leave=False, disable=limit is not None):
         if image is None:
-            findings.problem(f"{mask}: mask without an image")
+            findings.problems.append(f"{mask}: mask without an image")
             continue
         try:
             hole = read_mask(mask)
@@ -96,22 +88,23 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
             if limit is None:
                 read_image(image)
         except Exception as error:  # Pillow raises errors of many types for damaged files
-            findings.problem(str(error) if isinstance(error, ValueError) else f"{image}: not a readable image")
+            findings.problems.append(str(error) if isinstance(error, ValueError) else f"{image}: not a readable image")
             continue
         if hole.shape != size[::-1]:
             shape = f"{hole.shape[1]} x {hole.shape[0]}"
-            findings.problem(f"{mask}: mask is {shape}, its image {size[0]} x {size[1]} pixels")
+            findings.problems.append(f"{mask}: mask is {shape}, its image {size[0]} x {size[1]} pixels")
             continue
         areas.append(float(hole.mean()))
         good.append((image, mask))
         if areas[-1] in (0.0, 1.0):
-            findings.problem(f"{mask}: {'no pixel' if areas[-1] == 0 else 'every pixel'} is hole")
+            findings.problems.append(f"{mask}: {'no pixel' if areas[-1] == 0 else 'every pixel'} is hole")
     if areas:
-        findings.note(f"{len(pairs)} masks, hole {np.mean(areas):.1%} on average, {min(areas):.1%} to {max(areas):.1%}")
-        inverted = sum(area > MOSTLY for area in areas)
+        spread = f"{np.mean(areas):.1%} on average, {min(areas):.1%} to {max(areas):.1%}"
+        findings.lines.append(f"{len(pairs)} masks, hole {spread}")
+        inverted = sum(area > LARGE for area in areas)
         if inverted > len(areas) / 2:
-            many = f"{inverted} of {len(areas)} masks hide more than {MOSTLY:.0%}"
-            findings.problem(f"{many}: white is the hole; are they inverted?")
+            many = f"{inverted} of {len(areas)} masks hide more than {LARGE:.0%}"
+            findings.problems.append(f"{many}: white is the hole; are they inverted?")
     return good
 
 
@@ -121,10 +114,14 @@ def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findi
     for path in train:
         by_size[path.stat().st_size].append(path)
     same = [
-        (path, other) for path in val for other in by_size.get(path.stat().st_size, ()) if sha256(path) == sha256(other)
+        (path, other)
+        for path in val
+        for other in by_size.get(path.stat().st_size, ())
+        if sha256_of(path) == sha256_of(other)
     ]
     if same:
-        findings.problem(f"{len(same)} images are in training and validation, first {same[0][0]} = {same[0][1]}")
+        first = f"first {same[0][0]} = {same[0][1]}"
+        findings.problems.append(f"{len(same)} images are in training and validation, {first}")
 
 
 def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Findings:
@@ -134,9 +131,9 @@ def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Finding
     like_masks = [path for path in paths if is_mask(path)]
     if like_masks:
         many = f"{len(like_masks)} of {len(paths)} images to train on"
-        findings.problem(f"{many} are named like masks, such as {like_masks[0].name}")
+        findings.problems.append(f"{many} are named like masks, such as {like_masks[0].name}")
     if paths:
-        check_images(_spread(paths, 200), crop, findings, decode=False)
+        check_images(evenly_spaced(paths, 200), crop, findings, decode=False)
     if isinstance(pairs, PairFolder):
         check_pairs(pairs.root, findings, limit=50)
         if len(paths) < 20000:
@@ -155,25 +152,23 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
     files = list_images(train)
     masks = {mask for image, mask in masks_among(files, train) if image is not None} if val is None else set()
     images = check_images([path for path in files if path not in masks], crop, findings)
-    pairs: list[tuple[Path, Path]] = []
-    if masks:
-        pairs = check_pairs(train, findings)
+    pairs = check_pairs(train, findings) if masks else []
     if val is not None and val.is_dir():
         held_out = {image for image, _ in masks_among(list_images(val), val) if image is not None}
         if held_out:
             pairs = check_pairs(val, findings)
         else:
-            findings.problem(
+            findings.problems.append(
                 f"{val}: images without masks; make pairs with {typed('masks')}, or train with "
                 f"data=folder data.path={train} data.val_path={val}"
             )
             held_out = set(check_images(list_images(val), crop, findings))
         check_duplicates(images, held_out, findings)
     elif val is not None:
-        findings.problem(f"{val}: no such folder; make it with {typed('masks')}, or train with data=folder")
+        findings.problems.append(f"{val}: no such folder; make it with {typed('masks')}, or train with data=folder")
     for manifest in Manifest.below(root):
         findings.problems += [f"{manifest.root / name}: missing or changed" for name in manifest.damaged()[:LISTED]]
-    sheet = contact_sheet([read_image(p) for p in _spread(images, 2 * WIDTH)], _spread(pairs, WIDTH))
+    sheet = contact_sheet([read_image(p) for p in evenly_spaced(images, 2 * WIDTH)], evenly_spaced(pairs, WIDTH))
     return findings, sheet, _to_paste(root, val, bool(masks))
 
 
@@ -190,9 +185,8 @@ def contact_sheet(
     images: Sequence[ImageArray], pairs: Sequence[tuple[Path, Path]], side: int = 160
 ) -> ImageArray | None:
     """Thumbnails in rows: images, then pairs with the hole in pink; None if there are none."""
-    tiles = [_thumbnail(image, side) for image in images]
-    for image, mask in pairs:
-        tiles.append(_thumbnail(with_hole(read_image(image), read_mask(mask)), side))
+    holes = (with_hole(read_image(image), read_mask(mask)) for image, mask in pairs)
+    tiles = [_thumbnail(image, side) for image in (*images, *holes)]
     if not tiles:
         return None
     tiles += [np.full((side, side, 3), 255, np.uint8)] * (-len(tiles) % WIDTH)
@@ -206,13 +200,6 @@ def _thumbnail(image: ImageArray, side: int) -> ImageArray:
     tile = Image.new("RGB", (side, side), (255, 255, 255))
     tile.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
     return np.asarray(tile)
-
-
-def _spread(items: Sequence[Any], count: int) -> list[Any]:
-    """Up to ``count`` items, evenly spaced."""
-    if len(items) <= count:
-        return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, count).round().astype(int).tolist()]
 
 
 def _counted(counts: Counter[str]) -> str:

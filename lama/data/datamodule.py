@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -18,7 +16,7 @@ from torch.utils.data import DataLoader
 from lama.data.cache import DecodedCache, gigabytes_to_spare
 from lama.data.datasets import EpochSampler, EvaluationDataset, TrainingDataset
 from lama.data.evaluation_set import FrozenPairs, PairFolder
-from lama.data.sources import Subset
+from lama.data.sources import Subset, evenly_spaced
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
 from lama.machine.device import rank_and_world
 
@@ -78,7 +76,8 @@ class InpaintingDataModule(LightningDataModule):
             assert val_pairs is not None
             self.val_pairs = PairFolder(val_pairs)
         else:
-            held_out = _usable(_at_most(held_out, max(1, max_val_pairs // val_per_image)))
+            most = max(1, max_val_pairs // val_per_image)
+            held_out = _usable(Subset(held_out, evenly_spaced(range(len(held_out)), most)))
             self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
         spare = gigabytes_to_spare(cache_gb)
         cache = DecodedCache(images, spare) if spare > 0 else None
@@ -179,7 +178,7 @@ def _split(images: ImageSource, fraction: float, path: str) -> tuple[ImageSource
     kept_apart = max(1, round(n * fraction))
     if kept_apart >= n:
         raise ValueError(f"{path}: expected at least 2 images, one of them for validation, got {n}")
-    held_out = np.linspace(0, n - 1, kept_apart).round().astype(int).tolist()
+    held_out = evenly_spaced(range(n), kept_apart)
     return Subset(images, sorted(set(range(n)) - set(held_out))), Subset(images, held_out)
 
 
@@ -196,9 +195,3 @@ def _usable(images: ImageSource) -> ImageSource:
     if not good:
         raise ValueError(f"validation: none of {len(images)} images can be used; {last}")
     return images if len(good) == len(images) else Subset(images, good)
-
-
-def _at_most(images: ImageSource, limit: int) -> ImageSource:
-    if len(images) <= limit:
-        return images
-    return Subset(images, np.linspace(0, len(images) - 1, limit).round().astype(int).tolist())

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lama.data.manifest import JOURNAL, Manifest, digest, sha256
+from lama.data.manifest import JOURNAL, Manifest, digest
 from lama.data.sources import scale_to_short_side
+from lama.files import sha256_of
 from lama.interfaces import (
     EvaluationPair,
     EvaluationSet,
@@ -60,7 +61,7 @@ class PairFolder(Sequence[EvaluationPair]):
         if self.manifests:
             return [manifest.hash for manifest in self.manifests]
         files = {path for pair in self.paths for path in pair if path is not None}
-        return [digest({path.relative_to(self.root).as_posix(): sha256(path) for path in files})]
+        return [digest({path.relative_to(self.root).as_posix(): sha256_of(path) for path in files})]
 
     def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
         for manifest in self.manifests:
@@ -106,15 +107,13 @@ class PredictionFolder:
 
     def read(self, pairs: Sequence[EvaluationPair]) -> list[ImageArray]:
         """The predictions for ``pairs``, each uint8 (H, W, 3)."""
-        return [self._read(pair) for pair in pairs]
-
-    def _read(self, pair: EvaluationPair) -> ImageArray:
-        path = self.by_name[pair.name]
-        image = read_image(path)
-        if image.shape != pair.image.shape:
-            (h, w), (ih, iw) = image.shape[:2], pair.image.shape[:2]
-            raise ValueError(f"{path}: prediction is {w} x {h}, but its image is {iw} x {ih} pixels")
-        return image
+        images = [read_image(self.by_name[pair.name]) for pair in pairs]
+        for image, pair in zip(images, pairs, strict=True):
+            if image.shape != pair.image.shape:
+                (h, w), (ih, iw) = image.shape[:2], pair.image.shape[:2]
+                where = self.by_name[pair.name]
+                raise ValueError(f"{where}: prediction is {w} x {h}, but its image is {iw} x {ih} pixels")
+        return images
 
 
 def batches_by_size(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lama.files import atomic_write
+from lama.files import sha256_of, write_text
 
 NAME = "manifest.json"
 JOURNAL = ".journal.jsonl"  # marks an unfinished set; one line for every finished image
@@ -51,34 +51,25 @@ class Manifest:
 
     def damaged(self) -> list[str]:
         """The files that are missing or have changed."""
-        return [
-            name
-            for name, digest in self.files.items()
-            if not (self.root / name).is_file() or sha256(self.root / name) != digest
-        ]
+        paths = {self.root / name: digest for name, digest in self.files.items()}
+        intact = (path for path, digest in paths.items() if path.is_file() and sha256_of(path) == digest)
+        return sorted(path.relative_to(self.root).as_posix() for path in paths.keys() - set(intact))
 
     def check_file(self, path: Path) -> None:
         """Raise ValueError if ``path`` lies in its folder and has changed."""
         if not path.is_relative_to(self.root):
             return
         name = path.relative_to(self.root).as_posix()
-        if sha256(path) != self.files.get(name):
+        if sha256_of(path) != self.files.get(name):
             raise ValueError(f"{path}: changed since the evaluation set was made: {NAME} has another sha256")
 
 
 def write_manifest(folder: Path, settings: dict[str, Any], files: dict[str, str], refused: dict[str, str]) -> str:
     """Write the manifest of a finished set; returns the hash that identifies it."""
-    ordered = dict(sorted(files.items()))
-    name = digest(ordered)
-    content = {
-        "format": FORMAT,
-        "hash": name,
-        "settings": settings,
-        "files": ordered,
-        "refused": dict(sorted(refused.items())),
-    }
-    with atomic_write(folder / NAME) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    name = digest(files)
+    lists = {"files": dict(sorted(files.items())), "refused": dict(sorted(refused.items()))}
+    content = {"format": FORMAT, "hash": name, "settings": settings, **lists}
+    write_text(folder / NAME, json.dumps(content, indent=1) + "\n")
     return name
 
 
@@ -94,8 +85,3 @@ def _is_ours(file: Path) -> bool:
     except ValueError:
         return True
     return not (isinstance(content, dict) and content and content.keys().isdisjoint({"files", "hash", "format"}))
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal digest of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

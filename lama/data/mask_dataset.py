@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lama.data.manifest import JOURNAL, Manifest, sha256, write_manifest
-from lama.files import atomic_write
+from lama.data.manifest import JOURNAL, Manifest, write_manifest
+from lama.files import sha256_of, write_text
 from lama.interfaces import ImageArray, MaskArray, MaskSampler
-from lama.pictures.images import list_images, read_image, write_image
+from lama.pictures.images import header_size, list_images, read_image, write_image
 
 logger = logging.getLogger(__name__)
 WIDEST = 20000  # pixels, limit of the longer side after scaling
@@ -98,7 +98,7 @@ class _Job:
         for i, (image, mask) in enumerate(pairs):
             for written, array in ((f"{name}_crop{i:03d}.png", image), (f"{name}_crop{i:03d}_mask{i:03d}.png", mask)):
                 write_image(self.outdir / written, array)
-                files[written] = sha256(self.outdir / written)
+                files[written] = sha256_of(self.outdir / written)
         return {"name": name, "files": files, "refused": None}
 
 
@@ -136,20 +136,14 @@ def generate(
         return Result(done.files, done.content["refused"], done.hash)
     journal = out / JOURNAL
     lines = _read_journal(journal, about)
-    small = _smaller(paths, dataset.size)
+    small = sum(0 < min(header_size(path)) < dataset.size for path in paths)
     if small:
         logger.warning("%d of %d images are smaller than %d pixels; they are enlarged", small, len(paths), dataset.size)
     left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_write(journal) as partial:
-        text = "".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values()))
-        partial.write_text(text, encoding="utf-8")
+    write_text(journal, "".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())))
     _work(_run(_Job(dataset, root, out), left, jobs), journal, lines, len(paths))
-    result = Result()
-    for line in lines.values():
-        result.files |= line["files"]
-        if line["refused"]:
-            result.refused[line["name"]] = line["refused"]
+    refused = {line["name"]: line["refused"] for line in lines.values() if line["refused"]}
+    result = Result(dict(file for line in lines.values() for file in line["files"].items()), refused)
     if not result.files:
         journal.unlink()
         if not any(out.iterdir()):
@@ -159,18 +153,6 @@ def generate(
     result.hash = write_manifest(out, about, result.files, result.refused)
     journal.unlink()
     return result
-
-
-def _smaller(paths: list[Path], size: int) -> int:
-    """The number of images with a side below ``size`` pixels."""
-    count = 0
-    for path in paths:
-        try:
-            with Image.open(path) as header:
-                count += min(header.size) < size
-        except Exception:  # unreadable files are refused later, with the reason
-            continue
-    return count
 
 
 def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, dict[str, Any]], total: int) -> None:

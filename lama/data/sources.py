@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -13,6 +14,8 @@ from tqdm import tqdm
 
 from lama.interfaces import FileSource, ImageArray, ImageSource, NamedSource
 from lama.pictures.images import SUFFIXES, list_images, read_image
+
+Item = TypeVar("Item")
 
 
 class _Files:
@@ -45,6 +48,12 @@ def names_of(paths: list[Path], root: Path) -> list[str]:
         inside = name.relative_to(root) if name.is_relative_to(root) else name
         names.append("/".join(part for part in inside.parts if part not in ("..", inside.anchor)))
     return names
+
+
+def evenly_spaced(items: Sequence[Item], count: int) -> list[Item]:
+    """At most ``count`` of the items, from the first to the last, at even distances."""
+    chosen = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return [items[i] for i in chosen.tolist()]
 
 
 def known_paths(source: ImageSource) -> Sequence[Path]:

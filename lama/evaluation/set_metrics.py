@@ -181,7 +181,7 @@ def discriminative_scores(fake: NDArray[np.float32], real: NDArray[np.float32]) 
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.svm import LinearSVC
     except ImportError:
-        raise ValueError("metrics p_ids and u_ids need scikit-learn: pip install -e '.[eval]'") from None
+        raise ValueError("metrics p_ids and u_ids need scikit-learn: pip install '.[eval]'") from None
     features = np.concatenate([real, fake]).astype(np.float64)
     labels = np.concatenate([np.ones(len(real)), np.zeros(len(fake))])
     with warnings.catch_warnings():

@@ -11,7 +11,7 @@ from typing import Any
 import lama
 from lama.evaluation.evaluator import Evaluator
 from lama.evaluation.metrics import arrow, higher_is_better
-from lama.files import atomic_write
+from lama.files import write_text
 from lama.pages.table import Table, text_cell, to_latex, to_markdown
 
 Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
@@ -143,6 +143,5 @@ def write_results(
         ("report.html", page),
         ("metrics.json", json.dumps(content, indent=2) + "\n"),
     ):
-        with atomic_write(outdir / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(outdir / name, text)
     return outdir

@@ -1,5 +1,6 @@
 """The cells of the paper's tables: our evaluation of each, its notes, its change to the baseline, and its rank."""
 
+import itertools
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -79,17 +80,11 @@ def fill(
             lost.append(evaluation)
         for column in mine:
             claims.setdefault((run, column.key), []).append(evaluation)
-    for claimants in claims.values():
-        _check_claims(claimants)
+    for first, second in (pair for claimants in claims.values() for pair in itertools.combinations(claimants, 2)):
+        if first.seed is None or second.seed is None or first.seed == second.seed:
+            expected = "expected RUN/SET, or RUN/seed0/SET for several seeds; remove one"
+            raise ValueError(f"{first.file} and {second.file} claim the same cell: {expected}")
     return [_fill_table(paper, table, claims, metrics, size) for table in paper.tables], lost
-
-
-def _check_claims(claimants: list[Evaluation]) -> None:
-    for i, first in enumerate(claimants):
-        for second in claimants[i + 1 :]:
-            if first.seed is None or second.seed is None or first.seed == second.seed:
-                expected = "expected RUN/SET, or RUN/seed0/SET for several seeds; remove one"
-                raise ValueError(f"{first.file} and {second.file} claim the same cell: {expected}")
 
 
 def _fill_table(
@@ -196,19 +191,15 @@ def _set_ranks(column: Sequence[Cell], higher: bool) -> None:
     """Set the ranks of the paper's numbers, and of ours where all have equal conditions; add a note elsewhere."""
     paper_ranks = _ranks([cell.paper.value if cell.paper else None for cell in column], higher)
     measured = [cell.ours for cell in column if cell.ours and cell.ours.mean is not None]
-    differing = _differing([ours.conditions for ours in measured if ours.conditions])
+    conditions = [ours.conditions for ours in measured if ours.conditions]
+    names = ("protocol", "evaluation set", "number of images")
+    differing = ", ".join(name for i, name in enumerate(names) if len({each[i] for each in conditions}) > 1)
     our_ranks = _ranks([None if differing or not cell.ours else cell.ours.mean for cell in column], higher)
     for cell, ours_rank, paper_rank in zip(column, our_ranks, paper_ranks, strict=True):
         cell.ours_rank, cell.paper_rank = ours_rank, paper_rank
     if differing:
         for ours in measured:
             ours.notes.append(f"not ranked: our numbers of this column differ in {differing}")
-
-
-def _differing(conditions: Sequence[tuple[str, str, int]]) -> str:
-    """The names of the conditions that are not equal in all; empty if all are."""
-    names = ("protocol", "evaluation set", "number of images")
-    return ", ".join(name for i, name in enumerate(names) if len({each[i] for each in conditions}) > 1)
 
 
 def _ranks(values: Sequence[float | None], higher: bool) -> list[int | None]:

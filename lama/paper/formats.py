@@ -9,7 +9,6 @@ from lama.evaluation.metrics import METRICS, arrow, higher_is_better
 from lama.pages import data_url, render
 from lama.pages.table import TIMES, Span, Style, Table, escape_latex, text_cell, to_latex, to_markdown
 from lama.paper.cells import Cell, FilledRow, FilledTable, Ours
-from lama.paper.published import Column
 
 LEGEND = (
     "Each cell: ours [95 % interval] / the paper's; only ours for a metric that the paper does not report.",
@@ -57,14 +56,9 @@ def marks(table: FilledTable, ours: Ours | None) -> str:
 
 
 def spans(table: FilledTable) -> list[tuple[str, int]]:
-    """(data set and masks, number of metrics) of each column of the paper."""
+    """(title, such as ``Places (512 x 512), wide masks``; number of metrics) of each column of the paper."""
     per = len(table.fields) // len(table.paper.columns)
-    return [(column_title(column), per) for column in table.paper.columns]
-
-
-def column_title(column: Column) -> str:
-    """The evaluation set of the published numbers, such as ``Places (512 x 512), wide masks``."""
-    return f"{column.dataset} ({column.size} {TIMES} {column.size}), {column.masks.lower()}"
+    return [(f"{c.dataset} ({c.size} {TIMES} {c.size}), {c.masks.lower()}", per) for c in table.paper.columns]
 
 
 def as_table(table: FilledTable) -> Table:

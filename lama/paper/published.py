@@ -56,9 +56,7 @@ class PaperTable:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     baseline: str  # in words
-    baseline_same: (
-        str | None
-    )  # a heading: the baseline is the first row with the same entry there; None = the first row
+    baseline_same: str | None  # a heading: the baseline is the first row with the same entry there; None = the first
 
     def baseline_of(self, about: tuple[str, ...]) -> int | None:
         """The index of the baseline of a row with these entries; None if it has none."""

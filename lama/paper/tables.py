@@ -7,7 +7,7 @@ from typing import Any
 
 from lama.evaluation.metrics import metric_names
 from lama.evaluation.plots import ACCENT, INK, panels
-from lama.files import atomic_write
+from lama.files import atomic_write, write_text
 from lama.paper.cells import FilledTable, fill
 from lama.paper.formats import as_data, heading, html, latex, markdown
 from lama.paper.published import read_paper
@@ -46,8 +46,7 @@ def make_tables(
         ("tables.html", html(tables, unplaced, str(runs), image)),
         ("tables.md", markdown(tables, unplaced)),
     ):
-        with atomic_write(Path(out) / name) as partial:
-            partial.write_text(text, encoding="utf-8")
+        write_text(Path(out) / name, text)
     if image is None:
         (Path(out) / "tables.png").unlink(missing_ok=True)  # may exist from earlier tables
     else:

@@ -62,6 +62,15 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
     return (height, width) if image.getexif().get(0x0112, 1) in (5, 6, 7, 8) else (width, height)
 
 
+def header_size(path: Path) -> tuple[int, int]:
+    """(width, height) as stored, from the header alone; (0, 0) for a file that Pillow cannot open."""
+    try:
+        with Image.open(path) as header:
+            return header.size
+    except Exception:  # Pillow raises errors of many types
+        return 0, 0
+
+
 def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
     """Write an image, or a mask as 0 / 255, atomically."""
     array = image.astype(np.uint8) * 255 if image.dtype == np.bool_ else image

@@ -2,19 +2,19 @@
 
 import errno
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
+from lama.pictures.images import header_size
 from lama.pictures.masks import MaskReader
 from lama.pictures.pairing import preview_names
 from lama.pictures.prediction_set import PredictionItem, PredictionSet
@@ -23,14 +23,6 @@ from lama.pictures.reading import ImageFile, Pixels, read_image_file
 logger = logging.getLogger(__name__)
 Fill = Callable[[Pixels, MaskArray], Pixels]  # pixels (H, W) or (H, W, 3) and hole (H, W) -> pixels
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors that all further images would meet too
-
-
-def _pixels(path: Path) -> int:
-    try:
-        with Image.open(path) as header:
-            return header.width * header.height
-    except Exception:  # Pillow raises errors of many types; the job reports them
-        return 0
 
 
 class Notices:
@@ -72,8 +64,11 @@ class PredictionJob:
         for remark in (*image.notes, *remarks, *losses(image, self.item.out.suffix)):
             self.notices.add(remark, self.name)
         if hole.any():
-            image = replace(image, pixels=self._filled(fill, image.pixels, hole))
-            image = self._with_opaque_hole(image, hole)
+            try:
+                pixels = fill(image.pixels, hole)
+            except ValueError as error:  # add the name of the image
+                raise ValueError(f"{self.name}: {error}") from error
+            image = self._with_opaque_hole(replace(image, pixels=pixels), hole)
         write_image_file(self.item.out, image, self.quality)
 
     def _with_opaque_hole(self, image: ImageFile, hole: MaskArray) -> ImageFile:
@@ -87,12 +82,6 @@ class PredictionJob:
             self.notices.add("the filled region stays transparent, as in the input; out_ext=.jpg drops alpha",
                              self.name)  # fmt: skip
         return image
-
-    def _filled(self, fill: Fill, pixels: Pixels, hole: MaskArray) -> Pixels:
-        try:
-            return fill(pixels, hole)
-        except ValueError as error:  # add the name of the image
-            raise ValueError(f"{self.name}: {error}") from error
 
 
 class PredictionPlan:
@@ -116,14 +105,15 @@ class PredictionPlan:
             raise ValueError("skip_existing=true and overwrite=true: expected only one of them")
         self.found = found
         self.notices = Notices()
-        left = found.without_existing() if skip_existing else found
-        there = [] if overwrite else [item.out for item in left.items if item.out.exists()]
+        # Results are written atomically, so a result that exists is complete.
+        left = [item for item in found.items if not (skip_existing and item.out.exists())]
+        there = [] if overwrite else [item.out for item in left if item.out.exists()]
         if there:
             advice = "skip_existing=true fills only the other images, overwrite=true replaces the results"
             raise FileExistsError(f"{there[0]}: exists already, one of {len(there)} such results; {advice}")
-        self.jobs = [PredictionJob(item, masks, quality, self.notices) for item in left.items]
+        self.jobs = [PredictionJob(item, masks, quality, self.notices) for item in left]
         self.skipped = len(found.items) - len(self.jobs)
-        lossy = sorted({t.out.suffix for t in left.items if is_lossy(t.out.suffix, quality)})
+        lossy = sorted({t.out.suffix for t in left if is_lossy(t.out.suffix, quality)})
         if found.unmasked:
             names = preview_names(found.unmasked, 3)
             logger.info("images without a mask, skipped (%d): %s", len(found.unmasked), names)
@@ -135,7 +125,7 @@ class PredictionPlan:
 
     def largest(self) -> int:
         """Number of pixels of the largest image, from the file headers; 0 if none can be read."""
-        return max((_pixels(job.item.image) for job in self.jobs if job.item.image is not None), default=0)
+        return max((math.prod(header_size(job.item.image)) for job in self.jobs if job.item.image), default=0)
 
     def summary(self, done: int, stopped: str) -> str:
         """One line for the end of the run: the count of results, and how to resume after an interruption."""

@@ -5,7 +5,7 @@ import difflib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lama.pictures.images import SUFFIXES, list_images
@@ -14,13 +14,9 @@ from lama.pictures.pairing import is_mask, masks_among, match_masks, preview_nam
 NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd")
 SAME = "same"  # out_ext: the suffix of the image
 FORMS = (
-    ("indir", "outdir"),
-    ("indir", "maskdir", "outdir"),
-    ("indir", "mask", "outdir"),
-    ("image", "mask", "out"),
-    ("pairs", "outdir"),
-    ("pairs",),
-)
+    ("indir", "outdir"), ("indir", "maskdir", "outdir"), ("indir", "mask", "outdir"), ("image", "mask", "out"),
+    ("pairs", "outdir"), ("pairs",),
+)  # fmt: skip
 Pairs = Sequence[tuple[Path | None, Path]]  # (image, mask)
 
 
@@ -42,10 +38,6 @@ class PredictionSet:
     where: str  # the place of the results, for messages
     unmasked: Sequence[Path] = ()  # images without a mask, relative to indir
     others: Sequence[Path] = ()  # images in unsupported formats, relative to indir
-
-    def without_existing(self) -> "PredictionSet":
-        """The items without a result. Results are written atomically, so a result that exists is complete."""
-        return replace(self, items=[t for t in self.items if not t.out.exists()])
 
 
 def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
@@ -69,8 +61,10 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
         found = _two_folders(given["indir"], given["maskdir"], given["outdir"], out_ext)
     elif "mask" in given:
         found = _one_mask(given["indir"], given["mask"], given["outdir"], out_ext)
-    else:
-        found = _beside(given["indir"], given["outdir"], out_ext)
+    else:  # masks and images share a folder
+        indir, outdir = given["indir"], given["outdir"]
+        files = _images_outside(indir, outdir, "indir")
+        found = _named_after_masks(masks_among(files, indir), files, indir, indir, outdir, out_ext)
     _check_outputs(found.items, "give each its own name in the column out" if "pairs" in given else "")
     return found
 
@@ -94,12 +88,6 @@ def _single(image: Path, mask: Path, out: Path) -> PredictionSet:
     if out.suffix.lower() not in SUFFIXES:
         raise ValueError(f"out={out}: expected a name that ends in one of {' '.join(SUFFIXES)}")
     return PredictionSet([PredictionItem(image, mask, out)], str(out))
-
-
-def _beside(indir: Path, outdir: Path, out_ext: str) -> PredictionSet:
-    """indir= outdir=: masks and images share a folder; results have the names of the masks."""
-    files = _images_outside(indir, outdir, "indir")
-    return _named_after_masks(masks_among(files, indir), files, indir, indir, outdir, out_ext)
 
 
 def _two_folders(indir: Path, maskdir: Path, outdir: Path, out_ext: str) -> PredictionSet:

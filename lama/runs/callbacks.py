@@ -23,7 +23,8 @@ from torch import Tensor
 
 from lama.checkpoints import save_generator
 from lama.data.datasets import TrainingDataset
-from lama.files import atomic_write, survives_a_full_disk
+from lama.data.sources import evenly_spaced
+from lama.files import atomic_write, survives_a_full_disk, write_text
 from lama.interfaces import EvaluationSet
 from lama.machine.device import rank_and_world
 from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
@@ -99,8 +100,7 @@ class SampleGrids(Callback):
 
     def __init__(self, run_dir: Path, pairs: EvaluationSet, count: int = 4) -> None:
         self.folder = run_dir / "samples"
-        chosen = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
-        self.pairs = [pairs[int(i)] for i in chosen]
+        self.pairs = evenly_spaced(pairs, count)
 
     @torch.no_grad()
     @survives_a_full_disk("samples")
@@ -195,8 +195,7 @@ class BrokenImages(Callback):
         for reason in new:
             logger.warning("  %s", reason)
         before = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
-        with atomic_write(self.file) as partial:
-            partial.write_text("".join(f"{line}\n" for line in sorted({*before, *reasons.values()})), encoding="utf-8")
+        write_text(self.file, "".join(f"{line}\n" for line in sorted({*before, *reasons.values()})))
 
 
 def stack_rows(rows: list[Tensor]) -> np.ndarray[Any, np.dtype[np.uint8]]:

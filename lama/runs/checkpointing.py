@@ -64,8 +64,6 @@ class Checkpoints(lightning.Checkpoint):
         self.skipping = False
         self.started = self.written = time.monotonic()
 
-    # -- times --------------------------------------------------------------------------------------------------------
-
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         self.started = self.written = time.monotonic()
         self.stop.install()
@@ -79,7 +77,9 @@ class Checkpoints(lightning.Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
         self.skipping = bool(outputs) and "fault" in outputs
-        self._at_boundary(trainer, module, self._is_due(module))
+        batches = self.every_batches is not None and int(module.iteration) % self.every_batches == 0  # type: ignore[arg-type]
+        minutes = self.every_minutes is not None and time.monotonic() - self.written >= 60 * self.every_minutes
+        self._at_boundary(trainer, module, due=batches or minutes)
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         if not trainer.sanity_checking:  # before models/ exists, which marks a run
@@ -101,11 +101,6 @@ class Checkpoints(lightning.Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._at_boundary(trainer, module, due=True, validated=True)
-
-    def _is_due(self, module: LightningModule) -> bool:
-        batches = self.every_batches is not None and int(module.iteration) % self.every_batches == 0  # type: ignore[arg-type]
-        minutes = self.every_minutes is not None and time.monotonic() - self.written >= 60 * self.every_minutes
-        return batches or minutes
 
     def _at_boundary(self, trainer: Trainer, module: LightningModule, due: bool, validated: bool = False) -> None:
         """Between two batches, write a checkpoint if one is ``due`` or a signal has come; then stop on a signal."""
@@ -139,8 +134,6 @@ class Checkpoints(lightning.Checkpoint):
         for path, iteration in wanted.items():
             if iteration == newest and not path.exists():
                 _link(self.folder / LAST, path)
-
-    # -- content ------------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Trainer, module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["progress"] = asdict(self.progress)

@@ -2,9 +2,10 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -12,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.data.datasets import EpochSampler, SampleKey
-from lama.files import atomic_write
+from lama.files import atomic_write, write_text
 from lama.interfaces import EvaluationPair
 
 logger = logging.getLogger(__name__)
@@ -21,11 +22,17 @@ OWN = ("limit_train_batches", "limit_val_batches", "val_check_interval", "check_
 OVERHEAD = ("ProfilerStep", "USDT", "Profiler")  # rows of the profiler about itself
 
 
+@dataclass
 class Debug:
-    """A training of a few batches, in a folder of its own."""
+    """A training of a few batches, in a folder of its own. Raises ValueError for an option below 1."""
 
-    name: str
-    verdict = ""  # message for a good end
+    name: ClassVar[str]
+    verdict: ClassVar[str] = ""  # message for a good end
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"debug.{name}: expected at least 1, got {value}")
 
     def folder(self, run_dir: str) -> str:
         """Its folder; an earlier debug run in it is replaced."""
@@ -40,14 +47,14 @@ class Debug:
         return []
 
 
+@dataclass
 class Limit(Debug):
     """Run each part once: a few batches, a validation, a checkpoint, weights, curves, sample grids."""
 
-    name = "limit"
-    verdict = "everything runs; the same command without debug= trains"
+    name: ClassVar = "limit"
+    verdict: ClassVar = "everything runs; the same command without debug= trains"
 
-    def __init__(self, batches: int = 2) -> None:
-        self.batches = _at_least_one("debug.batches", batches)
+    batches: int = 2
 
     def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
         samples = self.batches * data.batch_size * processes
@@ -56,14 +63,14 @@ class Limit(Debug):
         return _short(trainer, epochs=1)
 
 
+@dataclass
 class Overfit(Debug):
     """Train and validate on the same few samples, crops and masks: the losses have to fall."""
 
-    name = "overfit"
+    name: ClassVar = "overfit"
 
-    def __init__(self, samples: int = 8, batches: int = 400) -> None:
-        self.samples = _at_least_one("debug.samples", samples)
-        self.batches = _at_least_one("debug.batches", batches)
+    samples: int = 8
+    batches: int = 400
 
     def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
         count = min(self.samples, data.sampler.length)
@@ -76,14 +83,14 @@ class Overfit(Debug):
         return [Falling(self.batches)]
 
 
+@dataclass
 class Profile(Debug):
     """Profile a few batches with torch: ``profile.json`` for https://ui.perfetto.dev, ``profile.txt`` to read."""
 
-    name = "profile"
+    name: ClassVar = "profile"
 
-    def __init__(self, batches: int = 4, warm_up: int = 4) -> None:
-        self.batches = _at_least_one("debug.batches", batches)
-        self.warm_up = _at_least_one("debug.warm_up", warm_up)
+    batches: int = 4
+    warm_up: int = 4
 
     def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
         return Limit(self.batches + self.warm_up + 1).prepare(trainer, data, processes)
@@ -149,9 +156,8 @@ class Profiler(Callback):
         order = "self_cuda_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
         with atomic_write(self.run_dir / "profile.json") as partial:
             finished.export_chrome_trace(str(partial))
-        with atomic_write(self.run_dir / "profile.txt") as partial:
-            text = finished.key_averages().table(sort_by=order, row_limit=60, max_name_column_width=60)
-            partial.write_text(text, encoding="utf-8")
+        text = finished.key_averages().table(sort_by=order, row_limit=60, max_name_column_width=60)
+        write_text(self.run_dir / "profile.txt", text)
         logger.info("profile: %s (open it in https://ui.perfetto.dev), %s; most of the time went into:",
                     self.run_dir / "profile.json", self.run_dir / "profile.txt")  # fmt: skip
         time = f"{order.removesuffix('_total').replace('cuda', 'device')}_total"
@@ -164,10 +170,8 @@ class Profiler(Callback):
 
 def _short(trainer: dict[str, Any], epochs: int) -> dict[str, Any]:
     """``trainer`` for ``epochs`` epochs over all of the shortened data; every batch is logged."""
-    return {key: value for key, value in trainer.items() if key not in OWN} | {
-        "max_epochs": epochs,
-        "log_every_n_steps": 1,
-    }
+    kept = {key: value for key, value in trainer.items() if key not in OWN}
+    return kept | {"max_epochs": epochs, "log_every_n_steps": 1}
 
 
 def _as_pair(data: InpaintingDataModule, index: int) -> EvaluationPair:
@@ -175,9 +179,3 @@ def _as_pair(data: InpaintingDataModule, index: int) -> EvaluationPair:
     sample = data.train_set[0, index]
     image = (sample["image"] * 255).round().byte().permute(1, 2, 0).numpy()
     return EvaluationPair(f"{index:03d}_mask000", image, sample["mask"][0].bool().numpy())
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name}: expected at least 1, got {value}")
-    return value

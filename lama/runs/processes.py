@@ -22,6 +22,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 from lama.data.datamodule import InpaintingDataModule
+from lama.files import causes
 from lama.machine.device import rank_and_world
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.signals import TRY_AGAIN, Stopped
@@ -194,7 +195,7 @@ def dead_workers_explained(
     try:
         yield
     except Exception as error:
-        killed = next(filter(None, (re.search(DEAD_WORKER, str(reason)) for reason in _reasons(error))), None)
+        killed = next(filter(None, (re.search(DEAD_WORKER, str(reason)) for reason in causes(error))), None)
         if killed is None:
             raise
         dead = {int(pid) for pid in killed[1].split(",")}
@@ -203,10 +204,3 @@ def dead_workers_explained(
             f"data: a worker {killed[2]} after iteration {int(module.iteration)}, its latest image was "  # type: ignore[arg-type]
             f"{', '.join(names) or 'none'}; often memory was short (data.num_workers=1 data.cache_gb=0 need less)"
         ) from error
-
-
-def _reasons(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, its cause, the cause of that, and so on."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.data.evaluation_set import PairFolder, write_pairs
+from lama.data.sources import evenly_spaced
 from lama.evaluation import METRICS, Evaluator
 from lama.evaluation.baselines import BASELINES
 from lama.evaluation.metrics import arrow
 from lama.evaluation.tables import about, best_method, format_cell, markdown_table
-from lama.files import atomic_write
+from lama.files import write_text
 from lama.inference import load
 from lama.interfaces import EvaluationSet, ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
@@ -42,18 +42,12 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
     model = load(run_dir / "models" / "last.safetensors", device, strategy="full", fast=False)
     methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
     write_pairs(data.val_pairs, run_dir / "evaluation_set")
-    table: dict[str, dict[str, dict[str, Any]]] = {}
     evaluator = Evaluator([name for name in METRICS if METRICS[name].in_report], grouping="none")
-    for name, fill in methods.items():
-        table[name] = _evaluate(evaluator, name, fill, data.val_pairs, run_dir)
+    table = {name: _evaluate(evaluator, name, fill, data.val_pairs, run_dir) for name, fill in methods.items()}
     what = {"evaluation_set": PairFolder(run_dir / "evaluation_set").hashes(), "images": len(data.val_pairs)}
-    described = about(what, evaluator)
-    content = described | {"methods": table}
-    with atomic_write(run_dir / "metrics.json") as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n")
-    page = _render(run_dir, summary, table, _examples(data.val_pairs, methods))
-    with atomic_write(run_dir / "report.html") as partial:
-        partial.write_text(page, encoding="utf-8")
+    content = about(what, evaluator) | {"methods": table}
+    write_text(run_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
+    write_text(run_dir / "report.html", _render(run_dir, summary, table, _examples(data.val_pairs, methods)))
     logger.info("\n%s\nreport: %s", markdown_table(table), run_dir / "report.html")
     return run_dir / "report.html"
 
@@ -63,7 +57,7 @@ def _evaluate(
 ) -> dict[str, dict[str, Any]]:
     """Fill every pair, write the images, and measure them."""
     evaluator.reset()
-    folder = run_dir / "predictions" / _file_name(name)
+    folder = run_dir / "predictions" / "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
     for pair in tqdm(pairs, desc=name, unit="image"):
         completed = fill(pair.image, pair.mask)
         write_image(folder / f"{pair.name}.png", completed)
@@ -72,34 +66,27 @@ def _evaluate(
     return evaluator.compute()
 
 
-def _file_name(method: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in method.lower()).strip("_")
-
-
 def _examples(pairs: EvaluationSet, methods: dict[str, Fill]) -> list[dict[str, Any]]:
     """Evenly spaced pairs with the result of every method; images as data URLs."""
-    chosen = np.linspace(0, len(pairs) - 1, min(IMAGES, len(pairs))).round().astype(int)
-    examples = []
-    for pair in (pairs[int(i)] for i in chosen):
-        examples.append(
-            {
-                "name": pair.name.rsplit("_crop", 1)[0],
-                "area": f"{pair.mask.mean():.0%}",
-                "masked": image_url(with_hole(pair.image, pair.mask)),
-                "truth": image_url(pair.image),
-                "results": {name: image_url(fill(pair.image, pair.mask)) for name, fill in methods.items()},
-            }
-        )
-    return examples
+    return [
+        {
+            "name": pair.name.rsplit("_crop", 1)[0],
+            "area": f"{pair.mask.mean():.0%}",
+            "masked": image_url(with_hole(pair.image, pair.mask)),
+            "truth": image_url(pair.image),
+            "results": {name: image_url(fill(pair.image, pair.mask)) for name, fill in methods.items()},
+        }
+        for pair in evenly_spaced(pairs, IMAGES)
+    ]
 
 
 def _render(
     run_dir: Path, summary: dict[str, Any], table: dict[str, dict[str, dict[str, Any]]], examples: list[dict[str, Any]]
 ) -> str:
-    metrics = list(next(iter(table.values())))
-    notes = {m: table[next(iter(table))][m].get("note") for m in metrics}
-    measured = [m for m in metrics if notes[m] is None]
-    curves = (run_dir / "curves.png").read_bytes() if (run_dir / "curves.png").is_file() else b""
+    first = next(iter(table.values()))
+    notes = {m: result["note"] for m, result in first.items() if result.get("note") is not None}
+    measured = [m for m in first if m not in notes]
+    curves = run_dir / "curves.png"
     return render(
         "training",
         title=run_dir.name,
@@ -109,10 +96,10 @@ def _render(
         arrows={m: arrow(m) for m in measured},
         rows={name: {m: format_cell(results[m]) for m in measured} for name, results in table.items()},
         best={m: best_method(table, m) for m in measured},
-        notes={m: note for m, note in notes.items() if note is not None},
-        n=next(iter(table.values()))[measured[0]]["n"],
+        notes=notes,
+        n=first[measured[0]]["n"],
         examples=examples,
-        curves=data_url(curves, "image/png") if curves else None,
+        curves=data_url(curves.read_bytes(), "image/png") if curves.is_file() else None,
         steps=_steps(run_dir),
         protocol=PROTOCOL,
     )

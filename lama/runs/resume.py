@@ -75,11 +75,11 @@ def find_run(
         return None
     found = None if resume is None else _own(run_dir, now)
     if found is None:
-        _check_free(run_dir)
+        check_free(run_dir)
     return found
 
 
-def _check_free(run_dir: Path) -> None:
+def check_free(run_dir: Path) -> None:
     """Raise FileExistsError where a new run would write over another."""
     if (run_dir / "models").exists() or any((run_dir / "checkpoints").glob("[!.]*.ckpt")):
         advice = "continue it with resume=auto, choose another run_dir=, or replace it with overwrite=true"

@@ -20,7 +20,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
-from lama.files import atomic_write, remove_partial, still_lost
+from lama.files import remove_partial, still_lost, write_text
 from lama.runs.callbacks import PUBLISHED, BrokenImages, InferenceWeights, MetricsTable, SampleGrids, choose_monitor
 from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
 from lama.runs.config_changes import Request
@@ -29,7 +29,7 @@ from lama.runs.lock import only_one
 from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
 from lama.runs.progress import go_on_from
-from lama.runs.resume import Resumption, fits
+from lama.runs.resume import Resumption, check_free, fits
 from lama.runs.speed import PlainProgress, Speed, duration
 from lama.training.module import InpaintingModule
 from lama.verbs import program, typed_alike
@@ -76,10 +76,8 @@ def train(
             if overwrite and resume is None:
                 _remove_previous(run_dir)
             (run_dir / "summary.json").unlink(missing_ok=True)  # marks a finished run
-            steps, begun = next_steps(run_dir, command, epochs, debug is not None), Request(config, command).text()
-            for name, text in (("config.yaml", begun), ("next_steps.txt", steps)):  # read by other ranks at the start
-                with atomic_write(run_dir / name) as partial:
-                    partial.write_text(text, encoding="utf-8")
+            write_text(run_dir / "config.yaml", Request(config, command).text())  # read by other ranks at the start
+            write_text(run_dir / "next_steps.txt", next_steps(run_dir, command, epochs, debug is not None))
         with _log(run_dir / "train.log", processes.first):
             for line in origin:
                 logger.info(line)
@@ -139,16 +137,14 @@ def _log(path: Path, first: bool) -> Iterator[None]:
 
 def check_trainer(trainer: dict[str, Any]) -> int:
     """The number of epochs. Raises ValueError for settings that only Lightning supports."""
-    epochs = trainer.get("max_epochs")
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"trainer.max_epochs: expected a whole number of at least 1, got {epochs!r}")
-    every = trainer.get("log_every_n_steps", 1)
-    if not isinstance(every, int) or every < 1:
-        raise ValueError(f"trainer.log_every_n_steps: expected a whole number of at least 1, got {every!r}")
+    for name, default in (("max_epochs", None), ("log_every_n_steps", 1)):
+        value = trainer.get(name, default)
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(f"trainer.{name}: expected a whole number of at least 1, got {value!r}")
     if trainer.get("precision") not in PRECISIONS:
         overflows = "overflows in this training; " if str(trainer["precision"]).startswith("16") else ""
         raise ValueError(f"trainer.precision={trainer['precision']}: {overflows}expected bf16-mixed or 32-true")
-    return epochs
+    return int(trainer["max_epochs"])
 
 
 def _make_trainer(
@@ -201,9 +197,8 @@ def _make_trainer(
 
 def quieten_lightning() -> None:
     """Hide Lightning's tips and notices; this package logs what matters."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric)\..*")
     warnings.filterwarnings("ignore", message=r"The `srun` command is available")  # not a SLURM job
 
@@ -218,9 +213,8 @@ def _check(
     crop, least = data.train_set.augment.size, int(module.generator.min_size)  # type: ignore[arg-type]
     if min(crop) < least:
         raise ValueError(f"augment.size={list(crop)}: this generator needs crops of at least {least} pixels")
-    if not may_exist and (run_dir / "models").exists():
-        advice = "continue it with resume=auto, choose another run_dir=, or replace it with overwrite=true"
-        raise FileExistsError(f"run_dir={run_dir}: holds a trained run already; {advice}")
+    if not may_exist:
+        check_free(run_dir)
     # Reading samples raises the errors about images and masks of wrong sizes before anything is written.
     areas = [float(data.train_set[0, i]["mask"].mean()) for i in range(min(10, len(data.train_set.source)))]
     if max(areas) == 0 or min(areas) == 1:
@@ -290,8 +284,7 @@ def _summarise(
         "lama": lama.__version__,
         "torch": torch.__version__,
     }
-    with atomic_write(run_dir / "summary.json") as partial:
-        partial.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    write_text(run_dir / "summary.json", json.dumps(summary, indent=2) + "\n")
     logger.info("trained %s iterations in %s, all starts of this run together", summary["iterations"],
                 summary["duration"])  # fmt: skip
     if rates:

@@ -18,7 +18,7 @@ from typing import Any
 
 from lama.runs.signals import INTERRUPTED, TRY_AGAIN, stop_signals
 from lama.sweeps.plan import Sweep, Work
-from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, log_file, record
+from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, end_of, log_file, record
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +59,8 @@ class Job:
         code, error = TRY_AGAIN, ""
         for attempt in range(1 + self.sweep.retries):
             self._say(RUNNING, attempt=attempt + 1)
-            code = TRY_AGAIN
-            while (
-                code == TRY_AGAIN and self.asked is None
-            ):  # stopped after a checkpoint, by a killed data worker for example
+            code = TRY_AGAIN  # it stopped after a checkpoint, by a killed data worker for example
+            while code == TRY_AGAIN and self.asked is None:
                 code, error = self._once()
             if code in (0, TRY_AGAIN, INTERRUPTED) or self.asked is not None:
                 break
@@ -97,9 +95,5 @@ def _end_with_parent() -> None:
 
 def last_line(log: Path) -> str:
     """The last line of a log that is not empty; of a progress bar, its last state."""
-    if not log.is_file():
-        return ""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4000))
-        lines = file.read().decode(errors="replace").replace("\r", "\n").splitlines()
+    lines = end_of(log).replace("\r", "\n").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from lama.config import literal
-from lama.files import atomic_write
+from lama.files import write_text
 from lama.verbs import subprocess_of, typed
 
 OURS = {  # keys of training that a sweep sets itself, and their replacements
@@ -123,8 +123,7 @@ class Work:
 
 def save(sweep: Sweep) -> None:
     """Write the sweep to sweep.yaml in its folder."""
-    with atomic_write(sweep.folder / "sweep.yaml") as partial:
-        partial.write_text(yaml.safe_dump(asdict(sweep), sort_keys=False), encoding="utf-8")
+    write_text(sweep.folder / "sweep.yaml", yaml.safe_dump(asdict(sweep), sort_keys=False))
 
 
 def load(folder: str | Path) -> Sweep:

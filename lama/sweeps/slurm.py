@@ -14,7 +14,7 @@ def check(launcher: dict[str, Any]) -> None:
     try:
         import submitit  # noqa: F401
     except ImportError:
-        raise ValueError("launcher=slurm: needs submitit; pip install -e '.[cluster]'") from None
+        raise ValueError("launcher=slurm: needs submitit; pip install '.[cluster]'") from None
     partitions = {line.rstrip("*") for line in _ask("sinfo", "--noheader", "--format=%P").split()}
     wanted = launcher["partition"]
     if wanted is not None and not set(str(wanted).split(",")) <= partitions:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lama.files import atomic_write
+from lama.files import write_text
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.slurm import queue
 
@@ -29,16 +29,13 @@ class State:
 
 def record(sweep: Sweep, work: Work, **values: Any) -> None:
     """Write the state of a job to its JSON file; ``state`` is one of done, running, failed and stopped."""
-    path = _file(sweep, work, ".json")
-    with atomic_write(path) as partial:
-        text = json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1)
-        partial.write_text(f"{text}\n", encoding="utf-8")
+    text = json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1)
+    write_text(_file(sweep, work, ".json"), f"{text}\n")
 
 
 def submitted(sweep: Sweep, work: Work, job: str) -> None:
     """Write the cluster's number of a job to its file."""
-    with atomic_write(_file(sweep, work, ".job")) as partial:
-        partial.write_text(f"{job}\n", encoding="utf-8")
+    write_text(_file(sweep, work, ".job"), f"{job}\n")
 
 
 def forget(sweep: Sweep, work: Work) -> None:
@@ -87,13 +84,17 @@ def has_checkpoint(sweep: Sweep, work: Work) -> bool:
 
 def _progress(sweep: Sweep, work: Work) -> str:
     """The latest epoch in a training's log."""
-    log = log_file(sweep, work)
+    found = re.findall(r"epoch \d+ of \d+", end_of(log_file(sweep, work)))
+    return found[-1] if found else ""
+
+
+def end_of(log: Path) -> str:
+    """The last 4000 bytes of a log as text; empty if it does not exist."""
     if not log.is_file():
         return ""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 4000))
-        found = re.findall(r"epoch (\d+ of \d+)", file.read().decode(errors="replace"))
-    return f"epoch {found[-1]}" if found else ""
+        return file.read().decode(errors="replace")
 
 
 def _is_alive(recorded: dict[str, Any]) -> bool:
