@@ -11,9 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lama.fast import chunked, fused_ffc, fused_generator, native, winograd, winograd_kernel
+from lama.fast import chunked, fused_ffc, fused_generator, native, winograd_kernel
 from lama.fast.fuse import fuse
-from lama.fast.winograd import WinogradConv
+from lama.fast.winograd_kernel import WinogradConv
 from lama.machine.allocator import tune_allocator
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
 from lama.models.layers import Folded
@@ -90,7 +90,7 @@ def test_large_images_are_computed_in_parts_to_the_same_numbers(pair, monkeypatc
     x = torch.rand(2, 4, 80, 96)
     expected = pair[0](x)
     monkeypatch.setattr(fused_ffc, "GROUP", 1000)
-    monkeypatch.setattr(winograd, "MOST_PIXELS_TO_KEEP", 0)
+    monkeypatch.setattr(winograd_kernel, "MOST_PIXELS_TO_KEEP", 0)
     for other in (fuse(pair[0]), *pair[1:]):
         assert (other(x) - expected).abs().max() < 1e-5
 

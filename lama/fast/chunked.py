@@ -2,7 +2,7 @@
 
 Outside the blocks there are only convolutions of kernel 7 and 3, so a chunk of output rows needs a chunk of input rows
 that is a few rows taller. A chunk is padded at the borders of the image only, and equals the same rows of the whole.
-``lama.inference.peak`` estimates the memory this takes.
+``lama.inference.strategies`` estimates the memory this takes.
 """
 
 from collections.abc import Sequence

@@ -19,9 +19,8 @@ from lama.fast.fuse import PRECISIONS, can_fuse, fuse
 from lama.inference import detailed
 from lama.inference.feather import feather as soften
 from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
-from lama.inference.peak import Memory, estimate
 from lama.inference.refine import Refiner
-from lama.inference.strategies import Plan, Strategy, fill_tiles
+from lama.inference.strategies import Memory, Plan, Strategy, estimate, fill_tiles
 from lama.inference.windows import Piece
 from lama.machine.device import pick_device
 from lama.machine.memory import available

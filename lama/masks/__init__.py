@@ -2,8 +2,7 @@
 
 from lama.masks.composed import AreaLimits, Growing, Inverted, Mixture
 from lama.masks.files import MaskFolder, Objects, PairedMasks
-from lama.masks.shapes import Boxes, Grid, Outpainting
-from lama.masks.strokes import Strokes
+from lama.masks.shapes import Boxes, Grid, Outpainting, Strokes
 
 __all__ = [
     "AreaLimits",

@@ -1,10 +1,9 @@
 """Networks: the generator, the discriminator, and the frozen encoders of the perceptual losses."""
 
-from lama.models.dilated import DilatedResNetGenerator
 from lama.models.ffc_resnet import FFCResNetGenerator
 from lama.models.frozen_encoders import SegmentationEncoder, VGG19Features
 from lama.models.patchgan import PatchDiscriminator
-from lama.models.resnet import ResNetGenerator
+from lama.models.resnet import DilatedResNetGenerator, ResNetGenerator
 
 __all__ = [
     "DilatedResNetGenerator",

@@ -23,13 +23,12 @@ from lama.data.datamodule import InpaintingDataModule
 from lama.files import remove_partial, still_lost, write_text
 from lama.runs.callbacks import PUBLISHED, BrokenImages, InferenceWeights, MetricsTable, SampleGrids, choose_monitor
 from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
-from lama.runs.config_changes import Request
 from lama.runs.debug import Debug
 from lama.runs.lock import only_one
 from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
 from lama.runs.progress import go_on_from
-from lama.runs.resume import Resumption, check_free, fits
+from lama.runs.resume import Request, Resumption, check_free, fits
 from lama.runs.speed import PlainProgress, Speed, duration
 from lama.training.module import InpaintingModule
 from lama.verbs import program, typed_alike
