@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 MaskArray = NDArray[np.bool_]  # (H, W), True = hole
+Augmented = tuple[ImageArray, MaskArray | None]
 STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")  # ask a training to stop; data workers ignore them
 
 
@@ -107,9 +108,7 @@ class Augmentation(Protocol):
 
     size: tuple[int, int]  # (height, width) of the result in pixels
 
-    def __call__(
-        self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None
-    ) -> tuple[ImageArray, MaskArray | None]: ...
+    def __call__(self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None) -> Augmented: ...
 
 
 class ImageSource(Protocol):

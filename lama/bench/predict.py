@@ -5,10 +5,8 @@ speed of the machine favours one. Weights are random; BatchNorm is calibrated, w
 """
 
 import argparse
-import json
 import math
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from lama.bench.predict_worker import VARIANTS
-from lama.bench.timing import noise
+from lama.bench.timing import noise, run_worker, times_as_fast
 from lama.checkpoints import save_generator
 from lama.conventions import generator_input
 from lama.machine.allocator import MOST_PIXELS
@@ -64,16 +62,13 @@ def bench_hole(*arguments: str) -> list[str]:
     measured: dict[str, list[dict[str, float]]] = {"auto": [], "full": []}
     for strategy in tqdm([*measured] * options.rounds, desc="hole", unit="process"):
         command = [sys.executable, "-c", WORKER, strategy, *map(str, (options.side, options.ngf, options.max_memory))]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise ValueError(f"bench hole, {strategy}: {(done.stderr.strip().splitlines() or ['no output'])[-1]}")
-        measured[strategy].append(json.loads(done.stdout.splitlines()[-1]))
+        measured[strategy].append(run_worker(command, f"hole, {strategy}"))
     lines = [f"{options.side} x {options.side * 2 // 3}, a hole of 1 %, FFCResNetGenerator(ngf={options.ngf})"]
     for strategy, runs in measured.items():
         seconds, peak = (statistics.median(run[what] for run in runs) for what in ("seconds", "peak"))
         lines.append(f"strategy={strategy}: {seconds:8.2f} s, {peak / 1e6:.0f} MB")
-    ratios = [full["seconds"] / auto["seconds"] for auto, full in zip(*measured.values(), strict=True)]
-    return [*lines, f"{statistics.median(ratios):.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f})"]
+    auto, full = ([run["seconds"] for run in runs] for runs in measured.values())
+    return [*lines, times_as_fast(full, auto)]
 
 
 Measured = dict[str, float]
@@ -121,11 +116,7 @@ def _process(model: Path, variant: str, size: int, frame: str) -> Measured:
     chunked = frame == "chunked" or (frame == "auto" and size**2 > MOST_PIXELS)
     # -P: the worker's folder is not searched for modules
     command = [sys.executable, "-P", str(worker), str(model), variant, str(size), str(chunked), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ValueError(f"bench predict, {variant} at {size} x {size}: {reason}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_worker(command, f"predict, {variant} at {size} x {size}")
 
 
 def _output(variant: str, size: int) -> str:
@@ -138,17 +129,14 @@ def _line(size: int, name: str, measured: dict[str, list[Measured]], folder: Pat
     line = f"{size:5} {name:14} {seconds:8.3f} s {peak:7.0f} MB"
     if name == "trained":
         return line
-    pairs = list(zip(measured["trained"], measured[name], strict=True))
-    speed = [trained["seconds"] / ours["seconds"] for trained, ours in pairs]
+    first, now = ([run["seconds"] for run in measured[each]] for each in ("trained", name))
+    pairs = zip(measured["trained"], measured[name], strict=True)
     memory = statistics.median(ours["peak"] / trained["peak"] for trained, ours in pairs)
     ours, trained = (np.load(folder / _output(variant, size)) for variant in (name, "trained"))
     difference = np.abs(ours.astype(np.float64) - trained)
     squared = float((difference**2).mean())
     psnr = f"PSNR {-10 * math.log10(squared):.1f} dB" if squared else "equal"
-    return (
-        f"{line}   {statistics.median(speed):.2f} times as fast ({min(speed):.2f} to {max(speed):.2f}), "
-        f"{memory:.2f} of the memory, error at most {difference.max():.1e}, {psnr}"
-    )
+    return f"{line}   {times_as_fast(first, now)}, {memory:.2f} of the memory, error at most {difference.max():.1e}, {psnr}"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

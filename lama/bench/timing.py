@@ -1,8 +1,10 @@
 """Time alternatives in turn: a change in the speed of the machine then affects all of them. Random images for them."""
 
+import json
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -28,12 +30,24 @@ def table(seconds: Mapping[str, list[float]], amount: int, unit: str) -> list[st
     first = next(iter(seconds))
     lines = []
     for name, values in seconds.items():
-        ratios = [base / value for base, value in zip(seconds[first], values, strict=True)]
         speed = f"{amount / statistics.median(values):8.1f} {unit}/s"
-        lines.append(
-            f"{name:28} {speed}, {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+        lines.append(f"{name:28} {speed}, {times_as_fast(seconds[first], values)}")
     return lines
+
+
+def times_as_fast(base: Sequence[float], ours: Sequence[float], than: str = "") -> str:
+    """The ratio of the seconds of paired runs, as text: its median over the pairs, its least and its largest value."""
+    ratios = [before / now for before, now in zip(base, ours, strict=True)]
+    return f"{statistics.median(ratios):.2f} times as fast{than} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def run_worker(command: Sequence[str], what: str) -> dict[str, float]:
+    """The JSON that a process of a benchmark prints last. Raises ValueError, with the reason, if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise ValueError(f"bench {what}: {reason}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def noise(batch: int, size: int) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from lama.bench.timing import times_as_fast
 from lama.verbs import typed
 
 Measured = dict[str, Any]
@@ -91,12 +92,9 @@ def _line(name: str, base: str, measured: dict[str, list[Measured]]) -> str:
     line = f"{name:22} {seconds:7.2f} s {peak:6.0f} MB"
     if name == base:
         return line
-    pairs = list(zip(measured[base], measured[name], strict=True))
-    speed = [first["seconds"] / ours["seconds"] for first, ours in pairs]
-    return (
-        f"{line}   {statistics.median(speed):.2f} times as fast as {base} ({min(speed):.2f} to {max(speed):.2f}), "
-        f"{peak / measured[base][-1]['peak']:.2f} of the memory"
-    )
+    first, ours = ([run["seconds"] for run in measured[each]] for each in (base, name))
+    memory = peak / measured[base][-1]["peak"]
+    return f"{line}   {times_as_fast(first, ours, f' as {base}')}, {memory:.2f} of the memory"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -17,10 +17,9 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # no network request for
 
 import albumentations as A
 
-from lama.interfaces import ImageArray, MaskArray
+from lama.interfaces import Augmented, ImageArray, MaskArray
 
 Array = np.ndarray[Any, Any]
-Augmented = tuple[ImageArray, MaskArray | None]
 
 
 class WarpCrop(A.DualTransform):  # type: ignore[misc]

@@ -14,8 +14,8 @@ from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from lama.data.cache import DecodedCache, gigabytes_to_spare
-from lama.data.datasets import EpochSampler, EvaluationDataset, TrainingDataset
-from lama.data.evaluation_set import FrozenPairs, PairFolder
+from lama.data.datasets import EpochSampler, TrainingDataset
+from lama.data.evaluation_set import EvaluationDataset, FrozenPairs, PairFolder
 from lama.data.sources import Subset, evenly_spaced
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
 from lama.machine.device import rank_and_world

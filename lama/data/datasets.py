@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,16 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from lama.data.sources import known_names, known_paths
-from lama.interfaces import (
-    Augmentation,
-    EvaluationSet,
-    ImageArray,
-    ImageSource,
-    MaskArray,
-    MaskSampler,
-    PairedMaskSampler,
-    ScheduledMaskSampler,
-)
+from lama.interfaces import Augmentation, Augmented, ImageSource, MaskSampler, PairedMaskSampler, ScheduledMaskSampler
 from lama.machine.device import rank_and_world
 from lama.pictures.images import image_to_tensor, mask_to_tensor
 from lama.pictures.masks import check_size
@@ -70,7 +61,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
             mask = sampler(rng, *image.shape[:2])
         return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
 
-    def _healthy(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
+    def _healthy(self, index: int, rng: np.random.Generator) -> Augmented:
         """The crop of image ``index`` or of the next usable one, and its mask if masks belong to images."""
         state = rng.bit_generator.state
         for candidate in (*range(index, len(self.source)), *range(index)):
@@ -83,7 +74,7 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
                 self._give_up(candidate, error)
         raise ValueError("data: none of the images can be used")
 
-    def _crop(self, index: int, rng: np.random.Generator) -> tuple[ImageArray, MaskArray | None]:
+    def _crop(self, index: int, rng: np.random.Generator) -> Augmented:
         name, image = self.source[index]
         mask = self.masks.of(rng, name) if isinstance(self.masks, PairedMaskSampler) else None
         if mask is not None:
@@ -115,20 +106,6 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
             except (ValueError, OSError) as error:
                 reasons[index] = str(error)
         return reasons
-
-
-class EvaluationDataset(Dataset[dict[str, Any]]):
-    """Frozen pairs as {"name", "image", "mask"}, tensors as in ``TrainingDataset``."""
-
-    def __init__(self, pairs: EvaluationSet) -> None:
-        self.pairs = pairs
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        pair = self.pairs[index]
-        return {"name": pair.name, "image": image_to_tensor(pair.image), "mask": mask_to_tensor(pair.mask)}
 
 
 class EpochSampler(Sampler[SampleKey]):

@@ -6,6 +6,7 @@ The manifest of a set holds seed, settings and the sha256 of every file. It iden
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from lama.data.sources import scale_to_short_side
 from lama.files import sha256_of, write_text
-from lama.interfaces import (
-    EvaluationPair,
-    EvaluationSet,
-    ImageArray,
-    ImageSource,
-    MaskArray,
-    MaskSampler,
-    PairedMaskSampler,
-)
+from lama.interfaces import EvaluationPair, ImageArray, ImageSource, MaskArray, MaskSampler, PairedMaskSampler
 from lama.pictures.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, write_image
 from lama.pictures.masks import check_size, read_mask
 from lama.pictures.pairing import find_pairs, is_mask, preview_names
@@ -200,7 +194,9 @@ class PredictionFolder:
 
 
 def batches_by_size(
-    pairs: EvaluationSet, complete: Callable[[Sequence[EvaluationPair]], Sequence[ImageArray]], batch_size: int
+    pairs: Iterable[EvaluationPair],
+    complete: Callable[[Sequence[EvaluationPair]], Sequence[ImageArray]],
+    batch_size: int,
 ) -> Iterator[tuple[list[str], Tensor, Tensor, Tensor]]:
     """(names, completed, target, mask) of images of one size at a time, tensors as ``lama.conventions`` has them.
 
@@ -223,6 +219,7 @@ def batches_by_size(
         yield stack(batch)
 
 
+@dataclass(eq=False)
 class FrozenPairs(Sequence[EvaluationPair]):
     """Square crops of a source with masks; both are a function of (seed, image, variant) alone.
 
@@ -231,24 +228,17 @@ class FrozenPairs(Sequence[EvaluationPair]):
     or an image and its own mask differ in size.
     """
 
-    def __init__(
-        self,
-        source: ImageSource,
-        masks: MaskSampler,
-        size: int = 256,  # pixels, crop and mask
-        per_image: int = 1,  # pairs per image
-        max_area: float = 0.5,  # largest share of hole in a crop, as in the test sets of the paper
-        seed: int = 0,
-    ) -> None:
-        if size < 1 or per_image < 1 or not 0 < max_area <= 1:
-            got = f"{size}, {per_image}, {max_area}"
+    source: ImageSource
+    masks: MaskSampler
+    size: int = 256  # pixels, crop and mask
+    per_image: int = 1  # pairs per image
+    max_area: float = 0.5  # largest share of hole in a crop, as in the test sets of the paper
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.per_image < 1 or not 0 < self.max_area <= 1:
+            got = f"{self.size}, {self.per_image}, {self.max_area}"
             raise ValueError(f"evaluation set: expected size, per_image >= 1 and 0 < max_area <= 1, got {got}")
-        self.source = source
-        self.masks = masks
-        self.size = size
-        self.per_image = per_image
-        self.max_area = max_area
-        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.source) * self.per_image
@@ -292,3 +282,17 @@ def write_pairs(pairs: Iterable[EvaluationPair], folder: str | Path) -> Path:
         write_image(folder / f"{pair.name.rsplit('_mask', 1)[0]}.png", pair.image)
         write_image(folder / f"{pair.name}.png", pair.mask)
     return folder
+
+
+@dataclass(eq=False)
+class EvaluationDataset(Dataset[dict[str, Any]]):
+    """Frozen pairs as {"name", "image", "mask"}, tensors as ``TrainingDataset`` has them."""
+
+    pairs: Sequence[EvaluationPair]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pair = self.pairs[index]
+        return {"name": pair.name, "image": image_to_tensor(pair.image), "mask": mask_to_tensor(pair.mask)}

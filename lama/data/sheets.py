@@ -33,10 +33,8 @@ def augmentation_sheet(
     augmentations: Mapping[str, Augmentation], image: ImageArray, columns: int = 8, seed: int = 0
 ) -> ImageArray:
     """A row per augmentation: crops of ``image``."""
-    rows = {}
-    for name, augment in augmentations.items():
-        rows[name] = [augment(image, np.random.default_rng([seed, i]))[0] for i in range(columns)]
-    return _sheet(rows)
+    rngs = {name: [np.random.default_rng([seed, i]) for i in range(columns)] for name in augmentations}
+    return _sheet({name: [augment(image, rng)[0] for rng in rngs[name]] for name, augment in augmentations.items()})
 
 
 def reading_sheet(image: ImageArray) -> ImageArray:

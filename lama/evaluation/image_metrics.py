@@ -3,7 +3,6 @@
 from math import inf
 from typing import ClassVar
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from skimage.metrics import structural_similarity
@@ -102,12 +101,9 @@ class ScikitImageSSIM(ImageMetric):
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         pairs = zip(completed.double().cpu().numpy(), target.double().cpu().numpy(), strict=True)
-        return torch.tensor([_scikit_image(a, b) for a, b in pairs], dtype=torch.float64)
-
-
-def _scikit_image(a: np.ndarray, b: np.ndarray) -> float:
-    options = {"channel_axis": 0, "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5}
-    return float(structural_similarity(a, b, use_sample_covariance=False, **options))
+        options = {"channel_axis": 0, "data_range": 1.0, "gaussian_weights": True, "sigma": 1.5}
+        options["use_sample_covariance"] = False
+        return torch.tensor([structural_similarity(a, b, **options) for a, b in pairs], dtype=torch.float64)
 
 
 class LPIPS(ImageMetric):

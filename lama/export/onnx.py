@@ -28,13 +28,8 @@ def check_installed() -> None:
         raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install '.[export]' in the clone")
 
 
-def dump(
-    network: nn.Module,
-    example: tuple[Tensor, ...],
-    metadata: Mapping[str, str],
-    names: Sequence[str],  # of the inputs, then of the output
-) -> bytes:
-    """The content of the file."""
+def dump(network: nn.Module, example: tuple[Tensor, ...], metadata: Mapping[str, str], names: Sequence[str]) -> bytes:
+    """The content of the file; ``names``: of the inputs, then of the output."""
     import onnx
 
     exported = torch.onnx.export(

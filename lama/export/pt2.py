@@ -30,13 +30,8 @@ def program(network: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:
     )
 
 
-def dump(
-    network: nn.Module,
-    example: tuple[Tensor, ...],
-    metadata: Mapping[str, str],
-    names: Sequence[str],  # of inputs and output; unused, since this format identifies them by position
-) -> bytes:
-    """The content of the file."""
+def dump(network: nn.Module, example: tuple[Tensor, ...], metadata: Mapping[str, str], names: Sequence[str]) -> bytes:
+    """The content of the file; ``names`` are unused, since this format identifies inputs and output by position."""
     content = io.BytesIO()
     torch.export.save(program(network, example), content, extra_files={"lama.json": json.dumps(metadata)})
     return content.getvalue()

@@ -19,13 +19,8 @@ SUFFIX = ".pt"
 SNIPPET = "import torch\nnetwork = torch.jit.load({file!r})\n{output} = network({inputs})"
 
 
-def dump(
-    network: nn.Module,
-    example: tuple[Tensor, ...],
-    metadata: Mapping[str, str],
-    names: Sequence[str],  # of inputs and output; unused, since this format identifies them by position
-) -> bytes:
-    """The content of the file."""
+def dump(network: nn.Module, example: tuple[Tensor, ...], metadata: Mapping[str, str], names: Sequence[str]) -> bytes:
+    """The content of the file; ``names`` are unused, since this format identifies inputs and output by position."""
     if isinstance(network, Deployed):
         traced = _trace(network.generator, torch.zeros(1, 4, network.least, network.least + network.pad_multiple))
         module = torch.jit.script(Deployed(traced, network.pad_multiple, network.least).eval())

@@ -63,7 +63,8 @@ class FusedGenerator(nn.Module):
             chunk = self.encoder(x, first, last)
             shares = [chunk.shape[1]] if self.local is None else [self.local, chunk.shape[1] - self.local]
             if not parts:
-                parts = [_empty(x.shape[0], share, height, width, x.device) for share in shares]
+                sizes = [(x.shape[0], share, height, width) for share in shares]
+                parts = [torch.empty(size, device=x.device, memory_format=torch.channels_last) for size in sizes]
             for part, share in zip(parts, chunk.split(shares, dim=1), strict=True):
                 part[:, :, first:last] = share
         return parts[0] if self.local is None else tuple(part if part.shape[1] else None for part in parts)
@@ -78,10 +79,6 @@ class FusedGenerator(nn.Module):
             x = channels_last(torch.cat([branch[:, :, start:stop] for branch in branches], dim=1))
             out[:, :, first:last] = self.decoder(x, first, last, total)[..., :width]
         return out
-
-
-def _empty(batch: int, channels: int, height: int, width: int, device: torch.device) -> Tensor:
-    return torch.empty((batch, channels, height, width), device=device, memory_format=torch.channels_last)
 
 
 def fused_decoder(layers: Iterable[nn.Module], dtype: torch.dtype) -> Decoder:

@@ -42,7 +42,8 @@ class FFCConvolutions(torch.autograd.Function):
         transformed = kernel.transform_temporarily([ll, lg], [gl], backward=True)
         convolutions = [Convolution(u, x.shape[1]) for u, x in zip(transformed, (local, glob), strict=True)]
         padded = kernel.convolve(gradients, convolutions, reflected=False, wider=True)
-        of_input = [_unpad(gradient, x) for gradient, x in zip(padded, (local, glob), strict=True)]
+        unpad = torch.ops.aten.reflection_pad2d_backward  # adds the gradient of each padded pixel to its original
+        of_input = [unpad(gradient, x, [1, 1, 1, 1]) for gradient, x in zip(padded, (local, glob), strict=True)]
         from_both, from_local = kernel.weight_gradients(
             [local, glob], gradients, [local.shape[1] + glob.shape[1], local.shape[1]]
         )
@@ -114,8 +115,3 @@ def _usable(x: Tensor, *weights: Tensor) -> Kernel | None:
     """The kernel, if it suits this layer. In bfloat16 torch's own convolutions are as fast."""
     other = x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
     return None if other or min(n for weight in weights for n in weight.shape[:2]) < FEWEST else kernel()
-
-
-def _unpad(gradient: Tensor, x: Tensor) -> Tensor:
-    """The gradient of reflection padding: add the gradient of each padded pixel to its original."""
-    return torch.ops.aten.reflection_pad2d_backward(gradient, x, [1, 1, 1, 1])

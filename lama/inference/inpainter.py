@@ -131,16 +131,16 @@ class Inpainter:
         else:
             for item, pixels in zip(opened, filled, strict=True):
                 self._fill_refined(item, pixels, self._refiner)
-        results = []
-        for item, pixels in zip(opened, filled, strict=True):
-            soft = soften(pixels, item.hole, self._feather) if self._feather and item.hole.any() else pixels
-            results.append(item.restore(soft))
-        return results
+        if self._feather:
+            pairs = zip(opened, filled, strict=True)
+            filled = [soften(f, item.hole, self._feather) if item.hole.any() else f for item, f in pairs]
+        return [item.restore(pixels) for item, pixels in zip(opened, filled, strict=True)]
 
     def _fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], batch_size: int) -> None:
         """Write the prediction into the holes of ``filled``, in place."""
         memory = self._memory()
-        plans = [self._plan(image, memory) for image in opened]
+        multiple, nothing = int(self.generator.pad_multiple), Plan("nothing to fill")  # type: ignore[arg-type]
+        plans = [self.strategy.plan(i.hole, memory, multiple) if i.hole.any() else nothing for i in opened]
         planned = zip(opened, filled, plans, strict=True)
         self._fill_pieces([(p, f, piece) for p, f, plan in planned for piece in plan.pieces], memory, batch_size)
         for image, pixels, plan in zip(opened, filled, plans, strict=True):
@@ -175,11 +175,6 @@ class Inpainter:
         if self._max_memory is not None:
             limit = min(limit, int(self._max_memory * 1e9))
         return estimate(self.generator, self._precision if self._fast else "plain", limit)
-
-    def _plan(self, image: OpenedImage, memory: Memory) -> Plan:
-        if not image.hole.any():
-            return Plan("nothing to fill")
-        return self.strategy.plan(image.hole, memory, int(self.generator.pad_multiple))  # type: ignore[arg-type]
 
     def _fill_pieces(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> None:
         """Compute pieces that do not depend on each other, and write the pixels they ``take``, in place."""

@@ -5,6 +5,7 @@ Strokes are polylines drawn with a wide brush (the paper's "aggressive" masks, s
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -83,6 +84,7 @@ class Strokes:
             canvas[max(0, y - half) : y + half, max(0, x - half) : x + half] = 1
 
 
+@dataclass
 class Boxes:
     """Axis-parallel boxes inside a margin; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
@@ -90,30 +92,25 @@ class Boxes:
     number of boxes over ``min_times .. max_times``. Raises ValueError if no box fits.
     """
 
-    def __init__(
-        self,
-        margin: int = 10,  # pixels between boxes and the border of the image
-        min_size: int = 30,
-        max_size: int = 100,
-        min_times: int = 0,
-        max_times: int = 3,
-    ) -> None:
-        if not 0 <= min_times <= max_times or not 1 <= min_size <= max_size or margin < 0:
+    margin: int = 10  # pixels between boxes and the border of the image
+    min_size: int = 30
+    max_size: int = 100
+    min_times: int = 0
+    max_times: int = 3
+
+    def __post_init__(self) -> None:
+        possible = 0 <= self.min_times <= self.max_times and 1 <= self.min_size <= self.max_size
+        if not possible or self.margin < 0:
             raise ValueError(
                 "masks.boxes: expected 0 <= min_times <= max_times, 1 <= min_size <= max_size, margin >= 0, got "
-                f"{min_times}, {max_times}, {min_size}, {max_size}, {margin}"
+                f"{self.min_times}, {self.max_times}, {self.min_size}, {self.max_size}, {self.margin}"
             )
-        self.margin = margin
-        self.min_size = min_size
-        self.max_size = max_size
-        self.min_times = min_times
-        self.max_times = max_times
 
     def scaled(self, share: float) -> "Boxes":
         """Boxes with ``share`` (0..1) of the range of sizes and numbers."""
         size = int(self.min_size + (self.max_size - self.min_size) * share)
         times = int(self.min_times + (self.max_times - self.min_times) * share)
-        return Boxes(self.margin, self.min_size, size, self.min_times, times)
+        return replace(self, max_size=size, max_times=times)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
         mask = np.zeros((height, width), np.bool_)

@@ -29,17 +29,14 @@ def list_images(folder: str | Path) -> list[Path]:
         raise NotADirectoryError(f"{root}: is a file, expected a folder")
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder (working directory: {Path.cwd()})")
-    files = sorted(path for path in root.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(root)))
+    # macOS leaves ``._name.jpg``, a killed writer ``.name.png``: neither is an image.
+    visible = (path for path in root.rglob("*") if not any(p.startswith(".") for p in path.relative_to(root).parts))
+    files = sorted(path for path in visible if path.is_file())
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not images:
         found = f"{len(files)} other files, such as {files[0].name}" if files else "nothing"
         raise ValueError(f"{root}: expected images ({' '.join(SUFFIXES)}, sub-folders included), found {found}")
     return images
-
-
-def _is_hidden(path: Path) -> bool:
-    """macOS leaves ``._name.jpg``, a killed writer ``.name.png``: neither is an image."""
-    return any(part.startswith(".") for part in path.parts)
 
 
 def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:

@@ -51,16 +51,14 @@ def match_masks(
     """
     by_stem = {path.relative_to(root).with_suffix(""): path for path in files}
     apart = mask_root.resolve() != root.resolve()
-    images = {mask: _image_of(mask.relative_to(mask_root).with_suffix(""), by_stem, apart) for mask in masks}
+    images: dict[Path, Path | None] = {}
+    for mask in masks:
+        bare = mask.relative_to(mask_root).with_suffix("")
+        stems = (bare.parent / stem for stem in image_stems(bare.name, apart) if stem)
+        images[mask] = next((by_stem[stem] for stem in stems if stem in by_stem), None)
     claimed = set(images.values())
     # an image may have "mask" in its name, as carnival_mask.png
     return [(image, mask) for mask, image in images.items() if image is not None or mask not in claimed]
-
-
-def _image_of(mask: Path, by_stem: dict[Path, Path], apart: bool) -> Path | None:
-    """The image of a mask, by its path without suffix."""
-    stems = (mask.parent / stem for stem in image_stems(mask.name, apart) if stem)
-    return next((by_stem[stem] for stem in stems if stem in by_stem), None)
 
 
 def preview_names(names: Sequence[object], most: int) -> str:

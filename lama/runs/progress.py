@@ -13,7 +13,7 @@ an epoch and its validation it guesses wrong. So we store our own ``Progress``, 
     epoch_loop.state_dict, _batches_that_stepped                iteration, without a batch that is validated after
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pytorch_lightning import Trainer
@@ -34,10 +34,6 @@ class Progress:
     batch_size: int  # on each rank
     processes: int  # ranks
     images: int  # in the training set
-
-    def begin_epoch_again(self, batches: int) -> "Progress":
-        """Restart the interrupted epoch, which now has ``batches`` batches; iterations and weights are kept."""
-        return Progress(**asdict(self) | {"batch": 0, "batches": batches, "validation": "none"})
 
     def differences(self, trainer: Trainer, data: InpaintingDataModule) -> list[str]:
         """The settings that have changed since, and with them the order of samples, as "batch size 4 instead of 8"."""

@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ class Resumption:
         again = f"; epoch {self.progress.epoch + 1} begins again" if self.progress.batch else ""
         changed = " and ".join(changes)
         logger.warning("RESUMED WITH %s: results differ from an uninterrupted run and may be worse%s", changed, again)
-        return self.progress.begin_epoch_again(data.batches(trainer.world_size))
+        return replace(self.progress, batch=0, batches=data.batches(trainer.world_size), validation="none")
 
 
 def find_run(

@@ -269,11 +269,12 @@ def _summarise(
 ) -> None:
     """Write the size, duration and speed of this run to summary.json."""
     device = module.device.type
+    gpu = torch.cuda.get_device_name() if device == "cuda" else device
     summary = {
         "iterations": int(module.iteration),
         "seconds": round(seconds),
         "duration": duration(seconds),
-        "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else _gpu(device),
+        "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else gpu,
         "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
         "images": data.sampler.length,
         "batch_size": data.batch_size,
@@ -289,10 +290,6 @@ def _summarise(
     if rates:
         logger.info("speed: %s images a second, %.1f %% of the time waiting for images",
                     rates["images_per_second"], 100 * rates["data_wait"])  # fmt: skip
-
-
-def _gpu(device: str) -> str:
-    return torch.cuda.get_device_name() if device == "cuda" else device
 
 
 def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) -> str:

@@ -17,8 +17,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lama.machine.device import rank_and_world
 
-NETWORKS = (None, "generator", "both")  # values of recipe.sync_batchnorm
-
 
 @torch.no_grad()
 def average(tensors: Sequence[Tensor]) -> None:

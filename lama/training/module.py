@@ -15,7 +15,6 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
-from torch.optim.swa_utils import AveragedModel
 
 from lama.conventions import at_least_float32, complete, generator_input
 from lama.evaluation import Evaluator
@@ -24,14 +23,7 @@ from lama.fast.trained_winograd import use_winograd
 from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
-from lama.training.averaging import (
-    NETWORKS,
-    average,
-    average_gradients,
-    moving_average,
-    statistics,
-    synchronise_batchnorm,
-)
+from lama.training.averaging import average, average_gradients, moving_average, statistics, synchronise_batchnorm
 from lama.training.discriminator_outputs import DiscriminatorOutputs
 from lama.training.execution import compile_generator
 from lama.training.execution import recompute_blocks as recompute
@@ -94,7 +86,7 @@ class InpaintingModule(LightningModule):
         self.clip_norm = clip_norm
         self.cosine_lr = cosine_lr
         self.sync_batchnorm = sync_batchnorm
-        if sync_batchnorm not in NETWORKS:
+        if sync_batchnorm not in (None, "generator", "both"):
             raise ValueError(f"recipe.sync_batchnorm: expected generator, both or null, got {sync_batchnorm!r}")
         if sync_batchnorm == "both" and objective.differentiates_twice:
             raise ValueError("recipe.sync_batchnorm=both: SyncBatchNorm has no second derivative, which R1 needs; use "
@@ -102,9 +94,7 @@ class InpaintingModule(LightningModule):
         self.accumulate = accumulate
         self.accumulated = 0  # batches since the last update
         self.compiled = compiled
-        self.average: AveragedModel | None = None
-        if ema_decay is not None:
-            self.average = moving_average(generator, ema_decay)
+        self.average = None if ema_decay is None else moving_average(generator, ema_decay)
         self.raw_evaluator: Evaluator | None = None
         if validate_raw and self.average is not None:
             self.raw_evaluator = copy.copy(evaluator)  # shares the networks of the metrics
