@@ -33,7 +33,6 @@ class bar(tqdm):  # type: ignore[misc]  # noqa: N801  (called like the tqdm it i
         self._report()
 
     def update(self, n: float | None = 1) -> bool | None:
-        """Count ``n`` more steps."""
         shown = super().update(n)
         self._done += int(n or 0)
         self._report()

@@ -101,7 +101,6 @@ def bench_data(folder: str | Path, size: int = 256, count: int = 60, rounds: int
 
 
 def _readable(source: ImageSource, count: int) -> list[int]:
-    """Indices of the first ``count`` images that can be decoded."""
     good = []
     for i in range(len(source)):
         try:

@@ -136,7 +136,8 @@ def _line(size: int, name: str, measured: dict[str, list[Measured]], folder: Pat
     difference = np.abs(ours.astype(np.float64) - trained)
     squared = float((difference**2).mean())
     psnr = f"PSNR {-10 * math.log10(squared):.1f} dB" if squared else "equal"
-    return f"{line}   {times_as_fast(first, now)}, {memory:.2f} of the memory, error at most {difference.max():.1e}, {psnr}"
+    line += f"   {times_as_fast(first, now)}, {memory:.2f} of the memory"
+    return f"{line}, error at most {difference.max():.1e}, {psnr}"
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """A training step on a CPU: the published computation, compared with ours at equal semantics and the modern recipe.
 
-LaMa-Fourier with the HRF loss and random weights. ``official`` is eager and plain (``bench.published``) in a process
+LaMa-Fourier with the HRF loss and random weights. ``official`` is eager and plain (``as_published``) in a process
 without settings. Every variant is a process with a peak of memory of its own. All processes alternate step by step: a
 change in the speed of the machine affects all of them. The share of an option is ``equal semantics`` with that option,
 compared with ``equal semantics``; a part that has no option is removed.

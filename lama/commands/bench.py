@@ -9,8 +9,6 @@ lama bench train                            # a step as published, ours, and the
 lama bench predict --sizes 512 --rounds 5 --variants "fp32 compiled"
 """
 
-from collections.abc import Sequence
-
 from omegaconf import OmegaConf
 
 from lama.config import CONFIGS, build, build_data_gen, load_yaml
@@ -20,7 +18,7 @@ WITH_OPTIONS = ("hole", "predict", "train")
 WHAT = ("masks", "fid", "data", *WITH_OPTIONS)
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     what, *rest = [*arguments] or [""]
     if {what, *rest} & {"--help", "-h"} and what not in WITH_OPTIONS:
         print(spelled(str(__doc__)))

@@ -5,13 +5,12 @@ lama check-data IMAGES --crop 512 --sheet look.png
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from lama.verbs import parser
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     expected = parser("check-data", str(__doc__))
     expected.add_argument("folder", type=Path)
     expected.add_argument("--crop", type=int, default=256, help="size of the training crops in pixels")

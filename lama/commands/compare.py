@@ -4,12 +4,10 @@ lama compare OUT_A OUT_B                # two folders that lama evaluate has wri
 lama compare ROW_A ROW_B --set SET      # of a sweep: ROW_A/seed*/SET against ROW_B/seed*/SET
 """
 
-from collections.abc import Sequence
-
 from lama.verbs import parser
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     expected = parser("compare", str(__doc__))
     expected.add_argument("a", help="outdir of one evaluation, or DIR/evaluations/ROW of a sweep")
     expected.add_argument("b", help="outdir of the other evaluation, or the other row")

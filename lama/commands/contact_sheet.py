@@ -16,7 +16,7 @@ from lama.config import CONFIGS, build, load_yaml
 from lama.verbs import spelled, typed
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     if {"--help", "-h"} & set(arguments):
         print(spelled(str(__doc__)))
         return

@@ -5,13 +5,12 @@ lama convert src=runs/demo dst=converted                              # config.y
 lama convert src=runs/demo/checkpoints/last.ckpt dst=full discriminator=true
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from lama.config import flag, read
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "convert")
     source, target = str(config.src), Path(str(config.dst))
     flags = [flag(config, key) for key in ("discriminator", "overwrite", "half")]

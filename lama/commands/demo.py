@@ -5,14 +5,12 @@ lama demo model.path=runs/demo model.others=[big-lama]   # two models side by si
 lama demo host=0.0.0.0                                   # for other machines too: prints a token
 """
 
-from collections.abc import Sequence
-
 from omegaconf import ListConfig
 
 from lama.config import build, read
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "demo", paths=("model.path",), short={"model": "model.path"})
     if not isinstance(config.model.others, ListConfig):
         raise ValueError(f"model.others: expected a list, [A,B], got {config.model.others}")

@@ -17,7 +17,7 @@ from lama.config import build, flag, read
 PATHS = ("indir", "predictdir", "model.path", "outdir", "cache")
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "evaluation", paths=PATHS, short={"model": "model.path"})
     sources = {"predictdir": config.predictdir, "model.path": config.model.path, "baseline": config.baseline}
     given = [name for name, value in sources.items() if value is not None]

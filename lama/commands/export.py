@@ -5,12 +5,10 @@ lama export model.path=runs/demo format=onnx out=demo.onnx fft=matmul       # wi
 lama export model.path=runs/demo format=pt2 out=demo.pt2 pre_post=false     # the network alone
 """
 
-from collections.abc import Sequence
-
 from lama.config import flag, read
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "export", paths=("model.path", "out"), short={"model": "model.path"})
     from lama.export import export_model
 

@@ -6,13 +6,11 @@ lama masks segm_256 IMAGES OUT --labels LABEL_MAPS
 If it is interrupted, the same command continues.
 """
 
-from collections.abc import Sequence
-
 from lama.config import build, load_data_gen
 from lama.verbs import parser
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     expected = parser("masks", str(__doc__))
     expected.add_argument("config", help="a YAML file, or the name of one in configs/data_gen")
     expected.add_argument("indir", help="images, sub-folders included")

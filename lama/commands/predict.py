@@ -9,7 +9,6 @@ lama predict model.path=runs/demo pairs=list.csv                                
 
 import logging
 import sys
-from collections.abc import Sequence
 
 from omegaconf import OmegaConf
 
@@ -20,7 +19,7 @@ SHORT = {"mask": "mask.path", "model": "model.path"}
 SMALL = "lama-small, from this package, for non-commercial research; choose another with model.path="
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "prediction", paths=("model.path", *PLACES), short=SHORT)
     from lama.checkpoints import load_generator
     from lama.machine.allocator import tune_allocator

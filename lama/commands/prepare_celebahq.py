@@ -5,14 +5,13 @@ lama prepare-celebahq data256x256.zip celeba-hq-dataset --val-list val_shuffled.
 If it is interrupted, the same command continues.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from lama.config import build_data_gen
 from lama.verbs import parser
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     expected = parser("prepare-celebahq", str(__doc__))
     expected.add_argument("archive", type=Path)
     expected.add_argument("out", type=Path)

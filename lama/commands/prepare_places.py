@@ -7,14 +7,13 @@ lama prepare-places train_large_places365challenge.tar val_large.tar test_large.
 If it is interrupted, the same command continues.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from lama.config import build_data_gen
 from lama.verbs import parser
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     expected = parser("prepare-places", str(__doc__))
     for name in ("train", "val", "test"):
         expected.add_argument(name, type=Path, help=f"the {name} archive")

@@ -3,13 +3,12 @@
 lama report run=runs/demo       # writes runs/demo/report.html and runs/demo/metrics.json
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from lama.config import build, load_yaml, read
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "report")
     trained = load_yaml(Path(config.run) / "config.yaml")
     from lama.runs.report import make_report

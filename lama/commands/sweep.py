@@ -6,7 +6,6 @@ lama sweep collect DIR [SETS]        # evaluate finished trainings on the frozen
 lama sweep toy DIR                   # make the images, masks and random encoders that make sweep-toy needs
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from lama.verbs import spelled, typed
@@ -14,7 +13,7 @@ from lama.verbs import spelled, typed
 ACTIONS = ("status", "resubmit", "collect", "toy")
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     if not arguments or {"--help", "-h"} & set(arguments):
         print(spelled(str(__doc__)))
         return

@@ -7,14 +7,12 @@ RUNS/NAME/SET is the outdir= of a lama evaluate: NAME as in configs/training, SE
 seeds RUNS/NAME/seed0/SET. docs/evaluation.md lists the evaluation of each cell.
 """
 
-from collections.abc import Sequence
-
 from omegaconf import OmegaConf
 
 from lama.config import read
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     plain = OmegaConf.to_container(read(arguments, str(__doc__), "tables"), throw_on_missing=True)
     assert isinstance(plain, dict)
     from lama.paper.tables import make_tables

@@ -10,12 +10,11 @@ If a training was stopped or killed, the same command continues it (docs/trainin
 """
 
 import sys
-from collections.abc import Sequence
 
 from lama.config import build, build_module, flag, preflight, read, to_yaml
 
 
-def main(arguments: Sequence[str]) -> None:
+def main(arguments: list[str]) -> None:
     if {"-m", "--multirun"} & set(arguments):  # the rows of a table, each a training
         from lama.sweeps import start
 

@@ -133,8 +133,6 @@ class InpaintingDataModule(LightningDataModule):
 
 @dataclass
 class Waited:
-    """Seconds that training has waited for batches."""
-
     seconds: float = 0.0
 
 
@@ -173,7 +171,6 @@ def _end_workers() -> None:
 
 
 def _split(images: ImageSource, fraction: float, path: str) -> tuple[ImageSource, ImageSource]:
-    """Split evenly spaced images off for validation."""
     n = len(images)
     kept_apart = max(1, round(n * fraction))
     if kept_apart >= n:

@@ -46,7 +46,6 @@ class Manifest:
 
     @classmethod
     def below(cls, folder: Path) -> "list[Manifest]":
-        """The manifests in ``folder`` and its sub-folders."""
         return [cls(file) for file in sorted(folder.rglob(NAME)) if _is_ours(file)]
 
     @classmethod
@@ -66,7 +65,6 @@ class Manifest:
             raise ValueError(f"{self.root}: not the evaluation set of its {NAME}: {changes}; generate it again")
 
     def damaged(self) -> list[str]:
-        """The files that are missing or have changed."""
         paths = {self.root / name: digest for name, digest in self.files.items()}
         intact = (path for path, digest in paths.items() if path.is_file() and sha256_of(path) == digest)
         return sorted(path.relative_to(self.root).as_posix() for path in paths.keys() - set(intact))

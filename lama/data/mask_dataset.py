@@ -10,6 +10,7 @@ import json
 import logging
 import multiprocessing
 import signal
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,8 +105,6 @@ class _Job:
 
 @dataclass
 class Result:
-    """The result of ``generate``."""
-
     files: dict[str, str] = field(default_factory=dict)  # name: sha256
     refused: dict[str, str] = field(default_factory=dict)  # image: reason
     hash: str = ""
@@ -156,7 +155,6 @@ def generate(
 
 
 def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, dict[str, Any]], total: int) -> None:
-    """Add finished images to ``lines`` and to the journal."""
     try:
         with journal.open("a", encoding="utf-8") as file:
             for line in tqdm(finished, desc="images", initial=len(lines), total=total):
@@ -190,9 +188,8 @@ def _images(root: Path, suffix: str | None) -> list[Path]:
         paths = [path for path in paths if path.suffix.lower() == wanted]
         if not paths:
             raise ValueError(f"{root}: expected images *{wanted}, found only {' '.join(found)}; omit --ext to use all")
-    stems = [path.with_suffix("") for path in paths]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None) if len(set(stems)) < len(stems) else None
-    if twice is not None:
+    (twice, count), *_ = Counter(path.with_suffix("") for path in paths).most_common(1)
+    if count > 1:
         raise ValueError(f"{twice}: two images differ only in their suffix, and so would their crops; rename one")
     return paths
 
@@ -221,7 +218,6 @@ def _finished(out: Path, about: dict[str, Any]) -> Manifest | None:
 
 
 def _read_journal(journal: Path, about: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The finished images of an interrupted run."""
     if not journal.is_file():
         return {}
     lines = []

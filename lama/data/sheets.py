@@ -32,7 +32,6 @@ def mask_sheet(
 def augmentation_sheet(
     augmentations: Mapping[str, Augmentation], image: ImageArray, columns: int = 8, seed: int = 0
 ) -> ImageArray:
-    """A row per augmentation: crops of ``image``."""
     rngs = {name: [np.random.default_rng([seed, i]) for i in range(columns)] for name in augmentations}
     return _sheet({name: [augment(image, rng)[0] for rng in rngs[name]] for name, augment in augmentations.items()})
 
@@ -90,7 +89,6 @@ def _column(label: str, options: str, tiles: Sequence[ImageArray], side: int = 1
 
 
 def _sheet(rows: Mapping[str, Sequence[ImageArray]], side: int = 128) -> ImageArray:
-    """Labelled rows of tiles."""
     parts: list[Any] = []
     for name, tiles in rows.items():
         strip = np.full((LABEL, len(tiles) * (side + 4), 3), 255, np.uint8)

@@ -19,8 +19,6 @@ Item = TypeVar("Item")
 
 
 class _Files:
-    """Image files, decoded on access."""
-
     def __init__(self, paths: list[Path], root: Path) -> None:
         self.paths = paths
         self.names = names_of(paths, root)
@@ -150,8 +148,6 @@ def scale_to_short_side(image: ImageArray, short_side: int) -> ImageArray:
 
 
 class Subset:
-    """The images of a source with the given indices."""
-
     def __init__(self, source: ImageSource, indices: list[int]) -> None:
         self.source = source
         self.indices = indices

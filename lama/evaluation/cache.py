@@ -81,7 +81,6 @@ class Rows:
         return self.block[: self.count]
 
     def sort(self, order: Sequence[int]) -> None:
-        """Reorder the rows."""
         self.block = self.array[order]
 
 

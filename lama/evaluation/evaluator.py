@@ -115,7 +115,6 @@ class Evaluator:
         return None
 
     def reset(self) -> None:
-        """Forget all images."""
         self.names: list[str] = []
         self.areas: list[float] = []  # each image's share of hole pixels, 0..1
         self.sizes: set[tuple[int, int]] = set()  # (H, W) of the images

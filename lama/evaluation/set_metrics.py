@@ -76,7 +76,6 @@ def _chunks(z: Tensor, index: Tensor | None) -> Iterator[Tensor]:
 
 
 def _moments(z: Tensor, index: Tensor | None, less: int) -> tuple[Tensor, Tensor]:
-    """Mean (D,) and covariance (D, D) of (N, D)."""
     n = len(z) if index is None else len(index)
     mean = sum((chunk.sum(0) for chunk in _chunks(z, index)), torch.zeros(z.shape[1], dtype=torch.float64)) / n
     total = torch.zeros(z.shape[1], z.shape[1], dtype=torch.float64)

@@ -72,11 +72,9 @@ class Contract:
     output: tuple[str, str]
 
     def lines(self) -> dict[str, str]:
-        """{name: meaning}, the output last."""
         return {**self.inputs, self.output[0]: self.output[1]}
 
     def metadata(self, generator: nn.Module, fft: str) -> dict[str, str]:
-        """The metadata of the file."""
         network = {"class": type(generator).__name__, "config": generator.config}
         return {**self.lines(), "network": json.dumps(network), "fft": fft, "producer": f"lama {lama.__version__}"}
 
@@ -165,7 +163,6 @@ def _check_request(format: str, path: Path, fft: str, overwrite: bool) -> None:
 
 
 def _network(generator: nn.Module, pre_post: bool, fft: str) -> nn.Module:
-    """The module that is exported."""
     network = with_matmul(generator) if fft == "matmul" else generator
     if not pre_post:
         return network

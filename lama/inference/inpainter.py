@@ -137,7 +137,6 @@ class Inpainter:
         return [item.restore(pixels) for item, pixels in zip(opened, filled, strict=True)]
 
     def _fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], batch_size: int) -> None:
-        """Write the prediction into the holes of ``filled``, in place."""
         memory = self._memory()
         multiple, nothing = int(self.generator.pad_multiple), Plan("nothing to fill")  # type: ignore[arg-type]
         plans = [self.strategy.plan(i.hole, memory, multiple) if i.hole.any() else nothing for i in opened]

@@ -80,7 +80,6 @@ def crops(hole: NDArray[np.bool_], around: Around, fits: Callable[[int, int], bo
     count, labels = cv2.connectedComponents(coarse.astype(np.uint8), connectivity=8)
 
     def part(window: Window, members: list[int]) -> NDArray[np.bool_]:
-        """The pixels of some holes within a window."""
         theirs = np.isin(labels, members)
         rows, columns = np.arange(window.top, window.bottom) // cell, np.arange(window.left, window.right) // cell
         return theirs[rows][:, columns] & hole[window.slices]

@@ -14,6 +14,7 @@ import numpy as np
 from lama.interfaces import MaskArray
 
 
+@dataclass
 class Strokes:
     """A few polylines of 1 to 5 segments each; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
@@ -24,36 +25,28 @@ class Strokes:
     Raises ValueError for empty ranges.
     """
 
-    def __init__(
-        self,
-        max_angle: int = 4,
-        max_len: int = 60,  # pixels
-        max_width: int = 20,  # pixels
-        min_times: int = 0,  # strokes per mask
-        max_times: int = 10,
-        one_more: bool = True,  # up to max_times + 1 strokes, as in the official code
-        brush: Literal["line", "circle", "square"] = "line",
-    ) -> None:
-        if not 0 <= min_times <= max_times or min(max_angle, max_len, max_width) < 1:
+    max_angle: int = 4
+    max_len: int = 60  # pixels
+    max_width: int = 20  # pixels
+    min_times: int = 0  # strokes per mask
+    max_times: int = 10
+    one_more: bool = True  # up to max_times + 1 strokes, as in the official code
+    brush: Literal["line", "circle", "square"] = "line"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_times <= self.max_times or min(self.max_angle, self.max_len, self.max_width) < 1:
             raise ValueError(
                 "masks.strokes: expected 0 <= min_times <= max_times and positive max_angle, max_len, max_width, got "
-                f"{min_times}, {max_times}, {max_angle}, {max_len}, {max_width}"
+                f"{self.min_times}, {self.max_times}, {self.max_angle}, {self.max_len}, {self.max_width}"
             )
-        self.max_angle = max_angle
-        self.max_len = max_len
-        self.max_width = max_width
-        self.min_times = min_times
-        if brush not in ("line", "circle", "square"):
-            raise ValueError(f"masks.strokes.brush: expected line, circle or square, got {brush!r}")
-        self.max_times = max_times
-        self.one_more = one_more
-        self.brush = brush
+        if self.brush not in ("line", "circle", "square"):
+            raise ValueError(f"masks.strokes.brush: expected line, circle or square, got {self.brush!r}")
 
     def scaled(self, share: float) -> "Strokes":
         """Strokes with ``share`` (0..1) of the length, width and number, as in the official ramp."""
         times = int(self.min_times + (self.max_times - self.min_times) * share)
         length, width = (int(max(1, value * share)) for value in (self.max_len, self.max_width))
-        return Strokes(self.max_angle, length, width, self.min_times, times, self.one_more, self.brush)
+        return replace(self, max_len=length, max_width=width, max_times=times)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
         canvas = np.zeros((height, width), np.uint8)

@@ -110,7 +110,6 @@ class SegmentationEncoder(nn.Module):
 
 
 def _fold_(layer: nn.Module, conv: str, norm: str) -> None:
-    """Fold the BatchNorm named ``norm`` into the convolution named ``conv``, in place."""
     convolution, normalisation = layer.get_submodule(conv), layer.get_submodule(norm)
     if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
         dtype, (weight, bias) = convolution.weight.dtype, fold(convolution, normalisation)

@@ -62,7 +62,6 @@ def spans(table: FilledTable) -> list[tuple[str, int]]:
 
 
 def as_table(table: FilledTable) -> Table:
-    """The table for the writers of ``lama.pages.table``."""
     rows = [
         [
             *map(text_cell, row.about),
@@ -160,5 +159,4 @@ def _row_data(table: FilledTable, row: FilledRow) -> dict[str, Any]:
 
 
 def title(table: FilledTable) -> str:
-    """The number, title and baseline of a table."""
     return f"Table {table.paper.number}: {table.paper.title}; baseline: {table.paper.baseline}"

@@ -9,8 +9,6 @@ import yaml
 
 @dataclass(frozen=True)
 class Published:
-    """One number of the paper."""
-
     text: str  # as printed
     source: str
 
@@ -48,8 +46,6 @@ class Row:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table of the paper."""
-
     number: int
     title: str
     headings: tuple[str, ...]  # the headings of ``Row.about``
@@ -77,12 +73,10 @@ class Paper:
 
     @property
     def runs(self) -> set[str]:
-        """The names of our runs of the paper's methods."""
         return {row.run for table in self.tables for row in table.rows}
 
 
 def read_paper() -> Paper:
-    """The published tables, from the data of this package."""
     file = importlib.resources.files("lama.paper").joinpath("published.yaml")
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     columns = {key: Column(key, **settings) for key, settings in content["columns"].items()}

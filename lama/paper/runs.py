@@ -31,7 +31,6 @@ class Evaluation:
 
     @property
     def relative(self) -> str:
-        """The path of the file in the folder of runs."""
         return "/".join(self.file.parts[-3 if self.seed is None else -4 :])
 
     def conditions(self, metric: str) -> tuple[str, str, int]:

@@ -38,7 +38,6 @@ class Notices:
             logger.warning("%s: %s", name, kind)
 
     def counted(self) -> list[str]:
-        """One line for each kind with more than one image."""
         return [f"{len(names)} images, first {names[0]}: {k}" for k, names in self.names.items() if len(names) > 1]
 
 
@@ -53,7 +52,6 @@ class PredictionJob:
 
     @property
     def name(self) -> str:
-        """The path of the image, for messages."""
         return str(self.item.image or self.item.mask)
 
     def __call__(self, fill: Fill) -> None:
@@ -138,8 +136,6 @@ class PredictionPlan:
 
 @dataclass
 class Outcome:
-    """The result of a run over many images."""
-
     done: int = 0
     failures: list[str] = field(default_factory=list)  # one line for each image
     stopped: str = ""  # why the run ended early: full disk or Ctrl-C; empty if it did not

@@ -22,8 +22,6 @@ Pairs = Sequence[tuple[Path | None, Path]]  # (image, mask)
 
 @dataclass(frozen=True)
 class PredictionItem:
-    """One image to fill."""
-
     image: Path | None  # None if the mask has no image
     mask: Path
     out: Path
@@ -32,8 +30,6 @@ class PredictionItem:
 
 @dataclass(frozen=True)
 class PredictionSet:
-    """The result of ``find``."""
-
     items: Sequence[PredictionItem]
     where: str  # the place of the results, for messages
     unmasked: Sequence[Path] = ()  # images without a mask, relative to indir

@@ -9,12 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-from lama.evaluation import METRICS, Evaluator, higher_is_better
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -24,6 +18,8 @@ from torch import Tensor
 from lama.checkpoints import save_generator
 from lama.data.datasets import TrainingDataset
 from lama.data.sources import evenly_spaced
+from lama.evaluation import METRICS, Evaluator, higher_is_better
+from lama.evaluation.plots import panels
 from lama.files import atomic_write, survives_a_full_disk, write_text
 from lama.interfaces import EvaluationSet
 from lama.machine.device import rank_and_world
@@ -223,24 +219,19 @@ def draw_curves(tables: Sequence[Path], out: Path) -> None:
     resumed, _ = every.pop(RESUMED, ([], []))
     every = dict(sorted(every.items(), key=lambda item: not item[0].startswith("val_")))  # validation first
     series = {n: values for n, values in every.items() if not n.startswith("val_") or n.endswith("_total_mean")}
-    if not series:
-        return
-    columns = 4
-    rows = -(-len(series) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(3.6 * columns, 2.3 * rows), squeeze=False, layout="constrained")
-    for axis, (name, (iterations, values)) in zip(axes.flat, series.items(), strict=False):
+
+    def draw(axis: Any, index: int) -> str:
+        name, (iterations, values) = list(series.items())[index]
         few = "." if len(values) < 20 else None  # a line of one point is invisible
         axis.plot(iterations, values, color=COLOURS[name.partition("_")[0]], linewidth=1.2, marker=few)
         for iteration in resumed:
             axis.axvline(iteration, color="#9ca3af", linestyle="--", linewidth=0.8)
-        axis.set_title(name, fontsize=9)
-        axis.tick_params(labelsize=7)
-        axis.grid(alpha=0.25)
-    for axis in axes.flat[len(series) :]:
-        axis.axis("off")
-    with atomic_write(out) as partial:
-        figure.savefig(partial, dpi=90)
-    plt.close(figure)
+        return name
+
+    image = panels(len(series), draw)
+    if image is not None:
+        with atomic_write(out) as partial:
+            partial.write_bytes(image)
 
 
 PUBLISHED = "val_ssim_fid100_f1_total_mean"  # the monitor of the published trainings

@@ -43,7 +43,6 @@ class Debug:
         raise NotImplementedError
 
     def callbacks(self, run_dir: Path) -> list[Callback]:
-        """Callbacks that measure."""
         return []
 
 
@@ -132,8 +131,6 @@ class Falling(Callback):
 
 
 class Profiler(Callback):
-    """Profiles ``batches`` batches after ``warm_up`` others."""
-
     def __init__(self, run_dir: Path, batches: int, warm_up: int) -> None:
         self.run_dir = run_dir
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
@@ -175,7 +172,6 @@ def _short(trainer: dict[str, Any], epochs: int) -> dict[str, Any]:
 
 
 def _as_pair(data: InpaintingDataModule, index: int) -> EvaluationPair:
-    """A training sample as a validation pair."""
     sample = data.train_set[0, index]
     image = (sample["image"] * 255).round().byte().permute(1, 2, 0).numpy()
     return EvaluationPair(f"{index:03d}_mask000", image, sample["mask"][0].bool().numpy())

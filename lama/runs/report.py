@@ -55,7 +55,6 @@ def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "
 def _evaluate(
     evaluator: Evaluator, name: str, fill: Fill, pairs: EvaluationSet, run_dir: Path
 ) -> dict[str, dict[str, Any]]:
-    """Fill every pair, write the images, and measure them."""
     evaluator.reset()
     folder = run_dir / "predictions" / "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
     for pair in tqdm(pairs, desc=name, unit="image"):

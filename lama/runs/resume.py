@@ -98,7 +98,6 @@ def compare(before: Request, now: Request) -> Differences:
 
 
 def joined(lines: list[str]) -> str:
-    """As many lines as fit into a message of one line."""
     return ", ".join(lines if len(lines) <= MOST else [*lines[:MOST], f"{len(lines) - MOST} more"])
 
 
@@ -126,7 +125,6 @@ def _moved(key: str, before: Any, now: Any) -> bool:
 
 
 def _flatten(node: Any, key: str = "") -> dict[str, Any]:
-    """{dotted key: value} of nested mappings."""
     if not isinstance(node, dict):
         return {key: node}
     flat: dict[str, Any] = {}
@@ -156,7 +154,6 @@ class Resumption:
         return isinstance(epochs, int) and self.progress.epoch >= epochs and written
 
     def all_done(self) -> str:
-        """The message for a finished training."""
         done, run_dir = self.progress.epoch, self.path.parent.parent
         return f"{run_dir}: has trained all of its {done} epochs; train on with trainer.max_epochs={2 * done}, say"
 
@@ -237,7 +234,6 @@ def _begun_from(run_dir: Path, resume: str) -> bool:
 
 
 def _named(path: Path, run_dir: Path, now: Request) -> Resumption:
-    """The checkpoint that ``resume=PATH`` names."""
     expected = "expected auto, null, a run's folder or its checkpoints/last.ckpt"
     notes: list[str] = []
     if path.is_dir():

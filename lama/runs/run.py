@@ -222,7 +222,6 @@ def _check(
 
 
 def _remove_previous(run_dir: Path) -> None:
-    """Remove the files of an earlier run, and no others, from its folder."""
     for pattern in ("metrics.csv", "speed.csv", "curves.png", "broken_images.txt", "train.log", "profile.*",
                     "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):

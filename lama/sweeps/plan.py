@@ -54,7 +54,6 @@ class Sweep:
         return Path(self.dir)
 
     def trainings(self) -> list["Work"]:
-        """The trainings, one for every row and seed."""
         return [Work("train", row, seed) for row in self.rows for seed in self.seeds]
 
     def sets(self) -> list[str]:
@@ -70,7 +69,6 @@ class Sweep:
         return found
 
     def run_dir(self, work: "Work") -> Path:
-        """The run folder of a training."""
         return self.folder / "runs" / work.row / f"seed{work.seed}"
 
     def evaluation_dir(self, work: "Work") -> Path:
@@ -86,7 +84,6 @@ class Sweep:
         ]  # fmt: skip
 
     def command(self, work: "Work") -> list[str]:
-        """The command line of a training or evaluation."""
         if work.kind == "train":
             return [*subprocess_of("train"), "-cn", work.row, *self.training_overrides(work)]
         metrics = ",".join(self.evaluation["metrics"])
@@ -99,8 +96,6 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Work:
-    """One training or evaluation of a sweep."""
-
     kind: str  # train or evaluate
     row: str
     seed: int
@@ -117,12 +112,10 @@ class Work:
 
     @property
     def title(self) -> str:
-        """A name for messages: row, seed and set."""
         return str(self).partition("/")[2]
 
 
 def save(sweep: Sweep) -> None:
-    """Write the sweep to sweep.yaml in its folder."""
     write_text(sweep.folder / "sweep.yaml", yaml.safe_dump(asdict(sweep), sort_keys=False))
 
 

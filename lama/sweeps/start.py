@@ -15,7 +15,7 @@ from lama.config import compose as compose_config
 from lama.evaluation.evaluator import METRICS
 from lama.runs.lock import only_one
 from lama.sweeps import slurm
-from lama.sweeps.launch import launch
+from lama.sweeps.job import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
 from lama.verbs import typed

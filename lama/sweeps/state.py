@@ -20,8 +20,6 @@ UNFINISHED = (STOPPED, LOST, MISSING)
 
 @dataclass(frozen=True)
 class State:
-    """The state of one job."""
-
     work: Work
     state: str  # one of the above
     note: str = ""  # the last line of its error, or its progress
@@ -45,12 +43,10 @@ def forget(sweep: Sweep, work: Work) -> None:
 
 
 def log_file(sweep: Sweep, work: Work) -> Path:
-    """The file with the output of the job's commands."""
     return _file(sweep, work, ".log")
 
 
 def states(sweep: Sweep, works: Iterable[Work]) -> list[State]:
-    """The states of ``works``."""
     jobs = queue() if sweep.launcher["name"] == "slurm" else {}
     return [_state(sweep, work, jobs) for work in works]
 
@@ -78,12 +74,10 @@ def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
 
 
 def has_checkpoint(sweep: Sweep, work: Work) -> bool:
-    """Whether a training has a checkpoint."""
     return any(sweep.run_dir(work).glob("checkpoints/*.ckpt"))
 
 
 def _progress(sweep: Sweep, work: Work) -> str:
-    """The latest epoch in a training's log."""
     found = re.findall(r"epoch \d+ of \d+", end_of(log_file(sweep, work)))
     return found[-1] if found else ""
 

@@ -51,7 +51,6 @@ def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = 
 
 
 def _why(checkpoint: Checkpoint, role: str, parts: str) -> str:
-    """The reason why a network was not loaded."""
     if parts != "auto":
         return "not asked for"
     training = checkpoint.file.parent.parent / "checkpoints" / "last.ckpt"
@@ -70,7 +69,6 @@ def _check(checkpoint: Checkpoint, role: str, network: nn.Module) -> None:
 
 
 def _what_fits(role: str, description: Description, name: str, config: dict[str, Any]) -> str:
-    """The settings that give the network of the file."""
     title = looks_like(description)
     if title:
         return f"{description[1]['n_blocks']} blocks: this looks like {title}, train it with -cn {title}"

@@ -293,7 +293,6 @@ class InpaintingModule(LightningModule):
         return StepContext(image, mask, fake, real_logits, fake_logits, real_features, fake_features)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the accumulated gradients."""
         if self.accumulated:
             networks = {"generator": self.generator, "discriminator": self.discriminator}
             checkpoint["accumulated"] = {

@@ -32,7 +32,6 @@ class StepSnapshot:
         self.states: dict[Any, dict[str, Any]] | None = None
 
     def remember(self) -> None:
-        """Copy the BatchNorm statistics."""
         self.forget()
         self._copy([buffer for network in self.networks for buffer in network.buffers()])
 
