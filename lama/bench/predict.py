@@ -44,6 +44,7 @@ seconds = time.perf_counter() - start
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps({"seconds": seconds, "peak": peak}))
 """
+Measured = dict[str, float]
 
 
 def bench_hole(*arguments: str) -> list[str]:
@@ -69,9 +70,6 @@ def bench_hole(*arguments: str) -> list[str]:
         lines.append(f"strategy={strategy}: {seconds:8.2f} s, {peak / 1e6:.0f} MB")
     auto, full = ([run["seconds"] for run in runs] for runs in measured.values())
     return [*lines, times_as_fast(full, auto)]
-
-
-Measured = dict[str, float]
 
 
 def bench_predict(*arguments: str) -> list[str]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from lama.pretrained import WEIGHT_FILES
 
+TOTAL = "total"
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -45,9 +47,6 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise ValueError(f"protocol={name}: unknown; known: {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
-
-
-TOTAL = "total"
 
 
 def lama_bins(areas: Sequence[float], bins: int = 10, edge: str = "offline") -> list[str]:

@@ -18,6 +18,9 @@ from lama.evaluation.statistics import set_interval, summary
 from lama.interfaces import DerivedMetric, SetFeatures, SetMetric
 
 ROWS = 4096  # rows of features that are converted to double precision at a time
+SUBSET = 1000
+SUBSETS = 100
+Flags = NDArray[np.float64]
 
 
 class FID(SetMetric):
@@ -100,10 +103,6 @@ def _few_rows(a: Tensor) -> Tensor:
     return a if len(a) <= a.shape[1] else torch.linalg.qr(a, mode="r").R
 
 
-SUBSET = 1000
-SUBSETS = 100
-
-
 class KID(SetMetric):
     """Kernel Inception distance; an unbiased estimate of a distance can be negative."""
 
@@ -143,9 +142,6 @@ def _unbiased_mmd(x: Tensor, y: Tensor) -> float:
     xx, yy, xy = ((a @ b.T / dim + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
     within = (xx.sum() - xx.diagonal().sum() + yy.sum() - yy.diagonal().sum()) / (n * (n - 1))
     return float(within - 2 * xy.mean())
-
-
-Flags = NDArray[np.float64]
 
 
 class PIDS(SetMetric):

@@ -24,6 +24,7 @@ from lama.models.layers import Folded
 logger = logging.getLogger(__name__)
 
 SCRATCH = 5_000_000  # floats; fits into the last cache level of a desktop
+MOST_PIXELS_TO_KEEP = 160 * 160  # of the features: an image of up to 1280 x 1280
 
 
 def _structure(name: str, pointers: str = "", numbers: str = "", **parts: Any) -> type[ctypes.Structure]:
@@ -219,9 +220,6 @@ def _integers(*values: int) -> list[ctypes.c_int64]:
 
 def _pointer(tensor: Tensor | None) -> ctypes.c_void_p:
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
-
-
-MOST_PIXELS_TO_KEEP = 160 * 160  # of the features: an image of up to 1280 x 1280
 
 
 class WinogradConv(nn.Module):

@@ -21,6 +21,8 @@ from lama.inference.windows import Piece, Window, bounding_box, context, crops, 
 from lama.interfaces import Generator
 from lama.progress_bar import bar
 
+logger = logging.getLogger(__name__)
+
 # Peak bytes in addition to those held before, measured for LaMa-Fourier at full width, batch 1, on a CPU:
 # pytest -m slow tests/test_strategies.py -k peak -s
 _TOP = {"plain": 13.5, "fp32": 8.0, "bf16": 4.3}  # per channel and pixel of the first level, which has ngf channels
@@ -28,6 +30,11 @@ _BLOCKS = {"plain": 1.0, "fp32": 12.0, "bf16": 10.0}  # per channel and pixel at
 _IN_AND_OUT = 4 * (4 + 4 + 3 + 3)  # per pixel, float32: input and padded input, output and cropped output
 _CHUNK = {"fp32": 2**20, "bf16": 2**20}  # per channel of the first level, in place of _TOP: one chunk of rows
 _FIXED = 64 * 2**20  # work space of the libraries, for any size
+STRATEGIES = ("auto", "full", "crop", "tile")
+_SMALL = 512 * 512  # pixels up to which ``auto`` always takes the whole frame
+_CHEAPER = 2  # ``auto`` prefers crops if they have so many times fewer pixels
+_LEAST_TILE = 128  # a smaller tile sees too little context
+Predict = Callable[[Array, NDArray[np.bool_], bool], NDArray[np.float32]]  # pixels, hole, chunked -> (h, w, 3)
 
 
 @dataclass(frozen=True)
@@ -71,15 +78,6 @@ def estimate(generator: Generator | nn.Module, kind: str, limit: int) -> Memory:
         blocks=_BLOCKS[kind] * channels / 4**n,
         chunk=_CHUNK[kind] * ngf if kind in _CHUNK else None,
     )
-
-
-logger = logging.getLogger(__name__)
-
-STRATEGIES = ("auto", "full", "crop", "tile")
-_SMALL = 512 * 512  # pixels up to which ``auto`` always takes the whole frame
-_CHEAPER = 2  # ``auto`` prefers crops if they have so many times fewer pixels
-_LEAST_TILE = 128  # a smaller tile sees too little context
-Predict = Callable[[Array, NDArray[np.bool_], bool], NDArray[np.float32]]  # pixels, hole, chunked -> (h, w, 3)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from lama.training.module import InpaintingModule
 logger = logging.getLogger(__name__)
 
 COLOURS = {"train": "#1d4ed8", "val": "#c2410c", "speed": "#4d7c0f"}
+PUBLISHED = "val_ssim_fid100_f1_total_mean"  # the monitor of the published trainings
 
 
 class MetricsTable(Callback):
@@ -232,9 +233,6 @@ def draw_curves(tables: Sequence[Path], out: Path) -> None:
     if image is not None:
         with atomic_write(out) as partial:
             partial.write_bytes(image)
-
-
-PUBLISHED = "val_ssim_fid100_f1_total_mean"  # the monitor of the published trainings
 
 
 def choose_monitor(monitor: str, evaluator: Evaluator, images: int) -> tuple[str, str]:

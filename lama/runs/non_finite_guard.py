@@ -8,6 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from lama.runs.checkpointing import newest_checkpoint
 
 logger = logging.getLogger(__name__)
+ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or look at the images"
 
 
 class NonFiniteGuard(Callback):
@@ -66,6 +67,3 @@ class NonFiniteGuard(Callback):
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         vars(self).update(state_dict)
-
-
-ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or look at the images"

@@ -20,6 +20,8 @@ from lama.data.datamodule import InpaintingDataModule
 from lama.runs.checkpointing import LAST, newest_checkpoint, read_checkpoint
 from lama.runs.progress import Progress
 
+logger = logging.getLogger(__name__)
+
 # Keys without an effect on results, and keys that a user may change between the starts of a run.
 HARMLESS = (
     "resume", "overwrite", "debug", "dry_run", "recipe.validate_raw",
@@ -135,9 +137,6 @@ def _flatten(node: Any, key: str = "") -> dict[str, Any]:
 
 def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
-
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from lama.training.averaging import highest
 
 RESUMED = "resumed"  # name of the row that marks a resume, for the curves
 NAMES = ("speed_images_per_second", "speed_data_wait", "speed_memory_gb")
+logger = logging.getLogger(__name__)
 
 
 class Speed(Callback):
@@ -86,9 +87,6 @@ class Speed(Callback):
         kept = [line for line in lines[1:] if line.count(",") == 2 and int(line.partition(",")[0]) <= iteration]
         went_on = [f"{iteration},{RESUMED},1"] if iteration else []
         self.path.write_text("\n".join(["iteration,name,value", *kept, *went_on, ""]), encoding="utf-8")
-
-
-logger = logging.getLogger(__name__)
 
 
 class PlainProgress(Callback):

@@ -23,6 +23,8 @@ from lama.sweeps.plan import Sweep, Work, load
 from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, end_of, forget, log_file, record, submitted
 
 logger = logging.getLogger(__name__)
+SHARED = ("cpus_per_task", "mem_gb", "timeout_min")  # keys of launcher=slurm; submitit has them for every cluster
+SLURM = ("partition", "signal_delay_s", "array_parallelism", "additional_parameters")  # submitit: slurm_KEY
 
 
 class Job:
@@ -97,10 +99,6 @@ def last_line(log: Path) -> str:
     """The last line of a log that is not empty; of a progress bar, its last state."""
     lines = end_of(log).replace("\r", "\n").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-SHARED = ("cpus_per_task", "mem_gb", "timeout_min")  # keys of launcher=slurm; submitit has them for every cluster
-SLURM = ("partition", "signal_delay_s", "array_parallelism", "additional_parameters")  # submitit: slurm_KEY
 
 
 def launch(sweep: Sweep, works: Sequence[Work]) -> None:
