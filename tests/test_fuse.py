@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lama.fast import chunked, fused_ffc, fused_generator, native, winograd_kernel
+from lama.fast import fused_ffc, fused_generator, native, winograd_kernel
 from lama.fast.fuse import fuse
 from lama.fast.winograd_kernel import WinogradConv
 from lama.machine.allocator import tune_allocator
@@ -106,10 +106,10 @@ def test_chunks_change_nothing(pair, monkeypatch):
 
 
 def test_a_convolution_reads_the_rows_it_needs():
-    assert chunked.span_of(0, 4, kernel=7, stride=1, padding=3, size=10) == (0, 7, 3, 0)
-    assert chunked.span_of(6, 10, kernel=7, stride=1, padding=3, size=10) == (3, 10, 0, 3)
-    assert chunked.span_of(2, 4, kernel=3, stride=2, padding=1, size=8) == (3, 8, 0, 0)
-    assert chunked.span_of(2, 4, kernel=3, stride=2, padding=1, size=7) == (3, 7, 0, 1)
+    assert fused_generator.span_of(0, 4, kernel=7, stride=1, padding=3, size=10) == (0, 7, 3, 0)
+    assert fused_generator.span_of(6, 10, kernel=7, stride=1, padding=3, size=10) == (3, 10, 0, 3)
+    assert fused_generator.span_of(2, 4, kernel=3, stride=2, padding=1, size=8) == (3, 8, 0, 0)
+    assert fused_generator.span_of(2, 4, kernel=3, stride=2, padding=1, size=7) == (3, 7, 0, 1)
 
 
 @pytest.mark.parametrize("compiled", [True, False])

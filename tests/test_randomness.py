@@ -8,8 +8,8 @@ from processes import two_processes
 from torch.utils.data import DataLoader
 
 from lama.data import Distortions
-from lama.data.cache import DecodedCache
 from lama.data.datasets import EpochSampler, TrainingDataset
+from lama.data.sources import DecodedCache
 from lama.masks import Boxes, Growing, Mixture, Strokes
 
 EPOCHS = 3

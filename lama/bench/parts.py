@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from lama.bench.timing import alternate, table
 from lama.data import Distortions, ImageFolder
 from lama.data.augment import flip_and_colour
-from lama.data.cache import DecodedCache
-from lama.data.sources import Subset
+from lama.data.datamodule import usable
+from lama.data.sources import DecodedCache, Subset
 from lama.evaluation.set_metrics import frechet_distance
 from lama.interfaces import ImageArray, ImageSource, MaskSampler
 from lama.masks import Boxes, Mixture, Strokes
@@ -84,10 +84,10 @@ def _plain_strokes(strokes: Strokes, rng: np.random.Generator, mask: np.ndarray[
 
 
 def bench_data(folder: str | Path, size: int = 256, count: int = 60, rounds: int = 7) -> list[str]:
-    """Lines of a table for the first ``count`` readable images of ``folder``, in one process."""
+    """Lines of a table for the readable ones of the first ``count`` images of ``folder``, in one process."""
     cv2.setNumThreads(1)  # as in a DataLoader's worker
     everything = ImageFolder(folder)
-    source = Subset(everything, _readable(everything, count))
+    source = usable(Subset(everything, list(range(min(count, len(everything))))), "bench data")
     count = len(source)
     ours = Distortions(size)
     rng = np.random.default_rng(0)
@@ -98,19 +98,6 @@ def bench_data(folder: str | Path, size: int = 256, count: int = 60, rounds: int
         "cached + Distortions": partial(_run, DecodedCache(source, 1.0), lambda image: ours(image, rng)[0], count),
     }
     return table(alternate(contenders, rounds, "data"), count, "images")
-
-
-def _readable(source: ImageSource, count: int) -> list[int]:
-    good = []
-    for i in range(len(source)):
-        try:
-            source[i]
-            good.append(i)
-        except ValueError:
-            continue
-        if len(good) == count:
-            break
-    return good
 
 
 def _run(source: ImageSource, augment: Callable[[ImageArray], ImageArray], count: int) -> None:

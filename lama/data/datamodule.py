@@ -13,10 +13,9 @@ import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from lama.data.cache import DecodedCache, gigabytes_to_spare
 from lama.data.datasets import EpochSampler, TrainingDataset
 from lama.data.evaluation_set import EvaluationDataset, FrozenPairs, PairFolder
-from lama.data.sources import Subset, evenly_spaced
+from lama.data.sources import DecodedCache, Subset, evenly_spaced, gigabytes_to_spare
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
 from lama.machine.device import rank_and_world
 
@@ -77,7 +76,7 @@ class InpaintingDataModule(LightningDataModule):
             self.val_pairs = PairFolder(val_pairs)
         else:
             most = max(1, max_val_pairs // val_per_image)
-            held_out = _usable(Subset(held_out, evenly_spaced(range(len(held_out)), most)))
+            held_out = usable(Subset(held_out, evenly_spaced(range(len(held_out)), most)))
             self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
         spare = gigabytes_to_spare(cache_gb)
         cache = DecodedCache(images, spare) if spare > 0 else None
@@ -179,7 +178,7 @@ def _split(images: ImageSource, fraction: float, path: str) -> tuple[ImageSource
     return Subset(images, sorted(set(range(n)) - set(held_out))), Subset(images, held_out)
 
 
-def _usable(images: ImageSource) -> ImageSource:
+def usable(images: ImageSource, what: str = "validation") -> ImageSource:
     """Drop images that cannot be read, with a warning: a damaged file must not end the training."""
     good = []
     for i in range(len(images)):
@@ -187,8 +186,8 @@ def _usable(images: ImageSource) -> ImageSource:
             images[i]
             good.append(i)
         except (ValueError, OSError) as error:
-            logger.warning("validation: %s (skipped)", error)
+            logger.warning("%s: %s (skipped)", what, error)
             last = error
     if not good:
-        raise ValueError(f"validation: none of {len(images)} images can be used; {last}")
+        raise ValueError(f"{what}: none of {len(images)} images can be used; {last}")
     return images if len(good) == len(images) else Subset(images, good)

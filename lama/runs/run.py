@@ -22,10 +22,9 @@ from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import remove_partial, still_lost, write_text
 from lama.runs.callbacks import PUBLISHED, BrokenImages, InferenceWeights, MetricsTable, SampleGrids, choose_monitor
-from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
+from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints, NonFiniteGuard
 from lama.runs.debug import Debug
 from lama.runs.lock import only_one
-from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
 from lama.runs.progress import go_on_from
 from lama.runs.resume import Request, Resumption, check_free, fits
