@@ -38,7 +38,6 @@ class StagedGenerator(Protocol):
         The encoder's output is one tensor or a tuple of tensors; every block maps it to the same shapes. The modules
         are the generator's own, not copies.
         """
-        ...
 
 
 @dataclass
@@ -82,7 +81,6 @@ class ScheduledMaskSampler(MaskSampler, Protocol):
 
     def at(self, position: int) -> MaskSampler:
         """The sampler for sample number ``position`` of the training, counted from 0 over all processes."""
-        ...
 
 
 @runtime_checkable
@@ -91,7 +89,6 @@ class PairedMaskSampler(MaskSampler, Protocol):
 
     def of(self, rng: np.random.Generator, name: str) -> MaskArray:
         """A mask of the image called ``name``, at the size of that image. Raises ValueError if there is none."""
-        ...
 
 
 @runtime_checkable
@@ -100,7 +97,6 @@ class ScalableMaskSampler(MaskSampler, Protocol):
 
     def scaled(self, share: float) -> MaskSampler:
         """The same sampler with ``share`` (0..1) of the range of its sizes and numbers."""
-        ...
 
 
 class Augmentation(Protocol):
@@ -130,7 +126,6 @@ class NamedSource(ImageSource, Protocol):
     @property
     def names(self) -> Sequence[str]:
         """The names in order; empty if they are not known."""
-        ...
 
 
 @runtime_checkable
@@ -140,7 +135,6 @@ class FileSource(ImageSource, Protocol):
     @property
     def paths(self) -> Sequence[Path]:
         """The files in order; empty if there are none."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -185,7 +179,6 @@ class ImageMetric(Metric, Protocol):
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] twice and the mask (B, 1, H, W), 1 = hole -> (B,); nan where there is no score."""
-        ...
 
 
 @dataclass
@@ -205,7 +198,6 @@ class SetMetric(Metric, Protocol):
 
     def measure(self, features: SetFeatures, interval: bool) -> dict[str, Any]:
         """{"mean", "n", "std"?, "ci95"?}; "ci95" where ``interval`` asks for a 95 % interval."""
-        ...
 
 
 class DerivedMetric(Metric, Protocol):
@@ -215,7 +207,6 @@ class DerivedMetric(Metric, Protocol):
 
     def combine(self, *means: float) -> float:
         """The value, from the means of ``parts`` in their order."""
-        ...
 
 
 class Exporter(Protocol):
@@ -228,8 +219,6 @@ class Exporter(Protocol):
         self, network: nn.Module, example: tuple[Tensor, ...], metadata: Mapping[str, str], names: Sequence[str]
     ) -> bytes:
         """The content of the file, from inputs to trace with; ``names``: of the inputs, then of the output."""
-        ...
 
     def read(self, path: Path) -> Callable[..., Tensor]:
         """The runnable file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
-        ...

@@ -15,8 +15,7 @@ from lama.bench.timing import noise
 from lama.checkpoints import load_generator
 from lama.conventions import generator_input
 from lama.fast.fuse import fuse
-from lama.machine.allocator import tune_allocator
-from lama.machine.memory import peak_memory
+from lama.machine.memory import peak_memory, tune_allocator
 
 VARIANTS = {  # name: (precision, compiled); the first is the trained module in a default process
     "trained": None,

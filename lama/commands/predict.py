@@ -22,7 +22,7 @@ SMALL = "lama-small, from this package, for non-commercial research; choose anot
 def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "prediction", paths=("model.path", *PLACES), short=SHORT)
     from lama.checkpoints import load_generator
-    from lama.machine.allocator import tune_allocator
+    from lama.machine.memory import tune_allocator
     from lama.pictures.prediction_jobs import PredictionPlan, fill_all
     from lama.pictures.prediction_set import find
 

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     import torch
 
     from lama.checkpoints import open_checkpoint
-    from lama.machine.allocator import tune_for_training
+    from lama.machine.memory import tune_for_training
     from lama.runs import dry_run, find_run, train
     from lama.runs.run import check_trainer, command_line
     from lama.training import check_start, initialise

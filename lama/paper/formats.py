@@ -7,7 +7,7 @@ from typing import Any
 import lama
 from lama.evaluation.metrics import METRICS, arrow, higher_is_better
 from lama.pages import data_url, render
-from lama.pages.table import TIMES, Span, Style, Table, escape_latex, text_cell, to_latex, to_markdown
+from lama.pages.page import TIMES, Span, Style, Table, escape_latex, text_cell, to_latex, to_markdown
 from lama.paper.cells import Cell, FilledRow, FilledTable, Ours
 
 LEGEND = (

@@ -1,7 +1,8 @@
 """Checkpoints: the whole state of a training. Neither a kill nor a full disk can damage them.
 
 A checkpoint is written to a temporary file, synced and renamed; its predecessor is kept as ``previous.ckpt``. torch
-stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt`` verifies. ``NonFiniteGuard`` returns to the last one after non-finite steps.
+stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt`` verifies. ``NonFiniteGuard`` returns to
+the last one after too many non-finite steps.
 """
 
 import logging
