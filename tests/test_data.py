@@ -604,6 +604,19 @@ def test_an_image_of_a_pair_that_cannot_be_read_is_named(tmp_path):
     one_line(caught, tmp_path / "a.jpg")
 
 
+def test_the_first_image_that_cannot_be_read_comes_with_the_others(tmp_path):
+    for name in ("a", "b", "c"):
+        write_image(tmp_path / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+        write_image(tmp_path / f"{name}_mask000.png", np.ones((4, 4), np.bool_))
+    for name in ("a", "c"):
+        (tmp_path / f"{name}.png").write_text("no image")
+    with pytest.raises(ValueError, match="not a readable image") as caught:
+        PairFolder(tmp_path)[0]
+    one_line(caught, tmp_path / "a.png")
+    assert f"1 more cannot be opened: {tmp_path / 'c.png'}" in str(caught.value)
+    assert "b.png" not in str(caught.value)
+
+
 def frozen(count=4, **options):
     return FrozenPairs(Images(count), Boxes(1, 4, 28, 0, 2), **{"size": 32} | options)
 

@@ -1,4 +1,4 @@
-"""Draw an image of what masks and augmentations do, and of how mask files are read.
+"""Draw masks, augmentations, or the ways to read a mask file, as one image.
 
 lama contact-sheet masks masks.jpg                          # every kind that needs no files
 lama contact-sheet masks objects.jpg objects masks.path=LABEL_MAPS

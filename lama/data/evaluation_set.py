@@ -21,7 +21,7 @@ from lama.files import sha256_of, write_text
 from lama.interfaces import EvaluationPair, ImageArray, ImageSource, MaskArray, MaskSampler, PairedMaskSampler
 from lama.pictures.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, write_image
 from lama.pictures.masks import check_size, read_mask
-from lama.pictures.pairing import find_pairs, is_mask, preview_names
+from lama.pictures.pairing import find_pairs, is_mask, preview_names, with_others
 from lama.verbs import typed
 
 NAME = "manifest.json"
@@ -143,7 +143,10 @@ class PairFolder(Sequence[EvaluationPair]):
             for path in self.paths[index]:
                 if path is not None:
                     manifest.check_file(path)
-        return read_pair(self.root, *self.paths[index])
+        try:
+            return read_pair(self.root, *self.paths[index])
+        except ValueError as error:
+            raise with_others(error, (path for pair in self.paths for path in pair if path is not None)) from error
 
 
 def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> EvaluationPair:
@@ -182,7 +185,10 @@ class PredictionFolder:
 
     def read(self, pairs: Sequence[EvaluationPair]) -> list[ImageArray]:
         """The predictions for ``pairs``, each uint8 (H, W, 3)."""
-        images = [read_image(self.by_name[pair.name]) for pair in pairs]
+        try:
+            images = [read_image(self.by_name[pair.name]) for pair in pairs]
+        except ValueError as error:
+            raise with_others(error, self.by_name.values()) from error
         for image, pair in zip(images, pairs, strict=True):
             if image.shape != pair.image.shape:
                 (h, w), (ih, iw) = image.shape[:2], pair.image.shape[:2]

@@ -1,10 +1,10 @@
 """The one rule for mask files: which names are masks, and which image each mask belongs to."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from lama.pictures.images import list_images
+from lama.pictures.images import header_size, list_images
 
 
 def is_mask(path: str | Path) -> bool:
@@ -64,3 +64,10 @@ def match_masks(
 def preview_names(names: Sequence[object], most: int) -> str:
     """The first ``most`` names, for a message."""
     return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")
+
+
+def with_others(error: ValueError, files: Iterable[Path]) -> ValueError:
+    """``error`` about one of ``files``, which also names the others that cannot be opened, by their headers alone."""
+    others = [file for file in dict.fromkeys(files) if header_size(file) == (0, 0) and str(file) not in str(error)]
+    more = f"; {len(others)} more cannot be opened: {preview_names(others, 5)}" if others else ""
+    return ValueError(f"{error}{more}")

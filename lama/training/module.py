@@ -153,7 +153,7 @@ class InpaintingModule(LightningModule):
         logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
         self.iteration += 1
         self.log_dict({f"train_{name}": value for name, value in logs.items()})
-        # "step" is what Lightning's loggers take for the x-axis.
+        # Lightning's loggers take "step" for the x-axis.
         self.log("step", self.iteration.float())
         return fault
 
