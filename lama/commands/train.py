@@ -2,7 +2,7 @@
 
 lama train -cn demo [data=folder data.path=IMAGES]                     # minutes on a CPU, no download
 lama train -cn lama-fourier location=my_dataset data.batch_size=10
-lama train -cn big-lama init_from=BIG_LAMA location=my_dataset         # fine-tune a released model or your own
+lama train -cn finetune init_from=big-lama data.path=PICTURES          # go on from a released model or your own
 lama train -cn demo debug=limit|overfit|profile                        # a short test; dry_run=true trains nothing
 lama train -m sweep=table2_generators launcher=slurm                   # the rows of a table (docs/cluster.md)
 
@@ -11,7 +11,7 @@ If a training was stopped or killed, the same command continues it (docs/trainin
 
 import sys
 
-from lama.config import build, build_module, flag, preflight, read, to_yaml
+from lama.config import build, build_module, fit_to_start, flag, preflight, read, to_yaml
 
 
 def main(arguments: list[str]) -> None:
@@ -21,10 +21,13 @@ def main(arguments: list[str]) -> None:
         start(arguments)
         return
     config = read(arguments, str(__doc__), "training", None)
+    from lama.checkpoints import open_checkpoint
+
+    if config.generator is None:  # -cn finetune trains the networks of another model
+        fit_to_start(config, open_checkpoint(str(config.init_from), "init_from"))
     preflight(config)
     import torch
 
-    from lama.checkpoints import open_checkpoint
     from lama.machine.memory import tune_for_training
     from lama.runs import dry_run, find_run, train
     from lama.runs.run import check_trainer, command_line
