@@ -21,10 +21,10 @@ LAWS = {
     "torchvision_ops": (set(), {"torch"}),
     "progress_bar": (set(), {"tqdm"}),
     "machine": (set(), {"torch"}),
-    "pretrained": ({"files"}, {"torch", "tqdm"}),
+    "pretrained": ({"files"}, {"torch", "tqdm", "filelock", "yaml"}),
     "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "models": ({"conventions"}, {"torch"}),
-    "checkpoints": ({"models", "files"}, {"torch", "safetensors", "yaml"}),
+    "checkpoints": ({"models", "files", "pretrained"}, {"torch", "safetensors", "yaml"}),
     "lpips_network": ({"pretrained", "torchvision_ops"}, {"torch", "lpips"}),
     "losses": ({"models", "conventions", "interfaces", "pretrained", "lpips_network"}, {"torch"}),
     "pictures": (

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -44,10 +44,13 @@ class StoredTensor:
     load: Callable[[], Tensor]
 
 
-def read_archive(path: Path) -> dict[str, StoredTensor]:
-    """{name: tensor} of a checkpoint, state dict or TorchScript module. Raises ValueError for any other file."""
+def read_archive(path: Path, content: IO[bytes] | None = None) -> dict[str, StoredTensor]:
+    """{name: tensor} of a checkpoint, state dict, pickled module or TorchScript module.
+
+    ``content``: the bytes, if ``path`` is no file of its own. Raises ValueError for any other file.
+    """
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(content or path)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: {_not_an_archive(path)}") from error
     except (NotImplementedError, ValueError) as error:  # a version from the future, names that are no text
@@ -58,13 +61,18 @@ def read_archive(path: Path) -> dict[str, StoredTensor]:
         pickled = archive.read(entry)
         _check_pickle(pickled)
         root = entry.filename.removesuffix("data.pkl")
-        content = _Unpickler(io.BytesIO(pickled), archive, root).load()
-        found = content.get("state_dict", content) if isinstance(content, dict) else content
-        tensors = dict(_tensors(found, set()))
+        stored = _Unpickler(io.BytesIO(pickled), archive, root).load()
+        found = stored.get("state_dict", stored) if isinstance(stored, dict) else stored
+        tensors = {key.replace("_orig_mod.", ""): tensor for key, tensor in _tensors(found, set())}  # torch.compile's
     except StopIteration:
         raise ValueError(f"{path}: a zip archive, but not a checkpoint of torch (it holds no data.pkl)") from None
     except Exception as error:  # a damaged or hostile pickle may raise anything
         raise ValueError(f"{path}: a damaged checkpoint ({type(error).__name__}: {error})") from error
+    if isinstance(stored, dict) and "str_state_dict" in stored:
+        raise ValueError(
+            f"{path}: the older network for comics of manga-image-translator (inpainting_lama_mpe.ckpt), which has "
+            "positional encodings and is another network than LaMa; take model.path=manga-512"
+        )
     if not tensors:
         raise ValueError(f"{path}: a checkpoint without weights; expected a state dict of tensors")
     return tensors
@@ -95,11 +103,21 @@ def _not_an_archive(path: Path) -> str:
         head = file.read(4)
     if head.startswith(b"PK"):
         return "a truncated checkpoint: its table of contents, at the end of the file, is missing; copy it again"
-    if not head:
-        return "an empty file; copy it again"
     if head.startswith(b"\x80"):
         return "a bare pickle; if torch before version 1.6 wrote it, load and save it again with a newer one"
     return "not a checkpoint; expected .safetensors, .ckpt, .pth or a TorchScript .pt"
+
+
+def check_head(path: Path) -> None:
+    """Raise ValueError for what a failed download leaves: nothing, a web page or a pointer of Git LFS."""
+    with path.open("rb") as file:
+        head = file.read(64)
+    if not head:
+        raise ValueError(f"{path}: an empty file; copy it again")
+    if head.startswith(b"version https://git-lfs"):
+        raise ValueError(f"{path}: a pointer of Git LFS, not the file itself; run git lfs pull in its repository")
+    if re.match(rb"\s*<(!doctype|html)", head, re.IGNORECASE):
+        raise ValueError(f"{path}: a web page, not a model: the download failed; fetch it again")
 
 
 class _Inert:
@@ -180,6 +198,9 @@ def _tensors(node: Any, seen: set[int], prefix: str = "") -> Iterator[tuple[str,
     children = node.state if isinstance(node, _Inert) else node
     if isinstance(children, Mapping) and id(children) not in seen:  # a hostile structure may contain itself
         seen.add(id(children))
+        module = isinstance(node, _Inert) and "_modules" in children  # a pickled module: its parts have no such name
         for name, child in children.items():
-            if isinstance(name, str):
+            if module and name in ("_modules", "_parameters", "_buffers"):
+                yield from _tensors(child, seen, prefix)
+            elif isinstance(name, str):
                 yield from _tensors(child, seen, f"{prefix}{name}.")

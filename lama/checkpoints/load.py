@@ -1,18 +1,19 @@
 """Opening a model of any origin.
 
-Accepted are our ``.safetensors``, the folder of a run, a folder in the official layout (``config.yaml`` and
-``models/best.ckpt``), a Lightning checkpoint or a plain state dict (``.ckpt``, ``.pth``), and a TorchScript archive in
-the layout of the released ``big-lama.pt``. Our format names class and arguments of its networks. Otherwise a generator
-of LaMa is inferred from names and shapes, and any other class of ``lama.models.GENERATORS`` is read from the run's
-``config.yaml``. Nothing from a file is executed. A network is loaded with all of its weights or not at all.
+Accepted are the name of a released network, our ``.safetensors`` and those of other converters, the folder of a run, a
+folder in the official layout (``config.yaml`` and ``models/best.ckpt``), also as a zip, a Lightning checkpoint, a state
+dict or a pickled module (``.ckpt``, ``.pth``), and a TorchScript archive of either released ``big-lama.pt``. Our
+format names class and arguments of its networks. Otherwise a generator of LaMa is inferred from names and shapes, and
+any other class of ``lama.models.GENERATORS`` is read from the run's ``config.yaml``. Nothing from a file is executed. A
+network is loaded with all of its weights or not at all.
 """
 
 import logging
 import re
+import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,14 +22,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lama import pretrained
 from lama.checkpoints import architecture
 from lama.checkpoints.architecture import Description
-from lama.checkpoints.archive import StoredTensor, read_archive
+from lama.checkpoints.archive import StoredTensor, check_head, read_archive
 from lama.checkpoints.format import read_safetensors
 from lama.checkpoints.official import read_config
+from lama.checkpoints.zipped import member_of, unpacked
 
-# Prefixes of a network's weights; the first that occurs is taken. The average of a training with EMA precedes the
-# weights of its last step; then come Lightning modules, TorchScript wrappers, DataParallel and the network alone.
+# Prefixes of a network's weights; the first that occurs is taken. The average of a training with EMA precedes all of
+# them; then come Lightning modules, TorchScript wrappers, DataParallel and the network alone.
 _PREFIXES = {
     "generator": ("average.module.", "generator.", "model.generator.", "module.generator.", "", "module."),
     "discriminator": ("discriminator.", "model.discriminator.", "module.discriminator."),
@@ -37,6 +40,7 @@ _FIRST = {
     "generator": re.compile(r"(.*?)model\.1\.(ffc\.convl2l\.)?weight"),
     "discriminator": re.compile(r"(.*?)model0\.0\.weight"),
 }
+_AVERAGE = re.compile(r"(^|[._])(ema|average|avg)\b|_ema(?=[._])")
 BUNDLED = {"small": Path(__file__).resolve().parent.parent / "weights" / "lama-small.safetensors"}  # in the package
 EXPORTED = (".onnx", ".pt2")  # files of ``lama export`` for other runtimes; its .pt files can be read
 _IN_A_FOLDER = ("models/best.safetensors", "models/last.safetensors", "models/best.ckpt", "models/last.ckpt")
@@ -117,11 +121,27 @@ class Checkpoint:
     def _prefix(self, role: str) -> str | None:
         """The prefix of the network's weights, or None. Raises ValueError if several are possible."""
         found = {match[1] for match in map(_FIRST[role].fullmatch, self.tensors) if match}
+        averages = [prefix for prefix in found if _AVERAGE.search(prefix) and self._is_whole(role, prefix)]
         known = next((prefix for prefix in _PREFIXES[role] if prefix in found), None)
-        others = sorted(prefix for prefix in found if prefix.endswith(f"{role}."))
-        if known is None and len(others) > 1:
-            raise ValueError(f"{self.file}: holds several networks that could be the {role}: {', '.join(others)}")
-        return known if known is not None else (others or [None])[0]
+        if len(averages) != 1 and known is not None:
+            return known
+        possible = averages or sorted(found)
+        if len(possible) > 1:
+            possible = [prefix for prefix in possible if self._is_whole(role, prefix)] or possible
+        if len(possible) > 1:
+            several = ", ".join(sorted(possible))
+            raise ValueError(f"{self.file}: holds several networks that could be the {role}: {several}")
+        return (possible or [None])[0]
+
+    def _is_whole(self, role: str, prefix: str) -> bool:
+        """True if a network of LaMa has all of its weights behind ``prefix``."""
+        shapes = {k[len(prefix) :]: tensor.shape for k, tensor in self.tensors.items() if k.startswith(prefix)}
+        infer = architecture.infer_generator if role == "generator" else architecture.infer_discriminator
+        try:
+            wanted = architecture.build(role, *infer(shapes)).state_dict()
+        except (ValueError, TypeError, RuntimeError, OverflowError):
+            return False
+        return all(shapes.get(key) == tuple(t.shape) for key, t in wanted.items() if not key.endswith("_tracked"))
 
 
 def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
@@ -131,19 +151,22 @@ def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
     its folder describes another network.
     """
     file = find_weights(path, key)
+    check_head(file)
     if file.suffix.lower() in EXPORTED:
-        raise ValueError(f"{file}: exported for another runtime; give the model that it was made from")
+        what = pretrained.not_read(file) or "exported for another runtime; give the model that it was made from"
+        raise ValueError(f"{file}: {what}")
     if file.suffix.lower() == ".safetensors" or not _is_archive(file):
         tensors, descriptions = read_safetensors(file)
         checkpoint = Checkpoint(file, tensors, descriptions)
-    else:
-        checkpoint = Checkpoint(file, read_archive(file), {})
-    return checkpoint if checkpoint.descriptions else _with_config(checkpoint)
+        return checkpoint if checkpoint.descriptions else _with_config(checkpoint, file)
+    member = member_of(file)
+    content = None if member is None else unpacked(member)
+    return _with_config(Checkpoint(file, read_archive(file, content), {}), member or file)
 
 
-def _with_config(checkpoint: Checkpoint) -> Checkpoint:
+def _with_config(checkpoint: Checkpoint, place: Path | zipfile.Path) -> Checkpoint:
     """The checkpoint, checked with or described by its folder's ``config.yaml``. Raises ValueError if they differ."""
-    folder = checkpoint.file.parent
+    folder: Any = place.parent
     places = [folder / "config.yaml"]
     if folder.name in ("models", "checkpoints"):
         places.append(folder.parent / "config.yaml")
@@ -212,28 +235,37 @@ def load_generator(path: str | Path) -> nn.Module:
 
 
 def find_weights(path: str | Path, key: str = "") -> Path:
-    """The file at ``path``, else the best or last weights in that folder, or ``small``. Raises FileNotFoundError."""
+    """The file at ``path``, else the best or last weights in that folder, else the network of that name.
+
+    A name is ``small`` or one of ``lama.pretrained.NETWORKS``, which is fetched if it is not on this machine. A file or
+    a model folder of the same name comes first, except for ``small``. Raises FileNotFoundError.
+    """
     if not path or not str(path):
         raise FileNotFoundError(f"{key or 'model'}: expected a path of a model, or {' or '.join(BUNDLED)}, got none")
     if str(path) in BUNDLED:  # a folder of that name is ./small
         return BUNDLED[str(path)]
-    path = Path(path).expanduser()
-    if path.is_file():
-        return path
-    found = next((path / place for place in _IN_A_FOLDER if (path / place).is_file()), None)
+    name, path = str(path), Path(path).expanduser()
+    found = path if path.is_file() else None
+    found = found or next((path / place for place in _IN_A_FOLDER if (path / place).is_file()), None)
+    if name in pretrained.NETWORKS:
+        if found is None:
+            return pretrained.released(name)
+        logger.info("%s: %s, on this disk, and not the released network of that name", name, found)
     if found is not None:
         return found
     raise FileNotFoundError(
-        f"{f'{key}=' if key else ''}{path}: no model there; expected {', '.join(BUNDLED)}, a .safetensors, .ckpt or "
-        f"TorchScript .pt file, or a folder with models/best.safetensors or models/best.ckpt{_what_is_there(path)}"
+        f"{f'{key}=' if key else ''}{path}: no model there; expected {', '.join(BUNDLED)}, a released network (lama "
+        "weights list), a .safetensors, .ckpt or TorchScript .pt file, or a folder with models/best.safetensors or "
+        f"models/best.ckpt{_what_is_there(path)}"
     )
 
 
 def _what_is_there(path: Path) -> str:
     """A hint for an error message: a model nearby, or a file of weights below ``path``."""
     if not path.exists():
-        meant = get_close_matches(path.name.lower().removeprefix("lama-"), BUNDLED, n=1)
-        nearest = f"; do you mean {meant[0]}?" if meant else ""
+        meant = pretrained.nearest_names(path.name, tuple(BUNDLED))
+        meant += [name for name in BUNDLED if name not in meant and path.name.lower() == f"lama-{name}"]
+        nearest = f"; do you mean {' or '.join(meant)}?" if meant else ""
         return f" (no such file or folder; working directory: {Path.cwd()}){nearest}"
     for folder in (*sorted(path.glob("*/")), path.parent):
         if any((folder / place).is_file() for place in _IN_A_FOLDER):

@@ -3,6 +3,7 @@
 The architecture is inferred from the weights. Only the configuration's section ``generator`` is compared with them.
 """
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ _FREE = {"": ("kind", *_SAME), "resnet_conv_kwargs": ("ratio_gin", "ratio_gout",
          "multidilation_kwargs": ("dilation_num",)}  # fmt: skip
 
 
-def read_config(file: Path) -> Description | None:
+def read_config(file: Path | zipfile.Path) -> Description | None:
     """Class and arguments of the generator that a training's ``config.yaml`` describes; None without a file.
 
     Reads the official configurations and our own. Raises ValueError, in one line, for a file that cannot be read and
@@ -74,7 +75,7 @@ def read_config(file: Path) -> Description | None:
     return _KINDS[kind], config
 
 
-def _check_section(file: Path, section: Any, name: str) -> None:
+def _check_section(file: Path | zipfile.Path, section: Any, name: str) -> None:
     """Raise ValueError for a setting that these networks do not support."""
     prefix = f"generator.{name}".rstrip(".")
     if not isinstance(section, dict):

@@ -12,6 +12,6 @@ from lama.config.gate import build, build_module, flag, preflight
 from lama.config.wording import USER_ERRORS, one_line, printable
 
 __all__ = [
-    "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "compose", "fit_to_start", "flag", "literal", "load_data_gen",
-    "load_yaml", "one_line", "preflight", "printable", "read", "to_yaml",
+    "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "compose", "fit_to_start", "flag", "literal",
+    "load_data_gen", "load_yaml", "one_line", "preflight", "printable", "read", "to_yaml",
 ]  # fmt: skip
