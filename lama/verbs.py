@@ -25,6 +25,7 @@ VERBS = {
     "demo": Verb("demo", "serve a page: paint over an object in a photograph to remove it"),
     "report": Verb("report", "make an HTML page about a training run"),
     "export": Verb("export", "write a model as TorchScript, ONNX or pt2"),
+    "weights": Verb("weights", "list, fetch and verify released networks"),
     "convert": Verb("convert", "write a model in our layout or the official one"),
     "compare": Verb("compare", "compare two evaluations image by image"),
     "sweep": Verb("sweep", "show, restart and evaluate the trainings of a sweep"),

@@ -70,7 +70,7 @@ LAWS = {
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "submitit"}),
     "commands": (
         {"verbs", "config", "sweeps", "bench", "runs", "training", "demo", "export", "inference", "paper", "evaluation",
-         "data", "pictures", "checkpoints", "machine"},
+         "data", "pictures", "checkpoints", "machine", "pretrained"},
         {"torch", "omegaconf", "tqdm"},
     ),
     "__main__": ({"commands"}, set()),

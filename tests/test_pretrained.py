@@ -32,7 +32,7 @@ def offline(monkeypatch):
 
     def fetch(spec):
         asked.append(spec.url)
-        raise CannotFetchError("no network")
+        raise CannotFetchError(["no network"])
 
     monkeypatch.setattr(encoders, "fetch", fetch)
     return asked

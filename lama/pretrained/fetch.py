@@ -26,8 +26,12 @@ PIECE = 1 << 20  # bytes
 WEB_PAGE = "a web page instead of the file (a portal that asks for a login?)"
 
 
-class CannotFetchError(OSError):
-    """No mirror gave the file; the message says why, mirror by mirror."""
+class CannotFetchError(Exception):
+    """No mirror gave the file; ``reasons`` says why, mirror by mirror."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__(", ".join(reasons))
+        self.reasons = reasons
 
 
 class _BrokenError(Exception):
@@ -60,7 +64,7 @@ def fetch(spec: ReleasedFile) -> Path:
     cache folder cannot be written.
     """
     if offline():
-        raise CannotFetchError(f"{offline()} forbids the network")
+        raise CannotFetchError([f"{offline()} forbids the network"])
     target = cache_dir() / spec.filename
     partial = cache_dir() / "partial" / f"{(spec.sha256 or 'unknown')[:16]}-{spec.filename.replace('/', '-')}"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +88,7 @@ def fetch(spec: ReleasedFile) -> Path:
             if not spec.sha256:
                 noted_sha256(target).write_text(sha256)
             return target
-    raise CannotFetchError(", ".join(reasons))
+    raise CannotFetchError(list(dict.fromkeys(reasons)))
 
 
 @contextmanager
@@ -201,8 +205,8 @@ def _answer(url: str, have: int) -> Iterator[tuple[Any, str]]:
     """
     redirects = _Redirects()
     headers = {"User-Agent": "lama", "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
-    request = urllib.request.Request(url, headers=headers)
     try:
+        request = urllib.request.Request(url, headers=headers)
         response = urllib.request.build_opener(redirects).open(request, timeout=STALL)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:
@@ -225,4 +229,5 @@ def _bar(spec: ReleasedFile, total: int | None, begin: int) -> Any:
 
 
 def _first_line(error: object) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    line = str(error).strip().partition("\n")[0]
+    return re.sub(r"^\[Errno -?\d+\] ", "", line) or type(error).__name__

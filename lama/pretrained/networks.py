@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from lama.files import sha256_of
-from lama.pretrained.fetch import CannotFetchError, fetch
+from lama.pretrained.fetch import CannotFetchError, fetch, offline
 from lama.pretrained.places import cache_dir, find_copy
 from lama.pretrained.table import NETWORKS, NOT_READ
 
@@ -31,16 +31,16 @@ def released(name: str, download: bool = True) -> Path:
             logger.info("%s: %s, fetched by another program (%s)", name, copy[1], copy[0])
         return copy[1]
     reasons = []
+    if download and not offline():
+        logger.info("%s: licence: %s", name, network.licence)
     for spec in network.files if download else ():
-        logger.info("%s: fetching %s into %s; licence: %s", name, spec.filename, cache_dir(), network.licence)
+        logger.info("%s: fetching %s (%s) into %s", name, spec.filename, spec.format, cache_dir())
         try:
             return fetch(spec)
         except CannotFetchError as error:
-            reasons.append(str(error))
-            if "forbids" in str(error):
-                break
+            reasons += error.reasons
+    why = ", ".join(dict.fromkeys(reasons)) or "not on this machine"
     ways = "; or ".join(f"{' or '.join(spec.addresses())} ({spec.check()})" for spec in network.files)
-    why = "; ".join(dict.fromkeys(reasons)) or "not on this machine"
     raise FileNotFoundError(f"{name}: cannot be fetched ({why}); get {ways}, and put the file into {cache_dir()}")
 
 
