@@ -22,6 +22,7 @@ VERBS = {
     "train": Verb("train", "train a model, or the rows of a table"),
     "predict": Verb("predict", "remove objects from images"),
     "evaluate": Verb("evaluate", "measure predictions or a model on images and masks"),
+    "evaluate-predicts": Verb("evaluate_predicts", "the official command for metrics"),
     "demo": Verb("demo", "serve a page: paint over an object in a photograph to remove it"),
     "report": Verb("report", "make an HTML page about a training run"),
     "export": Verb("export", "write a model as TorchScript, ONNX or pt2"),

@@ -3,7 +3,7 @@
 from lama.checkpoints.architecture import Description, differences, looks_like
 from lama.checkpoints.conversion import convert
 from lama.checkpoints.format import save_generator
-from lama.checkpoints.load import Checkpoint, find_weights, load_generator, open_checkpoint
+from lama.checkpoints.load import Checkpoint, find_weights, in_folder, load_generator, open_checkpoint
 from lama.checkpoints.official import save_official
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "convert",
     "differences",
     "find_weights",
+    "in_folder",
     "load_generator",
     "looks_like",
     "open_checkpoint",

@@ -260,6 +260,23 @@ def find_weights(path: str | Path, key: str = "") -> Path:
     )
 
 
+def in_folder(path: str | Path, checkpoint: str | None) -> str | Path:
+    """The file ``checkpoint`` of the model folder ``path``, for the official key ``model.checkpoint``.
+
+    ``path`` itself for null and for ``best.ckpt``, which every model has under some name. Raises FileNotFoundError.
+    """
+    folder = Path(path).expanduser()
+    if checkpoint is None or (checkpoint == "best.ckpt" and not (folder / "models" / checkpoint).is_file()):
+        return path
+    found = next((p for place in ("models", "checkpoints", ".") if (p := folder / place / checkpoint).is_file()), None)
+    if found is None:
+        files = (path for path in folder.glob("*/*") if path.suffix in (".ckpt", ".safetensors"))
+        there = sorted(path.relative_to(folder).as_posix() for path in files)
+        known = f"; there are {', '.join(there)}" if there else ""
+        raise FileNotFoundError(f"model.checkpoint={checkpoint}: no such file in {folder}/models{known}")
+    return found
+
+
 def _what_is_there(path: Path) -> str:
     """A hint for an error message: a model nearby, or a file of weights below ``path``."""
     if not path.exists():

@@ -12,29 +12,36 @@ import sys
 
 from omegaconf import OmegaConf
 
-from lama.config import build, flag, printable, read
+from lama.config import build, flag, official_prediction, printable, read
 
 PLACES = ("indir", "maskdir", "outdir", "image", "mask.path", "out", "pairs")
+UNQUOTED = ("model.path", "model.checkpoint", "dataset.img_suffix", *PLACES)
 SHORT = {"mask": "mask.path", "model": "model.path"}
 SMALL = "lama-small, from this package, for non-commercial research; choose another with model.path="
 
 
 def main(arguments: list[str]) -> None:
-    config = read(arguments, str(__doc__), "prediction", paths=("model.path", *PLACES), short=SHORT)
-    from lama.checkpoints import load_generator
+    arguments, notes = official_prediction(arguments)
+    config = read(arguments, str(__doc__), "prediction", paths=UNQUOTED, short=SHORT)
+    for note in notes:
+        logging.info("%s", note)
+    if config.out_key not in ("inpainted", "predicted_image"):
+        raise ValueError(f"out_key={config.out_key}: expected inpainted or predicted_image")
+    from lama.checkpoints import in_folder, load_generator
     from lama.machine.memory import tune_allocator
     from lama.pictures.prediction_jobs import PredictionPlan, fill_all
     from lama.pictures.prediction_set import find
 
-    model = config.model.path
-    found = find({key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}, config.out_ext)
+    model = in_folder(config.model.path, config.model.checkpoint)
+    places = {key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}
+    found = find(places, config.out_ext, config.dataset.img_suffix)
     masks = build({key: value for key, value in config.mask.items() if key != "path"}, "mask")
     plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"), flag(config, "overwrite"))
     tune_allocator(plan.largest())
     refiner = build(config.refiner, "refiner") if flag(config, "refine") else None
     inpainter = build(config.inpainter, "")(load_generator(model), refiner=refiner)
     logging.info("model: %s", SMALL if model == "small" else model)
-    outcome = fill_all(inpainter, plan.jobs)
+    outcome = fill_all(inpainter if config.out_key == "inpainted" else inpainter.raw, plan.jobs)
     for line in plan.notices.counted():
         print(printable(line), file=sys.stderr)
     for failure in outcome.failures:

@@ -11,7 +11,7 @@ If a training was stopped or killed, the same command continues it (docs/trainin
 
 import sys
 
-from lama.config import build, build_module, fit_to_start, flag, preflight, read, to_yaml
+from lama.config import build, build_module, fit_to_start, flag, official_location, preflight, read, to_yaml
 
 
 def main(arguments: list[str]) -> None:
@@ -23,9 +23,10 @@ def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "training", None)
     from lama.checkpoints import open_checkpoint
 
-    if config.generator is None:  # -cn finetune trains the networks of another model
-        fit_to_start(config, open_checkpoint(str(config.init_from), "init_from"))
+    fit_to_start(config, open_checkpoint)
     preflight(config)
+    for note in official_location(config):
+        print(note, file=sys.stderr)
     import torch
 
     from lama.machine.memory import tune_for_training

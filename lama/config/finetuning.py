@@ -13,8 +13,11 @@ WEIGHTS = {
 }
 
 
-def fit_to_start(config: DictConfig, checkpoint: Any) -> None:
-    """Fill networks and weights of losses that are null in ``config``, by the ``Checkpoint`` of its ``init_from``."""
+def fit_to_start(config: DictConfig, open_checkpoint: Any) -> None:
+    """Fill the networks and the weights of losses that are null in ``config``, by the model of its ``init_from``."""
+    if config.generator is not None:
+        return
+    checkpoint = open_checkpoint(str(config.init_from), "init_from")
     described = {role: checkpoint.describe(role) for role in ("generator", "discriminator") if checkpoint.part(role)}
     for role, node in (("generator", None), ("discriminator", NOBODY)):
         if config[role] is None:

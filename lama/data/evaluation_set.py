@@ -104,15 +104,15 @@ def _is_ours(file: Path) -> bool:
 class PairFolder(Sequence[EvaluationPair]):
     """A folder of ``name.png`` + ``name_mask001.png`` (any image suffix, several masks per image, sub-folders).
 
-    ``mask_1.png`` + ``image_1.png`` works too. Results are named after masks, as in the official code. Raises
-    FileNotFoundError or ValueError if the folder is missing or empty, a mask has no image, or (on access) a mask and
-    its image differ in size or cannot be read. With a ``manifest.json`` of ``lama masks``, the files must match it
-    exactly.
+    ``mask_1.png`` + ``image_1.png`` works too. ``img_suffix``: the end of the names of images, if not any. Results are
+    named after masks, as in the official code. Raises FileNotFoundError or ValueError if the folder is missing or
+    empty, a mask has no image, or (on access) a mask and its image differ in size or cannot be read. With a
+    ``manifest.json`` of ``lama masks``, the files must match it exactly.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, img_suffix: str | None = None) -> None:
         self.root = Path(path).expanduser()
-        self.paths = list(find_pairs(self.root))
+        self.paths = list(find_pairs(self.root, img_suffix))
         unfinished = next(self.root.rglob(JOURNAL), None)
         if unfinished is not None:
             raise ValueError(f"{unfinished.parent}: an unfinished evaluation set; repeat the command that generates it")

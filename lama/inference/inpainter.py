@@ -96,6 +96,13 @@ class Inpainter:
         """Raises ValueError for an unsupported image or mask, for sizes that differ, and if memory is short."""
         return self.many([image], [mask])[0]
 
+    def raw(self, image: AnyImage, mask: Array | Image.Image) -> AnyImage:
+        """The network's output for the whole frame, known pixels included (official: ``out_key=predicted_image``)."""
+        opened = open_image(image, mask)
+        x = network_input(opened.pixels, opened.hole)
+        values = self.predict(x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
+        return opened.restore(to_kind(values, opened.pixels.dtype))
+
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self._options.items() if value is not None)
         return f"Inpainter({type(self.generator).__name__}, {str(self.device)!r}{options})"

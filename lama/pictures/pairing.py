@@ -26,16 +26,16 @@ def image_stems(mask: str, apart: bool) -> list[str]:
     return list(dict.fromkeys([*stems, mask.replace("mask", "image")]))
 
 
-def masks_among(files: Sequence[Path], root: Path) -> list[tuple[Path | None, Path]]:
+def masks_among(files: Sequence[Path], root: Path, img_suffix: str | None = None) -> list[tuple[Path | None, Path]]:
     """(image, mask) of each of the ``files`` below ``root`` that is a mask; the image is None if it is missing."""
-    return match_masks([path for path in files if is_mask(path)], root, files, root)
+    return match_masks([path for path in files if is_mask(path)], root, files, root, img_suffix)
 
 
-def find_pairs(root: Path) -> Iterator[tuple[Path | None, Path]]:
+def find_pairs(root: Path, img_suffix: str | None = None) -> Iterator[tuple[Path | None, Path]]:
     """(image, mask) of each mask below ``root``, sorted; a missing image is None. Raises ValueError without a mask."""
     root = root.expanduser()
     files = list_images(root)
-    pairs = masks_among(files, root)
+    pairs = masks_among(files, root, img_suffix)
     if not pairs:
         found = f"{len(files)} images such as {files[0].name} and no mask"
         raise ValueError(f"{root}: expected masks (NAME_mask000.png for NAME.png), found {found}")
@@ -43,12 +43,18 @@ def find_pairs(root: Path) -> Iterator[tuple[Path | None, Path]]:
 
 
 def match_masks(
-    masks: Sequence[Path], mask_root: Path, files: Sequence[Path], root: Path
+    masks: Sequence[Path], mask_root: Path, files: Sequence[Path], root: Path, img_suffix: str | None = None
 ) -> list[tuple[Path | None, Path]]:
     """(image, mask) of each of the ``masks`` below ``mask_root``; images are searched in ``files`` below ``root``.
 
-    A file that is the image of another mask is no mask itself, unless it has an image too.
+    A file that is the image of another mask is no mask itself, unless it has an image too. ``img_suffix``: only files
+    whose names end with it are images, as ``.jpeg`` or ``_input.png`` of the official code.
     """
+    if img_suffix:
+        ended = {path.relative_to(root).as_posix().removesuffix(img_suffix): path for path in files
+                 if path.name.endswith(img_suffix)}  # fmt: skip
+        stems = {mask: mask.relative_to(mask_root).with_suffix("").as_posix() for mask in masks}
+        return [(ended.get(re.sub(r"_mask[^/]*$", "", stem)), mask) for mask, stem in stems.items()]
     by_stem = {path.relative_to(root).with_suffix(""): path for path in files}
     apart = mask_root.resolve() != root.resolve()
     images: dict[Path, Path | None] = {}

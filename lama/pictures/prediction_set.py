@@ -36,12 +36,13 @@ class PredictionSet:
     others: Sequence[Path] = ()  # images in unsupported formats, relative to indir
 
 
-def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
+def find(places: dict[str, str | None], out_ext: str = ".png", img_suffix: str | None = None) -> PredictionSet:
     """The images to fill that ``places`` (indir, maskdir, outdir, image, mask, out, pairs; see ``FORMS``) name.
 
-    ``out_ext`` is the suffix of results: one of ``SUFFIXES``, or ``same`` as the image. Nothing is written. Raises
-    FileNotFoundError, NotADirectoryError, PermissionError or ValueError if a place is missing, there is nothing to
-    fill, or a result would overwrite another result or an input.
+    ``out_ext`` is the suffix of results: one of ``SUFFIXES``, or ``same`` as the image. ``img_suffix`` is the end of
+    the names of images in a folder (official key ``dataset.img_suffix``). Nothing is written. Raises FileNotFoundError,
+    NotADirectoryError, PermissionError or ValueError if a place is missing, there is nothing to fill, or a result would
+    overwrite another result or an input.
     """
     given = {name: Path(str(path)).expanduser() for name, path in places.items() if path}
     _check_form(places, given)
@@ -54,13 +55,14 @@ def find(places: dict[str, str | None], out_ext: str = ".png") -> PredictionSet:
     elif "pairs" in given:
         found = _listed(given["pairs"], given.get("outdir"), out_ext)
     elif "maskdir" in given:
-        found = _two_folders(given["indir"], given["maskdir"], given["outdir"], out_ext)
+        found = _two_folders(given["indir"], given["maskdir"], given["outdir"], out_ext, img_suffix)
     elif "mask" in given:
         found = _one_mask(given["indir"], given["mask"], given["outdir"], out_ext)
     else:  # masks and images share a folder
         indir, outdir = given["indir"], given["outdir"]
         files = _images_outside(indir, outdir, "indir")
-        found = _named_after_masks(masks_among(files, indir), files, indir, indir, outdir, out_ext)
+        pairs = masks_among(files, indir, img_suffix)
+        found = _named_after_masks(pairs, _of_suffix(files, img_suffix), indir, indir, outdir, out_ext)
     _check_outputs(found.items, "give each its own name in the column out" if "pairs" in given else "")
     return found
 
@@ -86,12 +88,18 @@ def _single(image: Path, mask: Path, out: Path) -> PredictionSet:
     return PredictionSet([PredictionItem(image, mask, out)], str(out))
 
 
-def _two_folders(indir: Path, maskdir: Path, outdir: Path, out_ext: str) -> PredictionSet:
+def _two_folders(indir: Path, maskdir: Path, outdir: Path, out_ext: str, img_suffix: str | None) -> PredictionSet:
     """indir= maskdir= outdir=: masks lie in a folder of their own; results have the names of the masks."""
     if maskdir.resolve() == indir.resolve():
         raise ValueError(f"maskdir={maskdir}: is indir; omit maskdir= if masks and images share a folder")
     masks, files = _images_outside(maskdir, outdir, "maskdir"), _images_outside(indir, outdir, "indir")
-    return _named_after_masks(match_masks(masks, maskdir, files, indir), files, maskdir, indir, outdir, out_ext)
+    pairs = match_masks(masks, maskdir, files, indir, img_suffix)
+    return _named_after_masks(pairs, _of_suffix(files, img_suffix), maskdir, indir, outdir, out_ext)
+
+
+def _of_suffix(files: Sequence[Path], img_suffix: str | None) -> list[Path]:
+    """The masks and the images whose names end with ``img_suffix``."""
+    return [path for path in files if not img_suffix or path.name.endswith(img_suffix) or is_mask(path)]
 
 
 def _one_mask(indir: Path, mask: Path, outdir: Path, out_ext: str) -> PredictionSet:

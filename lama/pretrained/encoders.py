@@ -64,7 +64,7 @@ def require(name: str, path: str | None = None, download: bool = True) -> Path:
     if found is not None:
         _warn_unpublished(name, found)
         return found
-    reason = "no automatic download"
+    reason = f"not fetched by this command; lama weights get {name} does" if spec.sha256 else "no automatic download"
     if spec.sha256 and download:
         logger.info("fetching %s into %s", spec.filename, cache_dir())
         try:
