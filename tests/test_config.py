@@ -3,6 +3,7 @@
 import os
 import sys
 import tarfile
+from pathlib import Path
 
 import lpips
 import numpy as np
@@ -13,9 +14,11 @@ from networks import random_inception
 from omegaconf import OmegaConf
 from PIL import Image
 
+from lama.checkpoints import Checkpoint
+from lama.checkpoints.archive import StoredTensor
 from lama.commands import run_verb
-from lama.config import CONFIGS, build, build_module, one_line, preflight, read
-from lama.models import SegmentationEncoder, VGG19Features
+from lama.config import CONFIGS, build, build_module, fit_to_start, one_line, preflight, read
+from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder, VGG19Features
 from lama.pretrained import MissingWeightsError
 
 TRAININGS = sorted(path.stem for path in (CONFIGS / "training").glob("*.yaml"))
@@ -89,11 +92,39 @@ def takes_a_step(config):
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True) if a.ndim > 1)
 
 
+def finetuned_from(adversary):
+    generator, discriminator = FFCResNetGenerator(ngf=4, n_blocks=1), PatchDiscriminator(ndf=4)
+    tensors = {k: StoredTensor(tuple(v.shape), v.clone) for k, v in generator.state_dict().items()}
+    if adversary:
+        tensors |= {
+            f"discriminator.{k}": StoredTensor(tuple(v.shape), v.clone) for k, v in discriminator.state_dict().items()
+        }
+    return Checkpoint(Path("a.ckpt"), {k if k.startswith("d") else f"generator.{k}": v for k, v in tensors.items()}, {})
+
+
+@pytest.mark.parametrize("adversary", [True, False])
+def test_finetuning_takes_networks_and_weights_of_losses_from_its_start(surroundings, adversary):
+    config = composed("finetune", *surroundings, "init_from=x", "data.path=x", "losses.feature_matching.weight=7")
+    fit_to_start(config, lambda *_: finetuned_from(adversary))
+    module = build_module(config)
+    assert module.generator.config["ngf"] == 4
+    assert module.discriminator.config["ndf"] == (4 if adversary else 2)
+    terms = module.objective.terms
+    assert ("adversarial" in terms) == adversary
+    assert terms["l1"].weight_missing == (0 if adversary else 30)
+    assert terms["feature_matching"].weight == 7  # what the user says stays
+
+
 @pytest.mark.parametrize("name", TRAININGS)
 def test_every_training_config_takes_a_step_at_reduced_width(name, surroundings):
     folder = surroundings[0].partition("=")[2]
     own = [f"data.path={folder}/list.txt"] if name.startswith("lama-small") else []  # no data set of that name exists
-    takes_a_step(composed(name, *surroundings, *REDUCED, *own))
+    if name == "finetune":  # its networks are those of init_from
+        config = composed(name, *surroundings, *REDUCED[3:], "init_from=small", f"data.path={folder}/train")
+        fit_to_start(config, lambda *_: finetuned_from(adversary=False))
+    else:
+        config = composed(name, *surroundings, *REDUCED, *own)
+    takes_a_step(config)
 
 
 @pytest.mark.parametrize(("group", "option"), GROUPS)

@@ -3,7 +3,10 @@
 import hashlib
 import logging
 import shutil
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,3 +194,50 @@ def test_an_image_by_name_equals_an_image_by_path(tmp_path, by_name, generator):
     mask = np.zeros((40, 48), np.uint8)
     mask[10:20, 10:20] = 255
     np.testing.assert_array_equal(lama.load("big-lama")(image, mask), lama.load(tmp_path / "a.pth")(image, mask))
+
+
+_FULL_SIZE = """
+import sys, time
+import numpy as np
+import lama.inference
+from pathlib import Path
+from lama.pretrained.table import NETWORKS, ReleasedFile, ReleasedNetwork
+
+def megabytes(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(key))) / 1024
+
+url, sha256, size = sys.argv[1:]
+file = ReleasedFile("big-lama.pt", (url,), sha256, int(size))
+NETWORKS["big-lama"] = ReleasedNetwork("big-lama", (file,), "", "")
+mask = np.zeros((512, 512), np.uint8)
+mask[200:300, 100:160] = 255
+before, began = megabytes("VmRSS"), time.monotonic()
+inpainter = lama.load("big-lama")
+print(time.monotonic() - began, megabytes("VmHWM") - before)
+inpainter(np.full((512, 512, 3), 90, np.uint8), mask)
+print(time.monotonic() - began, megabytes("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
+def test_big_lama_by_name_at_full_size_is_in_memory_once(tmp_path, monkeypatch):
+    """Prints seconds and MB of the call and of the first result, fetched from this machine and then from the cache."""
+    path = tmp_path / "big-lama.pt"
+    traced(JITWrapper(TrainingModule(fill(FFCResNetGenerator(n_blocks=18)).eval())), path)
+    monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path / "cache"))
+    content = path.read_bytes()
+    with serve() as mirror:
+        mirror.files["/big-lama.pt"] = content
+        arguments = [f"{mirror.url}/big-lama.pt", hashlib.sha256(content).hexdigest(), str(len(content))]
+        for origin in ("fetched", "from the cache"):
+            done = subprocess.run(
+                [sys.executable, "-c", _FULL_SIZE, *arguments], capture_output=True, text=True, check=True
+            )
+            (load, at_load), (first, at_first) = (map(float, line.split()) for line in done.stdout.splitlines())
+            print(
+                f"{origin}: loaded in {load:.1f} s, +{at_load:.0f} MB; first result {first:.1f} s, +{at_first:.0f} MB"
+            )
+            assert at_load * 2**20 < 1.5 * len(content)
+        assert len(mirror.asked) == 1

@@ -93,17 +93,31 @@ class MetricsTable(Callback):
 
 
 class SampleGrids(Callback):
-    """Write an image of a few validation pairs after every validation: truth, masked, raw prediction, completed."""
+    """Write an image of a few validation pairs after every validation: truth, masked, raw prediction, completed.
 
-    def __init__(self, run_dir: Path, pairs: EvaluationSet, count: int = 4) -> None:
+    ``before``: write one before the first step too, of the network that a fine-tuning starts from.
+    """
+
+    def __init__(self, run_dir: Path, pairs: EvaluationSet, before: bool = False, count: int = 4) -> None:
         self.folder = run_dir / "samples"
         self.pairs = evenly_spaced(pairs, count)
+        self.before = before
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        if self.before and trainer.is_global_zero and int(module.iteration) == 0:  # type: ignore[arg-type]
+            network: Any = module.inference_generator
+            mode = network.training
+            network.eval()
+            self._write(trainer, module)
+            network.train(mode)
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        if not trainer.sanity_checking and trainer.is_global_zero:
+            self._write(trainer, module)
 
     @torch.no_grad()
     @survives_a_full_disk("samples")
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
+    def _write(self, trainer: Trainer, module: LightningModule) -> None:
         assert isinstance(module, InpaintingModule)
         rows = []
         for pair in self.pairs:

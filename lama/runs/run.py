@@ -82,7 +82,8 @@ def train(
             _announce(module, data, epochs, run_dir, monitor, processes.number)
             speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
             watching = [speed, faults or NonFiniteGuard(), *([] if debug is None else debug.callbacks(run_dir))]
-            fit = _make_trainer(trainer, run_dir, data, checkpointing, watching, resume)
+            samples = SampleGrids(run_dir, data.val_pairs, before=bool(origin))
+            fit = _make_trainer(trainer, run_dir, data, checkpointing, [samples, *watching], resume)
             explained = dead_workers_explained(data, module, checkpointing)
             with ended_together(fit, checkpointing), explained, fits(resume):
                 fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
@@ -160,7 +161,6 @@ def _make_trainer(
         *watching,
         *([] if bar else [PlainProgress()]),
         MetricsTable(run_dir, every=trainer.get("log_every_n_steps", 10)),
-        SampleGrids(run_dir, data.val_pairs),
         InferenceWeights(run_dir, checkpoints.monitor, "max" if checkpoints.sign > 0 else "min"),
         BrokenImages(run_dir, data.train_set),
         checkpoints,  # last: it stores the state of the others after they have written their files
