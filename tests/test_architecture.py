@@ -49,7 +49,8 @@ LAWS = {
     ),
     "export": ({"checkpoints", "models", "conventions", "interfaces", "files"}, {"torch", "onnx", "onnxruntime"}),
     "demo": (
-        {"verbs", "inference", "checkpoints", "pictures", "data", "machine", "interfaces", "pages", "progress_bar"},
+        {"verbs", "inference", "checkpoints", "pictures", "data", "machine", "interfaces", "pages", "progress_bar",
+         "pretrained"},
         {"torch", "numpy", "PIL", "starlette", "uvicorn"},
     ),
     "training": (

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import io
 import json
 import os
@@ -18,10 +19,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mirror import serve as serve_files
 from page import Client, Slow, file_of, hole, image_in, photo, request, served
 from PIL import Image
 
 import lama
+from lama import pretrained
 from lama.checkpoints import load_generator, save_generator
 from lama.demo import fields
 from lama.demo.app import Limits
@@ -32,6 +35,7 @@ from lama.inference import Inpainter, Refiner
 from lama.models import FFCResNetGenerator
 from lama.pictures.encode import encode
 from lama.pictures.reading import ImageFile, read_image_file
+from lama.pretrained import ReleasedFile, ReleasedNetwork, networks
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -523,3 +527,23 @@ def test_two_hundred_requests_eight_at_a_time(model, tmp_path):
     finally:
         process.kill()
         process.communicate()
+
+
+def test_a_released_network_is_listed_and_fetched_when_asked(model, tmp_path, monkeypatch):
+    content = Path(model).read_bytes()
+    with serve_files() as mirror, served(Models([model])) as client:
+        spec = ReleasedFile("a.safetensors", (f"{mirror.url}/a",), hashlib.sha256(content).hexdigest(), len(content))
+        monkeypatch.setattr(pretrained, "NETWORKS", table := {"toy": ReleasedNetwork("toy", (spec,), "toys", "MIT")})
+        monkeypatch.setattr(networks, "NETWORKS", table)
+        monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path))
+        assert client.get("/api/released")[1] == [{"name": "toy", "megabytes": 0, "here": False, "licence": "MIT"}]
+        status, answer = client.post("/api/released/toy", {})
+        assert status == 502
+        assert mirror.url in answer["error"]
+        mirror.files["/a"] = content
+        assert client.post("/api/released/toy", {}) == (200, {"models": ["tiny", "toy"]})
+        assert client.get("/api/released")[1] == []
+        assert client.get("/health")[1]["models"] == ["tiny", "toy"]
+        status, answer = client.post("/api/released/other", {})
+        assert status == 422
+        assert "other" in answer["error"]

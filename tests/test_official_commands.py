@@ -178,7 +178,7 @@ def test_the_table_has_the_official_layout(tmp_path):
 
 
 def test_an_official_configuration_of_metrics_is_read(tmp_path):
-    from lama.config.official_evaluation import official_evaluation
+    from lama.config.official import official_evaluation
 
     file = tmp_path / "mine.yaml"
     file.write_text("evaluator_kwargs: {batch_size: 3}\ndataset_kwargs: {img_suffix: _input.png}\n"

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     expected.add_argument("predictdir", help="completed images, named after the masks")
     expected.add_argument("outpath", type=Path, help="the table to write")
     options = expected.parse_args(arguments)
-    from lama.config.official_evaluation import official_evaluation
+    from lama.config.official import official_evaluation
     from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_size
     from lama.evaluation.official_table import METRICS, write_official_table
     from lama.machine.device import pick_device

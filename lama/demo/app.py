@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -97,6 +98,20 @@ class Service:
     async def convert(self, request: Request) -> Response:
         """POST /api/convert: an image in the format and with the metadata of another file."""
         return await self._answer(request, self._convert)
+
+    async def released(self, request: Request) -> Response:
+        """GET /api/released: the networks that the page offers to fetch."""
+        self._authorise(request)
+        return JSONResponse(await run_in_threadpool(self.models.offered))
+
+    async def fetch(self, request: Request) -> Response:
+        """POST /api/released/NAME: fetch and load a released network; answers with the names of all models."""
+        self._authorise(request)
+        try:
+            await run_in_threadpool(self.models.fetch, request.path_params["name"])
+        except OSError as error:
+            raise RefusedError(502, str(error)) from error
+        return JSONResponse({"models": self.models.names})
 
     async def _answer(self, request: Request, work: Callable[[bytes, Job], Awaitable[dict[str, Any]]]) -> Response:
         """Answer ``request`` with ``work``; cancel the job if the client disconnects."""
@@ -218,6 +233,8 @@ def create_app(
         Route("/api/open", service.open, methods=["POST"]),
         Route("/api/convert", service.convert, methods=["POST"]),
         Route("/api/jobs/{name}", service.job),
+        Route("/api/released", service.released),
+        Route("/api/released/{name}", service.fetch, methods=["POST"]),
     ]
     handlers: dict[Any, Any] = {
         RefusedError: _refused,

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
+from lama import pretrained
 from lama.checkpoints import load_generator
 from lama.inference import Inpainter
 from lama.inference.refine import Refiner
@@ -14,7 +16,8 @@ class Models:
 
     def __init__(self, paths: Sequence[str], make: Callable[..., Inpainter] = Inpainter) -> None:
         networks = {name: load_generator(path) for name, path in names_of(paths).items()}
-        self.names = list(networks)  # in the order of the command line
+        self.names = list(networks)  # in the order of the command line, then those that were fetched
+        self._make, self._fetching = make, Lock()
         self._built = {(name, "fp32"): make(network) for name, network in networks.items()}  # by precision
 
     def known(self, name: str | None) -> str:
@@ -24,6 +27,25 @@ class Models:
         if name not in self.names:
             raise ValueError(f"model: expected {' or '.join(self.names)}, got {name!r}")
         return name
+
+    def offered(self) -> list[dict[str, Any]]:
+        """The released networks that are not loaded: name, size in MB or None, here (on this machine), licence."""
+        rows = []
+        for name, network in pretrained.NETWORKS.items():
+            if name not in self.names:
+                found, size = pretrained.here(name), network.files[0].size
+                rows.append({"name": name, "megabytes": size and round(size / 1e6), "here": found is not None,
+                             "licence": network.licence})  # fmt: skip
+        return rows
+
+    def fetch(self, name: str) -> None:
+        """Load a released network, fetched if it is not here. Raises ValueError for an unknown name, or as released."""
+        if name not in pretrained.NETWORKS:
+            raise ValueError(f"model: no released network {name!r}; known: {', '.join(pretrained.NETWORKS)}")
+        with self._fetching:
+            if name not in self.names:
+                self._built[name, "fp32"] = self._make(load_generator(pretrained.released(name)))
+                self.names.append(name)
 
     def inpainter(self, name: str, precision: str, strategy: str, feather: int, detail: str, refine: bool) -> Inpainter:
         """The ``Inpainter`` of a known model with these options; raises ValueError as ``Inpainter`` does."""

@@ -51,16 +51,16 @@ def match_masks(
     whose names end with it are images, as ``.jpeg`` or ``_input.png`` of the official code.
     """
     if img_suffix:
-        ended = {path.relative_to(root).as_posix().removesuffix(img_suffix): path for path in files
-                 if path.name.endswith(img_suffix)}  # fmt: skip
-        stems = {mask: mask.relative_to(mask_root).with_suffix("").as_posix() for mask in masks}
-        return [(ended.get(re.sub(r"_mask[^/]*$", "", stem)), mask) for mask, stem in stems.items()]
+        ended = {path.relative_to(root).as_posix(): path for path in files}
+        bare = [mask.relative_to(mask_root).with_suffix("").as_posix() for mask in masks]
+        names = [re.sub(r"_mask[^/]*$", "", name) + img_suffix for name in bare]
+        return [(ended.get(name), mask) for name, mask in zip(names, masks, strict=True)]
     by_stem = {path.relative_to(root).with_suffix(""): path for path in files}
     apart = mask_root.resolve() != root.resolve()
     images: dict[Path, Path | None] = {}
     for mask in masks:
-        bare = mask.relative_to(mask_root).with_suffix("")
-        stems = (bare.parent / stem for stem in image_stems(bare.name, apart) if stem)
+        own = mask.relative_to(mask_root).with_suffix("")
+        stems = (own.parent / stem for stem in image_stems(own.name, apart) if stem)
         images[mask] = next((by_stem[stem] for stem in stems if stem in by_stem), None)
     claimed = set(images.values())
     # an image may have "mask" in its name, as carnival_mask.png

@@ -264,16 +264,41 @@ function chosenModels() {
   return [...document.querySelectorAll("#models input:checked")].map((box) => box.value);
 }
 
+function modelBox(name) {
+  const label = document.createElement("label");
+  const box = document.createElement("input");
+  Object.assign(box, { type: "checkbox", value: name, checked: true });
+  label.append(box, ` ${name}`);
+  return label;
+}
+
 function fillModels() {
   $("models").hidden = health.models.length < 2;
-  const labels = health.models.map((name) => {
-    const label = document.createElement("label");
-    const box = document.createElement("input");
-    Object.assign(box, { type: "checkbox", value: name, checked: true });
-    label.append(box, ` ${name}`);
-    return label;
-  });
-  $("models").append(...labels);
+  $("models").append(...health.models.map(modelBox));
+}
+
+// Released networks, in a list; choosing one fetches it after a question.
+async function fillReleased() {
+  const rows = await get("api/released");
+  if (!rows.length) return;
+  const list = document.createElement("select");
+  list.id = "released";
+  const text = (row) => `${row.name}${row.here ? "" : `, ${row.megabytes ? `${row.megabytes} MB` : "size unknown"}, not here yet`}`;
+  list.append(new Option("add a released network ...", ""), ...rows.map((row) => new Option(text(row), row.name)));
+  list.addEventListener("change", () => attempt(async () => {
+    const row = rows.find(({ name }) => name === list.value);
+    list.value = "";
+    if (!row) return;
+    const question = `Fetch ${row.name}${row.megabytes ? `, ${row.megabytes} MB` : ""}? Licence as stated: ${row.licence}.`;
+    if (!row.here && !confirm(question)) return;
+    say(row.here ? `Loading ${row.name} ...` : `Fetching ${row.name}; the terminal of the server shows how far it is.`);
+    await post(`api/released/${row.name}`, {});
+    say(`${row.name} is ready.`);
+    [...list.options].find((option) => option.value === row.name).remove();
+    list.before(modelBox(row.name));
+  }));
+  $("models").append(list);
+  $("models").hidden = false;
 }
 
 async function fillExamples() {
@@ -377,6 +402,7 @@ refresh();
 await attempt(async () => {
   health = await get("/health");
   fillModels();
+  await fillReleased();
   if (!["localhost", "127.0.0.1"].includes(location.hostname)) $("where").textContent = location.host;
   await fillExamples();
 });
