@@ -7,11 +7,13 @@ import logging
 import multiprocessing
 import os
 import re
+from dataclasses import replace
 
 import pytest
 from mirror import serve
 
 from lama import pretrained
+from lama.commands import run_verb
 from lama.pretrained import fetch as fetching
 from lama.pretrained import networks, places
 from lama.pretrained.fetch import CannotFetchError, fetch
@@ -166,7 +168,7 @@ def test_a_full_disk_and_a_folder_without_write_access_are_errors_of_this_machin
 
     with monkeypatch.context() as patch:
         patch.setattr(fetching.Path, "open", lambda *_: Full())
-        with pytest.raises(OSError, match="No space left") as caught:
+        with pytest.raises(OSError, match=r"No space left.*net\.pt") as caught:
             fetch(toy(mirror))
     assert not isinstance(caught.value, CannotFetchError)
     cache.joinpath("partial").rmdir() if not any((cache / "partial").iterdir()) else None
@@ -237,7 +239,7 @@ def test_files_of_other_programs_are_found_by_their_content(cache, mirror, tmp_p
 @pytest.fixture
 def table(cache, mirror, monkeypatch):
     """A released network in two files, of which the first is gone."""
-    gone = toy(mirror, "/gone.pt", sha256="1" * 64)
+    gone = replace(toy(mirror, "/gone.pt", sha256="1" * 64), filename="gone.pt")
     network = ReleasedNetwork("toy-lama", (gone, toy(mirror, "/a/net.pt", "/b/net.pt")), "toys", "MIT")
     monkeypatch.setitem(NETWORKS, "toy-lama", network)
     return network
@@ -287,3 +289,26 @@ def test_the_table_is_complete():
     assert len(set(sums)) == len(sums)
     assert all(spec.without for spec in WEIGHT_FILES.values())
     assert all(row["instead"] in NETWORKS for row in NOT_READ)
+
+
+def test_the_command_lists_fetches_and_verifies(table, cache, mirror, capsys):
+    def weights(*arguments):
+        try:
+            run_verb("weights", list(arguments))
+        except SystemExit as exit_code:
+            return exit_code.code, "".join(capsys.readouterr())
+        return 0, "".join(capsys.readouterr())
+
+    assert weights("list", "toy-lama")[1].splitlines()[1].split()[:4] == ["toy-lama", "0", "MB", "-"]
+    assert weights("verify", "toy-lama") == (0, "no released file on this machine\n")
+    assert str(cache / "net.pt") in weights("get", "toy-lama")[1].splitlines()
+    assert str(cache / "net.pt") in weights("list", "toy-lama")[1]
+    code, said = weights("verify", "toy-lama")
+    assert (code, SUM in said, str(cache / "net.pt") in said) == (0, True, True)
+    (cache / "net.pt").write_bytes(b"damaged")
+    code, said = weights("verify", "toy-lama")
+    assert (code, "DAMAGED" in said) == (1, True)
+    (cache / "partial" / "half.pt").write_bytes(b"half")
+    assert "half.pt: 4 bytes" in weights("where")[1]
+    code, said = weights("get", "toy-llama")
+    assert (code, "toy-lama" in said) == (2, True)

@@ -77,6 +77,9 @@ def fetch(spec: ReleasedFile) -> Path:
         for url in spec.addresses():
             try:
                 sha256 = _get(url, spec, partial)
+            except OSError as error:  # of this machine: a full disk, which names no file, or no write access
+                error.filename = error.filename or str(partial)
+                raise
             except _RefusedError as error:
                 reasons.append(f"{host(url)}: {error}")
                 continue

@@ -46,6 +46,8 @@ def copies(spec: ReleasedFile) -> Iterator[tuple[str, Path]]:
     name = Path(spec.filename).name
     for origin, folder, pattern in folders():
         for file in islice(folder.glob(pattern), _MOST_FILES):
+            if file.parent == cache_dir() / "partial":
+                continue
             if spec.size is None and file.name not in (name, spec.sha256):
                 continue
             if spec.sha256 and _is(file, spec):
@@ -54,7 +56,7 @@ def copies(spec: ReleasedFile) -> Iterator[tuple[str, Path]]:
 
 def _is(file: Path, spec: ReleasedFile) -> bool:
     try:
-        if not file.is_file() or "partial" in file.parts or (spec.size and file.stat().st_size != spec.size):
+        if not file.is_file() or (spec.size and file.stat().st_size != spec.size):
             return False
         return sha256_of(file) == spec.sha256
     except OSError:  # a file of somebody else
