@@ -11,8 +11,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lama.data import BuiltinPhotos, Distortions, FrozenPairs, ImageFolder, InpaintingDataModule, PairFolder
-from lama.data.datasets import EpochSampler, EvaluationDataset, TrainingDataset
-from lama.data.evaluation_set import PredictionFolder, write_pairs
+from lama.data.datasets import EpochSampler, TrainingDataset
+from lama.data.evaluation_set import EvaluationDataset, PredictionFolder, write_pairs
 from lama.data.sources import SPLITS, scale_to_short_side
 from lama.interfaces import EvaluationPair
 from lama.masks import Boxes, PairedMasks
