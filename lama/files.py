@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -99,7 +99,10 @@ def _sha256(file: Path, changed: int, size: int) -> str:
 
 
 def survives_a_full_disk(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a method that writes ``what``: where the disk is full it logs an error and returns."""
+    """Decorate a method that writes ``what``: where the disk is full it logs an error and returns.
+
+    ``self.lost`` is {what: reason} of the files that the latest calls could not write.
+    """
 
     def decorate(write: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(write)
@@ -119,8 +122,3 @@ def survives_a_full_disk(what: str) -> Callable[[Callable[..., None]], Callable[
         return wrapped
 
     return decorate
-
-
-def still_lost(writers: Iterable[object]) -> dict[str, str]:
-    """{what: reason} of the files that the latest calls of the decorated methods of ``writers`` could not write."""
-    return {what: why for writer in writers for what, why in getattr(writer, "lost", {}).items()}

@@ -123,11 +123,8 @@ class InpaintingDataModule(LightningDataModule):
 
     def describe(self, processes: int) -> str:
         """One line for the start of a run on ``processes`` processes."""
-        return (
-            f"{self.sampler.length} training images, "
-            f"{self.sampler.share(processes) * processes} samples per epoch, "
-            f"{len(self.val_pairs)} frozen validation pairs"
-        )
+        samples, pairs = self.sampler.share(processes) * processes, len(self.val_pairs)
+        return f"{self.sampler.length} training images, {samples} samples per epoch, {pairs} frozen validation pairs"
 
 
 @dataclass

@@ -9,7 +9,6 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,8 +18,7 @@ import lama
 from lama.checkpoints import load_generator
 from lama.conventions import complete, generator_input, padded_size
 from lama.export import onnx, pt2, torchscript
-from lama.export.deployed import Deployed
-from lama.export.fourier import with_matmul
+from lama.export.deployed import Deployed, with_matmul
 from lama.files import atomic_write
 from lama.interfaces import Exporter
 
@@ -64,41 +62,22 @@ def largest_difference(run: Callable[..., Tensor], expected: Callable[..., Tenso
     return worst
 
 
-@dataclass(frozen=True)
-class Contract:
-    """Names of inputs and output, each with its shape, type and values in words."""
+def contract(generator: nn.Module, pre_post: bool) -> dict[str, str]:
+    """{name: shape, type and values in words} of each input, and of the output as the last.
 
-    inputs: dict[str, str]
-    output: tuple[str, str]
-
-    def lines(self) -> dict[str, str]:
-        return {**self.inputs, self.output[0]: self.output[1]}
-
-    def metadata(self, generator: nn.Module, fft: str) -> dict[str, str]:
-        network = {"class": type(generator).__name__, "config": generator.config}
-        return {**self.lines(), "network": json.dumps(network), "fft": fft, "producer": f"lama {lama.__version__}"}
-
-    def snippet(self, template: str, file: str) -> str:
-        """Lines of Python that run the file; ``template`` is the ``SNIPPET`` of its exporter."""
-        feed = ", ".join(f"{name!r}: {name}" for name in self.inputs)
-        return template.format(file=file, inputs=", ".join(self.inputs), output=self.output[0], feed=f"{{{feed}}}")
-
-
-def contract(generator: nn.Module, pre_post: bool) -> Contract:
-    """The contract of a file with masking, padding and compositing inside, or of the network alone."""
+    With ``pre_post``, masking, padding and compositing are inside of the file; else it holds the network alone.
+    """
     if pre_post:
-        return Contract(
-            {
-                "image": "(batch, 3, height, width) float32, RGB, 0..1, any height and width",
-                "mask": "(batch, 1, height, width) float32, above 0 = hole",
-            },
-            ("completed", "(batch, 3, height, width) float32, RGB, 0..1: the image with its holes filled"),
-        )
+        return {
+            "image": "(batch, 3, height, width) float32, RGB, 0..1, any height and width",
+            "mask": "(batch, 1, height, width) float32, above 0 = hole",
+            "completed": "(batch, 3, height, width) float32, RGB, 0..1: the image with its holes filled",
+        }
     sizes = f"height and width are multiples of {generator.pad_multiple}, at least {generator.min_size}"
-    return Contract(
-        {"masked": f"(batch, 4, height, width) float32: image * (1 - mask), RGB, 0..1, and mask, 1 = hole; {sizes}"},
-        ("predicted", "(batch, 3, height, width) float32, RGB, 0..1: the whole frame, as the network sees it"),
-    )
+    return {
+        "masked": f"(batch, 4, height, width) float32: image * (1 - mask), RGB, 0..1, and mask, 1 = hole; {sizes}",
+        "predicted": "(batch, 3, height, width) float32, RGB, 0..1: the whole frame, as the network sees it",
+    }
 
 
 FORMATS: dict[str, Exporter] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
@@ -117,7 +96,7 @@ def export_model(
     """Write the generator at ``model`` to ``out``; batch, height and width stay free.
 
     The file is read again and run on three sizes and two batches. It is kept if it differs from the network by at most
-    ``check.TOLERANCE``. Raises ValueError, FileNotFoundError or FileExistsError, in one line.
+    ``TOLERANCE``. Raises ValueError, FileNotFoundError or FileExistsError, in one line.
     """
     path = Path(out).expanduser()
     _check_request(format, path, fft, overwrite)
@@ -129,19 +108,22 @@ def export_model(
         inputs = list(examples(generator, pre_post))
         with _quiet(), torch.no_grad():
             network = _network(generator, pre_post, fft)
-            content = FORMATS[format].dump(
-                network, inputs[0], interface.metadata(generator, fft), list(interface.lines())
-            )
+            described = json.dumps({"class": type(generator).__name__, "config": generator.config})
+            metadata = {**interface, "network": described, "fft": fft, "producer": f"lama {lama.__version__}"}
+            content = FORMATS[format].dump(network, inputs[0], metadata, list(interface))
             written.write_bytes(content)
             run = FORMATS[format].read(written)
             expected = (lambda *pair: complete(generator, *pair)[1]) if pre_post else generator
             worst = largest_difference(run, expected, inputs)
     say(f"read again: differs from the network by at most {worst:.0e}, on 3 sizes and 2 batches")
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    for name, meaning in interface.lines().items():
+    for name, meaning in interface.items():
         say(f"  {name}: {meaning}")
     say("to run it:")
-    for line in interface.snippet(FORMATS[format].SNIPPET, str(path)).splitlines():
+    *names, output = interface
+    feed = "{" + ", ".join(f"{name!r}: {name}" for name in names) + "}"
+    program = FORMATS[format].SNIPPET.format(file=str(path), inputs=", ".join(names), output=output, feed=feed)
+    for line in program.splitlines():
         say(f"  {line}")
 
 

@@ -38,7 +38,6 @@ class Window:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def union(self, other: "Window") -> "Window":
-        """The smallest window that holds both."""
         return Window(
             min(self.top, other.top), max(self.bottom, other.bottom),
             min(self.left, other.left), max(self.right, other.right),

@@ -8,11 +8,6 @@ from lama.losses.perceptual import HRFPerceptualLoss, VGGPerceptualLoss
 from lama.losses.reconstruction import MaskedL1Loss
 
 __all__ = [
-    "FeatureMatchingLoss",
-    "HRFPerceptualLoss",
-    "LPIPSLoss",
-    "MaskedL1Loss",
-    "NonSaturatingAdversarialLoss",
-    "Objective",
-    "VGGPerceptualLoss",
-]
+    "FeatureMatchingLoss", "HRFPerceptualLoss", "LPIPSLoss", "MaskedL1Loss", "NonSaturatingAdversarialLoss",
+    "Objective", "VGGPerceptualLoss",
+]  # fmt: skip

@@ -5,15 +5,6 @@ from lama.masks.files import MaskFolder, Objects, PairedMasks
 from lama.masks.shapes import Boxes, Grid, Outpainting, Strokes
 
 __all__ = [
-    "AreaLimits",
-    "Boxes",
-    "Grid",
-    "Growing",
-    "Inverted",
-    "MaskFolder",
-    "Mixture",
-    "Objects",
-    "Outpainting",
-    "PairedMasks",
-    "Strokes",
-]
+    "AreaLimits", "Boxes", "Grid", "Growing", "Inverted", "MaskFolder", "Mixture", "Objects", "Outpainting",
+    "PairedMasks", "Strokes",
+]  # fmt: skip

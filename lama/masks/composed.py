@@ -17,7 +17,6 @@ class Inverted:
         self.probability = probability
 
     def scaled(self, share: float) -> "Inverted":
-        """The same with the scaled sampler."""
         return Inverted(scaled(self.sampler, share), self.probability)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
@@ -39,7 +38,6 @@ class AreaLimits:
         self.tries = tries
 
     def scaled(self, share: float) -> "AreaLimits":
-        """The same with the scaled sampler."""
         return AreaLimits(scaled(self.sampler, share), self.min_area, self.max_area, self.tries)
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
@@ -106,7 +104,6 @@ class Mixture:
         self.edges = np.cumsum([weight / total for weight in weights.values()])[:-1]
 
     def scaled(self, share: float) -> "Mixture":
-        """The same mixture with all samplers scaled."""
         pairs = zip(self.weights, self.samplers, strict=True)
         return Mixture({name: scaled(sampler, share) for name, sampler in pairs}, self.weights)
 

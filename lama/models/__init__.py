@@ -6,11 +6,7 @@ from lama.models.patchgan import PatchDiscriminator
 from lama.models.resnet import DilatedResNetGenerator, ResNetGenerator
 
 __all__ = [
-    "DilatedResNetGenerator",
-    "FFCResNetGenerator",
-    "PatchDiscriminator",
-    "ResNetGenerator",
-    "SegmentationEncoder",
+    "DilatedResNetGenerator", "FFCResNetGenerator", "PatchDiscriminator", "ResNetGenerator", "SegmentationEncoder",
     "VGG19Features",
-]
+]  # fmt: skip
 GENERATORS = tuple(name for name in __all__ if name.endswith("Generator"))  # classes that a checkpoint may name

@@ -7,13 +7,13 @@ LaMa-Fourier has 9 blocks and 27,048,835 parameters, Big LaMa 18 blocks and 50,9
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lama.models.ffc import ConcatBranches, FFCBlock, FFCResnetBlock
-from lama.models.layers import UPSAMPLING, ReflectionPad2d, Stages, check_sizes, decoder, level_widths, split
+from lama.models.layers import UPSAMPLING, ReflectionPad2d, StagedNetwork, check_sizes, decoder, level_widths
 
 
-class FFCResNetGenerator(nn.Module):
+class FFCResNetGenerator(StagedNetwork):
     """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1].
 
     H and W are at least ``min_size``. If they do not divide by ``pad_multiple`` the output is computed at the next
@@ -64,13 +64,6 @@ class FFCResNetGenerator(nn.Module):
         self._first_block = 2 + n_downsampling
         if smooth_init:
             self.model.apply(_smooth_)
-
-    def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        return self.model(x)[..., :height, :width]
-
-    def stages(self) -> Stages:
-        return split(self.model, self._first_block, self.config["n_blocks"])
 
 
 def _smooth_(layer: nn.Module) -> None:

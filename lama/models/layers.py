@@ -16,10 +16,21 @@ from lama.conventions import at_least_float32
 Stages = tuple[nn.Module, list[nn.Module], nn.Module]  # encoder, residual blocks, decoder: interfaces.StagedGenerator
 
 
-def split(model: nn.Sequential, first: int, n_blocks: int) -> Stages:
-    """The layers before block ``first``, the ``n_blocks`` blocks, and the layers after them; nothing is copied."""
-    last = first + n_blocks
-    return model[:first], list(model)[first:last], model[last:]
+class StagedNetwork(nn.Module):
+    """A generator whose layers are ``model``; the first of its ``n_blocks`` blocks is layer ``_first_block``."""
+
+    model: nn.Sequential
+    config: dict[str, Any]
+    _first_block: int
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        return self.model(x)[..., :height, :width]
+
+    def stages(self) -> Stages:
+        """The layers before the blocks, the blocks, and the layers after them; nothing is copied."""
+        first, last = self._first_block, self._first_block + self.config["n_blocks"]
+        return self.model[:first], list(self.model)[first:last], self.model[last:]
 
 
 def reflect(x: Tensor, padding: Sequence[int]) -> Tensor:

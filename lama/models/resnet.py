@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lama.models.layers import ReflectedConv2d, ReflectionPad2d, Stages, check_sizes, decoder, level_widths, split
+from lama.models.layers import ReflectedConv2d, ReflectionPad2d, StagedNetwork, check_sizes, decoder, level_widths
 
 
-class ResNetGenerator(nn.Module):
+class ResNetGenerator(StagedNetwork):
     """Masked image and mask (B, 4, H, W) -> image (B, 3, H, W) in [0, 1].
 
     Unlike LaMa-Fourier it pads its strided convolutions with zeros, and every convolution has a bias. H and W are at
@@ -58,13 +58,6 @@ class ResNetGenerator(nn.Module):
     def block(self, channels: int) -> nn.Module:
         """One residual block, (B, C, H, W) -> the same; LaMa-Dilated overrides it."""
         return ResNetBlock(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        return self.model(x)[..., :height, :width]
-
-    def stages(self) -> Stages:
-        return split(self.model, self._first_block, self.config["n_blocks"])
 
 
 class ResNetBlock(nn.Module):

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from lama.evaluation.metrics import metric_names
-from lama.evaluation.plots import ACCENT, INK, panels
+from lama.evaluation.tables import ACCENT, INK, panels
 from lama.files import atomic_write, write_text
 from lama.paper.cells import FilledTable, fill
 from lama.paper.formats import as_data, heading, html, latex, markdown
-from lama.paper.published import read_paper
-from lama.paper.runs import read_runs
+from lama.paper.published import read_paper, read_runs
 
 
 def make_tables(

@@ -85,7 +85,8 @@ def _render(
     first = next(iter(table.values()))
     notes = {m: result["note"] for m, result in first.items() if result.get("note") is not None}
     measured = [m for m in first if m not in notes]
-    curves = run_dir / "curves.png"
+    curves, steps = run_dir / "curves.png", run_dir / "next_steps.txt"
+    lines = steps.read_text().splitlines() if steps.is_file() else []  # a description, then its command, in turn
     return render(
         "training",
         title=run_dir.name,
@@ -99,13 +100,6 @@ def _render(
         n=first[measured[0]]["n"],
         examples=examples,
         curves=data_url(curves.read_bytes(), "image/png") if curves.is_file() else None,
-        steps=_steps(run_dir),
+        steps=[(text.removeprefix("# "), command) for text, command in zip(lines[::2], lines[1::2], strict=False)],
         protocol=PROTOCOL,
     )
-
-
-def _steps(run_dir: Path) -> list[tuple[str, str]]:
-    """(description, command) pairs of next_steps.txt."""
-    path = run_dir / "next_steps.txt"
-    lines = path.read_text().splitlines() if path.is_file() else []
-    return [(text.removeprefix("# "), command) for text, command in zip(lines[::2], lines[1::2], strict=False)]

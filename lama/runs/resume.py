@@ -64,16 +64,10 @@ class Request:
         return {word for word in shlex.split(self.command)[2:] if _covers(_overridden(word), key)}
 
 
-@dataclass(frozen=True)
-class Differences:
-    """Differing keys as "key=BEFORE (now: NOW)"."""
+def compare(before: Request, now: Request) -> tuple[list[str], list[str]]:
+    """Differing keys as "key=BEFORE (now: NOW)": refused ones, and ones that an update of the code has caused.
 
-    refused: list[str]  # by the user's choice, or with an effect on the training
-    by_update: list[str]  # keys that an update of the code has added or removed, at their defaults
-
-
-def compare(before: Request, now: Request) -> Differences:
-    """Compare two requests; keys that may differ, and classes that only moved to another module, are left out.
+    Keys that may differ, and classes that only moved to another module, are left out.
 
     A key that only one configuration has was added or removed by an update of the code if the arguments that choose its
     value are the same in both commands. It then has its default, which is not refused; but a term of the losses that
@@ -96,7 +90,7 @@ def compare(before: Request, now: Request) -> Differences:
             found = by_update if updated and not is_loss_term else refused
             # A key may be interpolated into several places; it is reported once.
             found.setdefault((key.rpartition(".")[2], str(a), str(b)), f"{key}={short(a)} (now: {short(b)})")
-    return Differences(list(refused.values()), list(by_update.values()))
+    return list(refused.values()), list(by_update.values())
 
 
 def joined(lines: list[str]) -> str:
@@ -211,17 +205,17 @@ def _own(run_dir: Path, now: Request) -> Resumption | None:
         return None
     path, content, notes = newest
     before = Request.of_run(run_dir)
-    found = compare(before, now)
+    refused, by_update = compare(before, now)
     if not before.config:
         notes.append(f"run_dir={run_dir}: config.yaml is missing, so its configuration could not be compared with this "
                      "command")  # fmt: skip
-    if found.refused:
+    if refused:
         advice = "continue it with its own command (if an update changed a default, pass the old value), "
         advice += "choose another run_dir=, or replace it with overwrite=true"
-        raise ValueError(f"run_dir={run_dir}: the run there was begun with {joined(found.refused)}; {advice}")
-    if found.by_update:
+        raise ValueError(f"run_dir={run_dir}: the run there was begun with {joined(refused)}; {advice}")
+    if by_update:
         notes.append(f"run_dir={run_dir}: configuration keys changed by an update of the code, at their defaults: "
-                     f"{joined(found.by_update)}")  # fmt: skip
+                     f"{joined(by_update)}")  # fmt: skip
     return Resumption(path, Progress(**content["progress"]), notes)
 
 
@@ -253,12 +247,12 @@ def _named(path: Path, run_dir: Path, now: Request) -> Resumption:
     own = path.resolve().parent == (run_dir / "checkpoints").resolve()
     if not own and (run_dir / "models").exists():
         raise FileExistsError(f"run_dir={run_dir}: holds another run than resume={path}; choose another run_dir=")
-    found = compare(Request.of_run(path.parent.parent), now)
-    optimizers = [line for line in found.refused if re.match(r"optimizers\.\w+\._target_=", line)]
+    refused, by_update = compare(Request.of_run(path.parent.parent), now)
+    optimizers = [line for line in refused if re.match(r"optimizers\.\w+\._target_=", line)]
     if optimizers:
         raise ValueError(f"resume={path}: the run was begun with {joined(optimizers)}; the state of one optimiser does "
                          "not fit another; init_from= begins with new ones")  # fmt: skip
-    changed = [*found.refused, *found.by_update]
+    changed = [*refused, *by_update]
     if changed:
         notes.append(f"resume={path}: the run was begun with {joined(changed)}")
     return Resumption(path, Progress(**content["progress"]), notes)

@@ -20,7 +20,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
-from lama.files import remove_partial, still_lost, write_text
+from lama.files import remove_partial, write_text
 from lama.runs.callbacks import PUBLISHED, BrokenImages, InferenceWeights, MetricsTable, SampleGrids, choose_monitor
 from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints, NonFiniteGuard
 from lama.runs.debug import Debug
@@ -99,7 +99,8 @@ def train(
 
 def _check_written(fit: Trainer, checkpoints: Checkpoints, run_dir: Path) -> None:
     """Raise OSError where the disk was still full at the end, and results were not written."""
-    lost = still_lost([*fit.callbacks, checkpoints.files])  # type: ignore[attr-defined]
+    writers = [*fit.callbacks, checkpoints.files]  # type: ignore[attr-defined]
+    lost = {what: why for writer in writers for what, why in getattr(writer, "lost", {}).items()}
     if lost:
         latest = "" if checkpoints.on_disk is None else f"; the latest checkpoint is of iteration {checkpoints.on_disk}"
         why = f"trained to the end, but not written: {', '.join(lost)}, {next(iter(lost.values()))}{latest}"

@@ -32,12 +32,10 @@ def record(sweep: Sweep, work: Work, **values: Any) -> None:
 
 
 def submitted(sweep: Sweep, work: Work, job: str) -> None:
-    """Write the cluster's number of a job to its file."""
     write_text(_file(sweep, work, ".job"), f"{job}\n")
 
 
 def forget(sweep: Sweep, work: Work) -> None:
-    """Remove the recorded state of a job, before it is started again."""
     for suffix in (".json", ".job"):
         _file(sweep, work, suffix).unlink(missing_ok=True)
 
