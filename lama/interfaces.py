@@ -139,8 +139,6 @@ class FileSource(ImageSource, Protocol):
 
 @dataclass(frozen=True)
 class EvaluationPair:
-    """One image and its frozen mask."""
-
     name: str  # of the mask, without suffix, such as ``coffee_mask000``; the result has it too
     image: ImageArray
     mask: MaskArray

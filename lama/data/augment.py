@@ -69,14 +69,12 @@ class WarpCrop(A.DualTransform):  # type: ignore[misc]
         return {"back": back, "lens": lens}
 
     def _perspective(self, rng: np.random.Generator, height: int, width: int) -> Array:
-        """Move the four corners inwards."""
         inwards = np.abs(rng.normal(0, rng.uniform(0, self.perspective), size=(4, 2))) % 1
         corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
         source = (corners + inwards * (1 - 2 * corners)) * (width, height)
         return cv2.getPerspectiveTransform((corners * (width, height)).astype(np.float32), source.astype(np.float32))
 
     def _affine(self, rng: np.random.Generator, height: int, width: int) -> Array:
-        """Scale, shear and rotate about the centre."""
         scale_x, scale_y = rng.uniform(self.scale[0], self.scale[1], size=2)
         angle = math.radians(rng.uniform(-self.rotate, self.rotate))
         shear_x, shear_y = np.tan(np.radians(rng.uniform(-self.shear, self.shear, size=2)))

@@ -136,7 +136,7 @@ def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Finding
     if isinstance(pairs, PairFolder):
         check_pairs(pairs.root, findings, limit=50)
         if len(paths) < 20000:
-            check_duplicates(paths, {image for image, _ in pairs.paths if image is not None}, findings)
+            check_duplicates(paths, {image for image, _ in pairs.paths}, findings)
     return findings
 
 

@@ -50,7 +50,6 @@ class Manifest:
 
     @classmethod
     def of(cls, folder: Path) -> "Manifest | None":
-        """The manifest in ``folder``, or None if it has none."""
         file = folder / NAME
         return cls(file) if file.is_file() and _is_ours(file) else None
 
@@ -112,16 +111,19 @@ class PairFolder(Sequence[EvaluationPair]):
 
     def __init__(self, path: str | Path, img_suffix: str | None = None) -> None:
         self.root = Path(path).expanduser()
-        self.paths = list(find_pairs(self.root, img_suffix))
+        pairs = list(find_pairs(self.root, img_suffix))
         unfinished = next(self.root.rglob(JOURNAL), None)
         if unfinished is not None:
             raise ValueError(f"{unfinished.parent}: an unfinished evaluation set; repeat the command that generates it")
         self.manifests = Manifest.below(self.root)
         for manifest in self.manifests:
             manifest.check_names(list_images(self.root))
-        orphans = [mask for image, mask in self.paths if image is None]
+        orphans = [mask for image, mask in pairs if image is None]
         if orphans:
-            raise ValueError(_no_image(orphans[0], more=len(orphans) - 1))
+            others = f" (and {len(orphans) - 1} more such masks)" if len(orphans) > 1 else ""
+            expected = f"expected {orphans[0].stem.rsplit('_mask', 1)[0]} with one of {' '.join(SUFFIXES)}"
+            raise ValueError(f"{orphans[0]}: mask without an image; {expected} in its folder{others}")
+        self.paths = [(image, mask) for image, mask in pairs if image is not None]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -135,33 +137,20 @@ class PairFolder(Sequence[EvaluationPair]):
         """The hashes that identify the set: of each manifest or, without one, of the files by the same rule."""
         if self.manifests:
             return [manifest.hash for manifest in self.manifests]
-        files = {path for pair in self.paths for path in pair if path is not None}
+        files = {path for pair in self.paths for path in pair}
         return [digest({path.relative_to(self.root).as_posix(): sha256_of(path) for path in files})]
 
     def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
         for manifest in self.manifests:
             for path in self.paths[index]:
-                if path is not None:
-                    manifest.check_file(path)
+                manifest.check_file(path)
+        image_path, mask_path = self.paths[index]
         try:
-            return read_pair(self.root, *self.paths[index])
+            image, mask = read_image(image_path), read_mask(mask_path)
         except ValueError as error:
-            raise with_others(error, (path for pair in self.paths for path in pair if path is not None)) from error
-
-
-def read_pair(root: Path, image_path: Path | None, mask_path: Path) -> EvaluationPair:
-    """Read one pair below ``root``. Raises ValueError if the image is missing or the sizes differ."""
-    if image_path is None:
-        raise ValueError(_no_image(mask_path))
-    image, mask = read_image(image_path), read_mask(mask_path)
-    check_size(mask, image, str(mask_path), f"its image {image_path.name}")
-    return EvaluationPair(mask_path.relative_to(root).with_suffix("").as_posix(), image, mask)
-
-
-def _no_image(mask: Path, more: int = 0) -> str:
-    others = f" (and {more} more such masks)" if more else ""
-    stem = mask.stem.rsplit("_mask", 1)[0]
-    return f"{mask}: mask without an image; expected {stem} with one of {' '.join(SUFFIXES)} in its folder{others}"
+            raise with_others(error, (path for pair in self.paths for path in pair)) from error
+        check_size(mask, image, str(mask_path), f"its image {image_path.name}")
+        return EvaluationPair(mask_path.relative_to(self.root).with_suffix("").as_posix(), image, mask)
 
 
 class PredictionFolder:

@@ -82,8 +82,6 @@ class MaskDataset:
 
 @dataclass
 class _Job:
-    """The work on one image, for worker processes."""
-
     dataset: MaskDataset
     indir: Path
     outdir: Path

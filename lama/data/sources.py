@@ -219,7 +219,6 @@ def check_end(archive: tarfile.TarFile) -> None:
 
 
 def _expand(path: str) -> Sequence[Path]:
-    """The shards that ``path`` names."""
     if "://" in path or path.startswith("pipe:"):
         raise ValueError(f"{path}: shards must be local files")
     root = Path(path).expanduser()

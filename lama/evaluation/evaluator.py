@@ -201,7 +201,6 @@ class Evaluator:
                 features.sort(order)
 
     def _of(self, index: NDArray[np.intp]) -> dict[str, Result]:
-        """Every metric of the images with these indices."""
         results: dict[str, Result] = {}
         for name, scores in self.scores.items():
             results[name] = self._mean(np.asarray(scores, np.float64)[index])

@@ -31,8 +31,6 @@ class L1(ImageMetric):
 
 
 class L1Hole(L1):
-    """L1 of the pixels in the hole."""
-
     label, hole_only = "L1 (hole)", True
     in_report, example_rank = True, 5
 
@@ -50,8 +48,6 @@ class PSNR(ImageMetric):
 
 
 class PSNRHole(PSNR):
-    """PSNR of the pixels in the hole."""
-
     label, hole_only, example_rank = "PSNR (hole)", True, 3
 
 

@@ -203,7 +203,6 @@ def report_page(
 
 
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The cells of one metric: mean, interval, standard deviation, n; or the reason for a missing number."""
     ends = result.get("ci95")
     return {
         "mean": format_cell(result) if result["mean"] is not None else result.get("note", "not available"),

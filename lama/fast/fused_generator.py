@@ -197,7 +197,6 @@ class Decoder(nn.Module):
 
 
 def chunks(total: int, rows: int) -> list[tuple[int, int]]:
-    """[first, last) of ``total`` rows, ``rows`` at a time."""
     return [(first, min(first + rows, total)) for first in range(0, total, rows)]
 
 

@@ -50,8 +50,6 @@ class Convolution:
 
 
 class Kernel:
-    """The functions of the compiled library."""
-
     def __init__(self, library: ctypes.CDLL) -> None:
         self.library = library
         self.panel = int(library.lama_winograd_panel())
@@ -251,7 +249,6 @@ class WinogradConv(nn.Module):
         return self.kernel.convolve(parts, [Convolution(*one) for one in each], relu=self.relu)
 
     def _transformed(self, pixels: int) -> list[Tensor]:
-        """The transformed weights, for an input of so many pixels."""
         if self.kept is not None:
             return self.kept
         transformed = [self.kernel.transform(weight) for weight in self.weights]

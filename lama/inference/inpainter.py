@@ -136,8 +136,10 @@ class Inpainter:
         if self._refiner is None:
             self._detailed.fill(opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size))
         else:
-            for item, pixels in zip(opened, filled, strict=True):
-                self._fill_refined(item, pixels, self._refiner)
+            for item, pixels in ((i, f) for i, f in zip(opened, filled, strict=True) if i.hole.any()):
+                x = network_input(item.pixels, item.hole)
+                values = self._refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
+                pixels[item.hole] = to_kind(values[item.hole], pixels.dtype)
         if self._feather:
             pairs = zip(opened, filled, strict=True)
             filled = [soften(f, item.hole, self._feather) if item.hole.any() else f for item, f in pairs]
@@ -152,12 +154,6 @@ class Inpainter:
         for image, pixels, plan in zip(opened, filled, plans, strict=True):
             if plan.tiles:
                 fill_tiles(pixels, image.hole, plan, self._predict_alone)
-
-    def _fill_refined(self, image: OpenedImage, filled: Array, refiner: Refiner) -> None:
-        if image.hole.any():
-            x = network_input(image.pixels, image.hole)
-            values = refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
-            filled[image.hole] = to_kind(values[image.hole], filled.dtype)
 
     @torch.inference_mode()
     def predict(self, image: Tensor, mask: Tensor) -> Tensor:

@@ -137,7 +137,6 @@ def give_back() -> None:
 
 
 def _glibc() -> Any:
-    """glibc's C library, or None on other systems."""
     if not sys.platform.startswith("linux"):
         return None
     try:

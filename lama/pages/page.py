@@ -140,5 +140,4 @@ def _latex_cell(spans: Cell) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Text with the characters that are special in LaTeX escaped."""
     return "".join(_LATEX.get(character, character) for character in text)

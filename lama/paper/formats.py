@@ -19,7 +19,6 @@ LEGEND = (
 
 
 def heading(metric: str) -> str:
-    """The label of a metric with its direction, such as ``FID ↓``."""
     return f"{METRICS[metric].label} {arrow(metric)}"
 
 

@@ -79,8 +79,6 @@ class PaperTable:
 
 @dataclass(frozen=True)
 class Paper:
-    """All of ``published.yaml``."""
-
     reference: str
     metrics: tuple[str, ...]
     protocol: str
@@ -123,8 +121,6 @@ def _table(entry: dict[str, Any], columns: dict[str, Column], content: dict[str,
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The content of one ``metrics.json``."""
-
     file: Path
     run: str
     seed: int | None  # None = the run has no folders of seeds

@@ -35,7 +35,6 @@ class Debug:
                 raise ValueError(f"debug.{name}: expected at least 1, got {value}")
 
     def folder(self, run_dir: str) -> str:
-        """Its folder; an earlier debug run in it is replaced."""
         return f"{run_dir}-debug-{self.name}"
 
     def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:

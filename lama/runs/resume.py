@@ -135,8 +135,6 @@ def _read(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Resumption:
-    """A checkpoint to resume from."""
-
     path: Path
     progress: Progress
     notes: list[str] = field(default_factory=list)  # warnings, for the log

@@ -71,12 +71,7 @@ class Sweep:
     def run_dir(self, work: "Work") -> Path:
         return self.folder / "runs" / work.row / f"seed{work.seed}"
 
-    def evaluation_dir(self, work: "Work") -> Path:
-        """The output folder of an evaluation, as ``make_tables`` expects it."""
-        return self.folder / "evaluations" / work.row / f"seed{work.seed}" / str(work.set_name)
-
     def training_overrides(self, work: "Work") -> list[str]:
-        """The overrides of a training's command; later ones win."""
         return [
             *self.overrides, *self.own.get(work.row, []),
             f"trainer.devices={self.launcher['devices']}", f"trainer.num_nodes={self.launcher['nodes']}",
@@ -87,9 +82,10 @@ class Sweep:
         if work.kind == "train":
             return [*subprocess_of("train"), "-cn", work.row, *self.training_overrides(work)]
         metrics = ",".join(self.evaluation["metrics"])
+        out = self.folder / "evaluations" / work.row / f"seed{work.seed}" / str(work.set_name)  # for ``make_tables``
         return [
             *subprocess_of("evaluate"), f"indir={self.evaluation['sets']}/{work.set_name}",
-            f"model.path={self.run_dir(work)}", f"outdir={self.evaluation_dir(work)}", f"metrics=[{metrics}]",
+            f"model.path={self.run_dir(work)}", f"outdir={out}", f"metrics=[{metrics}]",
             "overwrite=true", *self.evaluation["overrides"],
         ]  # fmt: skip
 

@@ -52,7 +52,6 @@ def statistics(network: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def highest(*values: int) -> list[int]:
-    """The maximum of each value over the ranks."""
     if rank_and_world()[1] == 1:
         return list(values)
     gathered = torch.tensor(values, device=_device())
@@ -71,7 +70,6 @@ def any_of(flags: Tensor) -> Tensor:
 
 
 def _device() -> torch.device:
-    """The device of tensors that the ranks can exchange."""
     return torch.device("cuda" if "nccl" in distributed.get_backend() else "cpu")
 
 

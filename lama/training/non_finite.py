@@ -50,7 +50,6 @@ class StepSnapshot:
         self.kept += kept
 
     def forget(self) -> None:
-        """Free the copies after a finite step."""
         self.live, self.kept, self.states = [], [], None
 
     @torch.no_grad()
