@@ -61,7 +61,7 @@ LAWS = {
     "runs": (
         {"verbs", "training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine", "pages",
          "interfaces", "files", "torchvision_ops"},
-        {"torch", "numpy", "tqdm", "pytorch_lightning", "matplotlib", "yaml", "filelock"},
+        {"torch", "numpy", "tqdm", "pytorch_lightning", "yaml", "filelock"},
     ),
     "config": ({"training", "verbs"}, {"hydra", "omegaconf"}),
     "bench": ({"verbs", "masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints",

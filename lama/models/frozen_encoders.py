@@ -1,8 +1,9 @@
-"""The encoders of the perceptual losses: VGG19 up to relu5_1 (table 3, row "VGG19"), and that of the HRF loss.
+"""The encoders of the perceptual losses: VGG19 up to relu5_1 (table 3, row "VGG19"), and a segmentation network.
 
-The latter is a dilated ResNet50 trained to segment ADE20K (Zhou et al., IJCV 2019). Unlike the usual ResNet50 it has
-three 3 x 3 convolutions as stem, and dilation in place of stride in the last two stages: their features keep 1/8 of the
-resolution and see up to 431 pixels. 23,631,808 parameters, state-dict keys as released (``encoder_epoch_20.pth``).
+The encoder of the HRF loss is a dilated ResNet50 trained to segment ADE20K (Zhou et al., IJCV 2019). Unlike the usual
+ResNet50 it has three 3 x 3 convolutions as stem, and dilation in place of stride in the last two stages: their features
+keep 1/8 of the resolution and see up to 431 pixels. 23,631,808 parameters, state-dict keys as released
+(``encoder_epoch_20.pth``).
 """
 
 import copy
