@@ -10,6 +10,8 @@ import logging
 import os
 import sys
 
+from tqdm.contrib.logging import logging_redirect_tqdm
+
 from lama.verbs import VERBS
 
 __all__: list[str] = []  # no YAML names a command
@@ -43,7 +45,8 @@ def run_verb(verb: str, arguments: list[str] | None = None) -> None:
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
         module = importlib.import_module(f"lama.commands.{verb.replace('-', '_')}")
-        module.main(sys.argv[1:] if arguments is None else arguments)
+        with logging_redirect_tqdm():  # log lines stand above a progress bar, not in it
+            module.main(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         if full:

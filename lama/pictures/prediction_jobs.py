@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
@@ -150,7 +149,7 @@ class Outcome:
 def fill_all(fill: Fill, jobs: Sequence[PredictionJob]) -> Outcome:
     """Run every job with a progress bar; a failure does not stop the rest. ``fill`` may be an ``Inpainter``."""
     outcome = Outcome()
-    with logging_redirect_tqdm(), tqdm(jobs, desc="inpainting", unit="image") as bar:
+    with tqdm(jobs, desc="inpainting", unit="image") as bar:
         try:
             for job in bar:
                 _run(job, fill, outcome)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from lama.data.sources import evenly_spaced
 from lama.evaluation import METRICS, Evaluator
 from lama.evaluation.baselines import BASELINES
 from lama.evaluation.metrics import arrow
-from lama.evaluation.tables import about, best_method, format_cell, markdown_table
+from lama.evaluation.tables import about, best_method, format_cell, markdown_table, panels
 from lama.files import write_text
 from lama.inference import load
 from lama.interfaces import EvaluationSet, ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
 from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
+from lama.runs.callbacks import read_metrics
+from lama.runs.removals import Removal
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[ImageArray, MaskArray], ImageArray]
@@ -27,29 +29,58 @@ PROTOCOL = "protocol lama: 8-bit images; SSIM with zero padding; *_hole inside t
 IMAGES = 6  # number of pairs on the page
 
 
-def make_report(run_dir: str | Path, data: InpaintingDataModule, device: str = "auto") -> Path:
+def make_report(
+    run_dir: str | Path,
+    data: InpaintingDataModule,
+    device: str = "auto",
+    others: Sequence[str | Path] = (),  # folders of runs to compare with it
+    removals: Sequence[tuple[Removal, ImageArray]] = (),  # by lama-small; then it is measured too
+) -> Path:
     """Evaluate the run's last weights and the classical baselines on its validation pairs, and write ``report.html``.
 
     Also writes into ``run_dir``: evaluation_set/ (the pairs), predictions/<method>/, metrics.json (the table).
-    Raises FileNotFoundError where the run has no model or no summary.json.
+    Raises FileNotFoundError where a run has no model or no summary.json.
     """
-    run_dir = Path(run_dir)
-    summary_path = run_dir / "summary.json"
-    if not summary_path.is_file():
-        raise FileNotFoundError(f"{summary_path}: no such file; a training writes it when it ends")
-    summary = json.loads(summary_path.read_text())
-    # The last weights, because the best ones were selected on these images.
-    model = load(run_dir / "models" / "last.safetensors", device, strategy="full", fast=False)
-    methods: dict[str, Fill] = {"LaMa (this run)": model} | BASELINES
+    run_dir, *others = (Path(run) for run in (run_dir, *others))
+    summaries = [_summary(run) for run in (run_dir, *others)]
+    methods: dict[str, Fill] = {"LaMa (this run)": _last(run_dir, device)}
+    methods |= {f"LaMa ({run.name})": _last(run, device) for run in others}
+    if removals:
+        methods |= {
+            "lama-small": load("small", device, strategy="full", detail="off"),
+            "lama-small with detail": load("small", device, strategy="full", detail="on"),
+        }
+    methods |= BASELINES
     write_pairs(data.val_pairs, run_dir / "evaluation_set")
     evaluator = Evaluator([name for name in METRICS if METRICS[name].in_report], grouping="none")
     table = {name: _evaluate(evaluator, name, fill, data.val_pairs, run_dir) for name, fill in methods.items()}
     what = {"evaluation_set": PairFolder(run_dir / "evaluation_set").hashes(), "images": len(data.val_pairs)}
     content = about(what, evaluator) | {"methods": table}
     write_text(run_dir / "metrics.json", json.dumps(content, indent=2) + "\n")
-    write_text(run_dir / "report.html", _render(run_dir, summary, table, _examples(data.val_pairs, methods)))
+    page = _render([run_dir, *others], summaries, table, _examples(data.val_pairs, methods), _shown(removals))
+    write_text(run_dir / "report.html", page)
     logger.info("\n%s\nreport: %s", markdown_table(table), run_dir / "report.html")
     return run_dir / "report.html"
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    path = run / "summary.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file; a training writes it when it ends")
+    summary: dict[str, Any] = json.loads(path.read_text())
+    return summary
+
+
+def _last(run: Path, device: str) -> Fill:
+    """The network of the last step, because the best one was selected on the images of the report."""
+    return load(run / "models" / "last.safetensors", device, strategy="full", detail="off", fast=False)
+
+
+def _shown(removals: Sequence[tuple[Removal, ImageArray]]) -> list[dict[str, str]]:
+    return [
+        {"title": removal.title, "before": image_url(removal.image(), 900), "after": image_url(result, 900)}
+        for removal, result in removals
+    ]
 
 
 def _evaluate(
@@ -80,18 +111,22 @@ def _examples(pairs: EvaluationSet, methods: dict[str, Fill]) -> list[dict[str, 
 
 
 def _render(
-    run_dir: Path, summary: dict[str, Any], table: dict[str, dict[str, dict[str, Any]]], examples: list[dict[str, Any]]
+    runs: list[Path],
+    summaries: list[dict[str, Any]],
+    table: dict[str, dict[str, dict[str, Any]]],
+    examples: list[dict[str, Any]],
+    removals: list[dict[str, str]],
 ) -> str:
     first = next(iter(table.values()))
     notes = {m: result["note"] for m, result in first.items() if result.get("note") is not None}
     measured = [m for m in first if m not in notes]
-    curves, steps = run_dir / "curves.png", run_dir / "next_steps.txt"
-    lines = steps.read_text().splitlines() if steps.is_file() else []  # a description, then its command, in turn
+    curves = runs[0] / "curves.png"
     return render(
         "training",
-        title=run_dir.name,
-        run_dir=run_dir,
-        summary=summary,
+        title=runs[0].name,
+        summary=summaries[0],
+        others={run.name: summary for run, summary in zip(runs[1:], summaries[1:], strict=True)},
+        removals=removals,
         metrics=measured,
         arrows={m: arrow(m) for m in measured},
         rows={name: {m: format_cell(results[m]) for m in measured} for name, results in table.items()},
@@ -99,7 +134,35 @@ def _render(
         notes=notes,
         n=first[measured[0]]["n"],
         examples=examples,
-        curves=data_url(curves.read_bytes(), "image/png") if curves.is_file() else None,
-        steps=[(text.removeprefix("# "), command) for text, command in zip(lines[::2], lines[1::2], strict=False)],
+        compared=_url(_validation_curves(runs)) if len(runs) > 1 else None,
+        curves=_url(curves.read_bytes()) if curves.is_file() else None,
+        steps=_steps(runs[0]),
         protocol=PROTOCOL,
     )
+
+
+def _url(image: bytes | None) -> str | None:
+    return None if image is None else data_url(image, "image/png")
+
+
+def _validation_curves(runs: list[Path]) -> bytes | None:
+    """One plot for each validation metric that all ``runs`` measured, with a line for each run."""
+    measured = [read_metrics(run / "metrics.csv") for run in runs]
+    names = [
+        n for n in measured[0] if n.startswith("val_") and n.endswith("_total_mean") and all(n in m for m in measured)
+    ]
+
+    def draw(axis: Any, index: int) -> str:
+        for run, metrics in zip(runs, measured, strict=True):
+            axis.plot(*metrics[names[index]], label=run.name, linewidth=1.2, marker=".")
+        axis.legend(fontsize=7)
+        return names[index]
+
+    return panels(len(names), draw)
+
+
+def _steps(run_dir: Path) -> list[tuple[str, str]]:
+    """(description, command) pairs of next_steps.txt."""
+    path = run_dir / "next_steps.txt"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    return [(text.removeprefix("# "), command) for text, command in zip(lines[::2], lines[1::2], strict=False)]
