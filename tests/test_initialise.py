@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from formula import fill
-from trainings import a_batch, make_module
+from trainings import a_batch, make_module, run_into
 
 import lama
 from lama.checkpoints import convert, open_checkpoint, save_generator, save_official
@@ -136,3 +136,10 @@ def test_twenty_steps_to_the_official_layout_and_back(tmp_path, ema):
     assert torch.equal(lama.load(tmp_path / "official", fast=False).predict(image, mask), expected)
     again = open_checkpoint(tmp_path / "official").build("discriminator").eval()
     assert torch.equal(again(image)[0], module.discriminator(image)[0])
+
+
+def test_a_fine_tuning_shows_the_network_before_the_first_step(tmp_path):
+    run_into(tmp_path / "anew")
+    run_into(tmp_path / "tuned", origin=["init_from: a"])
+    sheets = {name: sorted(p.name for p in (tmp_path / name / "samples").iterdir()) for name in ("anew", "tuned")}
+    assert sheets["tuned"] == ["iteration_0000000.png", *sheets["anew"]]
