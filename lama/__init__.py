@@ -1,7 +1,7 @@
 """LaMa: resolution-robust large mask inpainting with Fourier convolutions (Suvorov et al., WACV 2022).
 
 import lama
-inpainter = lama.load("runs/demo")          # a run folder, a .safetensors file or another model
+inpainter = lama.load("small")              # or "big-lama", a run folder, a .safetensors file or another model
 result = inpainter(image, mask)             # NumPy or PIL, any size; white = remove
 """
 

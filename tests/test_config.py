@@ -119,8 +119,9 @@ def test_finetuning_takes_networks_and_weights_of_losses_from_its_start(surround
 def test_every_training_config_takes_a_step_at_reduced_width(name, surroundings):
     folder = surroundings[0].partition("=")[2]
     own = [f"data.path={folder}/list.txt"] if name.startswith("lama-small") else []  # no data set of that name exists
-    if name == "finetune":  # its networks are those of init_from
-        config = composed(name, *surroundings, *REDUCED[3:], "init_from=small", f"data.path={folder}/train")
+    if name.endswith("finetune"):  # its networks are those of init_from
+        path = f"data.path={folder}/train" if name == "finetune" else "data.path=train"
+        config = composed(name, *surroundings, *REDUCED[3:], "init_from=small", path)
         fit_to_start(config, lambda *_: finetuned_from(adversary=False))
     else:
         config = composed(name, *surroundings, *REDUCED, *own)
@@ -380,7 +381,14 @@ def test_a_configuration_is_the_published_one(name):
 
 
 def test_every_configuration_of_the_paper_is_compared_with_the_published_one():
-    assert set(PUBLISHED) == set(TRAININGS) - {"base", "demo", "finetune", "lama-small", "lama-small-2"}
+    assert set(PUBLISHED) == set(TRAININGS) - {
+        "base",
+        "demo",
+        "demo-finetune",
+        "finetune",
+        "lama-small",
+        "lama-small-2",
+    }
 
 
 def test_the_modern_recipe_differs_where_the_documentation_says(root):

@@ -265,8 +265,10 @@ def in_folder(path: str | Path, checkpoint: str | None) -> str | Path:
 
     ``path`` itself for null and for ``best.ckpt``, which every model has under some name. Raises FileNotFoundError.
     """
+    if checkpoint is None:
+        return path
     folder = Path(path).expanduser()
-    if checkpoint is None or (checkpoint == "best.ckpt" and not (folder / "models" / checkpoint).is_file()):
+    if checkpoint == "best.ckpt" and not (folder / "models" / checkpoint).is_file():
         return path
     found = next((p for place in ("models", "checkpoints", ".") if (p := folder / place / checkpoint).is_file()), None)
     if found is None:

@@ -4,7 +4,7 @@ lama predict image=a.jpg mask=m.png out=b.png                                   
 lama predict model.path=runs/demo indir=IMAGES outdir=RESULTS                    # name.png + name_mask001.png
 lama predict model.path=runs/demo indir=IMAGES maskdir=MASKS outdir=RESULTS      # masks named like the images
 lama predict model.path=runs/demo indir=IMAGES mask=m.png outdir=RESULTS         # one mask for all images
-lama predict model.path=runs/demo pairs=list.csv                                 # columns image, mask, out
+lama predict model.path=big-lama pairs=list.csv        # columns image, mask, out; a released network, fetched once
 """
 
 import logging
