@@ -44,7 +44,7 @@ LAWS = {
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),
     "detail": ({"conventions", "interfaces", "files", "fast"}, {"numpy", "cv2", "scipy"}),
     "inference": (
-        {"models", "checkpoints", "fast", "detail", "machine", "conventions", "interfaces", "progress_bar"},
+        {"models", "checkpoints", "fast", "detail", "machine", "conventions", "interfaces", "progress_bar", "pictures"},
         {"torch", "numpy", "cv2", "PIL", "kornia"},
     ),
     "export": ({"checkpoints", "models", "conventions", "interfaces", "files"}, {"torch", "onnx", "onnxruntime"}),

@@ -1,6 +1,8 @@
 """Choose a device that this machine has and that computes Fourier transforms correctly; the rank of this process."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -10,6 +12,17 @@ logger = logging.getLogger(__name__)
 
 _SIZES = ((8, 8), (6, 9), (15, 16), (7, 13))  # all combinations of even and odd
 _TOLERANCE = 1e-4  # absolute, for values of about 1; float32 reaches 1e-6
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread in this block, on the CPU: OpenMP then starts none, which a fork would not survive."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
 
 
 def pick_device(name: str) -> torch.device:

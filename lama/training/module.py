@@ -23,7 +23,14 @@ from lama.fast.trained_winograd import use_winograd
 from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
-from lama.training.averaging import average, average_gradients, moving_average, statistics, synchronise_batchnorm
+from lama.training.averaging import (
+    average,
+    average_gradients,
+    highest,
+    moving_average,
+    statistics,
+    synchronise_batchnorm,
+)
 from lama.training.discriminator_outputs import DiscriminatorOutputs
 from lama.training.execution import compile_generator
 from lama.training.execution import recompute_blocks as recompute
@@ -107,6 +114,7 @@ class InpaintingModule(LightningModule):
         self.use_memory_format(torch.channels_last)  # the fastest layout for convolutions
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self.snapshot = StepSnapshot([generator, discriminator])
+        self.diverged = torch.tensor(False)  # whether a prediction of the latest validation was not finite
 
     def setup(self, stage: str) -> None:
         """Called on every rank after the process group has been initialised."""
@@ -326,19 +334,31 @@ class InpaintingModule(LightningModule):
         for evaluator, network in networks:
             if evaluator is not None:
                 _, completed = self.complete(batch["image"], batch["mask"], network)
+                self.diverged |= ~completed.isfinite().all()
                 with torch.autocast(completed.device.type, enabled=False):  # SSIM in bfloat16 is wrong
-                    evaluator.update(list(batch["name"]), at_least_float32(completed), batch["image"], batch["mask"])
+                    finite = at_least_float32(completed).nan_to_num(0, 1, 0)
+                    evaluator.update(list(batch["name"]), finite, batch["image"], batch["mask"])
+
+    def on_validation_epoch_start(self) -> None:
+        self.diverged = torch.zeros((), dtype=torch.bool, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
+        """Log the scores; all are nan if one prediction was not finite on any rank (``NonFiniteGuard`` acts on it)."""
+        (diverged,) = highest(int(self.diverged))
+        self.diverged = torch.tensor(bool(diverged))
         self.evaluator.gather()  # each rank has seen its share of the images
         groups = self.evaluator.compute_groups() | {"total": self.evaluator.compute()}
         self.evaluator.reset()
-        self.log_dict(dict(_logged(groups)))
+        self.log_dict(dict(self._scores(groups)))
         if self.raw_evaluator is not None:
             self.raw_evaluator.gather()
-            self.log_dict(dict(_logged({"total": self.raw_evaluator.compute()}, "val_raw")))
+            self.log_dict(dict(self._scores({"total": self.raw_evaluator.compute()}, "val_raw")))
             self.raw_evaluator.reset()
         self.log("step", self.iteration.float())
+
+    def _scores(self, groups: dict[str, dict[str, Any]], prefix: str = "val") -> Iterator[tuple[str, float]]:
+        for name, value in _logged(groups, prefix):
+            yield name, float("nan") if self.diverged else value
 
 
 @contextmanager
