@@ -37,7 +37,8 @@ LAWS = {
         {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "braceexpand"},
     ),
     "evaluation": (
-        {"verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages"},
+        {"verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages",
+         "machine"},
         {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm"},
     ),
     "paper": ({"verbs", "evaluation", "pages", "files"}, {"yaml"}),

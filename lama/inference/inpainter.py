@@ -22,7 +22,7 @@ from lama.inference.image_kinds import Array, OpenedImage, network_input, open_i
 from lama.inference.refine import Refiner
 from lama.inference.strategies import Memory, Plan, Strategy, estimate, fill_tiles
 from lama.inference.windows import Piece, sees
-from lama.machine.device import one_thread, pick_device
+from lama.machine.device import float32, one_thread, pick_device
 from lama.machine.memory import available
 from lama.progress_bar import bar
 
@@ -54,7 +54,7 @@ class Inpainter:
         self,
         generator: nn.Module,
         device: str = "auto",  # auto: cuda, else mps, else cpu; or a name torch knows
-        precision: str = "fp32",  # or bf16: faster, less exact; Fourier transforms stay in fp32
+        precision: str = "fp32",  # or bf16: faster, less exact, Fourier transforms stay in fp32; or tf32, on a GPU
         strategy: str = "auto",  # full, crop, tile: see ``lama.inference.strategies``
         feather: int = 0,  # pixels inside the hole over which the step at the seam is smoothed
         fast: bool = True,  # use the fast equivalent of the generator, equal to 5e-5 in fp32
@@ -66,8 +66,8 @@ class Inpainter:
         detail: str = "auto",  # on, off: texture of the photograph in the hole; see ``lama.inference.detailed``
         scale: int | None = None,  # longer side in pixels at which the network sees a hole and its context
     ) -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision={precision}: expected {' or '.join(PRECISIONS)}")
+        if precision not in (*PRECISIONS, "tf32"):
+            raise ValueError(f"precision={precision}: expected {', '.join(PRECISIONS)} or tf32")
         if precision == "bf16" and not fast:
             raise ValueError("precision=bf16 needs fast=true: the plain network computes in fp32")
         if precision == "bf16" and not can_fuse(generator):
@@ -92,6 +92,7 @@ class Inpainter:
         self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
+        self._tf32, precision = precision == "tf32", precision.replace("tf32", "fp32")
         self._precision, self._fast, self._compiled = precision, fast and can_fuse(generator), compiled
         self._feather, self._max_memory, self._refiner = feather, max_memory, refiner
 
@@ -143,11 +144,13 @@ class Inpainter:
                 raise ValueError(f"image {position}: {error}" if len(images) > 1 else str(error)) from None
         filled = [item.pixels.copy() for item in opened]
         if self._refiner is None:
-            self._detailed.fill(opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size))
+            with float32(self._tf32):
+                self._detailed.fill(opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size))
         else:
             for item, pixels in ((i, f) for i, f in zip(opened, filled, strict=True) if i.hole.any()):
                 x = network_input(item.pixels, item.unknown)
-                values = self._refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
+                with float32():
+                    values = self._refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
                 pixels[item.hole] = to_kind(values[item.hole], pixels.dtype)
         if self._feather:
             pairs = zip(opened, filled, strict=True)
@@ -169,7 +172,8 @@ class Inpainter:
 
         The whole frame at once for every strategy; with ``fast=False``, exactly the output of the trained module.
         """
-        return predict(self._network, image.to(self.device), mask.to(self.device))
+        with float32(self._tf32):
+            return predict(self._network, image.to(self.device), mask.to(self.device))
 
     @cached_property
     def _network(self) -> nn.Module:

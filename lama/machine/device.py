@@ -25,6 +25,21 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(number)
 
 
+@contextmanager
+def float32(tf32: bool = False) -> Iterator[None]:
+    """In this block, a GPU computes float32 with all of its 23 bits; with ``tf32``, it may use TF32, which has 10.
+
+    From NVIDIA's Ampere on, PyTorch lets convolutions use TF32 by default: faster, with errors of 1e-3. The setting is
+    one for all threads of the process.
+    """
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
 def pick_device(name: str) -> torch.device:
     """The device ``name``; ``auto`` is the first of cuda, mps and cpu that exists and passes ``fourier_is_right``.
 

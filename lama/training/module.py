@@ -23,6 +23,7 @@ from lama.fast.trained_winograd import use_winograd
 from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
+from lama.machine.device import float32
 from lama.training.averaging import (
     average,
     average_gradients,
@@ -70,6 +71,7 @@ class InpaintingModule(LightningModule):
         sync_batchnorm: str | None = None,  # "generator" or "both": their BatchNorm sees the batch of all GPUs
         accumulate: int = 1,  # batches per update, averaged; BatchNorm and R1 see each of them alone
         recompute_blocks: bool = False,  # store no activations inside the generator's blocks: less memory, more time
+        tf32: bool = True,  # on a GPU since Ampere, convolutions may use TF32: faster, errors of 1e-3; scores never do
         compiled: bool = False,  # torch.compile the generator, which takes minutes at the start
         winograd: bool = False,  # on a CPU: compiled 3 x 3 Winograd convolutions (float32), the 7 x 7 by columns
     ) -> None:
@@ -98,6 +100,7 @@ class InpaintingModule(LightningModule):
         if sync_batchnorm == "both" and objective.differentiates_twice:
             raise ValueError("recipe.sync_batchnorm=both: SyncBatchNorm has no second derivative, which R1 needs; use "
                              "recipe.sync_batchnorm=generator, or losses.adversarial.gp_coef=0")  # fmt: skip
+        self.tf32 = tf32
         self.accumulate = accumulate
         self.accumulated = 0  # batches since the last update
         self.compiled = compiled
@@ -158,7 +161,8 @@ class InpaintingModule(LightningModule):
         An undone step changes nothing but the counters, bit for bit.
         """
         self.rates.follow(self._done(batch_idx))
-        logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
+        with float32(self.tf32):
+            logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
         self.iteration += 1
         self.log_dict({f"train_{name}": value for name, value in logs.items()})
         # Lightning's loggers take "step" for the x-axis.
@@ -333,7 +337,8 @@ class InpaintingModule(LightningModule):
         networks = ((self.evaluator, self.inference_generator), (self.raw_evaluator, self.generator))
         for evaluator, network in networks:
             if evaluator is not None:
-                _, completed = self.complete(batch["image"], batch["mask"], network)
+                with float32():
+                    _, completed = self.complete(batch["image"], batch["mask"], network)
                 self.diverged |= ~completed.isfinite().all()
                 with torch.autocast(completed.device.type, enabled=False):  # SSIM in bfloat16 is wrong
                     finite = at_least_float32(completed).nan_to_num(0, 1, 0)

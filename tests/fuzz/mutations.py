@@ -84,8 +84,8 @@ def checkpoints(folder) -> dict[str, tuple[str, bytes]]:
     save_generator(folder / "a.safetensors", generator)
     torch.save({"state_dict": {f"generator.{k}": v for k, v in generator.state_dict().items()}}, folder / "a.ckpt")
     torch.jit.save(torch.jit.trace(generator, torch.rand(1, 4, 32, 32)), folder / "a.pt")
-    return {kind: (suffix, (folder / f"a{suffix}").read_bytes())
-            for kind, suffix in (("safetensors", ".safetensors"), ("archive", ".ckpt"), ("torchscript", ".pt"))}  # fmt: skip
+    suffixes = {"safetensors": ".safetensors", "archive": ".ckpt", "torchscript": ".pt"}
+    return {kind: (suffix, (folder / f"a{suffix}").read_bytes()) for kind, suffix in suffixes.items()}
 
 
 def inside(content: bytes, rng: np.random.Generator) -> bytes:
