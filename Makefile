@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo sweep-toy test-fast test test-all lint types bench clean
+.PHONY: help fuzz demo sweep-toy test-fast test test-all lint types bench clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -41,6 +41,9 @@ test: $(VENV)/.installed ## all tests but the slow ones, offline, in minutes
 
 test-all: $(VENV)/.installed ## all tests, the slow ones too
 	@$(BIN)/python -m pytest -q -n 2 -m "slow or not slow"
+
+fuzz: $(VENV)/.installed ## 10 000 damaged files of each kind (images, masks, checkpoints, lists, requests): an hour
+	@LAMA_FUZZ=10000 $(BIN)/python -m pytest -q tests/fuzz
 
 lint: $(VENV)/.installed ## ruff: style and likely errors
 	@$(BIN)/ruff format --check .

@@ -99,6 +99,15 @@ class ScalableMaskSampler(MaskSampler, Protocol):
         """The same sampler with ``share`` (0..1) of the range of its sizes and numbers."""
 
 
+@runtime_checkable
+class FileMaskSampler(Protocol):
+    """Masks from files, which may be inverted or faint."""
+
+    def notices(self) -> list[str]:
+        """Warnings about the files, for the start of a training."""
+        ...
+
+
 class Augmentation(Protocol):
     """Crops and distorts a training image, and its mask if given; the same ``rng`` state gives the same crop."""
 

@@ -19,9 +19,9 @@ from lama.progress_bar import bar
 
 
 @contextmanager
-def served(models, most=8, limits=None, **options):
+def served(models, most=8, limits=None, most_mb=1000, **options):
     """Serve ``models`` on a free port; gives a ``Client``."""
-    worker = Worker(most)
+    worker = Worker(most, most_mb)
     server = uvicorn.Server(
         uvicorn.Config(create_app(models, worker, limits or Limits(), **options), port=0, log_level="warning",
                        timeout_graceful_shutdown=1)

@@ -37,14 +37,15 @@ LAWS = {
         {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "braceexpand"},
     ),
     "evaluation": (
-        {"verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages"},
+        {"verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages",
+         "machine"},
         {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm"},
     ),
     "paper": ({"verbs", "evaluation", "pages", "files"}, {"yaml"}),
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),
     "detail": ({"conventions", "interfaces", "files", "fast"}, {"numpy", "cv2", "scipy"}),
     "inference": (
-        {"models", "checkpoints", "fast", "detail", "machine", "conventions", "interfaces", "progress_bar"},
+        {"models", "checkpoints", "fast", "detail", "machine", "conventions", "interfaces", "progress_bar", "pictures"},
         {"torch", "numpy", "cv2", "PIL", "kornia"},
     ),
     "export": ({"checkpoints", "models", "conventions", "interfaces", "files"}, {"torch", "onnx", "onnxruntime"}),

@@ -160,3 +160,10 @@ def test_what_is_near_a_model_is_named(tmp_path):
             find_weights(path)
     with pytest.raises(FileNotFoundError, match="no such file or folder; working directory"):
         find_weights(tmp_path / "nothing")
+
+
+def test_a_flipped_bit_in_the_weights_is_found(file):
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+    assert "wrong checksum" in refusal(file)

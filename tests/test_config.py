@@ -18,6 +18,7 @@ from lama.checkpoints import Checkpoint
 from lama.checkpoints.archive import StoredTensor
 from lama.commands import run_verb
 from lama.config import CONFIGS, build, build_module, fit_to_start, one_line, preflight, read
+from lama.config.composing import compose
 from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder, VGG19Features
 from lama.pretrained import MissingWeightsError
 
@@ -441,3 +442,10 @@ def test_cfg_prints_the_configuration(capsys):
         run_verb("train", ["-cn", "demo", "seed=3", "--cfg", "job"])
     assert stop.value.code == 0
     assert OmegaConf.create(capsys.readouterr().out).seed == 3
+
+
+@pytest.mark.parametrize("value", ["1e-3,1e-4", "choice(1e-3,1e-4)", "range(1,3)"])
+def test_several_values_are_refused_with_the_way_to_do_it(value):
+    with pytest.raises(ValueError, match=r"optimizers\.generator\.lr=.*run_title=.*dir="):
+        compose("training", "demo", [f"optimizers.generator.lr={value}"])
+    assert list(compose("training", "demo", ["augment.size=[64,48]"]).augment.size) == [64, 48]

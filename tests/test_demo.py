@@ -29,6 +29,7 @@ from lama.checkpoints import load_generator, save_generator
 from lama.demo import fields
 from lama.demo.app import Limits
 from lama.demo.models import Models, names_of
+from lama.demo.refused import RefusedError
 from lama.demo.serve import is_local, serve
 from lama.demo.work import CancelledJobError, Job, Worker
 from lama.inference import Inpainter, Refiner
@@ -547,3 +548,63 @@ def test_a_released_network_is_listed_and_fetched_when_asked(model, tmp_path, mo
         status, answer = client.post("/api/released/other", {})
         assert status == 422
         assert "other" in answer["error"]
+
+
+# Behind a proxy
+
+
+def test_a_host_that_is_not_known_is_refused_and_named(model):
+    with served(Models([model]), hosts=("127.0.0.1", "lama.example.org", "::1")) as page:
+        for host in ("lama.example.org", "Lama.Example.org:443", "[::1]:80"):
+            assert page.get("/health", headers={"Host": host})[0] == 200
+        status, answer = page.get("/health", headers={"Host": "evil.example"})
+        assert status == 400
+        assert "hosts=[evil.example]" in answer["error"]
+
+
+def test_the_page_works_below_another_path(page):
+    """No address in it begins at the root of the server, so a proxy may serve it at /lama/."""
+    for path in ("/", "/api", "/static/main.js", "/static/api.js", "/static/style.css"):
+        text = page.ask("GET", path)[1].decode()
+        assert not re.search(r"""(?:href|src)=["']/|(?:get|post|fetch|url)\(["'`]/|src: [`"']/|from ["']/""", text), (
+            path
+        )
+
+
+def test_frames_are_forbidden_unless_allowed(model, page):
+    policy = page.ask("GET", "/")[2]["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    with served(Models([model]), frames="http://localhost:8888") as framed:
+        assert "frame-ancestors http://localhost:8888" in framed.ask("GET", "/")[2]["content-security-policy"]
+
+
+@pytest.mark.parametrize("frames", ["'none'; script-src *", "a\nb", ""])
+def test_frames_cannot_change_the_rest_of_the_policy(frames):
+    with pytest.raises(ValueError, match="frames="):
+        serve(lambda: None, port=0, frames=frames)
+
+
+def test_the_queue_is_bounded_by_bytes():
+    worker = Worker(8, most_mb=1)
+    first, second = Job(), Job()
+    with worker.admitted(first):
+        worker.hold(first, 2_000_000)  # alone, whatever its size
+        with worker.admitted(second):
+            with pytest.raises(RefusedError) as refused:
+                worker.hold(second, 10)
+            assert refused.value.status == 503
+    with worker.admitted(second):
+        worker.hold(second, 10)
+
+
+def test_a_body_beyond_the_queue_is_refused_while_it_arrives():
+    slow = Slow()
+    with served(slow, most_mb=0.05) as page, ThreadPoolExecutor(1) as others:
+        running = others.submit(page.post, "/api/inpaint", request())
+        assert slow.begun.wait(20)
+        status, answer = page.post("/api/inpaint", request(image=photo(200, 200)))
+        assert status == 503
+        assert "MB" in answer["error"]
+        for job in page.worker.jobs:
+            job.cancel()
+        running.result()

@@ -349,3 +349,31 @@ def test_the_command_survives_damaged_images_and_a_killed_worker(tmp_path, root)
     log = (tmp_path / "run/train.log").read_text()
     assert "2 of 40 images cannot be used and were replaced" in log
     assert "resumed from" in log
+
+
+def diverged_after(module, iteration):
+    """Predictions of the validation are not finite from this iteration on."""
+    original = module.complete
+
+    def complete(*arguments):
+        predicted, completed = original(*arguments)
+        return predicted, completed * float("nan") if module.iteration > iteration else completed
+
+    module.complete = complete
+    return module
+
+
+def test_a_diverged_validation_returns_to_the_last_checkpoint(tmp_path, caplog):
+    module, guard = diverged_after(make_module(), 2), NonFiniteGuard(max_returns=3)
+    run_into(tmp_path / "run", module, trainer={"max_epochs": 2}, faults=guard)
+    assert guard.returns == 1
+    assert "were not finite: returned to the weights" in caplog.text
+    rows = (tmp_path / "run/metrics.csv").read_text().splitlines()
+    scores = [row.rpartition(",")[2] for row in rows if "val_psnr_hole_total_mean" in row]
+    assert scores[0] != "nan"
+    assert scores[1:] == ["nan"]
+
+
+def test_a_validation_that_diverges_at_once_names_the_learning_rate(tmp_path):
+    with pytest.raises(ValueError, match=r"validation.*optimizers\.generator\.lr"):
+        run_into(tmp_path / "run", diverged_after(make_module(), -1), faults=NonFiniteGuard(max_returns=0))

@@ -14,7 +14,7 @@ from lama.config import build, load_data_gen
 from lama.data import MaskDataset, PairFolder
 from lama.data import mask_dataset as module
 from lama.data.mask_dataset import generate
-from lama.files import sha256_of
+from lama.files import PARTIAL, sha256_of
 from lama.masks import Boxes
 from lama.pictures.images import write_image
 
@@ -154,7 +154,7 @@ def interrupt(monkeypatch, images, out, after=5):
     def write(path, image):
         calls.append(path)
         if len(calls) > after:
-            path.with_name(f".{path.stem}.123.png").write_bytes(b"half an image")
+            path.with_name(f"{PARTIAL}{path.stem}.png").write_bytes(b"half an image")
             raise Killed
         original(path, image)
 

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lama.data import PairFolder
-from lama.data.check import Findings, check_folder, check_pairs
+from lama.data import BuiltinPhotos, PairFolder
+from lama.data.check import Findings, check_folder, check_pairs, quick_check
+from lama.data.evaluation_set import FrozenPairs
 from lama.demo.exchange import mask_alone, open_mask
-from lama.masks import MaskFolder, PairedMasks
+from lama.inference.image_kinds import open_image
+from lama.masks import AreaLimits, MaskFolder, Mixture, PairedMasks
 from lama.pictures import MaskReader
 from lama.pictures.masks import read_mask
+from lama.pictures.notices import Notices
 from lama.pictures.pairing import is_mask
 from lama.pictures.prediction_jobs import PredictionPlan
 from lama.pictures.prediction_set import find
@@ -177,3 +180,52 @@ def test_a_layer_is_warned_about_as_any_mask_is():
     assert "80%" in warning
     assert "invert=true" in warning
     assert "mask.invert" not in warning
+
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (*HOLE.shape, 3), np.uint8)
+OTHERS = {  # how the mask is stored, the option that reads it, the setting that the warning names
+    "JPEG": (lambda path: Image.fromarray(GREY).save(path.with_suffix(".jpg"), quality=70), {"threshold": 127}),
+    "inverted": (lambda path: Image.fromarray(255 - GREY).save(path), {"invert": True}),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_other_kinds_are_warned_about_wherever_masks_are_read(tmp_path, caplog, kind):
+    """A JPEG mask and one of the other polarity: a warning names the option, and the option gives the right hole."""
+    store, options = OTHERS[kind]
+    Image.fromarray(PHOTO).save(tmp_path / "a.png")
+    store(tmp_path / "a_mask000.png")
+    (option,) = options
+    assert PairFolder(tmp_path)[0].mask.mean() > 0.5
+    notices = Notices()
+    PairFolder(tmp_path, notices=notices)[0]
+    assert f"mask.{option}=" in caplog.text
+    assert any(f"mask.{option}=" in problem for problem in check_folder(tmp_path, crop=32)[0].problems)
+    pairs = PairFolder(tmp_path, masks=MaskReader(**options))
+    np.testing.assert_array_equal(pairs[0].mask, HOLE)
+    assert pairs.report()["masks"] == options
+    for make in (PairedMasks, MaskFolder):
+        (source,) = [make(str(tmp_path))]
+        assert any(f"masks.{option}=" in notice for notice in source.notices())
+        wrapped = Mixture({"a": AreaLimits(source)}, {"a": 1})
+        problems = quick_check(BuiltinPhotos("held_out"), FrozenPairs(BuiltinPhotos("held_out"), source), 32, wrapped)
+        assert any(f"masks.{option}=" in problem for problem in problems.problems)
+        assert make(str(tmp_path), **options).notices() == []
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(PairedMasks(str(tmp_path), **options).of(rng, "a"), HOLE)
+    np.testing.assert_array_equal(MaskFolder(str(tmp_path), flip=False, **options)(rng, *HOLE.shape), HOLE)
+
+
+def test_a_mask_in_python_follows_the_rule_of_mask_files(tmp_path, caplog):
+    """PIL masks with alpha are the same hole as their files; suspicious masks are warned about."""
+    for name, make in MASKS.items():
+        opened = open_image(PHOTO, make(GREY))
+        np.testing.assert_array_equal(opened.hole, HOLE, err_msg=name)
+    assert not caplog.records
+    for mask, words in ((255 - GREY, "more than 80%"), (0 * GREY, "nothing"), (np.maximum(GREY, 1), "nearly 0")):
+        caplog.clear()
+        open_image(PHOTO, mask)
+        assert words in caplog.text
+    caplog.clear()
+    open_image(PHOTO, ~HOLE)  # bool is meant as it is
+    assert not caplog.records

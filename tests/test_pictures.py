@@ -336,7 +336,7 @@ def test_a_decompression_bomb_is_refused(tmp_path):
     content += struct.pack(">I", len(rows)) + idat + struct.pack(">I", zlib.crc32(idat))
     (tmp_path / "a.png").write_bytes(content)
     assert len(content) < 100_000
-    with pytest.raises(ValueError, match="DecompressionBombError"):
+    with pytest.raises(ValueError, match=r"more than 179 megapixels.*max_megapixels="):
         read_image_file(tmp_path / "a.png")
 
 

@@ -23,7 +23,7 @@ from lama.pictures.prediction_set import find
 from lama.pictures.reading import ImageFile, read_image_file
 
 
-def paint(pixels, hole):
+def paint(pixels, hole, ignored=None):
     """Stands in for a network: the hole becomes mid grey."""
     filled = pixels.copy()
     filled[hole] = np.iinfo(pixels.dtype).max // 2
@@ -398,8 +398,8 @@ def test_the_polarity_is_remarked_on_before_anything_else(tmp_path):
     image.save(tmp_path / "m.jpg", quality=20)
     _, remarks = MaskReader().read(tmp_path / "m.jpg", ImageFile(np.zeros((64, 64), np.uint8)), "a")
     assert [remark.split(",")[0] for remark in remarks] == [
-        "its mask removes more than 80% of it; white is removed",
-        "its mask has many pixels that are nearly black",
+        "the mask removes more than 80% of the image; white is removed",
+        "the mask has many pixels that are nearly black",
     ]
 
 
@@ -638,10 +638,10 @@ def test_polarity_is_warned_about_once_and_counted(folder, caplog):
         plan, _ = predict(folder, masks=masks)
     warnings = [record.getMessage() for record in caplog.records]
     assert warnings == [
-        f"{folder / 'in' / 'a.jpg'}: its mask removes more than 80% of it; "
+        f"{folder / 'in' / 'a.jpg'}: the mask removes more than 80% of the image; "
         "black is removed, and mask.invert=false removes white"
     ]
-    assert plan.notices.counted()[0].startswith(f"3 images, first {folder / 'in' / 'a.jpg'}: its mask removes more")
+    assert plan.notices.counted()[0].startswith(f"3 images, first {folder / 'in' / 'a.jpg'}: the mask removes more")
 
 
 def test_an_empty_mask_is_reported_and_nothing_is_computed(tmp_path, caplog):

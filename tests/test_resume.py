@@ -11,12 +11,15 @@ import signal
 import time
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from comparing import assert_equal, everything
-from trainings import COMMAND, TRAINER, make_data, make_module, run_into
+from trainings import BOXES, COMMAND, TRAINER, make_data, make_module, run_into
 
+from lama.data import Distortions, ImageFolder, InpaintingDataModule
+from lama.pictures.images import write_image
 from lama.runs import Checkpoints, callbacks, find_run, train
 from lama.runs.checkpointing import newest_checkpoint, read_checkpoint
 from lama.runs.resume import Request
@@ -446,3 +449,26 @@ def test_validations_in_the_middle_of_an_epoch_resume_too(tmp_path):
                 a_run(folder, trainer=often, checkpoints=partial(Checkpoints, every_batches=1))
         a_run(folder, trainer=often)
         assert_equal(everything(folder), whole)
+
+
+def test_data_that_have_moved_are_the_same_data(tmp_path):
+    """A run goes on with the same files elsewhere; with other files it is refused, unless resume= names it."""
+    pictures = tmp_path / "a"
+    pictures.mkdir()
+    for number in range(4):
+        write_image(pictures / f"{number}.png", np.random.default_rng(number).integers(0, 255, (40, 40, 3), np.uint8))
+
+    def start(folder, epochs, resume="auto"):
+        config = f"data: {{path: {folder}}}\ntrainer: {{max_epochs: {epochs}}}\n"
+        data = InpaintingDataModule(ImageFolder, str(folder), BOXES, Distortions(32), BOXES, batch_size=2, val_size=32,
+                                    num_workers=0)  # fmt: skip
+        run_into(tmp_path / "run", data=data, config=config, resume=resume, trainer={"max_epochs": epochs})
+        return read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["progress"]["epoch"]
+
+    assert start(pictures, 1) == 1
+    moved = pictures.rename(tmp_path / "b")
+    assert start(moved, 2) == 2
+    (moved / "1.png").write_bytes((moved / "2.png").read_bytes() + b" ")
+    with pytest.raises(ValueError, match=rf"data\.path=.*resume={tmp_path / 'run'}"):
+        start(moved.rename(tmp_path / "c"), 3)
+    assert start(tmp_path / "c", 3, resume=str(tmp_path / "run")) == 3

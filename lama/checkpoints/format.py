@@ -1,15 +1,18 @@
 """Our checkpoint: one safetensors file with the weights, and the networks' description inside.
 
-The description is {class name, constructor arguments} as JSON in the metadata. Weights of the generator keep their
-names; weights of a discriminator, if there is one, have the prefix ``discriminator.``.
+The description is {class name, constructor arguments} as JSON in the metadata, as are the CRC-32 of all tensors: the
+format itself has no checksums. Weights of the generator keep their names; weights of a discriminator, if there is one,
+have the prefix ``discriminator.``.
 """
 
 import json
 import os
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -36,6 +39,7 @@ def save_generator(
             metadata[role] = json.dumps({"class": type(network).__name__, "config": network.config})
             prefix = "discriminator." if role == "discriminator" else ""
             state |= {f"{prefix}{key}": value.contiguous() for key, value in network.state_dict().items()}
+    metadata["crc32"] = json.dumps({key: _checksum(value) for key, value in state.items()})
     with atomic_write(path) as partial:
         try:
             save_file(state, partial, metadata)
@@ -51,8 +55,10 @@ def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Des
     try:
         content = safe_open(file, "pt")
         metadata = content.metadata() or {}
-        tensors = {key: _stored(content, key) for key in content.keys()}  # noqa: SIM118  (not a mapping)
-    except SafetensorError as error:
+        checksums = json.loads(metadata.get("crc32", "{}"))
+        names = content.keys()
+        tensors = {key: _stored(content, key, checksums.get(key), file) for key in names}
+    except (SafetensorError, ValueError, AttributeError) as error:
         raise ValueError(f"{file}: not a safetensors file, or a damaged one ({error})") from error
     descriptions = {}
     for role in ROLES if metadata.get("format") == FORMAT else ():
@@ -65,5 +71,16 @@ def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Des
     return tensors, descriptions
 
 
-def _stored(content: Any, key: str) -> StoredTensor:
-    return StoredTensor(tuple(content.get_slice(key).get_shape()), lambda: content.get_tensor(key))
+def _stored(content: Any, key: str, checksum: int | None, file: Path) -> StoredTensor:
+    def load() -> Tensor:
+        tensor: Tensor = content.get_tensor(key)
+        if checksum is not None and _checksum(tensor) != checksum:
+            raise ValueError(f"{file}: damaged, wrong checksum of {key}; copy it again")
+        return tensor
+
+    return StoredTensor(tuple(content.get_slice(key).get_shape()), load)
+
+
+def _checksum(tensor: Tensor) -> int:
+    values: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return zlib.crc32(values)

@@ -31,8 +31,9 @@ def main(arguments: list[str]) -> None:
     from lama.evaluation.baselines import find_baseline
     from lama.evaluation.tables import prepare, write_evaluation
     from lama.machine.device import pick_device
+    from lama.pictures.notices import Notices
 
-    pairs = PairFolder(config.indir)
+    pairs = PairFolder(config.indir, None, build(config.mask, "mask"), Notices(), config.white)
     device = pick_device(config.device)
     complete: Callable[[Sequence[Any]], list[Any]]
     if config.predictdir is not None:
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> None:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *(tensor.to(device) for tensor in tensors))
             progress.update(len(names))
-    what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "images": len(pairs)}
+    what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "images": len(pairs)} | pairs.report()
     index = {name: i for i, name in enumerate(pairs.names)}
     example = lambda name: ((pair := pairs[index[name]]).image, pair.mask, complete([pair])[0])  # noqa: E731
-    print(write_evaluation(config.outdir, evaluator, what | {"evaluation_set": pairs.hashes()}, example))
+    print(write_evaluation(config.outdir, evaluator, what, example))

@@ -29,14 +29,17 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"out_key={config.out_key}: expected inpainted or predicted_image")
     from lama.checkpoints import in_folder, load_generator
     from lama.machine.memory import tune_allocator
+    from lama.pictures.images import allow_megapixels
     from lama.pictures.prediction_jobs import PredictionPlan, fill_all
     from lama.pictures.prediction_set import find
 
+    allow_megapixels(config.max_megapixels)
     model = in_folder(config.model.path, config.model.checkpoint)
     places = {key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}
-    found = find(places, config.out_ext, config.dataset.img_suffix)
-    masks = build({key: value for key, value in config.mask.items() if key != "path"}, "mask")
-    plan = PredictionPlan(found, masks, config.quality, flag(config, "skip_existing"), flag(config, "overwrite"))
+    found = find(places, config.out_ext, config.dataset.img_suffix, flag(config, "mask.join"))
+    masks = build({key: value for key, value in config.mask.items() if key not in ("path", "join")}, "mask")
+    skip, overwrite = flag(config, "skip_existing"), flag(config, "overwrite")
+    plan = PredictionPlan(found, masks, config.quality, skip, overwrite, config.ignore)
     tune_allocator(plan.largest())
     refiner = build(config.refiner, "refiner") if flag(config, "refine") else None
     inpainter = build(config.inpainter, "")(load_generator(model), refiner=refiner)

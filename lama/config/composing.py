@@ -8,6 +8,7 @@ from typing import cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
@@ -26,6 +27,11 @@ def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: st
     folders = [CONFIGS / group] if config_dir is None else [CONFIGS / group, Path(config_dir).resolve()]
     folders.sort(key=lambda folder: not (folder / f"{name}.yaml").is_file())  # Hydra looks for NAME in the first only
     try:
+        for one in OverridesParser.create().parse_overrides(list(overrides)):
+            if one.is_sweep_override():
+                advice = "start one for each value, with a run_title= of its own (with -m: a dir=)"
+                raise ValueError(f"{one.input_line}: several values, but a training has one; {advice}; a list is "
+                                 f"{one.key_or_group}=[A,B]")  # fmt: skip
         return _compose(folders, name, overrides)
     except MissingConfigException as error:
         raise ValueError(_no_such_config(str(error), group)) from error

@@ -1,7 +1,7 @@
 """Checks of images, masks and splits before a training."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -13,13 +13,16 @@ from tqdm import tqdm
 from lama.data.evaluation_set import Manifest, PairFolder
 from lama.data.sources import evenly_spaced, known_paths
 from lama.files import sha256_of
-from lama.interfaces import EvaluationSet, ImageArray, ImageSource
+from lama.interfaces import EvaluationSet, FileMaskSampler, ImageArray, ImageSource, MaskSampler
 from lama.pages import with_hole
-from lama.pictures.images import list_images, read_image, upright_size
-from lama.pictures.masks import LARGE, read_mask
+from lama.pictures.images import list_images, open_header, read_image, too_large, upright_size
+from lama.pictures.masks import MaskReader, read_mask
+from lama.pictures.notices import Notices
 from lama.pictures.pairing import find_pairs, is_mask, masks_among
+from lama.pictures.reading import suspicions
 from lama.verbs import typed
 
+MANY = 0.25  # share of the masks; a warning about more of them is a problem
 LISTED = 20  # damaged files that are listed by name
 WIDTH = 6  # images in a row of the contact sheet
 
@@ -32,17 +35,28 @@ class Findings:
     problems: list[str] = field(default_factory=list)
 
 
-def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True) -> list[Path]:
-    """Report sizes, formats and unreadable files; returns the readable ones. ``decode``: read more than headers."""
+def check_images(
+    paths: Sequence[Path], crop: int, findings: Findings, decode: bool = True, white: int | None = None
+) -> list[Path]:
+    """Report sizes, formats, bands and bits that are not read, and unreadable files; returns the readable ones.
+
+    ``decode``: read more than headers. With ``white``, images of 12 bits are read well.
+    """
     sizes: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
-    readable, broken = [], []
-    for path in tqdm(paths, desc="images", unit="image", leave=False, disable=not decode):
+    readable, broken, notices = [], [], Notices(log=False)
+    for number, path in enumerate(tqdm(paths, desc="images", unit="image", leave=False, disable=not decode)):
         try:
-            with Image.open(path) as header:
+            with open_header(path) as header:
                 size, mode = upright_size(header), header.mode
+                key = "data.white" if white is None and (decode or number % 10 == 0) else ""
+                for text in suspicions(path, header, key):
+                    notices.add(text, str(path))
             if decode:
                 read_image(path)
+        except Image.DecompressionBombError:
+            broken.append(f"{path}: {too_large()}")
+            continue
         except Exception as error:  # Pillow raises errors of many types for damaged files
             plain = isinstance(error, ValueError) and "not a readable image" in str(error)
             broken.append(str(error) if plain else f"{path}: not a readable image ({type(error).__name__})")
@@ -55,6 +69,8 @@ def check_images(paths: Sequence[Path], crop: int, findings: Findings, decode: b
         findings.problems += broken[:LISTED]
     if not readable:
         return readable
+    for text, names in notices.names.items():
+        findings.problems.append(f"{len(names)} of {len(paths)} images, first {names[0]}: {text}")
     short = [min(size) for size in sizes]
     suffixes = Counter(path.suffix.lower() for path in paths)
     findings.lines.append(f"{len(paths)} images: {_counted(suffixes)}; {_counted(kinds)}")
@@ -75,14 +91,14 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
     pairs = list(find_pairs(root))
     if limit is not None:
         pairs = evenly_spaced(pairs, limit)
-    areas, good = [], []
+    areas, good, notices = [], [], Notices(log=False)
     for image, mask in tqdm(pairs, desc="masks", unit="mask", leave=False, disable=limit is not None):
         if image is None:
             findings.problems.append(f"{mask}: mask without an image")
             continue
         try:
-            hole = read_mask(mask)
-            with Image.open(image) as header:
+            hole, warnings = MaskReader().hole(mask)
+            with open_header(image) as header:
                 size = upright_size(header)
             if limit is None:
                 read_image(image)
@@ -97,13 +113,14 @@ def check_pairs(root: Path, findings: Findings, limit: int | None = None) -> lis
         good.append((image, mask))
         if areas[-1] in (0.0, 1.0):
             findings.problems.append(f"{mask}: {'no pixel' if areas[-1] == 0 else 'every pixel'} is hole")
+        for warning in warnings if areas[-1] > 0 else ():
+            notices.add(warning, str(mask))
     if areas:
         spread = f"{np.mean(areas):.1%} on average, {min(areas):.1%} to {max(areas):.1%}"
         findings.lines.append(f"{len(pairs)} masks, hole {spread}")
-        inverted = sum(area > LARGE for area in areas)
-        if inverted > len(areas) / 2:
-            many = f"{inverted} of {len(areas)} masks hide more than {LARGE:.0%}"
-            findings.problems.append(f"{many}: white is the hole; are they inverted?")
+    for warning, names in notices.names.items():
+        text = f"{len(names)} of {len(pairs)} masks, first {names[0]}: {warning}"
+        (findings.problems if len(names) > MANY * len(pairs) else findings.lines).append(text)
     return good
 
 
@@ -123,8 +140,10 @@ def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findi
         findings.problems.append(f"{len(same)} images are in training and validation, {first}")
 
 
-def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Findings:
-    """The checks that take seconds, on evenly spaced samples, for the start of a training."""
+def quick_check(
+    source: ImageSource, pairs: EvaluationSet, crop: int, masks: MaskSampler | None = None, white: int | None = None
+) -> Findings:
+    """The checks that take seconds, on evenly spaced samples, for the start of a training with these data."""
     findings = Findings()
     paths = known_paths(source)
     like_masks = [path for path in paths if is_mask(path)]
@@ -132,12 +151,23 @@ def quick_check(source: ImageSource, pairs: EvaluationSet, crop: int) -> Finding
         many = f"{len(like_masks)} of {len(paths)} images to train on"
         findings.problems.append(f"{many} are named like masks, such as {like_masks[0].name}")
     if paths:
-        check_images(evenly_spaced(paths, 200), crop, findings, decode=False)
+        check_images(evenly_spaced(paths, 200), crop, findings, decode=False, white=white)
+    for part in _with_parts(masks):
+        if isinstance(part, FileMaskSampler):
+            findings.problems += [f"masks: {notice}" for notice in part.notices()]
     if isinstance(pairs, PairFolder):
         check_pairs(pairs.root, findings, limit=50)
         if len(paths) < 20000:
             check_duplicates(paths, {image for image, _ in pairs.paths}, findings)
     return findings
+
+
+def _with_parts(masks: object) -> Iterator[object]:
+    """A mask sampler and those that it draws from, as ``Mixture`` and ``Growing`` do."""
+    yield masks
+    for part in (getattr(masks, "sampler", None), *getattr(masks, "samplers", ())):
+        if part is not None:
+            yield from _with_parts(part)
 
 
 def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | None, list[str]]:

@@ -1,12 +1,16 @@
 """Training and validation data of one run, as a LightningDataModule."""
 
 import atexit
+import hashlib
+import inspect
+import json
 import logging
 import multiprocessing
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any
 
 import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
@@ -15,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from lama.data.datasets import EpochSampler, TrainingDataset
 from lama.data.evaluation_set import EvaluationDataset, FrozenPairs, PairFolder
-from lama.data.sources import DecodedCache, Subset, evenly_spaced, gigabytes_to_spare
+from lama.data.sources import DecodedCache, Subset, evenly_spaced, gigabytes_to_spare, known_names, known_paths
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
 from lama.machine.device import rank_and_world
 
@@ -49,6 +53,7 @@ class InpaintingDataModule(LightningDataModule):
         num_workers: int = 2,
         cache_gb: float | None = None,  # gigabytes for decoded images; 0 = none, None = a quarter of the free memory
         max_broken: float = 0.05,  # largest share of unusable images before training stops
+        white: int | None = None,  # the value of 16-bit images that becomes white, 4095 for 12 bits; None = 65535
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -61,6 +66,10 @@ class InpaintingDataModule(LightningDataModule):
             raise ValueError(f"data.val_fraction: expected a share between 0 and 1, got {val_fraction}")
         if epoch_batches is not None and epoch_batches < 1:
             raise ValueError(f"data.epoch_batches: expected at least 1, or null, got {epoch_batches}")
+        if white is not None:
+            if not 0 < white <= 65535 or "white" not in inspect.signature(source).parameters:
+                raise ValueError(f"data.white={white}: expected 1 to 65535 and image files as the source, or null")
+            source = partial(source, white=white)  # type: ignore[call-arg]
         try:
             images = source(path)
         except FileNotFoundError as error:
@@ -73,7 +82,7 @@ class InpaintingDataModule(LightningDataModule):
         self.val_pairs: EvaluationSet
         if held_out is None:
             assert val_pairs is not None
-            self.val_pairs = PairFolder(val_pairs)
+            self.val_pairs = PairFolder(val_pairs, white=white)
         else:
             most = max(1, max_val_pairs // val_per_image)
             held_out = usable(Subset(held_out, evenly_spaced(range(len(held_out)), most)))
@@ -84,6 +93,7 @@ class InpaintingDataModule(LightningDataModule):
         self.train_set = TrainingDataset(images if cache is None else cache, augment, masks, seed, max_broken)
         process_size = None if epoch_batches is None or epoch_size is not None else epoch_batches * batch_size
         self.sampler = EpochSampler(len(images), epoch_size, seed, process_size)
+        self.white = white
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.waited = Waited()
@@ -120,6 +130,24 @@ class InpaintingDataModule(LightningDataModule):
         if len(self.val_pairs) < processes:
             raise ValueError(f"data: {len(self.val_pairs)} validation pairs are too few for {processes} processes")
         return max(1, samples // self.batch_size)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the images by their names and the sizes of some files, wherever they lie; "" without files.
+
+        The sizes of at most 1000 files are asked for: a data set of millions may lie on a slow disk.
+        """
+        source = self.train_set.source
+        paths = list(known_paths(source))
+        names = list(known_names(source)) if paths else []
+        if isinstance(self.val_pairs, PairFolder):
+            names += self.val_pairs.names
+            paths += [mask for _, mask in self.val_pairs.paths]
+        elif isinstance(self.val_pairs, FrozenPairs) and paths:
+            names += known_names(self.val_pairs.source)
+            paths += known_paths(self.val_pairs.source)
+        sizes = [path.stat().st_size for path in paths[:: -(-len(paths) // 1000)]] if paths else []
+        return hashlib.sha256(json.dumps([names, sizes]).encode()).hexdigest() if paths else ""
 
     def describe(self, processes: int) -> str:
         """One line for the start of a run on ``processes`` processes."""

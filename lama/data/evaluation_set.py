@@ -5,6 +5,7 @@ The manifest of a set holds seed, settings and the sha256 of every file. It iden
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,24 @@ from torch.utils.data import Dataset
 from lama.data.sources import scale_to_short_side
 from lama.files import sha256_of, write_text
 from lama.interfaces import EvaluationPair, ImageArray, ImageSource, MaskArray, MaskSampler, PairedMaskSampler
-from lama.pictures.images import SUFFIXES, image_to_tensor, list_images, mask_to_tensor, read_image, write_image
-from lama.pictures.masks import check_size, read_mask
+from lama.pictures.images import (
+    SUFFIXES,
+    files_below,
+    image_to_tensor,
+    list_images,
+    mask_to_tensor,
+    open_header,
+    others_named,
+    read_image,
+    write_image,
+)
+from lama.pictures.masks import MaskReader, check_size
+from lama.pictures.notices import Notices
 from lama.pictures.pairing import find_pairs, is_mask, preview_names, with_others
+from lama.pictures.reading import ImageFile, suspicions
 from lama.verbs import typed
+
+logger = logging.getLogger(__name__)
 
 NAME = "manifest.json"
 JOURNAL = ".journal.jsonl"  # marks an unfinished set; one line for every finished image
@@ -46,7 +61,7 @@ class Manifest:
 
     @classmethod
     def below(cls, folder: Path) -> "list[Manifest]":
-        return [cls(file) for file in sorted(folder.rglob(NAME)) if _is_ours(file)]
+        return [cls(file) for file in files_below(folder) if file.name == NAME and _is_ours(file)]
 
     @classmethod
     def of(cls, folder: Path) -> "Manifest | None":
@@ -106,13 +121,23 @@ class PairFolder(Sequence[EvaluationPair]):
     ``mask_1.png`` + ``image_1.png`` works too. ``img_suffix``: the end of the names of images, if not any. Results are
     named after masks, as in the official code. Raises FileNotFoundError or ValueError if the folder is missing or
     empty, a mask has no image, or (on access) a mask and its image differ in size or cannot be read. With a
-    ``manifest.json`` of ``lama masks``, the files must match it exactly.
+    ``manifest.json`` of ``lama masks``, the files must match it exactly. ``notices`` collects warnings about images and
+    masks when pairs are read.
     """
 
-    def __init__(self, path: str | Path, img_suffix: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        img_suffix: str | None = None,
+        masks: MaskReader | None = None,  # None: every pixel that is not black is a hole
+        notices: Notices | None = None,
+        white: int | None = None,  # the value of 16-bit images that becomes white; None: 65535
+    ) -> None:
         self.root = Path(path).expanduser()
+        self.masks, self.notices, self.white = masks or MaskReader(), notices, white
+        self._read: set[Path] = set()  # masks whose warnings are in ``notices``
         pairs = list(find_pairs(self.root, img_suffix))
-        unfinished = next(self.root.rglob(JOURNAL), None)
+        unfinished = next((path for path in files_below(self.root, hidden=True) if path.name == JOURNAL), None)
         if unfinished is not None:
             raise ValueError(f"{unfinished.parent}: an unfinished evaluation set; repeat the command that generates it")
         self.manifests = Manifest.below(self.root)
@@ -121,8 +146,10 @@ class PairFolder(Sequence[EvaluationPair]):
         orphans = [mask for image, mask in pairs if image is None]
         if orphans:
             others = f" (and {len(orphans) - 1} more such masks)" if len(orphans) > 1 else ""
-            expected = f"expected {orphans[0].stem.rsplit('_mask', 1)[0]} with one of {' '.join(SUFFIXES)}"
-            raise ValueError(f"{orphans[0]}: mask without an image; {expected} in its folder{others}")
+            stem = orphans[0].stem.rsplit("_mask", 1)[0]
+            expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in its folder"
+            there = others_named(stem, orphans[0].parent)
+            raise ValueError(f"{orphans[0]}: mask without an image; {expected}{there}{others}")
         self.paths = [(image, mask) for image, mask in pairs if image is not None]
 
     def __len__(self) -> int:
@@ -140,16 +167,33 @@ class PairFolder(Sequence[EvaluationPair]):
         files = {path for pair in self.paths for path in pair}
         return [digest({path.relative_to(self.root).as_posix(): sha256_of(path) for path in files})]
 
+    def report(self) -> dict[str, Any]:
+        """The hashes, and the options that are not at their defaults; logs the counts of ``notices``."""
+        for line in [] if self.notices is None else self.notices.counted():
+            logger.warning(line)
+        options = {"masks": self.masks.options(), "white": self.white}
+        return {"evaluation_set": self.hashes()} | {name: value for name, value in options.items() if value}
+
     def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
         for manifest in self.manifests:
             for path in self.paths[index]:
                 manifest.check_file(path)
         image_path, mask_path = self.paths[index]
         try:
-            image, mask = read_image(image_path), read_mask(mask_path)
+            return self._pair(image_path, mask_path)
         except ValueError as error:
             raise with_others(error, (path for pair in self.paths for path in pair)) from error
-        check_size(mask, image, str(mask_path), f"its image {image_path.name}")
+
+    def _pair(self, image_path: Path, mask_path: Path) -> EvaluationPair:
+        image = read_image(image_path, white=self.white)
+        mask, warnings = self.masks.read(mask_path, ImageFile(image), image_path.name)
+        if self.notices is not None and mask_path not in self._read:
+            self._read.add(mask_path)
+            for warning in warnings:
+                self.notices.add(warning, str(mask_path))
+            with open_header(image_path) as header:
+                for warning in suspicions(image_path, header, "" if self.white else "white"):
+                    self.notices.add(warning, str(image_path))
         return EvaluationPair(mask_path.relative_to(self.root).with_suffix("").as_posix(), image, mask)
 
 
@@ -158,6 +202,7 @@ class PredictionFolder:
 
     def __init__(self, path: str | Path, pairs: PairFolder) -> None:
         self.root = Path(path).expanduser()
+        self.white = pairs.white
         self.by_name = {p.relative_to(self.root).with_suffix("").as_posix(): p for p in list_images(self.root)}
         names = pairs.names
         missing = [name for name in names if name not in self.by_name]
@@ -175,7 +220,7 @@ class PredictionFolder:
     def read(self, pairs: Sequence[EvaluationPair]) -> list[ImageArray]:
         """The predictions for ``pairs``, each uint8 (H, W, 3)."""
         try:
-            images = [read_image(self.by_name[pair.name]) for pair in pairs]
+            images = [read_image(self.by_name[pair.name], white=self.white) for pair in pairs]
         except ValueError as error:
             raise with_others(error, self.by_name.values()) from error
         for image, pair in zip(images, pairs, strict=True):

@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lama.data.evaluation_set import JOURNAL, Manifest, write_manifest
-from lama.files import sha256_of, write_text
+from lama.files import PARTIAL, sha256_of, write_text
 from lama.interfaces import ImageArray, MaskArray, MaskSampler
 from lama.pictures.images import header_size, list_images, read_image, write_image
 
@@ -160,7 +160,7 @@ def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, di
                 file.write(json.dumps(line) + "\n")
                 file.flush()
     finally:
-        for leftover in journal.parent.rglob(".*.png"):  # temporary files of stopped processes
+        for leftover in journal.parent.rglob(f"{PARTIAL}*"):  # of stopped processes
             leftover.unlink()
 
 

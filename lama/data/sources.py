@@ -27,22 +27,26 @@ MOST = 4.0  # gigabytes, by default
 
 
 class _Files:
-    def __init__(self, paths: list[Path], root: Path) -> None:
+    def __init__(self, paths: list[Path], root: Path, white: int | None) -> None:
         self.paths = paths
+        self.white = white
         self.names = names_of(paths, root)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[str, ImageArray]:
-        return self.names[index], read_image(self.paths[index])
+        return self.names[index], read_image(self.paths[index], white=self.white)
 
 
 class ImageFolder(_Files):
-    """The images of a folder and its sub-folders, decoded on access. Raises as ``list_images`` and ``read_image``."""
+    """The images of a folder and its sub-folders, decoded on access. Raises as ``list_images`` and ``read_image``.
 
-    def __init__(self, path: str | Path) -> None:
-        super().__init__(list_images(path), Path(path).expanduser())
+    ``white`` is the value of 16-bit images that becomes white, such as 4095 for 12 bits; None: 65535.
+    """
+
+    def __init__(self, path: str | Path, white: int | None = None) -> None:
+        super().__init__(list_images(path), Path(path).expanduser(), white)
 
 
 def names_of(paths: list[Path], root: Path) -> list[str]:
@@ -75,11 +79,13 @@ def known_names(source: ImageSource) -> Sequence[str]:
 class ImageList(_Files):
     """The images in a text file: one path per line, absolute or relative to the file; `` #`` starts a comment.
 
+    ``white`` is that of ``ImageFolder``.
+
     Raises FileNotFoundError if the list or one of its images is missing, ValueError if it is empty, is a folder or
     lists a file twice.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, white: int | None = None) -> None:
         file = Path(path).expanduser()
         if file.is_dir():
             raise ValueError(f"{file}: is a folder, expected a text file; use data=folder for a folder")
@@ -99,7 +105,7 @@ class ImageList(_Files):
         missing = [path for path in paths if not path.is_file()]
         if missing:
             raise FileNotFoundError(f"{file}: {len(missing)} of {len(paths)} files are missing, first {missing[0]}")
-        super().__init__(paths, file.parent)
+        super().__init__(paths, file.parent, white)
 
 
 SPLITS = {
@@ -178,7 +184,8 @@ class TarShards:
     worker would. Raises FileNotFoundError or ValueError if a shard is missing or damaged, or none holds an image.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, white: int | None = None) -> None:
+        self.white = white  # that of ``ImageFolder``
         self.names: list[str] = []
         self.places: list[tuple[Path, int, int]] = []  # shard, offset, bytes
         shards = _expand(str(path))
@@ -207,7 +214,7 @@ class TarShards:
         with shard.open("rb") as file:
             file.seek(offset)
             content = file.read(size)
-        return self.names[index], read_image(f"{shard}: {self.names[index]}", content)
+        return self.names[index], read_image(f"{shard}: {self.names[index]}", content, self.white)
 
 
 def check_end(archive: tarfile.TarFile) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import hmac
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,6 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -32,7 +32,7 @@ from lama.pictures.reading import ImageFile
 logger = logging.getLogger(__name__)
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors {frames}",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -115,7 +115,8 @@ class Service:
 
     async def _answer(self, request: Request, work: Callable[[bytes, Job], Awaitable[dict[str, Any]]]) -> Response:
         """Answer ``request`` with ``work``; cancel the job if the client disconnects."""
-        job, body = Job(), Body(request, self.limits.max_mb)
+        job = Job()
+        body = Body(request, self.limits.max_mb, lambda count: self.worker.hold(job, count))
         try:
             self._authorise(request)
             with self.worker.admitted(job):
@@ -148,7 +149,9 @@ class Service:
 
         def compute() -> tuple[ImageFile, float]:
             started = time.monotonic()
-            filled = self.models.inpainter(values["model"], **options)(upload.image.pixels, hole)
+            inpainter = self.models.inpainter(values["model"], **options)
+            hidden = upload.image.no_context()
+            filled = inpainter(upload.image.pixels, hole, *([] if hidden is None else [hidden]))
             return replace(upload.image, pixels=filled), time.monotonic() - started
 
         result, seconds = await self.worker.compute(job, compute)
@@ -166,6 +169,7 @@ class Service:
         upload = self._upload(values, "image")
         exchange.suffix_of(values["format"], upload)
         mask = exchange.from_base64(values.pop("mask"), "mask")
+        self.worker.hold(job, 2 * upload.image.nbytes)  # and the result
         hole, remarks = exchange.open_mask(mask, upload.image, reader, self.limits.max_megapixels)
         return values, upload, hole, [*upload.image.notes, *remarks]
 
@@ -212,7 +216,8 @@ def create_app(
     worker: Worker,
     limits: Limits = Limits(),
     token: str | None = None,  # required in requests to /api/...; None: no token
-    hosts: tuple[str, ...] = ("127.0.0.1", "localhost"),  # accepted values of the Host header
+    hosts: Sequence[str] = ("127.0.0.1", "localhost"),  # accepted values of the Host header; *: any
+    frames: str = "'none'",  # the pages that may show this one in a frame: "frame-ancestors" of its policy
 ) -> Starlette:
     """The application: the page at /, its documentation at /api, the endpoints below /api."""
     service, pages = Service(models, worker, limits, token), Pages()
@@ -243,8 +248,8 @@ def create_app(
         Exception: _failed,
     }
     middleware = [
-        Middleware(_Headers),
-        Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts), www_redirect=False),
+        Middleware(_Headers, frames=frames),
+        Middleware(_Hosts, hosts=hosts),
     ]
     return Starlette(routes=routes, exception_handlers=handlers, middleware=middleware, lifespan=lifespan)
 
@@ -252,19 +257,36 @@ def create_app(
 class _Headers:
     """Adds ``HEADERS`` to every response."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, frames: str) -> None:
         self.app = app
+        self.headers = [(k.lower().encode(), v.format(frames=frames).encode()) for k, v in HEADERS.items()]
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def with_headers(message: Any) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    *((k.lower().encode(), v.encode()) for k, v in HEADERS.items()),
-                ]
+                message["headers"] = [*message["headers"], *self.headers]
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
+
+
+class _Hosts:
+    """Refuses requests for other names than ``hosts``: a page of another site may have made its name point here."""
+
+    def __init__(self, app: Any, hosts: Sequence[str]) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        app = self.app
+        if scope["type"] == "http" and "*" not in self.hosts:
+            asked = Request(scope).headers.get("host", "")
+            name = re.sub(r":\d*$", "", asked).strip("[]").lower()
+            if name not in self.hosts:
+                error = (
+                    f"Host: this server is not known as {name[:80]!r}; start it with hosts=[{name[:80]}] to allow it"
+                )
+                app = JSONResponse({"error": error}, 400)
+        await app(scope, receive, send)
 
 
 async def _refused(request: Request, error: RefusedError) -> Response:

@@ -12,6 +12,7 @@ from PIL import Image
 from lama.demo.refused import RefusedError
 from lama.interfaces import MaskArray
 from lama.pictures.encode import encode, is_lossy, losses
+from lama.pictures.images import open_header
 from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile, read_image_file
 
@@ -66,7 +67,7 @@ def in_our_words(text: str) -> str:
 def suffix_in_header(content: bytes, field: str, max_megapixels: float) -> str:
     """The suffix of the format, from the header alone. Raises as ``open_upload`` does."""
     try:
-        with Image.open(io.BytesIO(content), formats=OPENED) as image:
+        with open_header(io.BytesIO(content), OPENED) as image:
             (width, height), suffix = image.size, SUFFIXES[str(image.format)]
     except Image.DecompressionBombError:
         raise RefusedError(413, f"{field}: far more than {max_megapixels:g} megapixels, the limit") from None

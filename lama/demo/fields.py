@@ -32,7 +32,7 @@ MASK_FIELDS = {
     "resize": Field(bool, False, "scale a mask of another size to the image"),
 }
 OPTION_FIELDS = {
-    "precision": Field(str, "fp32", "fp32, or bf16: faster, less exact"),
+    "precision": Field(str, "fp32", "fp32, or bf16 or tf32 (GPU): faster, less exact"),
     "strategy": Field(str, "auto", "auto, full, crop or tile: how a large image is computed"),
     "feather": Field(int, 0, "width in pixels, inside the hole, over which a step at its edge is smoothed"),
     "detail": Field(str, "auto", "auto, on or off: texture of the image for the hole, colours of the network"),

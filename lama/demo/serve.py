@@ -2,9 +2,10 @@
 
 import ipaddress
 import logging
+import re
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -20,8 +21,11 @@ def serve(
     port: int = 7860,  # 0: any free port
     token: str | int | None = None,  # None: generated if other machines have access, else none
     queue: int = 8,  # largest number of running and waiting requests
+    queue_mb: float = 1000,  # largest size of all requests and images in memory
     max_mb: float = 100,  # of a request
     max_megapixels: float = 50,  # of an image
+    hosts: Sequence[str] = (),  # further names of this server, behind a proxy
+    frames: str | None = None,  # addresses of pages that may show this one in a frame, such as http://localhost:8888
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve until Ctrl-C. Raises ValueError for an unusable address or token, or if the extra ``demo`` is missing."""
@@ -34,17 +38,21 @@ def serve(
             raise
         raise ValueError(f"{typed('demo')} needs Starlette and uvicorn: pip install starlette uvicorn") from None
     from lama.demo.work import Worker
+    from lama.pictures.images import allow_megapixels
 
-    limits, worker, local = Limits(max_mb, max_megapixels), Worker(queue), is_local(host)
+    allow_megapixels(max(max_megapixels, 179))  # below, the page refuses by itself
+    limits, worker, local = Limits(max_mb, max_megapixels), Worker(queue, queue_mb), is_local(host)
+    if frames is not None and not re.fullmatch(r"[\w.:/*\[\] -]+", frames):
+        raise ValueError(f"frames={frames}: expected addresses such as http://localhost:8888, separated by spaces")
     token = None if token is None else str(token)
     if token is not None and not (token.isascii() and token.isprintable() and token):
         raise ValueError("token: expected printable ASCII characters")
     if token is None:
-        token = None if local else secrets.token_urlsafe(16)
+        token = None if local and not hosts else secrets.token_urlsafe(16)  # a proxy lets others in
     listening = _listen(host, port)
     port = listening.getsockname()[1]
-    hosts = ("127.0.0.1", "localhost", host) if local else ("*",)
-    app = create_app(models(), worker, limits, token, hosts)
+    known = ["127.0.0.1", "localhost", host, *(name.lower() for name in hosts)] if local else ["*"]
+    app = create_app(models(), worker, limits, token, known, frames or "'none'")
     if not local:
         say(f"warning: {host} is open to every machine in the network. Everyone with the token can run predictions "
             "here, and the connection is not encrypted; host=127.0.0.1 allows this machine only. On other machines, "

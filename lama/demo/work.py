@@ -30,6 +30,7 @@ class Job:
         self.state = "reading"  # then waiting, computing, writing
         self.what, self.done, self.of = "", 0, 0
         self.since = time.monotonic()
+        self.held = 0  # bytes of its request and images
         self._cancelled = Event()
 
     def cancel(self) -> None:
@@ -51,12 +52,18 @@ class Job:
 
 
 class Worker:
-    """A thread for computations and one for image files; holds at most ``most`` jobs. Raises ValueError if below 1."""
+    """A thread for computations and one for image files.
 
-    def __init__(self, most: int) -> None:
+    Holds at most ``most`` jobs, and ``most_mb`` megabytes of requests and images in all. Raises ValueError if ``most``
+    is below 1.
+    """
+
+    def __init__(self, most: int, most_mb: float = 1000) -> None:
         if most < 1:
             raise ValueError(f"queue={most}: expected at least 1")
-        self.most = most
+        if not most_mb > 0:
+            raise ValueError(f"queue_mb={most_mb}: expected more than 0")
+        self.most, self.most_mb = most, most_mb
         self.jobs: list[Job] = []
         self.closed = False
         self._computing = ThreadPoolExecutor(1, "compute")
@@ -68,10 +75,7 @@ class Worker:
         if self.closed:
             raise closing()
         if len(self.jobs) >= self.most:
-            raise RefusedError(
-                503, f"busy: {len(self.jobs)} requests are in the queue; try again in {RETRY_AFTER} seconds",
-                {"Retry-After": str(RETRY_AFTER)},
-            )  # fmt: skip
+            raise _busy(f"{len(self.jobs)} requests")
         self.jobs.append(job)
         try:
             yield
@@ -80,6 +84,13 @@ class Worker:
             self.jobs.remove(job)
             if not self.jobs and not self.closed:
                 self._computing.submit(give_back)
+
+    def hold(self, job: Job, count: int) -> None:
+        """Count ``count`` bytes for ``job``. Raises RefusedError if all jobs hold too many; one alone may hold any."""
+        held = sum(other.held for other in self.jobs if other is not job)
+        if held and held + job.held + count > self.most_mb * 1e6:
+            raise _busy(f"{held / 1e6:.0f} MB of requests and images")
+        job.held += count
 
     async def image_work(self, work: Callable[..., Result], *arguments: Any) -> Result:
         """Run ``work``, which reads or writes an image, in the image thread."""
@@ -116,6 +127,11 @@ class Worker:
             job.cancel()
         self._computing.shutdown(wait=False, cancel_futures=True)
         self._images.shutdown(wait=False, cancel_futures=True)
+
+
+def _busy(what: str) -> RefusedError:
+    message = f"busy: {what} are in the queue; try again in {RETRY_AFTER} seconds"
+    return RefusedError(503, message, {"Retry-After": str(RETRY_AFTER)})
 
 
 def closing() -> RefusedError:

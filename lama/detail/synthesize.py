@@ -49,13 +49,15 @@ def synthesize(
     threads: int = 1,
     compiled: bool = True,
     texture: bool = True,
+    unknown: Mask | None = None,
 ) -> Image:
     """Fill ``hole`` with the colours of ``guide`` and the texture of the known part of ``image``.
 
     ``image`` and ``guide`` are (H, W), (H, W, 1) or (H, W, 3), both of one shape and type: uint8, uint16, or float in
     [0, 1], in sRGB. ``hole`` is bool (H, W), True = to be filled. The result is a new array of the same kind, equal to
     ``image`` outside the hole, byte for byte. ``seed`` is an integer from 0. The number of ``threads``, C++ or NumPy
-    (``compiled=False``), change no byte. ``texture=False`` stops after the first of three steps:
+    (``compiled=False``), change no byte. Pixels of ``unknown`` (H, W) outside the hole are no source; they keep the
+    colours of ``guide``. ``texture=False`` stops after the first of three steps:
 
     1. The step between guide and image at the hole's border is spread over the hole (``membrane``).
     2. The guide's colours are limited to those of the surroundings, and it is split at ``weights.sigma`` pixels. The
@@ -77,13 +79,14 @@ def synthesize(
     """
     _check(image, hole, guide, seed)
     result = image.copy()
-    result[hole] = guide[hole]
+    hidden = hole if unknown is None else hole | unknown
+    result[hidden] = guide[hidden]
     kernel = find_kernel(compiled) if texture else None
     missed: list[str] = []
     for area in areas(hole):
         window, target = area.slices, area.target
         here = np.s_[window]
-        filled, reason = _fill(result[here], hole[here], target, weights, seed, kernel, threads)
+        filled, reason = _fill(result[here], hidden[here], target, weights, seed, kernel, threads)
         result[here][target] = filled[target]
         if reason:
             missed.append(reason)

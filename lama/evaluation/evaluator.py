@@ -19,6 +19,7 @@ from lama.evaluation.protocol import GROUPINGS, find_protocol, members
 from lama.evaluation.statistics import summary
 from lama.files import sha256_of
 from lama.interfaces import DerivedMetric, ImageMetric, SetFeatures
+from lama.machine.device import float32
 
 logger = logging.getLogger(__name__)
 Weights = dict[str, str | None]
@@ -128,12 +129,12 @@ class Evaluator:
         self.names += names
         self.sizes.add((target.shape[2], target.shape[3]))
         self.areas += mask.double().flatten(1).mean(dim=1).tolist()
-        with torch.no_grad():
+        with torch.no_grad(), float32():
             for name, scorer in self.scorers.items():
                 self.scores[name] += self._score(name, scorer, completed, target, mask)
-        if self.inception is not None:
-            self.fake.add(self.inception(completed))
-            self.real.add(self.inception(target))
+            if self.inception is not None:
+                self.fake.add(self.inception(completed))
+                self.real.add(self.inception(target))
 
     def _score(self, name: str, scorer: ImageMetric, completed: Tensor, target: Tensor, mask: Tensor) -> list[float]:
         """The score of each image. Scores of metrics with weight files are kept by the images' content."""

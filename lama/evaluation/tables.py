@@ -94,6 +94,7 @@ def about(what: Mapping[str, Any], evaluator: Evaluator) -> dict[str, Any]:
         "weights_sha256": dict(evaluator.weights_sha256),
         "unpublished_weights": list(evaluator.unpublished),
         "grouping": evaluator.grouping,
+        "tf32": False,  # metrics are computed in float32, on every device
         "sizes": [list(size) for size in sorted(evaluator.sizes)],
         **what,
         "versions": {"lama": lama.__version__, **versions},

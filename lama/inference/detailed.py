@@ -17,7 +17,7 @@ from torch import nn
 
 from lama.detail import can_compile, synthesize
 from lama.inference.image_kinds import Array, OpenedImage
-from lama.inference.windows import Piece, Window, context, crops
+from lama.inference.windows import Piece, Window, context, crops, sees
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class Detailed:
 
     def fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], fill: Fill) -> None:
         """Write results into the holes of ``filled``, in place; ``fill`` is the network's part of it."""
-        pieces = [self._pieces(image.hole) if image.hole.any() else [] for image in opened]
+        pieces = [self._pieces(image) if image.hole.any() else [] for image in opened]
         small = [
             [self._reduce(image, piece.window) for piece in some] for image, some in zip(opened, pieces, strict=True)
         ]
@@ -71,7 +71,8 @@ class Detailed:
             for piece in some:
                 size = (piece.window.width, piece.window.height)
                 enlarged = _resize(next(remaining), size, cv2.INTER_CUBIC)
-                target[piece.window.slices][piece.take] = enlarged[piece.take]
+                take = image.with_ignored(piece)
+                target[piece.window.slices][take] = enlarged[take]
             if image.hole.any() and (self.detail == "on" or (self.detail == "auto" and some)):
                 longest = max((max(piece.window.height, piece.window.width) for piece in some), default=0)
                 _add_detail(image, target, len(some), min(self._scale, longest))  # smaller windows are not enlarged
@@ -80,8 +81,14 @@ class Detailed:
     def _scale(self) -> int:
         return self.scale or _SCALES.get(self.known_as, _SCALE)
 
-    def _pieces(self, hole: NDArray[np.bool_]) -> list[Piece]:
+    def _pieces(self, image: OpenedImage) -> list[Piece]:
         """The windows that are computed at the scale; none where the image is computed as the strategy says."""
+        found = self._around(image.hole)
+        if image.ignored is not None and not sees([piece.window for piece in found], image.unknown):
+            return self._around(image.unknown)
+        return found
+
+    def _around(self, hole: NDArray[np.bool_]) -> list[Piece]:
         whole = Window(0, hole.shape[0], 0, hole.shape[1])
         if self.strategy == "full" and self.scale is not None:
             return [Piece(whole, hole)]
@@ -99,10 +106,15 @@ class Detailed:
         sides = window.height, window.width
         factor = max(self._scale / max(sides), _LEAST_SCALE / min(sides))
         if factor >= 1:
-            return OpenedImage(pixels, hole, lambda filled: filled)
+            ignored = None if image.ignored is None else image.ignored[window.slices]
+            return OpenedImage(pixels, hole, lambda filled: filled, ignored)
         size = max(round(window.width * factor), 1), max(round(window.height * factor), 1)
-        share = cv2.resize(hole.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA)
-        return OpenedImage(_resize(pixels, size, cv2.INTER_AREA), share > 0, lambda filled: filled)
+
+        def reduced(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+            return np.asarray(cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 0)
+
+        ignored = None if image.ignored is None else reduced(image.ignored[window.slices])
+        return OpenedImage(_resize(pixels, size, cv2.INTER_AREA), reduced(hole), lambda filled: filled, ignored)
 
 
 def of(
@@ -122,7 +134,8 @@ def _resize(pixels: Array, size: tuple[int, int], how: int) -> Array:
 def _add_detail(image: OpenedImage, filled: Array, windows: int, scale: int) -> None:
     started, count = time.monotonic(), int(image.hole.sum())
     texture = can_compile() or count <= _PLAIN_MOST
-    filled[:] = synthesize(image.pixels, image.hole, filled, threads=torch.get_num_threads(), texture=texture)
+    threads, others = torch.get_num_threads(), image.ignored
+    filled[:] = synthesize(image.pixels, image.hole, filled, threads=threads, texture=texture, unknown=others)
     logger.info(
         "detail: network at %s, %s for %d pixels, %.1f s; detail=off gives the network's own",
         f"{scale} pixels in {windows} window{'s' * (windows > 1)}" if windows else "full size",

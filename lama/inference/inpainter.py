@@ -21,12 +21,13 @@ from lama.inference.feather import feather as soften
 from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
 from lama.inference.refine import Refiner
 from lama.inference.strategies import Memory, Plan, Strategy, estimate, fill_tiles
-from lama.inference.windows import Piece
-from lama.machine.device import pick_device
+from lama.inference.windows import Piece, sees
+from lama.machine.device import float32, one_thread, pick_device
 from lama.machine.memory import available
 from lama.progress_bar import bar
 
 AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
+AnyMask = Array | Image.Image
 _Job = tuple[OpenedImage, Array, Piece]  # an image, the pixels that its result is written to, and a piece to compute
 
 logger = logging.getLogger(__name__)
@@ -38,8 +39,10 @@ class Inpainter:
     ``image`` is a NumPy array of uint8, uint16, or float in [0, 1], of shape (H, W, 3) RGB, (H, W, 4), (H, W) or
     (H, W, 1), or a PIL image: L, LA, RGB, RGBA and I;16 keep their mode, 1 becomes L, other modes RGB or RGBA, and
     ``.info`` (colour profile, EXIF) is kept. PIL images are not rotated by their EXIF orientation. ``mask`` is an array
-    (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image; its alpha is ignored. Every mask pixel above 0 is
-    a hole. Known pixels are returned bit for bit, and alpha is kept. An empty mask costs nothing. Any size works.
+    (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image; alpha counts as in ``lama.pictures.MaskReader``.
+    Every mask pixel above 0 is a hole. ``ignore``, of the same kinds, marks pixels that are no context: they stay as
+    they are, and the network does not see them. Pixels of alpha 0 are ignored too, unless nothing else is known. Known
+    pixels are returned bit for bit, and alpha is kept. An empty mask costs nothing. Any size works.
 
     ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). Evaluation uses ``strategy="full", fast=False``,
     the plain network on the whole frame: its results do not depend on the memory of a machine. A generator of a class
@@ -51,7 +54,7 @@ class Inpainter:
         self,
         generator: nn.Module,
         device: str = "auto",  # auto: cuda, else mps, else cpu; or a name torch knows
-        precision: str = "fp32",  # or bf16: faster, less exact; Fourier transforms stay in fp32
+        precision: str = "fp32",  # or bf16: faster, less exact, Fourier transforms stay in fp32; or tf32, on a GPU
         strategy: str = "auto",  # full, crop, tile: see ``lama.inference.strategies``
         feather: int = 0,  # pixels inside the hole over which the step at the seam is smoothed
         fast: bool = True,  # use the fast equivalent of the generator, equal to 5e-5 in fp32
@@ -63,8 +66,8 @@ class Inpainter:
         detail: str = "auto",  # on, off: texture of the photograph in the hole; see ``lama.inference.detailed``
         scale: int | None = None,  # longer side in pixels at which the network sees a hole and its context
     ) -> None:
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision={precision}: expected {' or '.join(PRECISIONS)}")
+        if precision not in (*PRECISIONS, "tf32"):
+            raise ValueError(f"precision={precision}: expected {', '.join(PRECISIONS)} or tf32")
         if precision == "bf16" and not fast:
             raise ValueError("precision=bf16 needs fast=true: the plain network computes in fp32")
         if precision == "bf16" and not can_fuse(generator):
@@ -89,12 +92,13 @@ class Inpainter:
         self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
+        self._tf32, precision = precision == "tf32", precision.replace("tf32", "fp32")
         self._precision, self._fast, self._compiled = precision, fast and can_fuse(generator), compiled
         self._feather, self._max_memory, self._refiner = feather, max_memory, refiner
 
-    def __call__(self, image: AnyImage, mask: Array | Image.Image) -> AnyImage:
+    def __call__(self, image: AnyImage, mask: AnyMask, ignore: AnyMask | None = None) -> AnyImage:
         """Raises ValueError for an unsupported image or mask, for sizes that differ, and if memory is short."""
-        return self.many([image], [mask])[0]
+        return self.many([image], [mask], ignore=[ignore])[0]
 
     def raw(self, image: AnyImage, mask: Array | Image.Image) -> AnyImage:
         """The network's output for the whole frame, known pixels included (official: ``out_key=predicted_image``)."""
@@ -107,6 +111,10 @@ class Inpainter:
         options = "".join(f", {name}={value!r}" for name, value in self._options.items() if value is not None)
         return f"Inpainter({type(self.generator).__name__}, {str(self.device)!r}{options})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: without the fast equivalent, which holds compiled code and is built again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_network"}
+
     def variant(self, **options: Any) -> "Inpainter":
         """The same model with other options, ``variant(feather=4)``, and the same network. Raises like the class."""
         other = Inpainter(self.generator, str(self.device), **self._options | options)
@@ -115,8 +123,9 @@ class Inpainter:
         return other
 
     def many(
-        self, images: Sequence[AnyImage], masks: Sequence[Array | Image.Image], batch_size: int = 8
-    ) -> list[AnyImage]:
+        self, images: Sequence[AnyImage], masks: Sequence[AnyMask], batch_size: int = 8,
+        ignore: Sequence[AnyMask | None] | None = None,
+    ) -> list[AnyImage]:  # fmt: skip
         """Fill several images, of any sizes and kinds; the same results as one by one, up to rounding.
 
         Images of equal padded size are computed together, at most ``batch_size`` at a time and no more than fit into
@@ -127,33 +136,35 @@ class Inpainter:
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
         opened = []
-        for position, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        apart = [None] * len(images) if ignore is None else ignore
+        for position, (image, mask, parts) in enumerate(zip(images, masks, apart, strict=True)):
             try:
-                opened.append(open_image(image, mask))
+                opened.append(open_image(image, mask, parts))
             except ValueError as error:
                 raise ValueError(f"image {position}: {error}" if len(images) > 1 else str(error)) from None
         filled = [item.pixels.copy() for item in opened]
         if self._refiner is None:
-            self._detailed.fill(opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size))
+            with float32(self._tf32):
+                self._detailed.fill(opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size))
         else:
             for item, pixels in ((i, f) for i, f in zip(opened, filled, strict=True) if i.hole.any()):
-                x = network_input(item.pixels, item.hole)
-                values = self._refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
+                x = network_input(item.pixels, item.unknown)
+                with float32():
+                    values = self._refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
                 pixels[item.hole] = to_kind(values[item.hole], pixels.dtype)
         if self._feather:
             pairs = zip(opened, filled, strict=True)
-            filled = [soften(f, item.hole, self._feather) if item.hole.any() else f for item, f in pairs]
+            filled = [soften(f, item.unknown, self._feather) if item.hole.any() else f for item, f in pairs]
         return [item.restore(pixels) for item, pixels in zip(opened, filled, strict=True)]
 
     def _fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], batch_size: int) -> None:
         memory = self._memory()
-        multiple, nothing = int(self.generator.pad_multiple), Plan("nothing to fill")  # type: ignore[arg-type]
-        plans = [self.strategy.plan(i.hole, memory, multiple) if i.hole.any() else nothing for i in opened]
+        plans = [self._plan(image, memory) for image in opened]
         planned = zip(opened, filled, plans, strict=True)
         self._fill_pieces([(p, f, piece) for p, f, plan in planned for piece in plan.pieces], memory, batch_size)
         for image, pixels, plan in zip(opened, filled, plans, strict=True):
             if plan.tiles:
-                fill_tiles(pixels, image.hole, plan, self._predict_alone)
+                fill_tiles(pixels, image.unknown, plan, self._predict_alone)
 
     @torch.inference_mode()
     def predict(self, image: Tensor, mask: Tensor) -> Tensor:
@@ -161,7 +172,8 @@ class Inpainter:
 
         The whole frame at once for every strategy; with ``fast=False``, exactly the output of the trained module.
         """
-        return predict(self._network, image.to(self.device), mask.to(self.device))
+        with float32(self._tf32):
+            return predict(self._network, image.to(self.device), mask.to(self.device))
 
     @cached_property
     def _network(self) -> nn.Module:
@@ -178,6 +190,15 @@ class Inpainter:
             limit = min(limit, int(self._max_memory * 1e9))
         return estimate(self.generator, self._precision if self._fast else "plain", limit)
 
+    def _plan(self, image: OpenedImage, memory: Memory) -> Plan:
+        if not image.hole.any():
+            return Plan("nothing to fill")
+        multiple = int(self.generator.pad_multiple)  # type: ignore[arg-type]
+        plan = self.strategy.plan(image.hole, memory, multiple)
+        if image.ignored is not None and not sees(plan.windows, image.unknown):
+            plan = self.strategy.plan(image.unknown, memory, multiple)
+        return plan
+
     def _fill_pieces(self, jobs: Sequence[_Job], memory: Memory, batch_size: int) -> None:
         """Compute pieces that do not depend on each other, and write the pixels they ``take``, in place."""
         with bar(len(jobs), "pieces", delay=2, disable=len(jobs) < 2) as progress:
@@ -186,14 +207,14 @@ class Inpainter:
                 for image, _, piece in group:
                     window = piece.window
                     chunked = memory.chunked(window.height, window.width)
-                    x = network_input(image.pixels[window.slices], image.hole[window.slices])
+                    x = network_input(image.pixels[window.slices], image.unknown[window.slices])
                     inputs.append(pad_for(self.generator, x))
                 x = torch.cat(inputs) if len(inputs) > 1 else inputs[0]
                 del inputs  # for a large image memory is short
                 predicted = self._predict(x, chunked)
                 del x
                 for values, (image, filled, piece) in zip(predicted, group, strict=True):
-                    window, take = piece.window, piece.take
+                    window, take = piece.window, image.with_ignored(piece)
                     values = values[: window.height, : window.width]
                     filled[window.slices][take] = to_kind(values[take], image.pixels.dtype)
                 progress.update(len(group))
@@ -243,4 +264,5 @@ def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
     detail and scale. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is out of
     range.
     """
-    return Inpainter(load_generator(path), device, **options)
+    with one_thread():  # without OpenMP's threads the process may still be forked
+        return Inpainter(load_generator(path), device, **options)

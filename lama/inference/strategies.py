@@ -91,6 +91,11 @@ class Plan:
     chunked: bool = False  # tiles are computed in chunks of rows
     beside: int = 0  # bytes that tiles need in addition to the computation of one
 
+    @property
+    def windows(self) -> list[Window]:
+        """The windows of all pieces or tiles."""
+        return [piece.window for piece in self.pieces] or list(self.tiles)
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -149,7 +154,7 @@ class Strategy:
 
     def _checked(self, plan: Plan, frame: Window, memory: Memory, why: str) -> Plan:
         """Log the choice of ``auto`` for a large image; raise or warn if it does not fit."""
-        windows = _windows(plan)
+        windows = plan.windows
         largest = max(windows, key=lambda window: window.area)
         chunked = plan.chunked or memory.chunked(largest.height, largest.width)
         needs, limit = memory.needs(largest.height, largest.width, chunked) + plan.beside, memory.limit
@@ -171,12 +176,8 @@ class Strategy:
         return plan
 
 
-def _windows(plan: Plan) -> list[Window]:
-    return [piece.window for piece in plan.pieces] or list(plan.tiles)
-
-
 def _fits(plan: Plan, memory: Memory) -> bool:
-    return all(memory.fits(window.height, window.width) for window in _windows(plan))
+    return all(memory.fits(window.height, window.width) for window in plan.windows)
 
 
 def fill_tiles(filled: Array, hole: NDArray[np.bool_], plan: Plan, predict: Predict) -> None:

@@ -1,6 +1,6 @@
 """Rectangles of an image: around holes, with their context, and as overlapping tiles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,3 +143,8 @@ def ramp(window: Window, region: Window, overlap: int) -> NDArray[Any]:
     rows = side(window.height, window.top > region.top, window.bottom < region.bottom)
     columns = side(window.width, window.left > region.left, window.right < region.right)
     return rows[:, None] * columns[None, :]
+
+
+def sees(windows: Iterable[Window], unknown: NDArray[np.bool_]) -> bool:
+    """Whether every window has a known pixel."""
+    return not any(unknown[window.slices].all() for window in windows)

@@ -1,6 +1,8 @@
 """Choose a device that this machine has and that computes Fourier transforms correctly; the rank of this process."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -10,6 +12,32 @@ logger = logging.getLogger(__name__)
 
 _SIZES = ((8, 8), (6, 9), (15, 16), (7, 13))  # all combinations of even and odd
 _TOLERANCE = 1e-4  # absolute, for values of about 1; float32 reaches 1e-6
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread in this block, on the CPU: OpenMP then starts none, which a fork would not survive."""
+    number = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(number)
+
+
+@contextmanager
+def float32(tf32: bool = False) -> Iterator[None]:
+    """In this block, a GPU computes float32 with all of its 23 bits; with ``tf32``, it may use TF32, which has 10.
+
+    From NVIDIA's Ampere on, PyTorch lets convolutions use TF32 by default: faster, with errors of 1e-3. The setting is
+    one for all threads of the process.
+    """
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def pick_device(name: str) -> torch.device:

@@ -2,33 +2,57 @@
 
 import logging
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 
 from lama.interfaces import MaskArray
-from lama.pictures.images import SUFFIXES, list_images
-from lama.pictures.masks import read_mask
+from lama.pictures.images import SUFFIXES, damage_named, list_images
+from lama.pictures.masks import MaskReader, notices_about
 from lama.pictures.pairing import image_stems, masks_among
 
 logger = logging.getLogger(__name__)
 
+Channel = Literal["auto", "colour", "alpha"]
+LOOKED_AT = 50  # files, for the notices at the start of a training
 
-class MaskFolder:
+
+class _MaskFiles:
+    """Mask files, and how they are read: the options of ``lama.pictures.MaskReader``."""
+
+    def __init__(self, files: Sequence[Path], invert: bool, threshold: int, channel: Channel) -> None:
+        self.files = files
+        self.reader = MaskReader(invert, threshold, channel=channel, key="masks")
+
+    def notices(self) -> list[str]:
+        """Warnings about a sample of the masks: inverted, faint or empty ones."""
+        return notices_about(self.reader, self.files[:: -(-len(self.files) // LOOKED_AT)])
+
+
+class MaskFolder(_MaskFiles):
     """A random mask of a folder, resized to the image; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
-    Files are read with ``lama.pictures.MaskReader``: every pixel that is not black is a hole. If some files have names
-    of masks (``lama.pictures.pairing.is_mask``), as in an evaluation set, only these are used. With ``flip``, masks are
-    mirrored horizontally and vertically, each with probability 1/2. Unreadable files are skipped with a warning.
-    Raises FileNotFoundError or ValueError if the folder is missing or empty or no file can be read.
+    If some files have names of masks (``lama.pictures.pairing.is_mask``), as in an evaluation set, only these are used.
+    With ``flip``, masks are mirrored horizontally and vertically, each with probability 1/2. Unreadable files are
+    skipped with a warning. Raises FileNotFoundError or ValueError if the folder is missing or empty or no file can be
+    read.
     """
 
-    def __init__(self, path: str, flip: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        flip: bool = True,
+        invert: bool = False,  # True: black = hole
+        threshold: int = 0,  # 0..254: brighter pixels are the hole
+        channel: Channel = "auto",
+    ) -> None:
         files = _list(path)
-        self.files = [mask for _, mask in masks_among(files, Path(path).expanduser())] or files
+        masks = [mask for _, mask in masks_among(files, Path(path).expanduser())]
+        super().__init__(masks or files, invert, threshold, channel)
         self.flip = flip
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
@@ -43,24 +67,27 @@ class MaskFolder:
         """The mask ``index``, or the next readable one: a damaged file must not end a training."""
         for file in (*self.files[index:], *self.files[:index]):
             try:
-                return read_mask(file)
+                return self.reader.hole(file)[0]
             except (ValueError, OSError) as error:
                 last = str(error)
                 _warn_once(last)
         raise ValueError(f"masks.path: none of {len(self.files)} masks can be read; {last}")
 
 
-class PairedMasks:
+class PairedMasks(_MaskFiles):
     """The mask of each image, by name: ``path/NAME.png``, or a random one of ``path/NAME_mask*.png``.
 
     Masks of images in sub-folders lie in the same sub-folders of ``path``. The mask is cropped and distorted with its
     image. Raises FileNotFoundError or ValueError if the folder is missing or empty.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, invert: bool = False, threshold: int = 0, channel: Channel = "auto") -> None:
+        files = _list(path)
         self.root = Path(path).expanduser()
+        masks = [mask for _, mask in masks_among(files, self.root)]  # with the images in one folder
+        super().__init__(masks or files, invert, threshold, channel)
         self.by_name: dict[str, list[Path]] = defaultdict(list)
-        for file in _list(path):
+        for file in files:
             folder = file.parent.relative_to(self.root)
             for stem in image_stems(file.stem, apart=True):
                 self.by_name[(folder / stem).as_posix()].append(file)
@@ -72,7 +99,7 @@ class PairedMasks:
         files = next((self.by_name[key] for i in range(len(parts)) if (key := "/".join(parts[i:])) in self.by_name), [])
         if not files:
             raise ValueError(f"no mask for the image {name}: expected {self.root / stem}.png or ..._mask000.png")
-        return read_mask(files[int(rng.integers(len(files)))])
+        return self.reader.hole(files[int(rng.integers(len(files)))])[0]
 
     def __call__(self, rng: np.random.Generator, height: int, width: int) -> MaskArray:
         raise ValueError("masks: paired masks cannot be drawn without an image; use masks=from_folder")
@@ -174,7 +201,8 @@ def _warn_once(text: str) -> None:
 @lru_cache(maxsize=8)
 def _read_labels(file: str) -> np.ndarray[Any, Any]:
     """Labels (H, W): one number per value or colour."""
-    image = cv2.imread(file, cv2.IMREAD_UNCHANGED)
+    with damage_named(file):
+        image = cv2.imread(file, cv2.IMREAD_UNCHANGED)
     if image is None:
         raise ValueError(f"{file}: not a readable label map; repair or remove it")
     if image.ndim == 2:

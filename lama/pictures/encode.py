@@ -12,10 +12,9 @@ import tifffile
 from PIL import Image
 
 from lama.files import atomic_write
-from lama.pictures.metadata import Metadata
+from lama.pictures.metadata import JPEG, Metadata
 from lama.pictures.reading import ImageFile, Pixels
 
-JPEG = (".jpg", ".jpeg")
 TIFF = (".tif", ".tiff")
 KEEPS_16_BITS = (".png", *TIFF)
 KEEPS_ALPHA = (".png", ".webp", *TIFF)

@@ -4,11 +4,17 @@ Every image becomes uint8 RGB (H, W, 3): the EXIF orientation is applied, grey i
 is converted, 16 bits are reduced to the upper 8, alpha is dropped.
 """
 
+import contextlib
 import io
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -16,11 +22,13 @@ from torch import Tensor
 from lama.files import atomic_write
 from lama.interfaces import ImageArray, MaskArray
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
+OTHERS = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".nef", ".arw")  # images that Pillow may not open either
+NOT_USERS = ("@eaDir", "__MACOSX")  # folders of thumbnails and attributes, by Synology and by macOS
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """All files below ``folder`` with one of ``SUFFIXES`` (in any case), sorted by path, without hidden files.
+    """All files below ``folder`` with one of ``SUFFIXES`` (in any case), sorted by path; see ``files_below``.
 
     Raises FileNotFoundError or NotADirectoryError if there is no such folder, ValueError if it holds no image.
     """
@@ -29,9 +37,7 @@ def list_images(folder: str | Path) -> list[Path]:
         raise NotADirectoryError(f"{root}: is a file, expected a folder")
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder (working directory: {Path.cwd()})")
-    # macOS leaves ``._name.jpg``, a killed writer ``.name.png``: neither is an image.
-    visible = (path for path in root.rglob("*") if not any(p.startswith(".") for p in path.relative_to(root).parts))
-    files = sorted(path for path in visible if path.is_file())
+    files = files_below(root)
     images = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not images:
         found = f"{len(files)} other files, such as {files[0].name}" if files else "nothing"
@@ -39,18 +45,109 @@ def list_images(folder: str | Path) -> list[Path]:
     return images
 
 
-def read_image(path: str | Path, content: bytes | None = None) -> ImageArray:
+def files_below(root: Path, hidden: bool = False) -> list[Path]:
+    """The files in ``root`` and its sub-folders, sorted by path, without hidden ones and those of ``NOT_USERS``.
+
+    Links to folders are followed, except those to a parent of ``root``. A folder with several paths is listed once,
+    under its own path if it lies in ``root``. (macOS leaves ``._name.jpg``, a killed writer ``.name.png``: neither is
+    an image.)
+    """
+    itself = root.resolve()
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    waiting = [root]
+    while waiting:  # the folders themselves first, then what their links lead to
+        links: list[Path] = []
+        for start in sorted(waiting):
+            for folder, folders, names in os.walk(start):
+                status = os.stat(folder)
+                here = Path(folder)
+                if (status.st_dev, status.st_ino) in seen:
+                    folders.clear()
+                    continue
+                seen.add((status.st_dev, status.st_ino))
+                folders[:] = [name for name in folders if name not in NOT_USERS and (hidden or name[0] != ".")]
+                linked = [here / name for name in folders if (here / name).is_symlink()]
+                links += [link for link in linked if not itself.is_relative_to(link.resolve())]
+                found += [here / name for name in names if hidden or name[0] != "."]
+        waiting = links
+    return sorted(path for path in found if path.is_file())
+
+
+def is_other_image(path: Path) -> bool:
+    """Whether a file is an image by its suffix, but not one of ``SUFFIXES``."""
+    suffix = path.suffix.lower()
+    known = Image.registered_extensions().get(suffix) in Image.OPEN or suffix in OTHERS
+    return known and suffix not in SUFFIXES
+
+
+def others_named(stem: str, folder: Path) -> str:
+    """A hint for a missing image ``stem``: the file of another format with its name in ``folder``, if there is one."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.stem == stem and is_other_image(path):
+                return f"; {path.name} is there, but its format is not read: convert it"
+    return ""
+
+
+def open_header(file: str | Path | io.BytesIO, formats: list[str] | None = None) -> Image.Image:
+    """``PIL.Image.open`` without its warning about large photographs; images above the limit are an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(file, formats=formats)
+
+
+def too_large() -> str:
+    """The message about an image above the limit of ``open_header``."""
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
+    advice = "predict takes it with a larger max_megapixels=; else reduce or crop it"
+    return f"has more than {limit:.0f} megapixels, the limit; {advice}"
+
+
+def allow_megapixels(most: float) -> None:
+    """Let this process open images of up to ``most`` megapixels (Pillow: 179). Raises ValueError for 0 or less.
+
+    A small file may claim any size, so the limit bounds the memory that a file from an unknown source can take.
+    """
+    if not most > 0:
+        raise ValueError(f"max_megapixels={most}: expected more than 0")
+    Image.MAX_IMAGE_PIXELS = int(most * 1e6 / 2)  # Pillow warns from here on, and refuses from twice of it
+
+
+def read_image(path: str | Path, content: bytes | None = None, white: int | None = None) -> ImageArray:
     """Decode an image to uint8 RGB (H, W, 3).
 
-    If ``content`` (the bytes of the file) is given, ``path`` is only its name in messages. Raises FileNotFoundError if
-    the file is missing, ValueError if it cannot be read.
+    If ``content`` (the bytes of the file) is given, ``path`` is only its name in messages. With ``white``, 16-bit
+    values from 0 to ``white`` become 0 to 255; without, they are reduced to their upper 8 bits. Raises
+    FileNotFoundError if the file is missing, ValueError if it cannot be read.
+    """
+    if white is not None:
+        from lama.pictures.reading import read_image_file  # which imports this module
+
+        pixels = read_image_file(path, content).pixels
+        if pixels.dtype == np.uint16:
+            levels = np.rint(pixels.astype(np.float32) * (255 / white)).clip(0, 255).astype(np.uint8)
+            return levels if levels.ndim == 3 else np.repeat(levels[..., None], 3, axis=2)
+    with damage_named(path):
+        return np.asarray(_to_rgb(decode(path, content)[1]))
+
+
+@contextmanager
+def damage_named(path: str | Path) -> Iterator[None]:
+    """Turn every error of a decoder in this block into a ValueError that names ``path``.
+
+    Pillow and OpenCV raise errors of many types for damaged files. Missing files and a lack of memory stay what they
+    are.
     """
     try:
-        return np.asarray(_to_rgb(decode(path, content)[1]))
-    except (OSError, SyntaxError, MemoryError) as error:
-        if isinstance(error, FileNotFoundError):
+        yield
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(f"{path}: "):
             raise
-        raise ValueError(f"{path}: not a readable image ({type(error).__name__}: {error})") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"{path}: not a readable image ({reason}); repair or remove it") from error
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -62,7 +159,7 @@ def upright_size(image: Image.Image) -> tuple[int, int]:
 def header_size(path: Path) -> tuple[int, int]:
     """(width, height) as stored, from the header alone; (0, 0) for a file that Pillow cannot open."""
     try:
-        with Image.open(path) as header:
+        with open_header(path) as header:
             return header.size
     except Exception:  # Pillow raises errors of many types
         return 0, 0
@@ -92,15 +189,29 @@ def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image,
     Raises FileNotFoundError if the file is missing, ValueError if it cannot be read.
     """
     try:
-        image = Image.open(path if content is None else io.BytesIO(content))
+        image = open_header(path if content is None else io.BytesIO(content))
         orientation = image.getexif().get(0x0112)
         image.load()
         return image, ImageOps.exif_transpose(image), orientation
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path}: {too_large()}") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...
         reason = type(error).__name__ + (f": {error}" if content is None else "")  # the text names a BytesIO at 0x...
-        raise ValueError(f"{path}: not a readable image ({reason}); repair or remove it") from error
+        advice = _unsupported(path if content is None else io.BytesIO(content))
+        raise ValueError(f"{path}: not a readable image ({advice or f'{reason}); repair or remove it'}") from error
+
+
+def _unsupported(file: str | Path | io.BytesIO) -> str:
+    """What kind of sound TIFF Pillow cannot read; nothing for other files."""
+    try:
+        with tifffile.TiffFile(file) as tiff:
+            page = tiff.pages.first
+            bands, bits, one = page.samplesperpixel, page.bitspersample, page.planarconfig == 1
+    except Exception:  # of many types
+        return ""
+    return f"a TIFF of {bands} bands of {bits} bits{'' if one else ', each in a plane of its own'}); convert it to RGB"
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,5 +1,7 @@
 """The one reader of mask files, for prediction, evaluation, training, the data check and the page."""
 
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -30,16 +32,23 @@ class MaskReader:
         dilate: int = 0,  # pixels of the image by which the hole grows in every direction
         resize: bool = False,  # True: scale a mask of another size to its image (nearest pixel)
         channel: Literal["auto", "colour", "alpha"] = "auto",
+        key: str = "mask",  # the setting that messages name: KEY.invert
     ) -> None:
         if not 0 <= threshold < 255:
-            raise ValueError(f"mask.threshold={threshold}: expected 0 to 254")
+            raise ValueError(f"{key}.threshold={threshold}: expected 0 to 254")
         if dilate < 0:
-            raise ValueError(f"mask.dilate={dilate}: expected 0 or more pixels")
+            raise ValueError(f"{key}.dilate={dilate}: expected 0 or more pixels")
+        self.key = key
         self.invert = invert
         self.threshold = threshold
         self.dilate = dilate
         self.resize = resize
         self.channel = channel
+
+    def options(self) -> dict[str, object]:
+        """The options that are not at their defaults: they decide which pixels are the hole."""
+        defaults = vars(MaskReader(key=self.key))
+        return {name: value for name, value in vars(self).items() if value != defaults[name]}
 
     def hole(self, path: Path, content: bytes | None = None) -> tuple[MaskArray, list[str]]:
         """The hole, bool (H, W) at the size of the mask, grown by ``dilate``, and warnings about it.
@@ -75,23 +84,18 @@ class MaskReader:
     def _levels(self, path: Path, content: bytes | None) -> Pixels:
         """Brightness (H, W), uint8 or uint16, from black to white."""
         mask = read_image_file(path, content)
-        colour = mask.pixels if mask.pixels.ndim == 2 else mask.pixels.max(axis=2)
         alpha = mask.alpha
         if self.channel == "alpha" and alpha is None:
-            raise ValueError(f"{path}: mask.channel=alpha, but this mask has no alpha channel")
-        if alpha is None or self.channel == "colour" or (self.channel == "auto" and alpha.min() == alpha.max()):
-            return colour
-        if self.channel == "alpha" or (mask.pixels == mask.pixels[0, 0]).all():
+            raise ValueError(f"{path}: {self.key}.channel=alpha, but this mask has no alpha channel")
+        if self.channel == "alpha" and alpha is not None:
             return alpha
-        top = np.iinfo(colour.dtype).max
-        visible = (colour.astype(np.uint32) * alpha + top - 1) // top  # rounded up: a faint pixel is not black
-        return visible.astype(colour.dtype)
+        return visible_levels(mask.pixels, None if self.channel == "colour" else alpha)
 
     def _resized(self, hole: MaskArray, path: Path, image: ImageFile, name: str) -> MaskArray:
         if self.resize:
             return np.asarray(Image.fromarray(hole).resize(image.size, Image.Resampling.NEAREST))
         (height, width), (image_width, image_height) = hole.shape, image.size
-        hint = "mask.resize=true scales it"
+        hint = f"{self.key}.resize=true scales it"
         if (height, width) == image.size:
             before = "the mask has the size of the image before its EXIF orientation is applied"
             hint = before if image.turned else "rotate the mask by 90 degrees"
@@ -107,14 +111,36 @@ class MaskReader:
         shade, other = reversed(names) if self.invert else names
         warnings = []
         if area > LARGE:
-            opposite = f"mask.invert={str(not self.invert).lower()} removes {other}"
-            warnings.append(f"its mask removes more than {LARGE:.0%} of it; {shade} is removed, and {opposite}")
+            opposite = f"{self.key}.invert={str(not self.invert).lower()} removes {other}"
+            warnings.append(f"the mask removes more than {LARGE:.0%} of the image; {shade} is removed, and {opposite}")
         if faint > MANY_FAINT:
-            many = f"its mask has many pixels that are nearly {other}, as from JPEG or a soft brush"
-            warnings.append(f"{many}; they are removed too; mask.threshold=127 keeps them")
+            many = f"the mask has many pixels that are nearly {other}, as from JPEG or a soft brush"
+            warnings.append(f"{many}; they are removed too; {self.key}.threshold=127 keeps them")
         if area == 0:
-            warnings.append("its mask removes nothing; the image is written unchanged")
+            warnings.append("the mask removes nothing; the image stays as it is")
         return warnings
+
+
+def visible_levels(pixels: Pixels, alpha: Pixels | None) -> Pixels:
+    """The brightness (H, W) of a mask, (H, W) or (H, W, 3), with its alpha (H, W): ``channel="auto"``."""
+    colour = pixels if pixels.ndim == 2 else pixels.max(axis=2)
+    if alpha is None or alpha.min() == alpha.max():
+        return colour
+    if (pixels == pixels[0, 0]).all():
+        return alpha
+    top = np.iinfo(colour.dtype).max
+    visible = (colour.astype(np.uint32) * alpha + top - 1) // top  # rounded up: a faint pixel is not black
+    return visible.astype(colour.dtype)
+
+
+def notices_about(reader: MaskReader, files: Sequence[Path]) -> list[str]:
+    """One line for each kind of warning of ``reader`` about ``files``; files that cannot be read are left out."""
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        with contextlib.suppress(ValueError, OSError):
+            for warning in reader.hole(file)[1]:
+                found.setdefault(warning, []).append(file)
+    return [f"{len(names)} of {len(files)} masks, first {names[0]}: {warning}" for warning, names in found.items()]
 
 
 def read_mask(path: str | Path) -> MaskArray:

@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo, iTXt
 
 ORIENTATION = 0x0112
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 JPEG_SEGMENT = 65000  # bytes of EXIF or XMP that a JPEG segment holds, roughly
 # Tags of a TIFF that describe the photograph; the others describe the layout of that file.
 TIFF_TAGS = (270, 271, 272, ORIENTATION, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)
@@ -49,7 +50,7 @@ class Metadata:
         if self.icc is not None:
             options["icc_profile"] = self.icc
         exif, xmp = self.exif, self.xmp
-        if suffix in (".jpg", ".jpeg"):
+        if suffix in JPEG:
             exif = exif if exif is None or len(exif.tobytes()) < JPEG_SEGMENT else None
             xmp = xmp if xmp is None or len(xmp) < JPEG_SEGMENT else None
         if suffix in (".tif", ".tiff") and xmp is not None:

@@ -3,9 +3,9 @@
 import errno
 import logging
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,29 +15,15 @@ from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
 from lama.pictures.images import header_size
 from lama.pictures.masks import MaskReader
+from lama.pictures.notices import Notices
 from lama.pictures.pairing import preview_names
 from lama.pictures.prediction_set import PredictionItem, PredictionSet
 from lama.pictures.reading import ImageFile, Pixels, read_image_file
 
 logger = logging.getLogger(__name__)
-Fill = Callable[[Pixels, MaskArray], Pixels]  # pixels (H, W) or (H, W, 3) and hole (H, W) -> pixels
+# pixels (H, W) or (H, W, 3), hole (H, W) and, if there are any, ``ImageFile.no_context`` -> pixels
+Fill = Callable[..., Pixels]
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # errors that all further images would meet too
-
-
-class Notices:
-    """Collects notices about images: the first of each kind is logged at once, further ones are counted."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, list[str]] = defaultdict(list)
-
-    def add(self, kind: str, name: str) -> None:
-        """Add the notice ``kind`` (the text without the name of the image) about the image ``name``."""
-        self.names[kind].append(name)
-        if len(self.names[kind]) == 1:
-            logger.warning("%s: %s", name, kind)
-
-    def counted(self) -> list[str]:
-        return [f"{len(names)} images, first {names[0]}: {k}" for k, names in self.names.items() if len(names) > 1]
 
 
 @dataclass(frozen=True)
@@ -48,6 +34,7 @@ class PredictionJob:
     masks: MaskReader
     quality: int
     notices: Notices
+    ignore: Path | None = None  # a mask file of pixels that are no context
 
     @property
     def name(self) -> str:
@@ -58,14 +45,14 @@ class PredictionJob:
             raise ValueError(self.item.missing)
         image = read_image_file(self.item.image)
         hole, remarks = self.masks.read(self.item.mask, image, self.item.image.name)
+        for mask in self.item.more_masks:
+            other, more = self.masks.read(mask, image, self.item.image.name)
+            hole, remarks = hole | other, [*remarks, *more]
         for remark in (*image.notes, *remarks, *losses(image, self.item.out.suffix)):
             self.notices.add(remark, self.name)
         if hole.any():
-            try:
-                pixels = fill(image.pixels, hole)
-            except ValueError as error:  # add the name of the image
-                raise ValueError(f"{self.name}: {error}") from error
-            image = self._with_opaque_hole(replace(image, pixels=pixels), hole)
+            image = replace(image, pixels=self._filled(fill, image, hole))
+            image = self._with_opaque_hole(image, hole)
         write_image_file(self.item.out, image, self.quality)
 
     def _with_opaque_hole(self, image: ImageFile, hole: MaskArray) -> ImageFile:
@@ -80,12 +67,22 @@ class PredictionJob:
                              self.name)  # fmt: skip
         return image
 
+    def _filled(self, fill: Fill, image: ImageFile, hole: MaskArray) -> Pixels:
+        ignored = None
+        if self.ignore is not None:
+            ignored, _ = MaskReader(resize=self.masks.resize).read(self.ignore, image, self.name)
+        ignored = image.no_context(ignored)
+        try:
+            return fill(image.pixels, hole) if ignored is None else fill(image.pixels, hole, ignored)
+        except ValueError as error:  # add the name of the image
+            raise ValueError(f"{self.name}: {error}") from error
+
 
 class PredictionPlan:
-    """The jobs of a run and the messages about them.
+    """The jobs of a run and the messages about them; ``ignore`` is a mask file of pixels that are no context.
 
     Raises ValueError for a quality out of range, FileExistsError for an existing result without ``skip_existing`` or
-    ``overwrite``.
+    ``overwrite``, FileNotFoundError if ``ignore`` is missing.
     """
 
     def __init__(
@@ -95,11 +92,15 @@ class PredictionPlan:
         quality: int = 95,
         skip_existing: bool = False,
         overwrite: bool = False,
+        ignore: str | Path | None = None,
     ) -> None:
         if not isinstance(quality, int) or isinstance(quality, bool) or not 1 <= quality <= 100:
             raise ValueError(f"quality={quality}: expected a whole number from 1 to 100")
         if skip_existing and overwrite:
             raise ValueError("skip_existing=true and overwrite=true: expected only one of them")
+        ignore = None if ignore is None else Path(ignore).expanduser()
+        if ignore is not None and not ignore.is_file():
+            raise FileNotFoundError(f"ignore={ignore}: no such file; expected a mask whose white pixels are no context")
         self.found = found
         self.notices = Notices()
         # Results are written atomically, so a result that exists is complete.
@@ -108,7 +109,7 @@ class PredictionPlan:
         if there:
             advice = "skip_existing=true fills only the other images, overwrite=true replaces the results"
             raise FileExistsError(f"{there[0]}: exists already, one of {len(there)} such results; {advice}")
-        self.jobs = [PredictionJob(item, masks, quality, self.notices) for item in left]
+        self.jobs = [PredictionJob(item, masks, quality, self.notices, ignore) for item in left]
         self.skipped = len(found.items) - len(self.jobs)
         lossy = sorted({t.out.suffix for t in left if is_lossy(t.out.suffix, quality)})
         if found.unmasked:

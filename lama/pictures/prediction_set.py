@@ -5,13 +5,12 @@ import difflib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lama.pictures.images import SUFFIXES, list_images
+from lama.pictures.images import SUFFIXES, files_below, is_other_image, list_images, others_named
 from lama.pictures.pairing import is_mask, masks_among, match_masks, preview_names
 
-NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd")
 SAME = "same"  # out_ext: the suffix of the image
 FORMS = (
     ("indir", "outdir"), ("indir", "maskdir", "outdir"), ("indir", "mask", "outdir"), ("image", "mask", "out"),
@@ -26,6 +25,7 @@ class PredictionItem:
     mask: Path
     out: Path
     missing: str = ""  # the message if a file is missing
+    more_masks: tuple[Path, ...] = ()  # further masks: the hole is the union of all
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,14 @@ class PredictionSet:
     others: Sequence[Path] = ()  # images in unsupported formats, relative to indir
 
 
-def find(places: dict[str, str | None], out_ext: str = ".png", img_suffix: str | None = None) -> PredictionSet:
+def find(
+    places: dict[str, str | None], out_ext: str = ".png", img_suffix: str | None = None, join: bool = False
+) -> PredictionSet:
     """The images to fill that ``places`` (indir, maskdir, outdir, image, mask, out, pairs; see ``FORMS``) name.
 
     ``out_ext`` is the suffix of results: one of ``SUFFIXES``, or ``same`` as the image. ``img_suffix`` is the end of
-    the names of images in a folder (official key ``dataset.img_suffix``). Nothing is written. Raises FileNotFoundError,
+    the names of images in a folder (official key ``dataset.img_suffix``). With ``join``, all masks of an image are one
+    hole, and the result is named after the image. Nothing is written. Raises FileNotFoundError,
     NotADirectoryError, PermissionError or ValueError if a place is missing, there is nothing to fill, or a result would
     overwrite another result or an input.
     """
@@ -63,6 +66,11 @@ def find(places: dict[str, str | None], out_ext: str = ".png", img_suffix: str |
         files = _images_outside(indir, outdir, "indir")
         pairs = masks_among(files, indir, img_suffix)
         found = _named_after_masks(pairs, _of_suffix(files, img_suffix), indir, indir, outdir, out_ext)
+    if join:
+        if "indir" not in given or "mask" in given:
+            raise ValueError("mask.join=true: expected several masks for each image: indir= outdir=, with or without "
+                             "maskdir=")  # fmt: skip
+        found = replace(found, items=_joined(found.items, given["indir"], given["outdir"], out_ext))
     _check_outputs(found.items, "give each its own name in the column out" if "pairs" in given else "")
     return found
 
@@ -136,13 +144,26 @@ def _named_after_masks(
     return PredictionSet(items, str(outdir), unmasked, _not_read(indir))
 
 
+def _joined(items: Sequence[PredictionItem], indir: Path, outdir: Path, out_ext: str) -> list[PredictionItem]:
+    """One item for each image, with all of its masks, named after the image."""
+    joined = [item for item in items if item.image is None]
+    by_image: dict[Path, list[Path]] = {}
+    for item in items:
+        if item.image is not None:
+            by_image.setdefault(item.image, []).append(item.mask)
+    for image, (mask, *more) in by_image.items():
+        out = _result(outdir, image.relative_to(indir), out_ext, image)
+        joined.append(PredictionItem(image, mask, out, more_masks=tuple(more)))
+    return joined
+
+
 def _result(outdir: Path, name: Path, out_ext: str, image: Path | None) -> Path:
     suffix = out_ext if out_ext != SAME else ".png" if image is None else image.suffix
     return outdir / name.with_suffix(suffix)
 
 
 def _not_read(indir: Path) -> list[Path]:
-    return [path.relative_to(indir) for path in sorted(indir.rglob("*")) if path.suffix.lower() in NOT_READ]
+    return [path.relative_to(indir) for path in files_below(indir) if is_other_image(path)]
 
 
 def _images_outside(folder: Path, outdir: Path, key: str) -> list[Path]:
@@ -167,7 +188,7 @@ def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Pat
             close = difflib.get_close_matches(stem, names, n=1)
             nearest = f"; the nearest is {names[close[0]]}" if close else ""
         expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in {folder}"
-        lines[mask] = f"{mask}: mask without an image; {expected}{nearest}"
+        lines[mask] = f"{mask}: mask without an image; {expected}{others_named(stem, folder) or nearest}"
     return lines
 
 
@@ -235,7 +256,7 @@ def _check_ambiguous(pairs: Pairs, files: Sequence[Path]) -> None:
 
 def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
     """Refuse results that would overwrite another result or an input, or that cannot be written."""
-    inputs = {path.resolve() for item in items for path in (item.image, item.mask) if path is not None}
+    inputs = {p.resolve() for item in items for p in (item.image, item.mask, *item.more_masks) if p is not None}
     seen: dict[Path, PredictionItem] = {}
     for item in items:
         out = item.out.resolve()

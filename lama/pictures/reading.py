@@ -1,7 +1,6 @@
 """Reading an image for prediction: pixels at their bit depth, alpha and metadata (training: see ``images``)."""
 
 import io
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from lama.pictures.images import decode
+from lama.interfaces import MaskArray
+from lama.pictures.images import damage_named, decode
 from lama.pictures.metadata import Metadata
 
 Pixels = NDArray[Any]  # uint8 or uint16, (H, W) grey or (H, W, 3) RGB
+DIM = 1 / 16  # of the range; a 16-bit image without a brighter pixel has 12 bits or fewer
+_COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # bands of colour by PhotometricInterpretation of a TIFF
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ class ImageFile:
         """(width, height)."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of pixels and alpha in memory."""
+        return self.pixels.nbytes + (0 if self.alpha is None else self.alpha.nbytes)
+
+    def no_context(self, others: MaskArray | None = None) -> MaskArray | None:
+        """The pixels (H, W) that say nothing about a hole: transparent ones, and ``others``; None without any."""
+        hidden = None if self.alpha is None or self.alpha.all() else self.alpha == 0
+        return others if hidden is None else hidden if others is None else hidden | others
+
 
 def read_image_file(path: str | Path, content: bytes | None = None) -> ImageFile:
     """Read an image: grey stays grey, 16 bits of PNG and TIFF stay, palettes become RGB, CMYK becomes sRGB.
@@ -43,25 +55,39 @@ def read_image_file(path: str | Path, content: bytes | None = None) -> ImageFile
     path = Path(path).expanduser()
     if content is None and not path.is_file():
         raise FileNotFoundError(f"{path}: {'is a folder, expected an image' if path.is_dir() else 'no such file'}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # large photographs; Pillow refuses real bombs
-        opened, upright, orientation = decode(path, content)
+    with damage_named(path):
+        return _read(path, content)
+
+
+def _read(path: Path, content: bytes | None) -> ImageFile:
+    opened, upright, orientation = decode(path, content)
     metadata = Metadata.of(opened, upright, had_orientation=orientation is not None)
     orientation = orientation if isinstance(orientation, int) else 1
     frames = 1 if opened.format == "MPO" else int(getattr(opened, "n_frames", 1))  # MPO: a photo and its previews
     notes: tuple[str, ...] = (f"only the first of {frames} frames is filled",) if frames > 1 else ()
+    bands, lost = _extra_bands(opened)
+    notes += (f"of its {bands} bands {lost} cannot be read; the result lacks them",) if lost else ()
     if _has_16_bits(path, content, opened):
         content = path.read_bytes() if content is None else content
         pixels, alpha = _decode_16_bits(path, content, opened.format == "PNG", orientation)
+        alpha = None if lost else alpha  # the fourth band is none
     else:
-        pixels, alpha = _split_alpha(np.asarray(_to_plain_mode(path, upright)))
+        pixels, alpha = plain_pixels(path, upright)
         if upright.mode == "CMYK":
             notes += ("CMYK becomes sRGB",)
             metadata = replace(metadata, icc=None)
     return ImageFile(pixels, alpha, metadata, notes, turned=5 <= orientation <= 8)
 
 
-def _to_plain_mode(path: Path, image: Image.Image) -> Image.Image:
+def plain_pixels(path: str | Path, image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    """The colours, (H, W) or (H, W, 3), and the alpha (H, W) of a PIL image of 8 bits, which messages call ``path``.
+
+    Raises ValueError for 32 bits per channel and for LAB.
+    """
+    return _split_alpha(np.asarray(_to_plain_mode(path, image)))
+
+
+def _to_plain_mode(path: str | Path, image: Image.Image) -> Image.Image:
     """Convert to L, LA, RGB or RGBA."""
     transparent = "transparency" in image.info or image.mode in ("PA", "RGBa", "La")
     if image.mode == "CMYK":
@@ -104,6 +130,28 @@ def _has_16_bits(path: Path, content: bytes | None, image: Image.Image) -> bool:
         return _png_header(_head(path) if content is None else content)[0] == 16
     bits = getattr(image, "tag_v2", {}).get(258, ())  # BitsPerSample of a TIFF
     return set(bits) == {16} and image.mode in ("I;16", "I;16B", "RGB", "RGBA", "RGBX")
+
+
+def _extra_bands(image: Image.Image) -> tuple[int, int]:
+    """(bands in the file, how many of them are neither colour nor alpha); only a TIFF has such bands."""
+    tags = getattr(image, "tag_v2", {})
+    bands = tags.get(277, 1)
+    extras = np.atleast_1d(tags.get(338, ()))  # ExtraSamples: 0 = unspecified, 1 and 2 = alpha
+    lost = bands - _COLOURS.get(tags.get(262, -1), bands) - int(bool(np.isin(extras[:1], (1, 2)).any()))
+    return bands, max(0, lost)
+
+
+def suspicions(path: Path, header: Image.Image, key: str) -> list[str]:
+    """What is lost where an image is read as 8-bit RGB: bands, and bits; the setting ``key``, if any, stretches them.
+
+    ``header`` is the file, opened by Pillow. With ``key``, images of 16 bits are decoded. Raises as
+    ``read_image_file``.
+    """
+    found = ["it has bands besides colour and alpha, which are not read"] if _extra_bands(header)[1] else []
+    if key and _has_16_bits(path, None, header) and read_image_file(path).pixels.max() < DIM * 65535:
+        found.append(f"its brightest pixel is below a sixteenth of 65535, so it is nearly black in 8 bits; {key}=4095 "
+                     "(for 12 bits, 1023 for 10) stretches it")  # fmt: skip
+    return found
 
 
 def _head(path: Path) -> bytes:

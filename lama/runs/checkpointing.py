@@ -283,11 +283,15 @@ class NonFiniteGuard(Callback):
             self.in_a_row = 0
         module.log("train_skipped", float(self.skipped))
         if self.in_a_row == self.max_skipped:
-            self._go_back(trainer, module)
+            self._go_back(trainer, module, f"{self.max_skipped} batches in a row had a non-finite loss or gradient")
             self.in_a_row = 0
 
-    def _go_back(self, trainer: Trainer, module: LightningModule) -> None:
-        row = f"{self.max_skipped} batches in a row had a non-finite loss or gradient"
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Return to the last checkpoint if a prediction was not finite: the weights are of no use any more."""
+        if bool(module.diverged):
+            self._go_back(trainer, module, "the predictions of a validation were not finite")
+
+    def _go_back(self, trainer: Trainer, module: LightningModule, row: str) -> None:
         newest = newest_checkpoint(trainer.checkpoint_callback.folder)  # type: ignore[union-attr]
         if newest is None:
             raise ValueError(f"training: {row}, and there is no checkpoint yet; {ADVICE}")

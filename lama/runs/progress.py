@@ -34,6 +34,7 @@ class Progress:
     batch_size: int  # on each rank
     processes: int  # ranks
     images: int  # in the training set
+    files: str = ""  # their fingerprint
 
     def differences(self, trainer: Trainer, data: InpaintingDataModule) -> list[str]:
         """The settings that have changed since, and with them the order of samples, as "batch size 4 instead of 8"."""
@@ -95,8 +96,9 @@ def go_on_from(progress: Progress, trainer: Trainer, data: InpaintingDataModule)
     trainer.fit_loop.load_state_dict(state)
 
 
-def _settings(trainer: Trainer, data: InpaintingDataModule) -> dict[str, int]:
-    return {"batch_size": data.batch_size, "processes": trainer.world_size, "images": data.sampler.length}
+def _settings(trainer: Trainer, data: InpaintingDataModule) -> dict[str, Any]:
+    return {"batch_size": data.batch_size, "processes": trainer.world_size, "images": data.sampler.length,
+            "files": data.fingerprint}  # fmt: skip
 
 
 def _validation_follows(trainer: Trainer) -> bool:

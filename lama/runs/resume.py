@@ -32,6 +32,8 @@ HARMLESS = (
 )  # fmt: skip
 # Keys that may change too, but then the interrupted epoch begins again (``Progress.differences`` warns).
 AT_AN_EPOCH = ("data.batch_size", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.accelerator")
+# Where the data lie; they may move if the files stay the same (``InpaintingDataModule.fingerprint``).
+PLACES = ("data.path", "data.val_path", "data.val_pairs", "location.data_root_dir")
 COMMAND = "# command: "  # the first line of a run's config.yaml; a resumed run compares it
 MOST = 6  # differences that fit into one line
 
@@ -64,10 +66,11 @@ class Request:
         return {word for word in shlex.split(self.command)[2:] if _covers(_overridden(word), key)}
 
 
-def compare(before: Request, now: Request) -> tuple[list[str], list[str]]:
+def compare(before: Request, now: Request) -> tuple[list[str], list[str], list[str]]:
     """Differing keys as "key=BEFORE (now: NOW)": refused ones, and ones that an update of the code has caused.
 
-    Keys that may differ, and classes that only moved to another module, are left out.
+    The third list holds the places of the data that differ. Keys that may differ, and classes that only moved to
+    another module, are left out.
 
     A key that only one configuration has was added or removed by an update of the code if the arguments that choose its
     value are the same in both commands. It then has its default, which is not refused; but a term of the losses that
@@ -75,6 +78,7 @@ def compare(before: Request, now: Request) -> tuple[list[str], list[str]]:
     """
     refused: dict[tuple[str, str, str], str] = {}
     by_update: dict[tuple[str, str, str], str] = {}
+    moved: dict[tuple[str, str, str], str] = {}
     if before.config:  # else ``find_run`` warns
         old, new = (_flatten(yaml.safe_load(request.config) or {}) for request in (before, now))
         for key in sorted(old.keys() | new.keys(), key=lambda key: (key.count("."), key)):
@@ -88,9 +92,11 @@ def compare(before: Request, now: Request) -> tuple[list[str], list[str]]:
             updated = only_one and before.command and before.arguments(key) == now.arguments(key)
             is_loss_term = key.startswith("losses.") and key.endswith("._target_")
             found = by_update if updated and not is_loss_term else refused
+            if key in PLACES and isinstance(a, str) and isinstance(b, str) and not only_one:
+                found = moved
             # A key may be interpolated into several places; it is reported once.
             found.setdefault((key.rpartition(".")[2], str(a), str(b)), f"{key}={short(a)} (now: {short(b)})")
-    return list(refused.values()), list(by_update.values())
+    return list(refused.values()), list(by_update.values()), list(moved.values())
 
 
 def joined(lines: list[str]) -> str:
@@ -138,6 +144,7 @@ class Resumption:
     path: Path
     progress: Progress
     notes: list[str] = field(default_factory=list)  # warnings, for the log
+    moved: list[str] = field(default_factory=list)  # places of the data that differ from the command of the run
 
     def finished(self, epochs: Any) -> bool:
         """Whether the training of ``epochs`` epochs is over and has written its results."""
@@ -147,6 +154,14 @@ class Resumption:
     def all_done(self) -> str:
         done, run_dir = self.progress.epoch, self.path.parent.parent
         return f"{run_dir}: has trained all of its {done} epochs; train on with trainer.max_epochs={2 * done}, say"
+
+    def check_data(self, data: InpaintingDataModule) -> None:
+        """Raise ValueError if the data have ``moved`` and are not the files that the run was begun with."""
+        if self.moved and self.progress.files != data.fingerprint:
+            run_dir = self.path.parent.parent
+            raise ValueError(f"run_dir={run_dir}: the run there was begun with {joined(self.moved)}, whose files have "
+                             f"other names or sizes; resume={run_dir} continues with the new ones, or choose another "
+                             "run_dir=, or replace it with overwrite=true")  # fmt: skip
 
     def place(self, trainer: Trainer, data: InpaintingDataModule) -> Progress:
         """Where the training continues: within an epoch, or at its beginning if the order of samples has changed."""
@@ -203,18 +218,21 @@ def _own(run_dir: Path, now: Request) -> Resumption | None:
         return None
     path, content, notes = newest
     before = Request.of_run(run_dir)
-    refused, by_update = compare(before, now)
+    refused, by_update, moved = compare(before, now)
     if not before.config:
         notes.append(f"run_dir={run_dir}: config.yaml is missing, so its configuration could not be compared with this "
                      "command")  # fmt: skip
+    progress = Progress(**content["progress"])
+    refused = refused if progress.files else [*moved, *refused]  # older runs know no fingerprint
     if refused:
         advice = "continue it with its own command (if an update changed a default, pass the old value), "
-        advice += "choose another run_dir=, or replace it with overwrite=true"
+        advice += f"go on with these settings by resume={run_dir}, choose another run_dir=, or replace it with "
+        advice += "overwrite=true"
         raise ValueError(f"run_dir={run_dir}: the run there was begun with {joined(refused)}; {advice}")
     if by_update:
         notes.append(f"run_dir={run_dir}: configuration keys changed by an update of the code, at their defaults: "
                      f"{joined(by_update)}")  # fmt: skip
-    return Resumption(path, Progress(**content["progress"]), notes)
+    return Resumption(path, progress, notes, moved)
 
 
 def _begun_from(run_dir: Path, resume: str) -> bool:
@@ -245,12 +263,12 @@ def _named(path: Path, run_dir: Path, now: Request) -> Resumption:
     own = path.resolve().parent == (run_dir / "checkpoints").resolve()
     if not own and (run_dir / "models").exists():
         raise FileExistsError(f"run_dir={run_dir}: holds another run than resume={path}; choose another run_dir=")
-    refused, by_update = compare(Request.of_run(path.parent.parent), now)
+    refused, by_update, moved = compare(Request.of_run(path.parent.parent), now)
     optimizers = [line for line in refused if re.match(r"optimizers\.\w+\._target_=", line)]
     if optimizers:
         raise ValueError(f"resume={path}: the run was begun with {joined(optimizers)}; the state of one optimiser does "
                          "not fit another; init_from= begins with new ones")  # fmt: skip
-    changed = [*refused, *by_update]
+    changed = [*moved, *refused, *by_update]
     if changed:
         notes.append(f"resume={path}: the run was begun with {joined(changed)}")
     return Resumption(path, Progress(**content["progress"]), notes)

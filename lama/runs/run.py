@@ -65,6 +65,8 @@ def train(
     if debug is not None:
         trainer = debug.prepare(trainer, data, processes.number)
     epochs = check_trainer(trainer)
+    if resume is not None:
+        resume.check_data(data)
     monitor, mode = choose_monitor(monitor, module.evaluator, len(data.val_pairs))
     _check(module, data, run_dir, resume is not None or overwrite, processes.number, epochs)
     data.share_machine(processes.here)
@@ -234,7 +236,9 @@ def _announce(
     """Log the networks, the data and their problems, the length of the training and its folder."""
     for line in describe(module, data, processes):
         logger.info(line)
-    findings = quick_check(data.train_set.source, data.val_pairs, min(data.train_set.augment.size))
+    train_set = data.train_set
+    crop = min(train_set.augment.size)
+    findings = quick_check(train_set.source, data.val_pairs, crop, train_set.masks, data.white)
     for problem in findings.problems:
         logger.warning("data: %s", problem)
     logger.info("best weights: by %s%s", monitor, "" if monitor == PUBLISHED else f" (published: {PUBLISHED})")

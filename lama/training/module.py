@@ -23,7 +23,15 @@ from lama.fast.trained_winograd import use_winograd
 from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
-from lama.training.averaging import average, average_gradients, moving_average, statistics, synchronise_batchnorm
+from lama.machine.device import float32
+from lama.training.averaging import (
+    average,
+    average_gradients,
+    highest,
+    moving_average,
+    statistics,
+    synchronise_batchnorm,
+)
 from lama.training.discriminator_outputs import DiscriminatorOutputs
 from lama.training.execution import compile_generator
 from lama.training.execution import recompute_blocks as recompute
@@ -63,6 +71,7 @@ class InpaintingModule(LightningModule):
         sync_batchnorm: str | None = None,  # "generator" or "both": their BatchNorm sees the batch of all GPUs
         accumulate: int = 1,  # batches per update, averaged; BatchNorm and R1 see each of them alone
         recompute_blocks: bool = False,  # store no activations inside the generator's blocks: less memory, more time
+        tf32: bool = True,  # on a GPU since Ampere, convolutions may use TF32: faster, errors of 1e-3; scores never do
         compiled: bool = False,  # torch.compile the generator, which takes minutes at the start
         winograd: bool = False,  # on a CPU: compiled 3 x 3 Winograd convolutions (float32), the 7 x 7 by columns
     ) -> None:
@@ -91,6 +100,7 @@ class InpaintingModule(LightningModule):
         if sync_batchnorm == "both" and objective.differentiates_twice:
             raise ValueError("recipe.sync_batchnorm=both: SyncBatchNorm has no second derivative, which R1 needs; use "
                              "recipe.sync_batchnorm=generator, or losses.adversarial.gp_coef=0")  # fmt: skip
+        self.tf32 = tf32
         self.accumulate = accumulate
         self.accumulated = 0  # batches since the last update
         self.compiled = compiled
@@ -107,6 +117,7 @@ class InpaintingModule(LightningModule):
         self.use_memory_format(torch.channels_last)  # the fastest layout for convolutions
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
         self.snapshot = StepSnapshot([generator, discriminator])
+        self.diverged = torch.tensor(False)  # whether a prediction of the latest validation was not finite
 
     def setup(self, stage: str) -> None:
         """Called on every rank after the process group has been initialised."""
@@ -150,7 +161,8 @@ class InpaintingModule(LightningModule):
         An undone step changes nothing but the counters, bit for bit.
         """
         self.rates.follow(self._done(batch_idx))
-        logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
+        with float32(self.tf32):
+            logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
         self.iteration += 1
         self.log_dict({f"train_{name}": value for name, value in logs.items()})
         # Lightning's loggers take "step" for the x-axis.
@@ -325,20 +337,33 @@ class InpaintingModule(LightningModule):
         networks = ((self.evaluator, self.inference_generator), (self.raw_evaluator, self.generator))
         for evaluator, network in networks:
             if evaluator is not None:
-                _, completed = self.complete(batch["image"], batch["mask"], network)
+                with float32():
+                    _, completed = self.complete(batch["image"], batch["mask"], network)
+                self.diverged |= ~completed.isfinite().all()
                 with torch.autocast(completed.device.type, enabled=False):  # SSIM in bfloat16 is wrong
-                    evaluator.update(list(batch["name"]), at_least_float32(completed), batch["image"], batch["mask"])
+                    finite = at_least_float32(completed).nan_to_num(0, 1, 0)
+                    evaluator.update(list(batch["name"]), finite, batch["image"], batch["mask"])
+
+    def on_validation_epoch_start(self) -> None:
+        self.diverged = torch.zeros((), dtype=torch.bool, device=self.device)
 
     def on_validation_epoch_end(self) -> None:
+        """Log the scores; all are nan if one prediction was not finite on any rank (``NonFiniteGuard`` acts on it)."""
+        (diverged,) = highest(int(self.diverged))
+        self.diverged = torch.tensor(bool(diverged))
         self.evaluator.gather()  # each rank has seen its share of the images
         groups = self.evaluator.compute_groups() | {"total": self.evaluator.compute()}
         self.evaluator.reset()
-        self.log_dict(dict(_logged(groups)))
+        self.log_dict(dict(self._scores(groups)))
         if self.raw_evaluator is not None:
             self.raw_evaluator.gather()
-            self.log_dict(dict(_logged({"total": self.raw_evaluator.compute()}, "val_raw")))
+            self.log_dict(dict(self._scores({"total": self.raw_evaluator.compute()}, "val_raw")))
             self.raw_evaluator.reset()
         self.log("step", self.iteration.float())
+
+    def _scores(self, groups: dict[str, dict[str, Any]], prefix: str = "val") -> Iterator[tuple[str, float]]:
+        for name, value in _logged(groups, prefix):
+            yield name, float("nan") if self.diverged else value
 
 
 @contextmanager

@@ -74,7 +74,7 @@ async function open(file, name) {
 // The properties of a file; errors name the file.
 async function asked(name, content) {
   try {
-    return await post("/api/open", content);
+    return await post("api/open", content);
   } catch (error) {
     throw error instanceof Wrong ? new Wrong(error.message.replace(/^image: /, `${name}: `)) : error;
   }
@@ -143,7 +143,7 @@ async function run() {
 async function compute(model, mask, signal) {
   const job = Array.from(crypto.getRandomValues(new Uint32Array(3)), (n) => n.toString(36)).join("");
   watch(job, model);
-  const answer = await post("/api/inpaint", {
+  const answer = await post("api/inpaint", {
     image: step().work, mask, model, job, resize: true, threshold: THRESHOLD, dilate: +$("dilate").value,
     feather: +$("feather").value, strategy: $("strategy").value, detail: $("detail").value, precision: $("precision").value,
     refine: $("refine").checked, format: "png", preview: PREVIEW,
@@ -163,7 +163,7 @@ function watch(job, model) {
   tell("starting");
   running.stop = setInterval(async () => {
     let now;
-    try { now = await get(`/api/jobs/${job}`); } catch { return; }
+    try { now = await get(`api/jobs/${job}`); } catch { return; }
     if (now.state === "waiting" && now.before) tell(`waiting, ${plural(now.before, "request")} before this one`);
     else if (now.of > 1) tell(`${now.what} ${now.done} of ${now.of}`, now.done / now.of);
     else tell(now.state);
@@ -214,7 +214,7 @@ async function download() {
       save(opened.file, `${opened.name}.${opened.format}`);
       return say("Nothing was removed: this is the file as opened.");
     }
-    const answer = await post("/api/convert", { image: step().work, like: opened.file, format });
+    const answer = await post("api/convert", { image: step().work, like: opened.file, format });
     const bytes = Uint8Array.from(atob(answer.image), (letter) => letter.charCodeAt(0));
     const url = URL.createObjectURL(new Blob([bytes]));
     save(url, `${opened.name}_lama.${answer.format}`);
@@ -302,12 +302,12 @@ async function fillReleased() {
 }
 
 async function fillExamples() {
-  const names = await get("/examples");
+  const names = await get("examples");
   $("examples").replaceChildren(...names.map((name) => {
     const button = document.createElement("button");
     const image = document.createElement("img");
     Object.assign(button, { type: "button", title: name.replaceAll("_", " ") });
-    Object.assign(image, { src: `/examples/${name}`, alt: name.replaceAll("_", " ") });
+    Object.assign(image, { src: `examples/${name}`, alt: name.replaceAll("_", " ") });
     button.append(image);
     button.addEventListener("click", () => attempt(async () => open(await (await fetch(image.src)).blob(), `${name}.png`)));
     return button;
@@ -400,7 +400,7 @@ themed(localStorage.getItem("theme"));
 setSize(40);
 refresh();
 await attempt(async () => {
-  health = await get("/health");
+  health = await get("health");
   fillModels();
   await fillReleased();
   if (!["localhost", "127.0.0.1"].includes(location.hostname)) $("where").textContent = location.host;

@@ -1,0 +1,136 @@
+"""Pixels that are no context: transparent ones, and those of ``ignore``."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lama
+from lama.inference import Inpainter
+from lama.inference.image_kinds import open_image
+from lama.inference.refine import Refiner
+from lama.pictures import MaskReader
+from lama.pictures.prediction_jobs import PredictionPlan, fill_all
+from lama.pictures.prediction_set import find
+
+HOLE = np.zeros((160, 160), np.bool_)
+HOLE[50:90, 44:64] = True
+HIDDEN = np.zeros_like(HOLE)
+HIDDEN[:, 64:] = True  # the right half; the hole touches it
+VARIANTS = {
+    "full": {"strategy": "full"},
+    "crop": {"strategy": "crop", "margin": 16},
+    "tile": {"strategy": "tile", "tile": 128},
+    "detail": {"detail": "on"},
+    "scale": {"scale": 64, "detail": "off"},
+    "feather": {"feather": 6},
+    "refined": {"refiner": Refiner(n_iters=1, min_side=64, max_scales=2)},
+}
+
+
+def photo(hidden, dtype=np.uint8):
+    """Noise around 190, with ``hidden`` of 255 in the right half."""
+    image = np.random.default_rng(0).integers(180, 200, (160, 160, 3)).astype(np.uint8)
+    image[HIDDEN] = hidden
+    return image / np.float32(255) if dtype == np.float32 else image
+
+
+def rgba(hidden):
+    return np.dstack([photo(hidden), np.where(HIDDEN, 0, 255).astype(np.uint8)])
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A trained network: one with random weights hardly depends on its input."""
+    return lama.load("small", "cpu", detail="off")
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_no_result_depends_on_what_is_hidden(small, options):
+    inpaint = small.variant(**options)
+    black, white = (inpaint(rgba(hidden), HOLE) for hidden in (0, 255))
+    np.testing.assert_array_equal(black[HOLE], white[HOLE])
+    for result, hidden in ((black, 0), (white, 255)):
+        np.testing.assert_array_equal(result[~HOLE], rgba(hidden)[~HOLE])
+    ignored = inpaint(photo(7), HOLE, HIDDEN)
+    np.testing.assert_array_equal(ignored[HOLE], black[HOLE][:, :3])
+    np.testing.assert_array_equal(ignored[~HOLE], photo(7)[~HOLE])
+    assert (inpaint(photo(7), HOLE)[HOLE] != ignored[HOLE]).any(), "an opaque half is context"
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "float", "16 bits", "grey"])
+def test_every_kind_of_image_hides_its_transparent_pixels(tiny_generator, kind):
+    def make(hidden):
+        image = Image.fromarray(rgba(hidden))
+        if kind == "LA":
+            return image.convert("LA")
+        if kind == "P":  # index 255 is transparent
+            indices = np.where(HIDDEN, 255, photo(0)[..., 0])
+            flat = Image.fromarray(indices.astype(np.uint8), "P")
+            flat.putpalette([value for i in range(255) for value in (i, i, i)] + [hidden] * 3)
+            flat.info["transparency"] = 255
+            return flat
+        if kind == "float":
+            return np.dstack([photo(hidden, np.float32), np.where(HIDDEN, 0, 1).astype(np.float32)])
+        return rgba(hidden).astype(np.uint16) * 257 if kind == "16 bits" else photo(hidden)[..., 0]
+
+    inpaint = Inpainter(tiny_generator, "cpu", fast=False)
+    ignore = Image.fromarray(HIDDEN) if kind == "grey" else None
+    black, white = (np.asarray(inpaint(make(hidden), HOLE, ignore)) for hidden in (0, 255))
+    np.testing.assert_array_equal(black[HOLE], white[HOLE])
+
+
+def test_the_fill_has_the_colour_of_what_is_visible(small):
+    """Beside a hidden black half, 190 is right; with the hidden pixels as context the hole becomes dark."""
+    edge = HOLE & (np.arange(160) > 55)
+    assert abs(small(photo(0), HOLE)[edge].mean() - 190) > 40
+    assert abs(small(rgba(0), HOLE)[edge][:, :3].mean() - 190) < 10
+
+
+def test_transparent_pixels_are_used_where_nothing_else_is_known(tiny_generator):
+    image = rgba(90)
+    image[..., 3] = 0
+    inpaint = Inpainter(tiny_generator, "cpu", fast=False)
+    np.testing.assert_array_equal(inpaint(image, HOLE)[..., :3], inpaint(image[..., :3].copy(), HOLE))
+
+
+def test_a_hole_among_ignored_pixels_sees_what_lies_farther_away(small):
+    ignore = np.ones((300, 300), np.bool_)
+    ignore[:100] = False
+    hole = np.zeros_like(ignore)
+    hole[200:220, 200:220] = True
+    images = [np.full((300, 300, 3), value, np.uint8) for value in (20, 230)]
+    inpaint = small.variant(strategy="crop", margin=16)
+    dark, bright = (inpaint(image, hole, ignore)[hole].mean() for image in images)
+    assert dark + 10 < bright
+
+
+def test_ignore_has_the_size_of_the_image():
+    with pytest.raises(ValueError, match="ignore"):
+        open_image(photo(0), HOLE, HIDDEN[1:])
+
+
+def test_the_command_ignores_a_file_and_transparent_pixels(tmp_path):
+    seen = []
+
+    def fill(pixels, hole, ignored=None):
+        seen.append(ignored)
+        return pixels
+
+    Image.fromarray(rgba(0)).save(tmp_path / "a.png")
+    Image.fromarray(photo(0)).save(tmp_path / "b.png")
+    Image.fromarray(HOLE).save(tmp_path / "m.png")
+    Image.fromarray(~HIDDEN & ~HOLE).save(tmp_path / "left.png")
+
+    def run(image, **options):
+        seen.clear()
+        places = {"image": str(tmp_path / image), "mask": str(tmp_path / "m.png"), "out": str(tmp_path / "o.png")}
+        outcome = fill_all(fill, PredictionPlan(find(places), MaskReader(), overwrite=True, **options).jobs)
+        assert outcome.failures == []
+        return seen[0]
+
+    np.testing.assert_array_equal(run("a.png"), HIDDEN)
+    assert run("b.png") is None
+    np.testing.assert_array_equal(run("b.png", ignore=tmp_path / "left.png"), ~HIDDEN & ~HOLE)
+    np.testing.assert_array_equal(run("a.png", ignore=tmp_path / "left.png"), ~HOLE)
+    with pytest.raises(FileNotFoundError, match="ignore="):
+        run("a.png", ignore=tmp_path / "missing.png")
