@@ -22,7 +22,7 @@ from lama.data import Distortions, ImageFolder
 from lama.data.augment import flip_and_colour
 from lama.data.datamodule import usable
 from lama.data.sources import DecodedCache, Subset
-from lama.evaluation.set_metrics import frechet_distance
+from lama.evaluation.fid import frechet_distance
 from lama.interfaces import ImageArray, ImageSource, MaskSampler
 from lama.masks import Boxes, Mixture, Strokes
 
@@ -131,7 +131,7 @@ def bench_fid(n: int = 5000, dimensions: int = 2048, rounds: int = 2) -> list[st
     x, y = (rng.standard_normal((n, dimensions)) @ mix, 1.1 * rng.standard_normal((n, dimensions)) + 0.1)
     contenders = {
         "scipy.linalg.sqrtm": partial(_by_scipy, x, y),
-        "lama.evaluation.set_metrics": partial(frechet_distance, torch.from_numpy(x), torch.from_numpy(y)),
+        "lama.evaluation.fid": partial(frechet_distance, torch.from_numpy(x), torch.from_numpy(y)),
     }
     lines = table(alternate(contenders, rounds, "fid"), 1, "FIDs")
     plain, ours = (run() for run in contenders.values())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lama.evaluation.metrics import metric_names
-from lama.evaluation.tables import ACCENT, INK, panels
+from lama.evaluation.plots import ACCENT, INK, panels
 from lama.files import atomic_write, write_text
 from lama.paper.cells import FilledTable, fill
 from lama.paper.formats import as_data, heading, html, latex, markdown

@@ -19,7 +19,7 @@ from lama.checkpoints import save_generator
 from lama.data.datasets import TrainingDataset
 from lama.data.sources import evenly_spaced
 from lama.evaluation import METRICS, Evaluator, higher_is_better
-from lama.evaluation.tables import panels
+from lama.evaluation.plots import panels
 from lama.files import atomic_write, survives_a_full_disk, write_text
 from lama.interfaces import EvaluationSet
 from lama.machine.device import rank_and_world

@@ -14,7 +14,8 @@ from lama.data.sources import evenly_spaced
 from lama.evaluation import METRICS, Evaluator
 from lama.evaluation.baselines import BASELINES
 from lama.evaluation.metrics import arrow
-from lama.evaluation.tables import about, best_method, format_cell, markdown_table, panels
+from lama.evaluation.plots import panels
+from lama.evaluation.tables import about, best_method, format_cell, markdown_table
 from lama.files import write_text
 from lama.inference import load
 from lama.interfaces import EvaluationSet, ImageArray, MaskArray
