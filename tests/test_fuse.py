@@ -16,7 +16,7 @@ from lama.fast.fuse import fuse
 from lama.fast.winograd_kernel import WinogradConv
 from lama.machine.memory import tune_allocator
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
-from lama.models.layers import Folded
+from lama.models.folding import Folded
 
 NETWORKS = {
     "fourier": lambda: FFCResNetGenerator(ngf=4, n_blocks=2),

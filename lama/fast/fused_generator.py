@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lama.fast.columns import add_columns, split_columns
 from lama.fast.fused_layers import Conv, TransposedConv, channels_last
-from lama.models.layers import Folded, fold
+from lama.models.folding import Folded, fold
 
 CHUNK_PIXELS = 1 << 17  # image pixels in a chunk: with 64 channels in float32, 32 MB for each copy
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lama.fast import native
 from lama.fast.fused_layers import CHANNELS_LAST, channels_last
-from lama.models.layers import Folded
+from lama.models.folding import Folded
 
 logger = logging.getLogger(__name__)
 
