@@ -24,7 +24,8 @@ from lama.interfaces import EvaluationPair, ImageMetric, SetFeatures
 from lama.paper.tables import make_tables
 from lama.pretrained import WEIGHT_FILES
 from lama.runs import Checkpoints
-from lama.runs.callbacks import choose_monitor, read_metrics
+from lama.runs.callbacks import read_metrics
+from lama.runs.monitor import choose_monitor
 from lama.runs.report import make_report
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from lama.fast import chunked, fused_ffc, fused_generator, native, winograd, winograd_kernel
 from lama.fast.fuse import fuse
 from lama.fast.winograd import WinogradConv
-from lama.machine.memory import tune_allocator
+from lama.machine.allocator import tune_allocator
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
 from lama.models.folding import Folded
 
@@ -283,7 +283,7 @@ def test_another_cpu_or_source_is_another_kernel(kernel, tmp_path, monkeypatch):
 
 def test_the_allocator_is_tuned_for_small_images_only():
     code = (
-        "import os, torch, lama.fast.fuse; from lama.machine.memory import tune_allocator as t\n"
+        "import os, torch, lama.fast.fuse; from lama.machine.allocator import tune_allocator as t\n"
         "print(t(2048 * 2048), os.environ.get('THP_MEM_ALLOC_ENABLE'), t(512 * 512), torch.zeros(1 << 22).sum().item())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}

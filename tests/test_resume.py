@@ -19,7 +19,7 @@ from trainings import COMMAND, TRAINER, make_data, make_module, run_into
 
 from lama.runs import Checkpoints, callbacks, find_run, train
 from lama.runs.checkpointing import newest_checkpoint, read_checkpoint
-from lama.runs.resume import Request
+from lama.runs.config_changes import Request
 from lama.training import InpaintingModule
 
 EPOCHS, BATCHES = 3, 5

@@ -12,7 +12,7 @@ import lama
 from lama.evaluation.evaluator import Evaluator
 from lama.evaluation.metrics import arrow, higher_is_better
 from lama.files import write_text
-from lama.pages.page import Table, text_cell, to_latex, to_markdown
+from lama.pages.table import Table, text_cell, to_latex, to_markdown
 
 Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
 

@@ -21,6 +21,7 @@ from lama.fast import native
 from lama.fast.fused_layers import CHANNELS_LAST, channels_last
 
 logger = logging.getLogger(__name__)
+
 SCRATCH = 5_000_000  # floats; fits into the last cache level of a desktop
 
 

@@ -19,8 +19,9 @@ from lama.fast.fuse import PRECISIONS, can_fuse, fuse
 from lama.inference import detailed
 from lama.inference.feather import feather as soften
 from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
+from lama.inference.peak import Memory, estimate
 from lama.inference.refine import Refiner
-from lama.inference.strategies import Memory, Plan, Strategy, estimate, fill_tiles
+from lama.inference.strategies import Plan, Strategy, fill_tiles
 from lama.inference.windows import Piece
 from lama.machine.device import pick_device
 from lama.machine.memory import available
@@ -146,6 +147,7 @@ class Inpainter:
         return [item.restore(pixels) for item, pixels in zip(opened, filled, strict=True)]
 
     def _fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], batch_size: int) -> None:
+        """Write the prediction into the holes of ``filled``, in place."""
         memory = self._memory()
         multiple, nothing = int(self.generator.pad_multiple), Plan("nothing to fill")  # type: ignore[arg-type]
         plans = [self.strategy.plan(i.hole, memory, multiple) if i.hole.any() else nothing for i in opened]

@@ -87,6 +87,7 @@ def _shown(removals: Sequence[tuple[Removal, ImageArray]]) -> list[dict[str, str
 def _evaluate(
     evaluator: Evaluator, name: str, fill: Fill, pairs: EvaluationSet, run_dir: Path
 ) -> dict[str, dict[str, Any]]:
+    """Fill every pair, write the images, and measure them."""
     evaluator.reset()
     folder = run_dir / "predictions" / "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
     for pair in tqdm(pairs, desc=name, unit="image"):

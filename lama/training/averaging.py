@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, distributed, nn
 
-from lama.machine.device import rank_and_world
+from lama.machine.ranks import rank_and_world
 
 
 @torch.no_grad()
