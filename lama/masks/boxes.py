@@ -7,7 +7,7 @@ import numpy as np
 from lama.interfaces import MaskArray
 
 
-@dataclass
+@dataclass(eq=False)
 class Boxes:
     """Axis-parallel boxes inside a margin; ``(rng, height, width) -> bool (H, W)``, True = hole.
 

@@ -10,7 +10,7 @@ import numpy as np
 from lama.interfaces import MaskArray
 
 
-@dataclass
+@dataclass(eq=False)
 class Strokes:
     """A few polylines of 1 to 5 segments each; ``(rng, height, width) -> bool (H, W)``, True = hole.
 
