@@ -123,6 +123,7 @@ def build(ngf: int, n_blocks: int, options: dict[str, Any]) -> InpaintingModule:
 
 
 def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Callable[[], dict[str, Tensor]]:
+    """A function that trains on one batch."""
     options = dict(VARIANTS[variant])
     published, bf16 = options.get("published", False), options.pop("bf16", False)
     if options.pop("tuned", True):
