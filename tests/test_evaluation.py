@@ -13,9 +13,11 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from lama.evaluation import METRICS, Evaluator, higher_is_better
 from lama.evaluation.baselines import BASELINES, mean_colour
-from lama.evaluation.image_metrics import L1, LPIPS, PSNR, SSIM, L1Hole, LPIPSSqueeze, PSNRHole, SSIMHole
+from lama.evaluation.fid import frechet_distance
 from lama.evaluation.inception import fid_inception
-from lama.evaluation.set_metrics import frechet_distance
+from lama.evaluation.lpips import LPIPS, LPIPSSqueeze
+from lama.evaluation.pixel import L1, PSNR, L1Hole, PSNRHole
+from lama.evaluation.ssim import SSIM, SSIMHole
 from lama.evaluation.tables import about, format_cell, latex_table, markdown_table, write_results
 from lama.lpips_network import file_of
 from lama.pictures.images import image_to_tensor, read_image

@@ -19,9 +19,8 @@ import lama
 from lama.checkpoints import load_generator, save_generator
 from lama.checkpoints.load import EXPORTED
 from lama.conventions import complete, composite, generator_input
-from lama.export import export_model
-from lama.export import model as check
-from lama.export.deployed import MatmulFourierUnit
+from lama.export import check, export_model
+from lama.export.fourier import MatmulFourierUnit
 from lama.export.model import FORMATS
 from lama.inference import Inpainter
 from lama.models import FFCResNetGenerator

@@ -14,7 +14,7 @@ from lama.checkpoints import convert, load_generator
 from lama.data.evaluation_set import write_pairs
 from lama.inference import Inpainter, Refiner
 from lama.interfaces import EvaluationPair
-from lama.training.execution import recompute_blocks
+from lama.training.recompute import recompute_blocks
 
 YAML = "_target_: lama.models.TwoLayerGenerator\nwidth: 6\n"
 

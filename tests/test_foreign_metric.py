@@ -18,12 +18,14 @@ from lama.data.evaluation_set import batches_by_size
 from lama.evaluation import METRICS, Evaluator, higher_is_better
 from lama.evaluation.compare import compare
 from lama.evaluation.metrics import measures_sets, scores_images
-from lama.evaluation.tables import best_method, latex_table, markdown_table, write_evaluation
+from lama.evaluation.report import write_evaluation
+from lama.evaluation.tables import best_method, latex_table, markdown_table
 from lama.interfaces import EvaluationPair, ImageMetric, SetFeatures
 from lama.paper.tables import make_tables
 from lama.pretrained import WEIGHT_FILES
 from lama.runs import Checkpoints
-from lama.runs.callbacks import choose_monitor, read_metrics
+from lama.runs.callbacks import read_metrics
+from lama.runs.monitor import choose_monitor
 from lama.runs.report import make_report
 
 

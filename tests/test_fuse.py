@@ -11,12 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from lama.fast import fused_ffc, fused_generator, native, winograd_kernel
+from lama.fast import chunked, fused_ffc, fused_generator, native, winograd, winograd_kernel
 from lama.fast.fuse import fuse
-from lama.fast.winograd_kernel import WinogradConv
-from lama.machine.memory import tune_allocator
+from lama.fast.winograd import WinogradConv
+from lama.machine.allocator import tune_allocator
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator
-from lama.models.layers import Folded
+from lama.models.folding import Folded
 
 NETWORKS = {
     "fourier": lambda: FFCResNetGenerator(ngf=4, n_blocks=2),
@@ -90,7 +90,7 @@ def test_large_images_are_computed_in_parts_to_the_same_numbers(pair, monkeypatc
     x = torch.rand(2, 4, 80, 96)
     expected = pair[0](x)
     monkeypatch.setattr(fused_ffc, "GROUP", 1000)
-    monkeypatch.setattr(winograd_kernel, "MOST_PIXELS_TO_KEEP", 0)
+    monkeypatch.setattr(winograd, "MOST_PIXELS_TO_KEEP", 0)
     for other in (fuse(pair[0]), *pair[1:]):
         assert (other(x) - expected).abs().max() < 1e-5
 
@@ -106,10 +106,10 @@ def test_chunks_change_nothing(pair, monkeypatch):
 
 
 def test_a_convolution_reads_the_rows_it_needs():
-    assert fused_generator.span_of(0, 4, kernel=7, stride=1, padding=3, size=10) == (0, 7, 3, 0)
-    assert fused_generator.span_of(6, 10, kernel=7, stride=1, padding=3, size=10) == (3, 10, 0, 3)
-    assert fused_generator.span_of(2, 4, kernel=3, stride=2, padding=1, size=8) == (3, 8, 0, 0)
-    assert fused_generator.span_of(2, 4, kernel=3, stride=2, padding=1, size=7) == (3, 7, 0, 1)
+    assert chunked.span_of(0, 4, kernel=7, stride=1, padding=3, size=10) == (0, 7, 3, 0)
+    assert chunked.span_of(6, 10, kernel=7, stride=1, padding=3, size=10) == (3, 10, 0, 3)
+    assert chunked.span_of(2, 4, kernel=3, stride=2, padding=1, size=8) == (3, 8, 0, 0)
+    assert chunked.span_of(2, 4, kernel=3, stride=2, padding=1, size=7) == (3, 7, 0, 1)
 
 
 @pytest.mark.parametrize("compiled", [True, False])
@@ -283,7 +283,7 @@ def test_another_cpu_or_source_is_another_kernel(kernel, tmp_path, monkeypatch):
 
 def test_the_allocator_is_tuned_for_small_images_only():
     code = (
-        "import os, torch, lama.fast.fuse; from lama.machine.memory import tune_allocator as t\n"
+        "import os, torch, lama.fast.fuse; from lama.machine.allocator import tune_allocator as t\n"
         "print(t(2048 * 2048), os.environ.get('THP_MEM_ALLOC_ENABLE'), t(512 * 512), torch.zeros(1 << 22).sum().item())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}

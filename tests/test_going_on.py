@@ -17,9 +17,9 @@ from trainings import TRAINER, make_data, make_module, run_into
 from lama.runs import find_run
 from lama.runs.callbacks import read_metrics
 from lama.runs.checkpointing import Checkpoints
+from lama.runs.plain_progress import PlainProgress
 from lama.runs.processes import RankWatcher
 from lama.runs.run import next_steps, train
-from lama.runs.speed import PlainProgress
 from lama.training.learning_rates import LearningRates
 
 BATCHES = 10  # of 2 images: an epoch

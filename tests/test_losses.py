@@ -16,7 +16,7 @@ from lama.losses import (
     VGGPerceptualLoss,
 )
 from lama.losses.adversarial import r1_penalty
-from lama.losses.perceptual import MeanSquare
+from lama.losses.mean_square import MeanSquare
 from lama.models import PatchDiscriminator
 
 

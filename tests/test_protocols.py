@@ -14,9 +14,13 @@ from scipy import stats
 
 from lama.evaluation import METRICS, PRESETS, Evaluator, higher_is_better
 from lama.evaluation.cache import Store, content_of, is_8_bit
+from lama.evaluation.fid import frechet_distance
+from lama.evaluation.groups import comodgan_bins, lama_bins, members
+from lama.evaluation.ids import discriminative_scores
 from lama.evaluation.inception import RESIZES, Inception
-from lama.evaluation.protocol import PROTOCOLS, comodgan_bins, find_protocol, lama_bins, members
-from lama.evaluation.set_metrics import discriminative_scores, fid100_f1, frechet_distance, kernel_distance
+from lama.evaluation.kid import kernel_distance
+from lama.evaluation.protocol import PROTOCOLS, find_protocol
+from lama.evaluation.selectors import fid100_f1
 from lama.evaluation.statistics import mean_interval, paired_comparison, set_interval, sign_test, welch_interval
 from lama.evaluation.tables import about, write_results
 
@@ -76,7 +80,7 @@ def test_kernel_distance_equals_torch_fidelitys():
     x, y = features(120, 16).float(), features(120, 16, 1, 0.2).float()
     options = {"kid_subsets": 10, "kid_subset_size": 100, "rng_seed": 2020, "verbose": False}
     theirs = metric.kid_features_to_metric(x, y, **options)
-    from lama.evaluation import set_metrics as kid
+    from lama.evaluation import kid
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kid, "SUBSET", 100)
@@ -497,7 +501,7 @@ def test_only_evaluations_of_the_same_images_are_compared(tmp_path, images):
 
 
 def test_no_fid_is_computed_where_none_is_asked_for(tiny_inception, images, monkeypatch):
-    monkeypatch.setattr("lama.evaluation.set_metrics.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
+    monkeypatch.setattr("lama.evaluation.fid.frechet_distance", lambda *_: pytest.fail("a FID was computed"))
     assert list(evaluated(images, 30, metrics=["kid", "psnr"]).compute()) == ["kid", "psnr"]
 
 

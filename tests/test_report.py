@@ -17,7 +17,8 @@ from PIL import Image
 from lama.data.evaluation_set import PairFolder, batches_by_size, write_pairs
 from lama.evaluation import Evaluator
 from lama.evaluation.baselines import BASELINES, find_baseline
-from lama.evaluation.tables import about, prepare, report_page, stamp
+from lama.evaluation.report import report_page
+from lama.evaluation.tables import about, prepare, stamp
 from lama.interfaces import EvaluationPair
 from lama.pictures.images import write_image
 

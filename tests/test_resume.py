@@ -22,7 +22,7 @@ from lama.data import Distortions, ImageFolder, InpaintingDataModule
 from lama.pictures.images import write_image
 from lama.runs import Checkpoints, callbacks, find_run, train
 from lama.runs.checkpointing import newest_checkpoint, read_checkpoint
-from lama.runs.resume import Request
+from lama.runs.config_changes import Request
 from lama.training import InpaintingModule
 
 EPOCHS, BATCHES = 3, 5

@@ -13,7 +13,8 @@ import torch
 
 from lama.inference import Inpainter
 from lama.inference.feather import feather
-from lama.inference.strategies import Memory, Strategy, estimate
+from lama.inference.peak import Memory, estimate
+from lama.inference.strategies import Strategy
 from lama.inference.windows import Window, context, crops, tiles
 from lama.machine import memory as memory_module
 from lama.machine.memory import available
@@ -409,7 +410,7 @@ def test_control_groups_of_version_1_limit_what_is_free(tmp_path):
 PEAK = """
 import resource, sys, torch
 from lama.fast.fuse import fuse
-from lama.inference.strategies import estimate
+from lama.inference.peak import estimate
 from lama.models import FFCResNetGenerator
 kind, chunked, size = sys.argv[1], sys.argv[2] == "True", int(sys.argv[3])
 network = generator = FFCResNetGenerator().eval()
@@ -438,7 +439,7 @@ print(peak() - before, estimate(generator, kind, 0).needs(size, size, chunked))
     ],
 )
 def test_the_peak_is_what_the_estimate_says(root, kind, chunked, size):
-    """``pytest -m slow tests/test_strategies.py -k peak -s`` prints the figures in ``strategies.py``."""
+    """``pytest -m slow tests/test_peak.py -k peak -s`` prints the figures in ``strategies.py``."""
     command = [sys.executable, "-c", PEAK, kind, str(chunked), str(size)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     measured, estimated = map(int, result.stdout.split())

@@ -13,10 +13,10 @@ from lama.bench import bench_train
 from lama.bench.train_worker import as_published
 from lama.interfaces import StepContext
 from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss
-from lama.machine import memory as allocator
+from lama.machine import allocator
 from lama.models import DilatedResNetGenerator, FFCResNetGenerator, ResNetGenerator, SegmentationEncoder
-from lama.training import execution as compiled_module
-from lama.training.execution import recompute_blocks
+from lama.training import compiled as compiled_module
+from lama.training.recompute import recompute_blocks
 
 
 def steps(module, batches, precision=torch.float32):

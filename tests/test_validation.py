@@ -9,7 +9,8 @@ from processes import two_processes
 from trainings import make_data, make_module, run_into
 
 from lama.evaluation import Evaluator
-from lama.runs.callbacks import choose_monitor, read_metrics
+from lama.runs.callbacks import read_metrics
+from lama.runs.monitor import choose_monitor
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """Benchmarks: ratios of alternated runs, each compared with a plain implementation of the same."""
 
-from lama.bench.parts import bench_data, bench_fid, bench_masks
+from lama.bench.data import bench_data
+from lama.bench.fid import bench_fid
+from lama.bench.masks import bench_masks
 from lama.bench.predict import bench_hole, bench_predict
 from lama.bench.timing import alternate
 from lama.bench.train import bench_train

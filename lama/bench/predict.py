@@ -21,7 +21,7 @@ from lama.bench.predict_worker import VARIANTS
 from lama.bench.timing import noise, run_worker, times_as_fast
 from lama.checkpoints import save_generator
 from lama.conventions import generator_input
-from lama.machine.memory import MOST_PIXELS
+from lama.machine.allocator import MOST_PIXELS
 from lama.models import FFCResNetGenerator
 from lama.verbs import typed
 

@@ -15,7 +15,8 @@ from lama.bench.timing import noise
 from lama.checkpoints import load_generator
 from lama.conventions import generator_input
 from lama.fast.fuse import fuse
-from lama.machine.memory import peak_memory, tune_allocator
+from lama.machine.allocator import tune_allocator
+from lama.machine.memory import peak_memory
 
 VARIANTS = {  # name: (precision, compiled); the first is the trained module in a default process
     "trained": None,

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from lama.bench.timing import noise
 from lama.evaluation import Evaluator
 from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss, MaskedL1Loss, NonSaturatingAdversarialLoss, Objective
-from lama.machine.memory import peak_memory, tune_allocator
+from lama.machine.allocator import tune_allocator
+from lama.machine.memory import peak_memory
 from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder
 from lama.models.ffc import FFC, Branches, FourierUnit
 from lama.training import InpaintingModule
@@ -122,6 +123,7 @@ def build(ngf: int, n_blocks: int, options: dict[str, Any]) -> InpaintingModule:
 
 
 def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Callable[[], dict[str, Tensor]]:
+    """A function that trains on one batch."""
     options = dict(VARIANTS[variant])
     published, bf16 = options.get("published", False), options.pop("bf16", False)
     if options.pop("tuned", True):

@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> None:
     if not isinstance(config.model.others, ListConfig):
         raise ValueError(f"model.others: expected a list, [A,B], got {config.model.others}")
     from lama.demo.models import Models
-    from lama.machine.memory import bound_for_serving
+    from lama.machine.allocator import bound_for_serving
 
     bound_for_serving()
     paths = [str(path) for path in (config.model.path, *config.model.others)]

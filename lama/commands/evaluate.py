@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> None:
     import lama
     from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_size
     from lama.evaluation.baselines import find_baseline
-    from lama.evaluation.tables import prepare, write_evaluation
+    from lama.evaluation.report import write_evaluation
+    from lama.evaluation.tables import prepare
     from lama.machine.device import pick_device
     from lama.pictures.notices import Notices
 

@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
     if config.out_key not in ("inpainted", "predicted_image"):
         raise ValueError(f"out_key={config.out_key}: expected inpainted or predicted_image")
     from lama.checkpoints import in_folder, load_generator
-    from lama.machine.memory import tune_allocator
+    from lama.machine.allocator import tune_allocator
     from lama.pictures.images import allow_megapixels
     from lama.pictures.prediction_jobs import PredictionPlan, fill_all
     from lama.pictures.prediction_set import find

@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> None:
         print(note, file=sys.stderr)
     import torch
 
-    from lama.machine.memory import tune_for_training
+    from lama.machine.allocator import tune_for_training
     from lama.runs import dry_run, find_run, train
     from lama.runs.run import check_trainer, command_line
     from lama.training import check_start, initialise

@@ -21,7 +21,7 @@ from lama.data.datasets import EpochSampler, TrainingDataset
 from lama.data.evaluation_set import EvaluationDataset, FrozenPairs, PairFolder
 from lama.data.sources import DecodedCache, Subset, evenly_spaced, gigabytes_to_spare, known_names, known_paths
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
-from lama.machine.device import rank_and_world
+from lama.machine.ranks import rank_and_world
 
 logger = logging.getLogger(__name__)
 

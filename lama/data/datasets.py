@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from lama.data.sources import known_names, known_paths
 from lama.interfaces import Augmentation, Augmented, ImageSource, MaskSampler, PairedMaskSampler, ScheduledMaskSampler
-from lama.machine.device import rank_and_world
+from lama.machine.ranks import rank_and_world
 from lama.pictures.images import image_to_tensor, mask_to_tensor
 from lama.pictures.masks import check_size
 

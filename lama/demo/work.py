@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from lama.demo.refused import RefusedError
-from lama.machine.memory import give_back
+from lama.machine.allocator import give_back
 from lama.progress_bar import listening
 
 Result = TypeVar("Result")

@@ -9,7 +9,7 @@ import numpy as np
 
 from lama.evaluation.metrics import METRICS, arrow, higher_is_better, scores_images
 from lama.evaluation.statistics import paired_comparison, welch_interval
-from lama.pages.page import Table, text_cell, to_markdown
+from lama.pages.table import Table, text_cell, to_markdown
 from lama.verbs import typed
 
 Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, and the rows of per_image.csv by name

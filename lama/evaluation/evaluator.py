@@ -14,8 +14,9 @@ from torch import Tensor
 
 from lama import pretrained
 from lama.evaluation.cache import Rows, Store, content_of, is_8_bit
+from lama.evaluation.groups import GROUPINGS, members
 from lama.evaluation.metrics import METRICS, measures_sets, metric_names, scores_images, weight_files, with_parts
-from lama.evaluation.protocol import GROUPINGS, find_protocol, members
+from lama.evaluation.protocol import find_protocol
 from lama.evaluation.statistics import summary
 from lama.files import sha256_of
 from lama.interfaces import DerivedMetric, ImageMetric, SetFeatures
@@ -202,6 +203,7 @@ class Evaluator:
                 features.sort(order)
 
     def _of(self, index: NDArray[np.intp]) -> dict[str, Result]:
+        """Every metric of the images with these indices."""
         results: dict[str, Result] = {}
         for name, scores in self.scores.items():
             results[name] = self._mean(np.asarray(scores, np.float64)[index])

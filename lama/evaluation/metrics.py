@@ -4,19 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lama.evaluation.dots import Dots2, Dots4, Dots8
-from lama.evaluation.image_metrics import (
-    L1,
-    LPIPS,
-    PSNR,
-    SSIM,
-    L1Hole,
-    LPIPSAlex,
-    LPIPSSqueeze,
-    PSNRHole,
-    ScikitImageSSIM,
-    SSIMHole,
-)
-from lama.evaluation.set_metrics import FID, KID, PIDS, UIDS, LPIPSFidF1, SSIMFidF1
+from lama.evaluation.fid import FID
+from lama.evaluation.ids import PIDS, UIDS
+from lama.evaluation.kid import KID
+from lama.evaluation.lpips import LPIPS, LPIPSAlex, LPIPSSqueeze
+from lama.evaluation.pixel import L1, PSNR, L1Hole, PSNRHole
+from lama.evaluation.selectors import LPIPSFidF1, SSIMFidF1
+from lama.evaluation.ssim import SSIM, ScikitImageSSIM, SSIMHole
 
 METRICS: dict[str, type[Any]] = {  # in the order of tables
     "psnr_hole": PSNRHole,

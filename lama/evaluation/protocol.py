@@ -1,16 +1,9 @@
-"""Named protocols: all settings that influence a number, except the images. Groups of images by the hole's share."""
+"""Named protocols: all settings that influence a number, except the images."""
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lama.pretrained import WEIGHT_FILES
-
-TOTAL = "total"
 
 
 @dataclass(frozen=True)
@@ -47,43 +40,3 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise ValueError(f"protocol={name}: unknown; known: {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
-
-
-def lama_bins(areas: Sequence[float], bins: int = 10, edge: str = "offline") -> list[str]:
-    """LaMa's names of equal bins, ``0-10%`` to ``90-100%``, one per mask area (0..1).
-
-    An area on the edge of two bins belongs to the upper bin by the ``offline`` rule (``evaluate_predicts.py``) and to
-    the lower bin by the ``online`` rule (validation during training). Edges are numpy's linspace, as in the official
-    code, with its rounding: 0.3 counts as 20-30 %. Raises ValueError for another rule.
-    """
-    if edge not in ("offline", "online"):
-        raise ValueError(f"edge={edge}: expected offline or online")
-    edges = np.linspace(0, 1, bins + 1)
-    index = np.searchsorted(edges, np.asarray(areas, float), side="right" if edge == "offline" else "left")
-    index = np.clip(index - 1, 0, bins - 1)
-    decimals = max(0, int(np.ceil(np.log10(bins))) - 1)
-    names = [f"{100 * a:.{decimals}f}-{100 * b:.{decimals}f}%" for a, b in itertools.pairwise(edges)]
-    return [names[i] for i in index.tolist()]
-
-
-def comodgan_bins(areas: Sequence[float]) -> list[str]:
-    """CoModGAN's five groups of hole area, ``h0 0-20%`` to ``h4 80-100%``."""
-    index = np.clip((np.asarray(areas) * 5).astype(int), 0, 4)
-    return [f"h{i} {20 * i}-{20 * i + 20}%" for i in index.tolist()]
-
-
-GROUPINGS = {
-    "lama": lambda areas: lama_bins(areas),
-    "lama_online": lambda areas: lama_bins(areas, edge="online"),
-    "comodgan": comodgan_bins,
-    "none": lambda areas: [TOTAL for _ in areas],
-}
-
-
-def members(labels: Sequence[str]) -> dict[str, NDArray[np.intp]]:
-    """{group: indices of its images}, sorted by the first number in the groups' names."""
-    order = sorted(
-        set(labels), key=lambda name: float("".join(c for c in name.split("-")[0] if c.isdigit() or c == ".") or 0)
-    )
-    array = np.asarray(labels)
-    return {name: np.flatnonzero(array == name) for name in order}

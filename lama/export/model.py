@@ -1,84 +1,25 @@
-"""Export: from a trained model to a file for another runtime, with its contract: inputs and output by name.
+"""Export: from a trained model to a checked file for another runtime."""
 
-The file is read again and compared with the network. Its metadata hold the contract.
-"""
-
-import itertools
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import lama
 from lama.checkpoints import load_generator
-from lama.conventions import complete, generator_input, padded_size
+from lama.conventions import complete
 from lama.export import onnx, pt2, torchscript
-from lama.export.deployed import Deployed, with_matmul
+from lama.export.check import examples, largest_difference
+from lama.export.contract import contract
+from lama.export.deployed import Deployed
+from lama.export.fourier import with_matmul
 from lama.files import atomic_write
 from lama.interfaces import Exporter
-
-TOLERANCE = 1e-4  # the largest difference that is accepted, of values in [0, 1]
-Inputs = tuple[Tensor, ...]
-
-
-def examples(generator: nn.Module, pre_post: bool) -> Iterator[Inputs]:
-    """Inputs of three sizes and two batches: odd and very small sizes if ``pre_post``, else multiples."""
-    multiple, least = int(generator.pad_multiple), int(generator.min_size)  # type: ignore[arg-type]
-    side = padded_size(64, multiple, least)
-    if pre_post:
-        sizes = [(side + 33, side + 51), (side, side), (7, side - 19)]
-    else:
-        sizes = [(side, side + multiple), (side + 2 * multiple, side), (padded_size(1, multiple, least), side)]
-    rng = torch.Generator().manual_seed(0)
-    for (height, width), batch in itertools.product(sizes, (2, 1)):
-        image = torch.rand(batch, 3, height, width, generator=rng)
-        mask = (torch.rand(batch, 1, height, width, generator=rng) > 0.5).float()
-        yield (image, mask) if pre_post else (generator_input(image, mask),)
-
-
-def largest_difference(run: Callable[..., Tensor], expected: Callable[..., Tensor], inputs: Iterable[Inputs]) -> float:
-    """The largest difference of ``run`` from ``expected``. Raises ValueError if it is too large or ``run`` fails."""
-    worst = 0.0
-    for tensors in inputs:
-        size = " x ".join(map(str, tensors[0].shape))
-        try:
-            result = run(*tensors)
-        except Exception as error:  # every runtime raises its own
-            line = str(error).strip().partition("\n")[0]
-            raise ValueError(f"the exported file cannot be run on {size}, nothing is kept: {line}") from error
-        wanted = expected(*tensors)
-        if result.shape != wanted.shape:
-            raise ValueError(f"the exported file makes {tuple(result.shape)} of {size}, nothing is kept")
-        difference = (result - wanted).abs().max().item()
-        if not difference <= TOLERANCE:
-            much = f"{difference:.1e} on {size}, more than {TOLERANCE:.0e}"
-            raise ValueError(f"the exported file differs from the network by {much}: nothing is kept")
-        worst = max(worst, difference)
-    return worst
-
-
-def contract(generator: nn.Module, pre_post: bool) -> dict[str, str]:
-    """{name: shape, type and values in words} of each input, and of the output as the last.
-
-    With ``pre_post``, masking, padding and compositing are inside of the file; else it holds the network alone.
-    """
-    if pre_post:
-        return {
-            "image": "(batch, 3, height, width) float32, RGB, 0..1, any height and width",
-            "mask": "(batch, 1, height, width) float32, above 0 = hole",
-            "completed": "(batch, 3, height, width) float32, RGB, 0..1: the image with its holes filled",
-        }
-    sizes = f"height and width are multiples of {generator.pad_multiple}, at least {generator.min_size}"
-    return {
-        "masked": f"(batch, 4, height, width) float32: image * (1 - mask), RGB, 0..1, and mask, 1 = hole; {sizes}",
-        "predicted": "(batch, 3, height, width) float32, RGB, 0..1: the whole frame, as the network sees it",
-    }
-
 
 FORMATS: dict[str, Exporter] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
 _FFT = ("native", "matmul")
@@ -96,7 +37,7 @@ def export_model(
     """Write the generator at ``model`` to ``out``; batch, height and width stay free.
 
     The file is read again and run on three sizes and two batches. It is kept if it differs from the network by at most
-    ``TOLERANCE``. Raises ValueError, FileNotFoundError or FileExistsError, in one line.
+    ``check.TOLERANCE``. Raises ValueError, FileNotFoundError or FileExistsError, in one line.
     """
     path = Path(out).expanduser()
     _check_request(format, path, fft, overwrite)

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lama.export.deployed import Deployed, MatmulFourierUnit
+from lama.export.deployed import Deployed
+from lama.export.fourier import MatmulFourierUnit
 
 SUFFIX = ".pt"
 SNIPPET = "import torch\nnetwork = torch.jit.load({file!r})\n{output} = network({inputs})"

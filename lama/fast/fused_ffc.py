@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.fast.fused_generator import FusedGenerator, PaddedConv
+from lama.fast.chunked import PaddedConv
+from lama.fast.fused_generator import FusedGenerator
 from lama.fast.fused_layers import Conv, channels_last, pixels_first, planes_first
-from lama.fast.winograd_kernel import Kernel, WinogradConv
+from lama.fast.winograd import WinogradConv
+from lama.fast.winograd_kernel import Kernel
 from lama.models.ffc import Branches, FFCBlock, FFCResnetBlock, FourierUnit, SpectralTransform, quadrants
-from lama.models.layers import Folded, fold
+from lama.models.folding import Folded, fold
 
 GROUP = 4_000_000  # values that are transformed at once, at most
 

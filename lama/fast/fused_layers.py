@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.models.layers import Folded
+from lama.models.folding import Folded
 
 CHANNELS_LAST = torch.channels_last
 

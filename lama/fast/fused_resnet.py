@@ -7,11 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.fast.fused_generator import FusedGenerator, PaddedConv
+from lama.fast.chunked import PaddedConv
+from lama.fast.fused_generator import FusedGenerator
 from lama.fast.fused_layers import Conv, channels_last
-from lama.fast.winograd_kernel import Kernel, WinogradConv
-from lama.models.layers import Folded, fold, scale_and_shift
-from lama.models.resnet import MultidilatedConv
+from lama.fast.winograd import WinogradConv
+from lama.fast.winograd_kernel import Kernel
+from lama.models.dilated import MultidilatedConv
+from lama.models.folding import Folded, fold, scale_and_shift
 
 
 def fused_resnet(generator: Any, dtype: torch.dtype, kernel: Kernel | None) -> FusedGenerator:

@@ -84,6 +84,7 @@ def cpu() -> str:
 
 
 def _reason(error: OSError | subprocess.SubprocessError) -> str:
+    """One line: a compiler's first error, or the exception."""
     output = getattr(error, "stderr", None)
     lines = [line for line in str(output or error).splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line]

@@ -172,6 +172,7 @@ def _in_type_of(image: Array, result: Array) -> Array:
 
 
 def _check_range(pixels: Array) -> None:
+    """Float pixels are in [0, 1], every one."""
     if pixels.dtype.kind != "f":
         return
     low, high = pixels.min(), pixels.max()

@@ -19,8 +19,9 @@ from lama.fast.fuse import PRECISIONS, can_fuse, fuse
 from lama.inference import detailed
 from lama.inference.feather import feather as soften
 from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
+from lama.inference.peak import Memory, estimate
 from lama.inference.refine import Refiner
-from lama.inference.strategies import Memory, Plan, Strategy, estimate, fill_tiles
+from lama.inference.strategies import Plan, Strategy, fill_tiles
 from lama.inference.windows import Piece, sees
 from lama.machine.device import float32, one_thread, pick_device
 from lama.machine.memory import available
@@ -158,6 +159,7 @@ class Inpainter:
         return [item.restore(pixels) for item, pixels in zip(opened, filled, strict=True)]
 
     def _fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], batch_size: int) -> None:
+        """Write the prediction into the holes of ``filled``, in place."""
         memory = self._memory()
         plans = [self._plan(image, memory) for image in opened]
         planned = zip(opened, filled, plans, strict=True)

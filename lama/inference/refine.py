@@ -121,6 +121,7 @@ class Refiner:
         return predicted[..., :height, :width]
 
     def _optimise(self, network: "_Halves", features: Features, target: "_Target", progress: bar) -> None:
+        """Update ``features`` in place, ``n_iters - 1`` times."""
         if target.is_empty:
             return
         branches = (features,) if isinstance(features, Tensor) else features

@@ -38,6 +38,7 @@ class Window:
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
     def union(self, other: "Window") -> "Window":
+        """The smallest window that holds both."""
         return Window(
             min(self.top, other.top), max(self.bottom, other.bottom),
             min(self.left, other.left), max(self.right, other.right),
@@ -79,6 +80,7 @@ def crops(hole: NDArray[np.bool_], around: Around, fits: Callable[[int, int], bo
     count, labels = cv2.connectedComponents(coarse.astype(np.uint8), connectivity=8)
 
     def part(window: Window, members: list[int]) -> NDArray[np.bool_]:
+        """The pixels of some holes within a window."""
         theirs = np.isin(labels, members)
         rows, columns = np.arange(window.top, window.bottom) // cell, np.arange(window.left, window.right) // cell
         return theirs[rows][:, columns] & hole[window.slices]

@@ -5,35 +5,13 @@ from typing import Any, ClassVar, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from lama import pretrained
 from lama.conventions import at_least_float32
 from lama.interfaces import StepContext
 from lama.losses.frozen import Frozen
+from lama.losses.mean_square import MeanSquare
 from lama.models import SegmentationEncoder, VGG19Features
-
-
-class MeanSquare(torch.autograd.Function):
-    """mean((x - target)^2) of (B, C, ...), at least in float32; the gradient with respect to x is 2 (x - target) / n.
-
-    The difference of bfloat16 features stays bfloat16 (it is exact if it is small); the sum is float32. ``F.mse_loss``
-    under autocast would make float32 copies of both features and of the gradient.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, target: Tensor) -> Tensor:
-        difference = x - target
-        ctx.save_for_backward(difference)
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        # in two stages: one long sum of millions of squares loses four digits
-        return torch.linalg.vector_norm(difference, dim=1, dtype=dtype).square().mean() / difference.shape[1]
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (difference,) = ctx.saved_tensors
-        return difference * (2 / difference.numel() * gradient).to(difference.dtype), None
 
 
 class _FrozenEncoderLoss(nn.Module):

@@ -1,4 +1,4 @@
-"""Choose a device that this machine has and that computes Fourier transforms correctly; the rank of this process."""
+"""Choose a device that this machine has and that computes Fourier transforms correctly."""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from functools import cache
 
 import torch
-import torch.distributed
 
 logger = logging.getLogger(__name__)
 
@@ -88,10 +87,3 @@ def fourier_is_right(device: torch.device) -> bool:
         logger.debug("no Fourier transform on %s: %s", device, error)
         return False
     return True
-
-
-def rank_and_world() -> tuple[int, int]:
-    """(rank, number of ranks) of this process; (0, 1) outside a distributed run."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    return 0, 1

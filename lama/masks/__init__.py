@@ -1,8 +1,13 @@
 """Samplers of masks: callables ``(rng, height, width) -> bool (H, W)``, True = hole."""
 
-from lama.masks.composed import AreaLimits, Growing, Inverted, Mixture
+from lama.masks.boxes import Boxes
 from lama.masks.files import MaskFolder, Objects, PairedMasks
-from lama.masks.shapes import Boxes, Grid, Outpainting, Strokes
+from lama.masks.grid import Grid
+from lama.masks.growing import Growing
+from lama.masks.limits import AreaLimits, Inverted
+from lama.masks.mixture import Mixture
+from lama.masks.outpainting import Outpainting
+from lama.masks.strokes import Strokes
 
 __all__ = [
     "AreaLimits", "Boxes", "Grid", "Growing", "Inverted", "MaskFolder", "Mixture", "Objects", "Outpainting",

@@ -1,9 +1,11 @@
 """Networks: the generator, the discriminator, and the frozen encoders of the perceptual losses."""
 
+from lama.models.dilated import DilatedResNetGenerator
 from lama.models.ffc_resnet import FFCResNetGenerator
-from lama.models.frozen_encoders import SegmentationEncoder, VGG19Features
 from lama.models.patchgan import PatchDiscriminator
-from lama.models.resnet import DilatedResNetGenerator, ResNetGenerator
+from lama.models.resnet import ResNetGenerator
+from lama.models.segmentation_encoder import SegmentationEncoder
+from lama.models.vgg import VGG19Features
 
 __all__ = [
     "DilatedResNetGenerator", "FFCResNetGenerator", "PatchDiscriminator", "ResNetGenerator", "SegmentationEncoder",

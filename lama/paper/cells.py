@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lama.evaluation.metrics import METRICS, higher_is_better
-from lama.paper.published import Column, Evaluation, Paper, PaperTable, Published
+from lama.paper.published import Column, Paper, PaperTable, Published
+from lama.paper.runs import Evaluation
 
 Claims = dict[tuple[str, str], list[Evaluation]]  # by (run without the suffix of its data set, column)
 Fields = Sequence[tuple[Column, str]]  # (column, metric) of each cell of a row

@@ -7,7 +7,7 @@ from typing import Any
 import lama
 from lama.evaluation.metrics import METRICS, arrow, higher_is_better
 from lama.pages import data_url, render
-from lama.pages.page import TIMES, Span, Style, Table, escape_latex, text_cell, to_latex, to_markdown
+from lama.pages.table import TIMES, Span, Style, Table, escape_latex, text_cell, to_latex, to_markdown
 from lama.paper.cells import Cell, FilledRow, FilledTable, Ours
 
 LEGEND = (
@@ -19,6 +19,7 @@ LEGEND = (
 
 
 def heading(metric: str) -> str:
+    """The label of a metric with its direction, such as ``FID ↓``."""
     return f"{METRICS[metric].label} {arrow(metric)}"
 
 
@@ -61,6 +62,7 @@ def spans(table: FilledTable) -> list[tuple[str, int]]:
 
 
 def as_table(table: FilledTable) -> Table:
+    """The table for the writers of ``lama.pages.table``."""
     rows = [
         [
             *map(text_cell, row.about),
@@ -158,4 +160,5 @@ def _row_data(table: FilledTable, row: FilledRow) -> dict[str, Any]:
 
 
 def title(table: FilledTable) -> str:
+    """The number, title and baseline of a table."""
     return f"Table {table.paper.number}: {table.paper.title}; baseline: {table.paper.baseline}"

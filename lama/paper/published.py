@@ -1,25 +1,10 @@
-"""The paper's tables as data, and our evaluations of the same cells.
-
-``published.yaml`` has each cell with its value as printed and its source. A folder of runs has RUN/SET/metrics.json, or
-RUN/seed0/SET/metrics.json for each of several seeds.
-"""
+"""The paper's tables as data: ``published.yaml``, each cell with its value as printed and its source."""
 
 import importlib.resources
-import json
-import math
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
-
-from lama.verbs import typed
-
-LAYOUT = (
-    "expected RUN/SET/metrics.json or RUN/seed0/SET/metrics.json, such as lama-fourier/random_thick_512/metrics.json, "
-    f"as {typed('evaluate')} outdir=RUNS/lama-fourier/random_thick_512 writes it"
-)
 
 
 @dataclass(frozen=True)
@@ -86,10 +71,12 @@ class Paper:
 
     @property
     def runs(self) -> set[str]:
+        """The names of our runs of the paper's methods."""
         return {row.run for table in self.tables for row in table.rows}
 
 
 def read_paper() -> Paper:
+    """The published tables, from the data of this package."""
     file = importlib.resources.files("lama.paper").joinpath("published.yaml")
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     columns = {key: Column(key, **settings) for key, settings in content["columns"].items()}
@@ -117,73 +104,3 @@ def _table(entry: dict[str, Any], columns: dict[str, Column], content: dict[str,
         baseline=entry["baseline"],
         baseline_same=entry.get("baseline_same"),
     )
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    file: Path
-    run: str
-    seed: int | None  # None = the run has no folders of seeds
-    set_name: str
-    protocol: dict[str, Any]
-    evaluation_set: str  # hashes of the set
-    sizes: tuple[tuple[int, int], ...]  # (H, W) of its images
-    unpublished: tuple[str, ...]  # weight files that are not the published ones
-    overall: dict[str, dict[str, Any]]  # {metric: {"mean", "ci95"?, "n", "note"?}}
-
-    @property
-    def relative(self) -> str:
-        return "/".join(self.file.parts[-3 if self.seed is None else -4 :])
-
-    def conditions(self, metric: str) -> tuple[str, str, int]:
-        """Protocol, evaluation set and number of images, which must be equal for numbers to be comparable."""
-        protocol = json.dumps(self.protocol, sort_keys=True)
-        return protocol, self.evaluation_set, self.overall[metric]["n"]
-
-
-def read_runs(folder: str | Path) -> tuple[list[Evaluation], list[Path]]:
-    """Every evaluation below ``folder``, and the other files with the name metrics.json, which are not read.
-
-    Raises FileNotFoundError for a missing folder, ValueError where it holds no evaluation or a file is malformed.
-    """
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"runs={folder}: no such folder; {LAYOUT}")
-    found: dict[Path, tuple[str, int | None, str]] = {}
-    for file in sorted((*folder.glob("*/*/metrics.json"), *folder.glob("*/*/*/metrics.json"))):
-        run, *seed, set_name = file.relative_to(folder).parts[:-1]
-        if not seed:
-            found[file] = (run, None, set_name)
-        elif number := re.fullmatch(r"seed(\d+)", seed[0]):
-            found[file] = (run, int(number[1]), set_name)
-    strays = sorted(set(folder.rglob("metrics.json")) - found.keys())
-    if not found:
-        found_only = f", only {strays[0].relative_to(folder)}" if strays else ""
-        raise ValueError(f"runs={folder}: no evaluation in it{found_only}; {LAYOUT}")
-    return [_read(file, *where) for file, where in found.items()], strays
-
-
-def _read(file: Path, run: str, seed: int | None, set_name: str) -> Evaluation:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        protocol, overall = dict(content["protocol"]), dict(content["overall"])
-        which = " ".join(content["evaluation_set"])
-        sizes = tuple((int(h), int(w)) for h, w in content["sizes"])
-        unpublished = tuple(content["unpublished_weights"])
-        str(protocol["name"])
-        for metric, result in overall.items():
-            _check(metric, result)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        problem = f"lacks {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(f"{file}: not the metrics.json of {typed('evaluate')}: {problem}") from error
-    return Evaluation(file, run, seed, set_name, protocol, which, sizes, unpublished, overall)
-
-
-def _check(metric: str, result: dict[str, Any]) -> None:
-    """Raise ValueError, TypeError or KeyError for a result that ``Evaluator`` does not produce."""
-    mean, ends = result["mean"], result.get("ci95")
-    numbers = [mean or 0.0, *(ends or (0.0, 0.0))]
-    if len(numbers) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
-        raise ValueError(f"{metric}: expected a finite mean and ci95 of two numbers, got {mean} and {ends}")
-    if not isinstance(result["n"], int):
-        raise ValueError(f"{metric}.n: expected a number of images, got {result['n']!r}")

@@ -3,14 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lama.evaluation.metrics import metric_names
-from lama.evaluation.tables import ACCENT, INK, panels
 from lama.files import atomic_write, write_text
 from lama.paper.cells import FilledTable, fill
-from lama.paper.formats import as_data, heading, html, latex, markdown
-from lama.paper.published import read_paper, read_runs
+from lama.paper.formats import as_data, html, latex, markdown
+from lama.paper.plot import dots
+from lama.paper.published import read_paper
+from lama.paper.runs import read_runs
 
 
 def make_tables(
@@ -52,32 +52,3 @@ def make_tables(
         with atomic_write(Path(out) / "tables.png") as partial:
             partial.write_bytes(image)
     return tables, unplaced
-
-
-def dots(tables: Sequence[FilledTable]) -> bytes | None:
-    """A PNG with one plot for each column that has at least two of our numbers, and one line for each row.
-
-    A bar is the mean. Dots are the seeds of a run; the line of a single evaluation is its 95 % interval over images.
-    Returns None if no column has two numbers.
-    """
-    drawn = []
-    for table in tables:
-        for i, (column, metric) in enumerate(table.fields):
-            cells = [(row.run, row.cells[i].ours) for row in (*table.rows, *table.others)]
-            measured = {run: ours for run, ours in cells if ours is not None and ours.mean is not None}
-            if len(measured) > 1:
-                title = f"Table {table.paper.number}, {column.set_name(table.size)}: {heading(metric)}"
-                drawn.append((title, measured))
-
-    def draw(axis: Any, index: int) -> str:
-        title, measured = drawn[index]
-        for y, ours in enumerate(measured.values()):
-            axis.plot(ours.mean, y, "|", color=INK, markersize=14)
-            axis.plot(ours.seeds, [y] * len(ours.seeds), "o", color=ACCENT, markersize=4, alpha=0.8)
-            if ours.ci95:
-                axis.plot(ours.ci95, [y, y], "-", color=INK, linewidth=1)
-        axis.set_yticks(range(len(measured)), measured, fontsize=7)
-        axis.set_ylim(len(measured) - 0.5, -0.5)  # the first row on top, as in the table
-        return title
-
-    return panels(len(drawn), draw)

@@ -1,4 +1,4 @@
-"""Files that a run writes during training: metrics, curves, sample grids, weights for inference and their monitor."""
+"""Files that a run writes during training: metrics, curves, sample grids, weights for inference."""
 
 import csv
 import logging
@@ -18,11 +18,10 @@ from torch import Tensor
 from lama.checkpoints import save_generator
 from lama.data.datasets import TrainingDataset
 from lama.data.sources import evenly_spaced
-from lama.evaluation import METRICS, Evaluator, higher_is_better
-from lama.evaluation.tables import panels
+from lama.evaluation.plots import panels
 from lama.files import atomic_write, survives_a_full_disk, write_text
 from lama.interfaces import EvaluationSet
-from lama.machine.device import rank_and_world
+from lama.machine.ranks import rank_and_world
 from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
 from lama.runs.speed import RESUMED
 from lama.training.averaging import any_of
@@ -31,7 +30,6 @@ from lama.training.module import InpaintingModule
 logger = logging.getLogger(__name__)
 
 COLOURS = {"train": "#1d4ed8", "val": "#c2410c", "speed": "#4d7c0f"}
-PUBLISHED = "val_ssim_fid100_f1_total_mean"  # the monitor of the published trainings
 
 
 class MetricsTable(Callback):
@@ -247,23 +245,3 @@ def draw_curves(tables: Sequence[Path], out: Path) -> None:
     if image is not None:
         with atomic_write(out) as partial:
             partial.write_bytes(image)
-
-
-def choose_monitor(monitor: str, evaluator: Evaluator, images: int) -> tuple[str, str]:
-    """The logged name, such as ``val_ssim_total_mean``, and "max" or "min", the direction in which it improves.
-
-    ``auto`` takes the metric with the lowest ``monitor_rank`` of those that are measured on a validation set of
-    ``images`` images. Raises ValueError for a name that will not be measured.
-    """
-    usable = [name for name in evaluator.metrics if evaluator.why_not(name, images) is None]
-    if monitor == "auto":
-        if not usable:
-            raise ValueError(f"monitor=auto: nothing is measured; evaluator.metrics is {evaluator.metrics}")
-        metric = min(usable, key=lambda name: METRICS[name].monitor_rank)
-    else:
-        metric = monitor.removeprefix("val_").removesuffix("_total_mean")
-        if metric not in usable or monitor != f"val_{metric}_total_mean":
-            why = evaluator.why_not(metric, images) or "not measured in this run"
-            known = ", ".join(f"val_{name}_total_mean" for name in usable)
-            raise ValueError(f"monitor={monitor}: {why}; expected auto or one of {known}")
-    return f"val_{metric}_total_mean", "max" if higher_is_better(metric) else "min"

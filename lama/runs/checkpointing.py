@@ -1,11 +1,9 @@
 """Checkpoints: the whole state of a training. Neither a kill nor a full disk can damage them.
 
 A checkpoint is written to a temporary file, synced and renamed; its predecessor is kept as ``previous.ckpt``. torch
-stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt`` verifies. ``NonFiniteGuard`` returns to
-the last one after too many non-finite steps.
+stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt`` verifies.
 """
 
-import logging
 import math
 import os
 import shutil
@@ -16,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning import callbacks as lightning
 from pytorch_lightning.plugins import CheckpointIO
 
@@ -27,8 +25,6 @@ from lama.training.averaging import highest
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 RENAMED = {"pictures": "images", "Faults": "NonFiniteGuard", "BrokenPictures": "BrokenImages"}  # since earlier versions
-logger = logging.getLogger(__name__)
-ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or look at the images"
 
 
 class Checkpoints(lightning.Checkpoint):
@@ -253,65 +249,3 @@ def _link(file: Path, name: Path) -> None:
     except OSError:
         with atomic_write(name) as partial:
             shutil.copyfile(file, partial)
-
-
-class NonFiniteGuard(Callback):
-    """Count skipped batches; after ``max_skipped`` in a row, load the last checkpoint.
-
-    Weights, optimisers and averages are restored. Counters and the order of samples continue, since the same batches
-    would fail again. Raises ValueError after more than ``max_returns`` returns to the same checkpoint.
-    """
-
-    def __init__(self, max_skipped: int = 10, max_returns: int = 3) -> None:
-        for name, value, least in (("max_skipped", max_skipped, 1), ("max_returns", max_returns, 0)):
-            if value < least:
-                raise ValueError(f"faults.{name}: expected at least {least}, got {value}")
-        self.max_skipped = max_skipped
-        self.max_returns = max_returns
-        self.skipped = self.in_a_row = self.returns = 0
-        self.returned_to = -1  # iteration of the checkpoint
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
-        if outputs:
-            self.skipped += 1
-            self.in_a_row += 1
-            logger.warning(
-                "iteration %d skipped, %s (%d so far, %d in a row)",
-                int(module.iteration), outputs["fault"], self.skipped, self.in_a_row,  # type: ignore[arg-type]
-            )  # fmt: skip
-        else:
-            self.in_a_row = 0
-        module.log("train_skipped", float(self.skipped))
-        if self.in_a_row == self.max_skipped:
-            self._go_back(trainer, module, f"{self.max_skipped} batches in a row had a non-finite loss or gradient")
-            self.in_a_row = 0
-
-    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Return to the last checkpoint if a prediction was not finite: the weights are of no use any more."""
-        if bool(module.diverged):
-            self._go_back(trainer, module, "the predictions of a validation were not finite")
-
-    def _go_back(self, trainer: Trainer, module: LightningModule, row: str) -> None:
-        newest = newest_checkpoint(trainer.checkpoint_callback.folder)  # type: ignore[union-attr]
-        if newest is None:
-            raise ValueError(f"training: {row}, and there is no checkpoint yet; {ADVICE}")
-        path, content, notes = newest
-        for note in notes:
-            logger.warning(note)
-        iteration = content["progress"]["iteration"]
-        self.returns = self.returns + 1 if iteration == self.returned_to else 1
-        self.returned_to = iteration
-        if self.returns > self.max_returns:
-            returns = f"faults.max_returns={self.max_returns} returns"
-            raise ValueError(f"training: {row}, after {returns} to {path}; {ADVICE}")
-        counted = module.iteration.clone()  # type: ignore[operator]
-        trainer.strategy.load_model_state_dict(content)
-        trainer.strategy.load_optimizer_state_dict(content)
-        module.iteration.copy_(counted)  # type: ignore[operator]
-        logger.warning("%s: returned to the weights and optimisers of iteration %d (%s)", row, iteration, path)
-
-    def state_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in ("skipped", "in_a_row", "returns", "returned_to")}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        vars(self).update(state_dict)

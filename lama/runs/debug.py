@@ -35,6 +35,7 @@ class Debug:
                 raise ValueError(f"debug.{name}: expected at least 1, got {value}")
 
     def folder(self, run_dir: str) -> str:
+        """Its folder; an earlier debug run in it is replaced."""
         return f"{run_dir}-debug-{self.name}"
 
     def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
@@ -130,6 +131,8 @@ class Falling(Callback):
 
 
 class Profiler(Callback):
+    """Profiles ``batches`` batches after ``warm_up`` others."""
+
     def __init__(self, run_dir: Path, batches: int, warm_up: int) -> None:
         self.run_dir = run_dir
         activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * torch.cuda.is_available()
@@ -171,6 +174,7 @@ def _short(trainer: dict[str, Any], epochs: int) -> dict[str, Any]:
 
 
 def _as_pair(data: InpaintingDataModule, index: int) -> EvaluationPair:
+    """A training sample as a validation pair."""
     sample = data.train_set[0, index]
     image = (sample["image"] * 255).round().byte().permute(1, 2, 0).numpy()
     return EvaluationPair(f"{index:03d}_mask000", image, sample["mask"][0].bool().numpy())

@@ -9,9 +9,9 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.machine.memory import peak_memory
+from lama.runs.plain_progress import duration
 from lama.runs.processes import choose_processes
 from lama.runs.run import check_trainer, describe, quieten_lightning
-from lama.runs.speed import duration
 from lama.training.module import InpaintingModule
 
 STEPS = 4  # the first does not count

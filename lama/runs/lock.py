@@ -41,6 +41,7 @@ def _name_holder(descriptor: int) -> None:
 
 
 def _holder(run_dir: Path) -> str:
+    """The process that holds the lock, as far as it can be read."""
     try:
         return (run_dir / ".lock").read_text(encoding="utf-8").strip() or "holder unknown"
     except OSError:  # Windows locks the content too

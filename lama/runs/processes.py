@@ -23,7 +23,7 @@ from torch import distributed
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import causes
-from lama.machine.device import rank_and_world
+from lama.machine.ranks import rank_and_world
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.signals import TRY_AGAIN, Stopped
 

@@ -14,7 +14,8 @@ from lama.data.sources import evenly_spaced
 from lama.evaluation import METRICS, Evaluator
 from lama.evaluation.baselines import BASELINES
 from lama.evaluation.metrics import arrow
-from lama.evaluation.tables import about, best_method, format_cell, markdown_table, panels
+from lama.evaluation.plots import panels
+from lama.evaluation.tables import about, best_method, format_cell, markdown_table
 from lama.files import write_text
 from lama.inference import load
 from lama.interfaces import EvaluationSet, ImageArray, MaskArray
@@ -86,6 +87,7 @@ def _shown(removals: Sequence[tuple[Removal, ImageArray]]) -> list[dict[str, str
 def _evaluate(
     evaluator: Evaluator, name: str, fill: Fill, pairs: EvaluationSet, run_dir: Path
 ) -> dict[str, dict[str, Any]]:
+    """Fill every pair, write the images, and measure them."""
     evaluator.reset()
     folder = run_dir / "predictions" / "".join(c if c.isalnum() else "_" for c in name.lower()).strip("_")
     for pair in tqdm(pairs, desc=name, unit="image"):

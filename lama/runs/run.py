@@ -21,14 +21,18 @@ import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import remove_partial, write_text
-from lama.runs.callbacks import PUBLISHED, BrokenImages, InferenceWeights, MetricsTable, SampleGrids, choose_monitor
-from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints, NonFiniteGuard
+from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, SampleGrids
+from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
+from lama.runs.config_changes import Request
 from lama.runs.debug import Debug
 from lama.runs.lock import only_one
+from lama.runs.monitor import PUBLISHED, choose_monitor
+from lama.runs.non_finite_guard import NonFiniteGuard
+from lama.runs.plain_progress import PlainProgress, duration
 from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
 from lama.runs.progress import go_on_from
-from lama.runs.resume import Request, Resumption, check_free, fits
-from lama.runs.speed import PlainProgress, Speed, duration
+from lama.runs.resume import Resumption, check_free, fits
+from lama.runs.speed import Speed
 from lama.training.module import InpaintingModule
 from lama.verbs import program, typed_alike
 
@@ -224,6 +228,7 @@ def _check(
 
 
 def _remove_previous(run_dir: Path) -> None:
+    """Remove the files of an earlier run, and no others, from its folder."""
     for pattern in ("metrics.csv", "speed.csv", "curves.png", "broken_images.txt", "train.log", "profile.*",
                     "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):

@@ -29,6 +29,8 @@ class TryAgainError(ValueError):
 
 
 class StopRequest:
+    """Remembers the signal that has asked to stop."""
+
     def __init__(self) -> None:
         self.signal: int | None = None
 

@@ -1,7 +1,6 @@
-"""Progress, speed, data waiting time and memory: not reproducible, so ``metrics.csv`` has none of them."""
+"""Speed, data waiting time and memory of a training. They are not reproducible, so ``metrics.csv`` has none of them."""
 
 import csv
-import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from lama.training.averaging import highest
 
 RESUMED = "resumed"  # name of the row that marks a resume, for the curves
 NAMES = ("speed_images_per_second", "speed_data_wait", "speed_memory_gb")
-logger = logging.getLogger(__name__)
 
 
 class Speed(Callback):
@@ -87,41 +85,3 @@ class Speed(Callback):
         kept = [line for line in lines[1:] if line.count(",") == 2 and int(line.partition(",")[0]) <= iteration]
         went_on = [f"{iteration},{RESUMED},1"] if iteration else []
         self.path.write_text("\n".join(["iteration,name,value", *kept, *went_on, ""]), encoding="utf-8")
-
-
-class PlainProgress(Callback):
-    """Log progress, losses, speed and remaining time every ``seconds``."""
-
-    def __init__(self, seconds: float = 60) -> None:
-        self.seconds = seconds
-        self.batches = self.images = 0  # since the start or resume
-        self.began = self.logged = 0.0
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        self.began = self.logged = time.monotonic()
-
-    def on_train_batch_end(
-        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: dict[str, Any], batch_idx: int
-    ) -> None:
-        self.batches += 1
-        self.images += len(batch["image"]) * trainer.world_size
-        now = time.monotonic()
-        if not trainer.is_global_zero or now - self.logged < self.seconds:
-            return
-        self.logged = now
-        seconds, epochs, per_epoch = now - self.began, int(trainer.max_epochs or 1), int(trainer.num_training_batches)
-        left = (epochs - trainer.current_epoch) * per_epoch - batch_idx - 1
-        logger.info(
-            "epoch %d of %d, batch %d of %d: generator %.4g, discriminator %.4g; %.3g images a second, %s to go",
-            trainer.current_epoch + 1, epochs, batch_idx + 1, per_epoch,
-            *(trainer.callback_metrics.get(f"train_{name}_total", float("nan")) for name in ("gen", "discr")),
-            self.images / seconds, duration(left * seconds / self.batches),
-        )  # fmt: skip
-
-
-def duration(seconds: float) -> str:
-    """``seconds`` as text with a suitable unit, such as "2.5 hours"."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.{int(size > 60)}f} {unit}"
-    return f"{seconds:.0f} seconds"

@@ -1,4 +1,4 @@
-"""Averages and reductions over the ranks of a training, one for each GPU; the moving average of the weights.
+"""Averages and reductions over the ranks of a training, one for each GPU.
 
 We average gradients ourselves instead of using DistributedDataParallel (DDP). DDP expects one forward and one backward
 pass over all parameters. A GAN step has two backward passes, each over one network, and calls the networks two or three
@@ -13,9 +13,8 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from lama.machine.device import rank_and_world
+from lama.machine.ranks import rank_and_world
 
 
 @torch.no_grad()
@@ -52,6 +51,7 @@ def statistics(network: nn.Module) -> list[Tensor]:
 
 @torch.no_grad()
 def highest(*values: int) -> list[int]:
+    """The maximum of each value over the ranks."""
     if rank_and_world()[1] == 1:
         return list(values)
     gathered = torch.tensor(values, device=_device())
@@ -70,6 +70,7 @@ def any_of(flags: Tensor) -> Tensor:
 
 
 def _device() -> torch.device:
+    """The device of tensors that the ranks can exchange."""
     return torch.device("cuda" if "nccl" in distributed.get_backend() else "cpu")
 
 
@@ -79,20 +80,3 @@ def synchronise_batchnorm(networks: Iterable[nn.Module], device: torch.device) -
         raise ValueError("recipe.sync_batchnorm: PyTorch supports it on GPUs only; set it to null")
     for network in networks:
         nn.SyncBatchNorm.convert_sync_batchnorm(network)
-
-
-def moving_average(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of ``network``; ``update_parameters`` sets it to decay * average + (1 - decay) * current.
-
-    Buffers (BatchNorm statistics) are averaged too. The decay of the n-th update is min(decay, (1 + n) / (10 + n)), as
-    in TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``, and so the average soon forgets the initial
-    weights. Raises ValueError for a decay outside (0, 1).
-    """
-    if not 0 < decay < 1:
-        raise ValueError(f"recipe.ema_decay: expected a number between 0 and 1, or null, got {decay}")
-
-    def update(averages: Sequence[Tensor], current: Sequence[Tensor], updates: Tensor | int) -> None:
-        n = int(updates)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, current, updates)
-
-    return AveragedModel(network, multi_avg_fn=update, use_buffers=True).requires_grad_(False)

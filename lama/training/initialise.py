@@ -69,6 +69,7 @@ def _check(checkpoint: Checkpoint, role: str, network: nn.Module) -> None:
 
 
 def _what_fits(role: str, description: Description, name: str, config: dict[str, Any]) -> str:
+    """The settings that give the network of the file."""
     title = looks_like(description)
     if title:
         return f"{description[1]['n_blocks']} blocks: this looks like {title}, train it with -cn {title}"

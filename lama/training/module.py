@@ -24,19 +24,13 @@ from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
 from lama.machine.device import float32
-from lama.training.averaging import (
-    average,
-    average_gradients,
-    highest,
-    moving_average,
-    statistics,
-    synchronise_batchnorm,
-)
+from lama.training.averaging import average, average_gradients, highest, statistics, synchronise_batchnorm
+from lama.training.compiled import compile_generator
 from lama.training.discriminator_outputs import DiscriminatorOutputs
-from lama.training.execution import compile_generator
-from lama.training.execution import recompute_blocks as recompute
 from lama.training.learning_rates import NAMES, LearningRates
+from lama.training.moving_average import moving_average
 from lama.training.non_finite import NonFiniteError, StepSnapshot, check_finite
+from lama.training.recompute import recompute_blocks as recompute
 
 logger = logging.getLogger(__name__)
 
@@ -305,6 +299,7 @@ class InpaintingModule(LightningModule):
         return StepContext(image, mask, fake, real_logits, fake_logits, real_features, fake_features)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the accumulated gradients."""
         if self.accumulated:
             networks = {"generator": self.generator, "discriminator": self.discriminator}
             checkpoint["accumulated"] = {

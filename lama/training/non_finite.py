@@ -32,6 +32,7 @@ class StepSnapshot:
         self.states: dict[Any, dict[str, Any]] | None = None
 
     def remember(self) -> None:
+        """Copy the BatchNorm statistics."""
         self.forget()
         self._copy([buffer for network in self.networks for buffer in network.buffers()])
 
@@ -50,6 +51,7 @@ class StepSnapshot:
         self.kept += kept
 
     def forget(self) -> None:
+        """Free the copies after a finite step."""
         self.live, self.kept, self.states = [], [], None
 
     @torch.no_grad()

@@ -1,8 +1,8 @@
-"""The encoders of the perceptual losses: VGG19 up to relu5_1 (table 3, row "VGG19"), and a segmentation network.
+"""The encoder of the high-receptive-field perceptual loss: a dilated ResNet50 trained to segment ADE20K.
 
-The encoder of the HRF loss is a dilated ResNet50 trained to segment ADE20K (Zhou et al., IJCV 2019). Unlike the usual
-ResNet50 it has three 3 x 3 convolutions as stem, and dilation in place of stride in the last two stages: their features
-keep 1/8 of the resolution and see up to 431 pixels. 23,631,808 parameters, state-dict keys as released
+Zhou et al., "Semantic understanding of scenes through the ADE20K dataset", IJCV 2019. Differences from the usual
+ResNet50: three 3 x 3 convolutions as stem, and dilation in place of stride in the last two stages: their features keep
+1/8 of the resolution and see up to 431 pixels. 23,631,808 parameters, state-dict keys as released
 (``encoder_epoch_20.pth``).
 """
 
@@ -10,37 +10,7 @@ import copy
 
 from torch import Tensor, nn
 
-from lama.models.layers import fold
-
-_CONVS_PER_STAGE = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 1))
-
-
-class VGG19Features(nn.Module):
-    """ImageNet-normalised RGB (B, 3, H, W) -> the 13 maps after each ReLU, relu1_1 to relu5_1.
-
-    Simonyan and Zisserman, ICLR 2015, with average in place of max pooling as in the official loss. Keys are
-    torchvision's (``features.<i>.weight``).
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        in_channels = 3
-        for stage, (channels, convs) in enumerate(_CONVS_PER_STAGE):
-            if stage:
-                layers.append(nn.AvgPool2d(2, 2))
-            for _ in range(convs):
-                layers += [nn.Conv2d(in_channels, channels, 3, padding=1), nn.ReLU()]
-                in_channels = channels
-        self.features = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
-        for layer in self.features:
-            x = layer(x)
-            if isinstance(layer, nn.ReLU):
-                maps.append(x)
-        return maps
+from lama.models.folding import fold
 
 
 class Bottleneck(nn.Module):
@@ -111,6 +81,7 @@ class SegmentationEncoder(nn.Module):
 
 
 def _fold_(layer: nn.Module, conv: str, norm: str) -> None:
+    """Fold the BatchNorm named ``norm`` into the convolution named ``conv``, in place."""
     convolution, normalisation = layer.get_submodule(conv), layer.get_submodule(norm)
     if isinstance(convolution, nn.Conv2d) and isinstance(normalisation, nn.BatchNorm2d):
         dtype, (weight, bias) = convolution.weight.dtype, fold(convolution, normalisation)

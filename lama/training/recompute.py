@@ -1,7 +1,6 @@
-"""How the generator runs in training: compiled, or with activation checkpointing of its residual blocks.
+"""Activation checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016) of residual blocks.
 
-With checkpointing (Chen et al., "Training deep nets with sublinear memory cost", 2016) a block keeps only its input and
-is computed again in the backward pass: less memory, one more forward pass.
+A block keeps only its input and is computed again in the backward pass: less memory, one more forward pass.
 """
 
 from collections.abc import Callable, Iterator
@@ -48,20 +47,3 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     finally:
         with torch.no_grad():
             torch._foreach_copy_(live, kept)
-
-
-def compile_generator(generator: nn.Module) -> None:
-    """Compile ``generator`` at its first call, for training and for inference; its state dict stays the same.
-
-    The discriminator is not compiled: R1 needs a second derivative, which compiled code does not support. Raises
-    ValueError, in one line, if this machine cannot compile.
-    """
-    try:
-        torch.compile(lambda x: x.sin() + 1)(torch.ones(8, device=next(generator.parameters()).device))
-    except Exception as error:  # any layer of the compiler may raise its own
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"recipe.compiled=true: torch.compile does not work here ({reason}); it needs a C++ compiler (g++) on a "
-            "CPU and triton on a GPU; set recipe.compiled=false"
-        ) from None
-    generator.compile()
