@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -122,6 +123,6 @@ class Slow:
                     time.sleep(0.01)
                     self.layer(torch.zeros(1))
                     progress.update()
-            return pixels
+            return pixels, None
 
-        return compute
+        return SimpleNamespace(with_guide=compute)

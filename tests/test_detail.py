@@ -15,6 +15,7 @@ from lama.detail import can_compile, synthesize
 from lama.detail.membrane import DIRECT, _exact, harmonic
 from lama.detail.windows import areas
 from lama.inference import Inpainter
+from lama.progress_bar import listening
 
 KINDS = [(np.uint8, (3,)), (np.uint16, (3,)), (np.float32, (3,)), (np.uint8, ()), (np.uint16, (1,))]
 
@@ -121,6 +122,21 @@ def test_the_pyramid_of_the_membrane_is_near_the_exact_solution():
     size = np.ptp(values[border])
     assert error.mean() < 0.01 * size
     assert error.max() < 0.08 * size
+
+
+def test_a_listener_cancels_the_search():
+    """It is called during every level; what it raises passes through."""
+    image, hole, heard = noise(200, 200), block((200, 200), 50, 150, 50, 150), []
+
+    def listener(name, done, of):
+        heard.append((name, done, of))
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with listening(listener), pytest.raises(KeyboardInterrupt):
+        synthesize(image, hole, flat_guide(image, hole))
+    assert heard[-1] == ("texture", 3, 4)
+    assert heard.count(("texture", 2, 4)) > 10
 
 
 CASES = {
@@ -296,6 +312,17 @@ def test_auto_reduces_what_is_much_larger_than_the_scale(caplog):
     assert any("512 pixels in 1 window" in record.getMessage() for record in caplog.records)
     np.testing.assert_array_equal(result[~hole], image[~hole])
     assert len(np.unique(result[hole])) > 20
+
+
+def test_the_guide_is_the_result_without_detail():
+    image, hole = noise(100, 100), block((100, 100), 40, 60, 40, 60)
+    for detail in ("on", "off"):
+        result, guide = inpainter(detail=detail).with_guide(image, hole)
+        np.testing.assert_array_equal(result, inpainter(detail=detail)(image, hole))
+        if detail == "on":
+            np.testing.assert_array_equal(guide, inpainter(detail="off")(image, hole))
+        else:
+            assert guide is None
 
 
 def test_many_images_one_by_one_and_together():

@@ -16,6 +16,7 @@ from lama.detail.membrane import level_guide
 from lama.detail.patchmatch import Kernel
 from lama.detail.search import Effort
 from lama.detail.windows import areas
+from lama.progress_bar import bar
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +81,14 @@ def synthesize(
     result[hole] = guide[hole]
     kernel = find_kernel(compiled) if texture else None
     missed: list[str] = []
-    for area in areas(hole):
-        window, target = area.slices, area.target
-        here = np.s_[window]
-        filled, reason = _fill(result[here], hole[here], target, weights, seed, kernel, threads)
-        result[here][target] = filled[target]
-        if reason:
-            missed.append(reason)
+    parts = areas(hole)
+    with bar(sum(_levels(area.target) for area in parts), "texture", delay=2) as progress:
+        for area in parts:
+            here, target = np.s_[area.slices], area.target
+            filled, reason = _fill(result[here], hole[here], target, weights, seed, kernel, threads, progress)
+            result[here][target] = filled[target]
+            if reason:
+                missed.append(reason)
     if missed:
         logger.info("detail: %d hole%s keep the guide: %s", len(missed), "s" * (len(missed) > 1), missed[0])
     return result
@@ -108,8 +110,9 @@ def _check(image: Image, hole: Mask, guide: Image, seed: int) -> None:
 
 
 def _fill(
-    guide: Image, hole: Mask, target: Mask, weights: Weights, seed: int, kernel: Kernel | None, threads: int
-) -> tuple[Image, str]:
+    guide: Image, hole: Mask, target: Mask, weights: Weights, seed: int, kernel: Kernel | None, threads: int,
+    progress: bar,
+) -> tuple[Image, str]:  # fmt: skip
     """A window (H, W, ...) with its target filled, and the reason where the guide stays; the guide lies in its hole."""
     if hole.all():
         return guide, "nothing around them is known"
@@ -123,22 +126,28 @@ def _fill(
         return from_lab(lab, guide), "it is as sharp as its surroundings"
     limit_colours(lab, hole, target, weights.reach * size)
     low = _smooth(lab, weights.sigma * size)
-    levels = 4 + round(np.log2(size))
+    levels = _levels(hole)
     done: Level | None = None
     for step in range(levels):
+        progress.update(1)
         level = _build(lab, low, hole, target, step, levels, weights, threads, size)
         if level is None:
             continue
         if done is not None:
             _take_over(level, done)
         effort = _EFFORT[min(step, len(_EFFORT) - 1)]
-        search.run(level, kernel, effort, weights.sharp, seed + step)
+        search.run(level, kernel, effort, weights.sharp, seed + step, lambda: progress.update(0))
         done = level
     if done is None:
         return from_lab(lab, guide), "no patch of the surroundings is whole"
     r = done.radius
     steps = done.detail[r:-r, r:-r, :3].astype(np.float32)
     return from_lab(low + steps / np.float32(UNIT), guide), ""
+
+
+def _levels(window: Mask) -> int:
+    """Of the pyramid: 4 at 512, one more for each doubling."""
+    return 4 + round(np.log2(max(max(window.shape) / 512, 1)))
 
 
 def _build(
