@@ -267,7 +267,7 @@ def test_detail_is_compared_with_the_network_alone_and_undo_brings_the_mask_back
         assert page.is_visible("#against") == guided
         if guided:
             page.click("#compare")
-            page.select_option("#against", label="the network alone, without detail")
+            page.select_option("#against", label="network alone")
             assert page.inner_text("#label-left") == "network alone"
             shot(page, "network alone")
         page.keyboard.press("Control+z")

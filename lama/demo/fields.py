@@ -24,8 +24,7 @@ class Field:
 IMAGE = Field(str, REQUIRED, "the image: the bytes of a JPEG, PNG, WebP, TIFF or BMP file in base64")
 FORMAT = Field(str, "same", "format of the result: same (as the image), jpg, png, webp, tif or bmp")
 QUALITY = Field(int, 95, "quality of jpg and webp; webp is lossless at 100", (1, 100))
-PREVIEW = Field(int, 0, "longest side in pixels of an additional preview (PNG of 8 bits), and with detail of a second "
-                "one, guide: the network alone; 0: none", (0, 8192))  # fmt: skip
+PREVIEW = Field(int, 0, "longest side in pixels of an additional preview (PNG of 8 bits); 0: none", (0, 8192))
 MASK_FIELDS = {
     "invert": Field(bool, False, "the black pixels are the hole, not the white ones"),
     "threshold": Field(int, 0, "pixels brighter than this (of 255) are the hole; 0: every pixel that is not black"),

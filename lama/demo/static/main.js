@@ -249,7 +249,7 @@ function refresh() {
   $("result-list").replaceChildren(...(results.length < 2 ? [] : results.map(resultButton)));
   const known = $("against").value;
   const others = results.filter((_, index) => index !== step().chosen).map(({ model }) => new Option(model));
-  if (results[step()?.chosen]?.guide) others.push(new Option("the network alone, without detail", ALONE));
+  if (results[step()?.chosen]?.guide) others.push(new Option("network alone", ALONE));
   $("against-row").hidden = !others.length;
   $("against").replaceChildren(new Option("before", ""), ...others);
   $("against").value = others.some((option) => option.value === known) ? known : "";
