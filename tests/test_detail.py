@@ -343,6 +343,17 @@ def test_without_a_compiler_large_holes_are_levelled_only(monkeypatch, caplog):
     check(image, hole, result)
 
 
+def test_the_benchmark_measures_every_hole(tmp_path):
+    from lama.bench import bench_detail
+    from lama.pictures.images import write_image
+
+    write_image(tmp_path / "a.png", noise(100, 120))
+    lines = bench_detail(str(tmp_path), "--megapixels", "0.1", "--holes", "1", "9", "--threads", "1")
+    assert [line.split(":")[0] for line in lines[1:]] == [f" 0.1 MP, hole of {hole} %, detail=on" for hole in (1, 9)]
+    with pytest.raises(ValueError, match="--holes"):
+        bench_detail(str(tmp_path), "--holes", "90")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -31,10 +31,11 @@ Mask = NDArray[np.bool_]
 class Weights:
     """What a source costs beside the difference of detail, whose unit is a mean square over the patch in Lab."""
 
-    sigma: float = 10.0  # pixels at 512: coarser than this is the guide's, finer the photograph's
-    guide: float = 0.3  # of the squared difference of colours
-    place: float = 20.0  # of a distance, divided by (16 + 2 x depth in the hole), all in pixels at 512
-    reuse: float = 1.0  # of each other use of the source
+    sigma: float = 7.0  # pixels at 512: coarser than this is the guide's, finer the photograph's
+    gain: float = 0.8  # share of the photograph's detail; the rest is the guide's own
+    guide: float = 0.5  # of the squared difference of colours
+    place: float = 30.0  # of a distance, divided by (16 + 2 x depth in the hole), all in pixels at 512
+    reuse: float = 2.0  # of each other use of the source
     trust: float = 1.3  # a vote counts trust ** -depth
     reach: float = 48.0  # pixels at 512 around the hole: the guide's colours are limited to those found there
     sharp: float = 1.0  # pixels, the standard deviation of the last vote
@@ -116,7 +117,8 @@ def _fill(
     """A window (H, W, ...) with its target filled, and the reason where the guide stays; the guide lies in its hole."""
     if hole.all():
         return guide, "nothing around them is known"
-    size = max(max(hole.shape) / 512, 1)
+    relative = max(hole.shape) / 512
+    size = max(relative, 1)
     lab = level_guide(to_lab(guide), hole, _SEAM * size)
     if kernel is None:
         return from_lab(lab, guide), ""
@@ -130,7 +132,7 @@ def _fill(
     done: Level | None = None
     for step in range(levels):
         progress.update(1)
-        level = _build(lab, low, hole, target, step, levels, weights, threads, size)
+        level = _build(lab, low, hole, target, step, levels, weights, threads, max(relative, 0.5))
         if level is None:
             continue
         if done is not None:
@@ -141,8 +143,8 @@ def _fill(
     if done is None:
         return from_lab(lab, guide), "no patch of the surroundings is whole"
     r = done.radius
-    steps = done.detail[r:-r, r:-r, :3].astype(np.float32)
-    return from_lab(low + steps / np.float32(UNIT), guide), ""
+    found = low + done.detail[r:-r, r:-r, :3].astype(np.float32) / np.float32(UNIT)
+    return from_lab(lab + np.float32(weights.gain) * (found - lab), guide), ""
 
 
 def _levels(window: Mask) -> int:
