@@ -167,7 +167,10 @@ def test_a_constant_image_stays_constant():
     np.testing.assert_array_equal(synthesize(image, hole, image), image)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("all hole", "known"), ("no source", "patch"), ("1 x 50", "16 pixels")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("all hole", "known"), ("a corner is known", "too little"), ("no source", "patch"), ("1 x 50", "16 pixels")],
+)
 def test_a_guide_that_is_kept_is_logged(name, reason, caplog):
     image, hole = CASES[name]
     with caplog.at_level(logging.INFO, "lama.detail"):

@@ -21,6 +21,7 @@ from lama.progress_bar import bar
 logger = logging.getLogger(__name__)
 
 _LEAST = 16  # pixels of a window's shorter side: narrower ones have no room for patches
+_MOST_UNKNOWN = 2 / 3  # of a window: with less to take from, texture was as often worse than the guide as better
 _SEAM = 2.0  # pixels at 512, standard deviation of the means whose difference is the step at the border
 _RADIUS = (3, 3, 3, 2)  # of patches, coarse to fine, the last for all finer levels
 _EFFORT = (Effort(16, 4, None), Effort(16, 3, None), Effort(8, 2, None), Effort(4, 2, 32), Effort(2, 1, 8))
@@ -61,14 +62,15 @@ def synthesize(
 
     1. The step between guide and image at the hole's border is spread over the hole (``membrane``).
     2. The guide's colours are limited to those of the surroundings, and it is split at ``weights.sigma`` pixels. The
-       coarser part is kept. The finer part is the detail, which is replaced.
+       coarser part is kept. The finer part is the detail, which is replaced, but for the share ``weights.own``.
     3. On each level of a pyramid, coarse to fine, PatchMatch finds for every patch that touches the hole a known patch
        with like detail, like colours in the guide, near, and not used often; the patches then vote for the hole's
        detail. This is repeated, since the hole's detail is a part of what is compared.
 
     Memory and time grow with the hole, not with the image: sources lie in a window around each hole.
-    If nothing is known, no patch is known as a whole, the image is narrower than 16 pixels, or the guide is as sharp as
-    its surroundings, the result is the guide, after the first step where that is possible; a log line gives the reason.
+    If less than a third of the window is known, no patch is known as a whole, the image is narrower than 16 pixels, or
+    the guide is as sharp as its surroundings, the result is the guide, after the first step where that is possible; a
+    log line gives the reason.
 
     Raises ValueError for arrays of other shapes or types.
 
@@ -124,9 +126,13 @@ def _fill(
         return from_lab(lab, guide), ""
     if min(hole.shape) < _LEAST:
         return from_lab(lab, guide), f"the image is narrower than {_LEAST} pixels"
+    if hole.mean() > _MOST_UNKNOWN:
+        return from_lab(lab, guide), "too little around it is known"
+    progress.update(0)
     if is_sharp(lab, hole, target):
         return from_lab(lab, guide), "the network's result is as sharp as its surroundings"
     limit_colours(lab, hole, target, weights.reach * size)
+    progress.update(0)
     low = _smooth(lab, weights.sigma * size)
     levels = _levels(hole)
     done: Level | None = None
