@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -115,13 +116,13 @@ class Slow:
         self.layer = torch.nn.Identity()
 
     def inpainter(self, name, **options):
-        def compute(pixels, hole):
+        def compute(pixels, hole, ignore):
             self.begun.set()
             with bar(6000, "pieces", disable=True) as progress:
                 for _ in range(6000):
                     time.sleep(0.01)
                     self.layer(torch.zeros(1))
                     progress.update()
-            return pixels
+            return pixels, None
 
-        return compute
+        return SimpleNamespace(with_guide=compute)

@@ -43,7 +43,7 @@ LAWS = {
     ),
     "paper": ({"verbs", "evaluation", "pages", "files"}, {"yaml"}),
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),
-    "detail": ({"conventions", "interfaces", "files", "fast"}, {"numpy", "cv2", "scipy"}),
+    "detail": ({"conventions", "interfaces", "files", "progress_bar", "fast"}, {"numpy", "cv2", "scipy"}),
     "inference": (
         {"models", "checkpoints", "fast", "detail", "machine", "conventions", "interfaces", "progress_bar", "pictures"},
         {"torch", "numpy", "cv2", "PIL", "kornia"},

@@ -15,6 +15,7 @@ from lama.detail import can_compile, synthesize
 from lama.detail.membrane import DIRECT, _exact, harmonic
 from lama.detail.windows import areas
 from lama.inference import Inpainter
+from lama.progress_bar import listening
 
 KINDS = [(np.uint8, (3,)), (np.uint16, (3,)), (np.float32, (3,)), (np.uint8, ()), (np.uint16, (1,))]
 
@@ -123,6 +124,21 @@ def test_the_pyramid_of_the_membrane_is_near_the_exact_solution():
     assert error.max() < 0.08 * size
 
 
+def test_a_listener_cancels_the_search():
+    """It is called during every level; what it raises passes through."""
+    image, hole, heard = noise(200, 200), block((200, 200), 50, 150, 50, 150), []
+
+    def listener(name, done, of):
+        heard.append((name, done, of))
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with listening(listener), pytest.raises(KeyboardInterrupt):
+        synthesize(image, hole, flat_guide(image, hole))
+    assert heard[-1] == ("texture", 3, 4)
+    assert heard.count(("texture", 2, 4)) > 10
+
+
 CASES = {
     "all hole": (noise(40, 40), np.ones((40, 40), bool)),
     "no hole": (noise(40, 40), np.zeros((40, 40), bool)),
@@ -151,7 +167,10 @@ def test_a_constant_image_stays_constant():
     np.testing.assert_array_equal(synthesize(image, hole, image), image)
 
 
-@pytest.mark.parametrize(("name", "reason"), [("all hole", "known"), ("no source", "patch"), ("1 x 50", "16 pixels")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("all hole", "known"), ("a corner is known", "too little"), ("no source", "patch"), ("1 x 50", "16 pixels")],
+)
 def test_a_guide_that_is_kept_is_logged(name, reason, caplog):
     image, hole = CASES[name]
     with caplog.at_level(logging.INFO, "lama.detail"):
@@ -298,6 +317,17 @@ def test_auto_reduces_what_is_much_larger_than_the_scale(caplog):
     assert len(np.unique(result[hole])) > 20
 
 
+def test_the_guide_is_the_result_without_detail():
+    image, hole = noise(100, 100), block((100, 100), 40, 60, 40, 60)
+    for detail in ("on", "off"):
+        result, guide = inpainter(detail=detail).with_guide(image, hole)
+        np.testing.assert_array_equal(result, inpainter(detail=detail)(image, hole))
+        if detail == "on":
+            np.testing.assert_array_equal(guide, inpainter(detail="off")(image, hole))
+        else:
+            assert guide is None
+
+
 def test_many_images_one_by_one_and_together():
     images = [noise(90, 120), noise(64, 64, ()), noise(120, 90, dtype=np.uint16)]
     holes = [block((90, 120), 20, 50, 30, 90), np.zeros((64, 64), bool), block((120, 90), 60, 90, 0, 30)]
@@ -314,6 +344,17 @@ def test_without_a_compiler_large_holes_are_levelled_only(monkeypatch, caplog):
         result = inpainter(detail="on")(image, hole)
     assert "compiler" in caplog.text
     check(image, hole, result)
+
+
+def test_the_benchmark_measures_every_hole(tmp_path):
+    from lama.bench import bench_detail
+    from lama.pictures.images import write_image
+
+    write_image(tmp_path / "a.png", noise(100, 120))
+    lines = bench_detail(str(tmp_path), "--megapixels", "0.1", "--holes", "1", "9", "--threads", "1")
+    assert [line.split(":")[0] for line in lines[1:]] == [f" 0.1 MP, hole of {hole} %, detail=on" for hole in (1, 9)]
+    with pytest.raises(ValueError, match="--holes"):
+        bench_detail(str(tmp_path), "--holes", "90")
 
 
 @pytest.mark.parametrize(

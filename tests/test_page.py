@@ -255,6 +255,27 @@ def test_a_long_removal_is_cancelled(browser, photograph):
         page.close()
 
 
+def test_detail_is_compared_with_the_network_alone_and_undo_brings_the_mask_back(page, photograph):
+    upload(page, photograph)
+    drag(page, (0.3, 0.3), (0.5, 0.4))
+    painted = np.asarray(downloaded(page, "#save-mask")[1].convert("L")) > 127
+    for detail, guided in (("off", False), ("on", True)):
+        page.select_option("#detail", detail)
+        page.uncheck("#models input[value=second]")
+        page.click("#run")
+        done(page)
+        assert page.is_visible("#against") == guided
+        if guided:
+            page.click("#compare")
+            page.select_option("#against", label="network alone")
+            assert page.inner_text("#label-left") == "network alone"
+            shot(page, "network alone")
+        page.keyboard.press("Control+z")
+        until(page, "document.getElementById('status').textContent.startsWith('The last removal is undone')")
+        again = np.asarray(downloaded(page, "#save-mask")[1].convert("L")) > 127
+        assert (again != painted).mean() < 1e-3, "but for the smooth edge of the stroke"
+
+
 def test_strokes_painted_during_a_computation_stay(page, photograph):
     upload(page, photograph)
     drag(page, (0.3, 0.3), (0.5, 0.4))

@@ -147,16 +147,17 @@ class Service:
         values, upload, hole, notes = await self.worker.image_work(self._read, body, job)
         options = {key: values[key] for key in fields.OPTION_FIELDS}
 
-        def compute() -> tuple[ImageFile, float]:
+        def compute() -> tuple[ImageFile, ImageFile | None, float]:
             started = time.monotonic()
-            inpainter = self.models.inpainter(values["model"], **options)
             hidden = upload.image.no_context()
-            filled = inpainter(upload.image.pixels, hole, *([] if hidden is None else [hidden]))
-            return replace(upload.image, pixels=filled), time.monotonic() - started
+            inpainter = self.models.inpainter(values["model"], **options)
+            filled, guide = inpainter.with_guide(upload.image.pixels, hole, hidden)
+            alone = None if guide is None else replace(upload.image, pixels=guide)
+            return replace(upload.image, pixels=filled), alone, time.monotonic() - started
 
-        result, seconds = await self.worker.compute(job, compute)
+        result, guide, seconds = await self.worker.compute(job, compute)
         job.enter("writing")
-        answer = await self.worker.image_work(self._written, result, upload, values)
+        answer = await self.worker.image_work(self._written, result, upload, values, guide)
         logger.info("%d x %d pixels, %s: %.1f s", *result.size, values["model"], seconds)
         return answer | {"seconds": round(seconds, 2), "notes": list(dict.fromkeys([*notes, *answer["notes"]]))}
 
@@ -173,14 +174,17 @@ class Service:
         hole, remarks = exchange.open_mask(mask, upload.image, reader, self.limits.max_megapixels)
         return values, upload, hole, [*upload.image.notes, *remarks]
 
-    def _written(self, image: ImageFile, upload: exchange.Upload, values: dict[str, Any]) -> dict[str, Any]:
+    def _written(
+        self, image: ImageFile, upload: exchange.Upload, values: dict[str, Any], guide: ImageFile | None = None
+    ) -> dict[str, Any]:
         suffix = exchange.suffix_of(values["format"], upload)
         content, notes = exchange.written(image, suffix, values["quality"])
         width, height = image.size
         answer: dict[str, Any] = {"image": exchange.to_base64(content), "format": suffix[1:], "width": width,
                                   "height": height, "notes": notes}  # fmt: skip
         if values.get("preview"):
-            answer["preview"] = exchange.to_base64(exchange.preview(image, values["preview"]))
+            shown = {"preview": image} | ({"guide": guide} if guide is not None else {})
+            answer |= {name: exchange.to_base64(exchange.preview(of, values["preview"])) for name, of in shown.items()}
         return answer
 
     async def _open(self, body: bytes, job: Job) -> dict[str, Any]:

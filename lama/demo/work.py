@@ -34,7 +34,7 @@ class Job:
         self._cancelled = Event()
 
     def cancel(self) -> None:
-        """Stop the computation at the next layer of the network."""
+        """Stop the computation: at the next layer of the network, or within a second of the search for texture."""
         self._cancelled.set()
 
     def check(self) -> None:

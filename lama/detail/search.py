@@ -1,5 +1,6 @@
 """The rounds of one level: search for sources, then vote (Wexler et al., PAMI 2007)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from lama.detail.patchmatch import Kernel
 _TRIES = 16  # random sources that a place without a match looks at
 _SPREAD = 0.3  # of the vote: a price of so many 75th percentiles counts 1 / e as much as none
 _WEIGHT, _FALL = 2**20, 2**10  # the weight 1 of a place, and of a pixel of its patch, in integers
+_CHUNK = 2**18  # places that are improved between two calls of `check`, some tenths of a second
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,13 @@ class Effort:
     reach: int | None  # pixels around a match that random search begins with; None: the whole level
 
 
-def run(level: Level, kernel: Kernel, effort: Effort, sharp: float, seed: int) -> None:
-    """Search and vote, in place. ``sharp``: standard deviation in pixels of the last vote around a patch's middle."""
+def run(
+    level: Level, kernel: Kernel, effort: Effort, sharp: float, seed: int, check: Callable[[], object] = lambda: None
+) -> None:
+    """Search and vote, in place. ``sharp``: standard deviation in pixels of the last vote around a patch's middle.
+
+    ``check`` is called several times a second of computation; an exception in it stops the search.
+    """
     rng = np.random.default_rng(seed)
     fresh = bool((level.match.ravel()[level.places] < 0).all())
     _begin(level, kernel, rng)
@@ -33,7 +40,10 @@ def run(level: Level, kernel: Kernel, effort: Effort, sharp: float, seed: int) -
         _measure(level, kernel)
         for _ in range(effort.sweeps):
             for first, stop in ((0, level.boundary), (level.boundary, len(level.places))):
-                kernel.improve(level, first, stop, (1, 3), reach, int(rng.integers(2**32)))
+                draw = int(rng.integers(2**32))
+                for start in range(first, stop, _CHUNK):
+                    check()
+                    kernel.improve(level, start, min(start + _CHUNK, stop), (1, 3), reach, draw)
         _vote(level, kernel, sharp if turn == effort.rounds - 1 else level.radius)
 
 

@@ -56,8 +56,13 @@ class Detailed:
             other = "refine=true" if self.refined else "strategy=tile"
             raise ValueError(f"scale={self.scale} does not go with {other}, which computes every pixel")
 
-    def fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], fill: Fill) -> None:
-        """Write results into the holes of ``filled``, in place; ``fill`` is the network's part of it."""
+    def fill(
+        self, opened: Sequence[OpenedImage], filled: Sequence[Array], fill: Fill, guides: dict[int, Array] | None = None
+    ) -> None:
+        """Write results into the holes of ``filled``, in place; ``fill`` is the network's part of it.
+
+        ``guides`` gets a copy of each image before detail is added, by its position.
+        """
         pieces = [self._pieces(image) if image.hole.any() else [] for image in opened]
         small = [
             [self._reduce(image, piece.window) for piece in some] for image, some in zip(opened, pieces, strict=True)
@@ -67,13 +72,15 @@ class Detailed:
         results = [image.pixels.copy() for image in reduced]
         fill([*(opened[i] for i in alone), *reduced], [*(filled[i] for i in alone), *results])
         remaining = iter(results)
-        for image, target, some in zip(opened, filled, pieces, strict=True):
+        for position, (image, target, some) in enumerate(zip(opened, filled, pieces, strict=True)):
             for piece in some:
                 size = (piece.window.width, piece.window.height)
                 enlarged = _resize(next(remaining), size, cv2.INTER_CUBIC)
                 take = image.with_ignored(piece)
                 target[piece.window.slices][take] = enlarged[take]
             if image.hole.any() and (self.detail == "on" or (self.detail == "auto" and some)):
+                if guides is not None:
+                    guides[position] = target.copy()
                 longest = max((max(piece.window.height, piece.window.width) for piece in some), default=0)
                 _add_detail(image, target, len(some), min(self._scale, longest))  # smaller windows are not enlarged
 

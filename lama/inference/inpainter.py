@@ -136,6 +136,19 @@ class Inpainter:
             raise ValueError(f"expected a mask for every image, got {len(images)} images and {len(masks)} masks")
         if batch_size < 1:
             raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
+        return [result for result, _ in self._many(images, masks, batch_size, ignore)]
+
+    def with_guide(
+        self, image: AnyImage, mask: AnyMask, ignore: AnyMask | None = None
+    ) -> tuple[AnyImage, AnyImage | None]:
+        """What a call returns, and the network's own result if ``detail`` has changed it. Raises as a call does."""
+        return self._many([image], [mask], 1, [ignore], {})[0]
+
+    def _many(
+        self, images: Sequence[AnyImage], masks: Sequence[AnyMask], batch_size: int,
+        ignore: Sequence[AnyMask | None] | None, guides: dict[int, Array] | None = None,
+    ) -> list[tuple[AnyImage, AnyImage | None]]:  # fmt: skip
+        """Results; each with the network's own one, if a dictionary ``guides`` is given and detail was added."""
         opened = []
         apart = [None] * len(images) if ignore is None else ignore
         for position, (image, mask, parts) in enumerate(zip(images, masks, apart, strict=True)):
@@ -146,17 +159,25 @@ class Inpainter:
         filled = [item.pixels.copy() for item in opened]
         if self._refiner is None:
             with float32(self._tf32):
-                self._detailed.fill(opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size))
+                self._detailed.fill(
+                    opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size), guides
+                )
         else:
             for item, pixels in ((i, f) for i, f in zip(opened, filled, strict=True) if i.hole.any()):
                 x = network_input(item.pixels, item.unknown)
                 with float32():
                     values = self._refiner(self.generator, x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
                 pixels[item.hole] = to_kind(values[item.hole], pixels.dtype)
-        if self._feather:
-            pairs = zip(opened, filled, strict=True)
-            filled = [soften(f, item.unknown, self._feather) if item.hole.any() else f for item, f in pairs]
-        return [item.restore(pixels) for item, pixels in zip(opened, filled, strict=True)]
+
+        def restored(item: OpenedImage, pixels: Array) -> Any:
+            soft = self._feather and item.hole.any()
+            return item.restore(soften(pixels, item.unknown, self._feather) if soft else pixels)
+
+        pairs = zip(opened, filled, strict=True)
+        return [
+            (restored(item, pixels), restored(item, guides[i]) if guides and i in guides else None)
+            for i, (item, pixels) in enumerate(pairs)
+        ]
 
     def _fill(self, opened: Sequence[OpenedImage], filled: Sequence[Array], batch_size: int) -> None:
         """Write the prediction into the holes of ``filled``, in place."""

@@ -7,6 +7,7 @@ import { Stage } from "./stage.js";
 const $ = (id) => document.getElementById(id);
 const PREVIEW = 2048; // pixels, longer side of the image on the screen; computations use the full size
 const THRESHOLD = 127; // a pixel that the brush covers by at least half is removed
+const ALONE = "\n"; // value of "compare with the network alone", which no model's name is
 const KINDS = { jpg: "JPEG", png: "PNG", webp: "WebP", tif: "TIFF", bmp: "BMP" };
 
 const stage = new Stage(refresh);
@@ -148,7 +149,8 @@ async function compute(model, mask, signal) {
     feather: +$("feather").value, strategy: $("strategy").value, detail: $("detail").value, precision: $("precision").value,
     refine: $("refine").checked, format: "png", preview: PREVIEW,
   }, signal);
-  return { work: png(answer.image), image: await bitmap(png(answer.preview)), seconds: answer.seconds, notes: answer.notes };
+  const guide = answer.guide && (await bitmap(png(answer.guide)));
+  return { work: png(answer.image), image: await bitmap(png(answer.preview)), guide, seconds: answer.seconds, notes: answer.notes };
 }
 
 function watch(job, model) {
@@ -171,7 +173,8 @@ function watch(job, model) {
 }
 
 function keep(results) {
-  steps.push({ ...results[0], results, chosen: 0 });
+  const removed = stage.mask.done.slice(0, running.painted);
+  steps.push({ ...results[0], results, chosen: 0, removed });
   stage.show(step().image, stage.mask.done.slice(running.painted)); // keep strokes painted during the computation
   const seconds = results.map((r) => `${results.length > 1 ? `${r.model} ` : ""}${r.seconds} s`).join(", ");
   const notes = [...new Set(results.flatMap((r) => r.notes))].filter((note) => !/\w=\w/.test(note)); // without notes that name fields of a request
@@ -179,12 +182,13 @@ function keep(results) {
   if (matchMedia("(max-width: 820px)").matches) stage.root.scrollIntoView({ block: "start", behavior: "smooth" });
 }
 
+// Undo the last removal: its mask is painted again, below what was painted since.
 function back() {
   if (steps.length < 2 || running) return;
-  steps.pop();
+  const { removed } = steps.pop();
   setCompare(false);
-  stage.show(step().image);
-  say("The last removal is undone.");
+  stage.show(step().image, [...removed, ...stage.mask.done]);
+  say("The last removal is undone; its mask is back.");
 }
 
 function choose(index) {
@@ -201,7 +205,8 @@ function setCompare(on) {
   $("compare").setAttribute("aria-pressed", on);
   if (!on) return stage.compare(false);
   const { results, chosen } = step();
-  const against = results.find((result) => result.model === $("against").value);
+  const name = $("against").value;
+  const against = name === ALONE ? { model: "network alone", image: results[chosen].guide } : results.find((result) => result.model === name);
   stage.showBefore(against ? against.image : steps[0].image);
   stage.compare(true, against ? against.model : "before", results.length > 1 ? results[chosen].model : "after");
 }
@@ -244,6 +249,8 @@ function refresh() {
   $("result-list").replaceChildren(...(results.length < 2 ? [] : results.map(resultButton)));
   const known = $("against").value;
   const others = results.filter((_, index) => index !== step().chosen).map(({ model }) => new Option(model));
+  if (results[step()?.chosen]?.guide) others.push(new Option("network alone", ALONE));
+  $("against-row").hidden = !others.length;
   $("against").replaceChildren(new Option("before", ""), ...others);
   $("against").value = others.some((option) => option.value === known) ? known : "";
 }
