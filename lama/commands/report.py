@@ -15,8 +15,7 @@ def main(arguments: list[str]) -> None:
     if config.run is None and config.removals is None:
         raise ValueError("run=null: nothing to report on; expected run=RUN, removals=FOLDER, or both")
     trained = config.run and load_yaml(Path(config.run) / "config.yaml")
-    from lama.runs.removals import remove_all
-    from lama.runs.report import make_report
+    from lama.runs.report import make_report, remove_all
 
     removals = remove_all(config.removals, config.device) if config.removals else []
     if trained:

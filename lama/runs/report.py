@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.data.evaluation_set import PairFolder, write_pairs
+from lama.data.removals import REMOVALS, Removal
 from lama.data.sources import evenly_spaced
 from lama.evaluation import METRICS, Evaluator
 from lama.evaluation.baselines import BASELINES
@@ -22,7 +23,6 @@ from lama.interfaces import EvaluationSet, ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
 from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
 from lama.runs.callbacks import read_metrics
-from lama.runs.removals import Removal
 
 logger = logging.getLogger(__name__)
 Fill = Callable[[ImageArray, MaskArray], ImageArray]
@@ -62,6 +62,16 @@ def make_report(
     write_text(run_dir / "report.html", page)
     logger.info("\n%s\nreport: %s", markdown_table(table), run_dir / "report.html")
     return run_dir / "report.html"
+
+
+def remove_all(folder: str | Path, device: str = "auto") -> list[tuple[Removal, ImageArray]]:
+    """Remove the objects with lama-small, write ``folder``/PHOTOGRAPH.png, and return the results (H, W, 3)."""
+    inpainter, done = load("small", device), []
+    for removal in tqdm(REMOVALS, desc="lama-small removes objects", unit="image"):
+        done.append((removal, inpainter(removal.image(), removal.mask())))
+        write_image(Path(folder) / f"{removal.photograph}.png", done[-1][1])
+    logger.info("lama-small removed %s: %s", ", ".join(removal.title for removal in REMOVALS), folder)
+    return done
 
 
 def _summary(run: Path) -> dict[str, Any]:

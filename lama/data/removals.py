@@ -1,20 +1,13 @@
 """Three objects to remove from photographs that scikit-image carries: what a person sees first of the demo."""
 
-import logging
 from dataclasses import dataclass
 from math import cos, pi, sin
-from pathlib import Path
 
 import cv2
 import numpy as np
 import skimage.data
-from tqdm import tqdm
 
-from lama.inference import load
 from lama.interfaces import ImageArray, MaskArray
-from lama.pictures.images import write_image
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,13 +41,3 @@ REMOVALS = (
     )),
     Removal("the handle of a cup", "coffee", _circle(225, 275, 42)),
 )  # fmt: skip
-
-
-def remove_all(folder: str | Path, device: str = "auto") -> list[tuple[Removal, ImageArray]]:
-    """Remove the objects with lama-small, write ``folder``/PHOTOGRAPH.png, and return the results (H, W, 3)."""
-    inpainter, done = load("small", device), []
-    for removal in tqdm(REMOVALS, desc="lama-small removes objects", unit="image"):
-        done.append((removal, inpainter(removal.image(), removal.mask())))
-        write_image(Path(folder) / f"{removal.photograph}.png", done[-1][1])
-    logger.info("lama-small removed %s: %s", ", ".join(removal.title for removal in REMOVALS), folder)
-    return done
