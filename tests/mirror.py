@@ -71,7 +71,11 @@ def _handler(mirror):
                 time.sleep(1)
             if fault == "slow":
                 time.sleep(0.5)
-            self.wfile.write(rest[len(rest) // 2 :])
+            for begin in range(len(rest) // 2, len(rest), 1000) if fault == "trickle" else ():
+                self.wfile.write(rest[begin : begin + 1000])
+                time.sleep(0.05)
+            if fault != "trickle":
+                self.wfile.write(rest[len(rest) // 2 :])
             return None
 
     return Handler

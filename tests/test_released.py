@@ -85,10 +85,13 @@ def test_where_the_table_knows_no_sum_the_announced_one_is_checked_and_noted(cac
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [("404", "404"), ("403", "403"), ("503", "503"), ("loop", "302|redirect"), ("portal", "web page"),
-     ("sly portal", "web page"), ("wrong", "sha256"), ("stall", "no byte for")],
+     ("sly portal", "web page"), ("wrong", "sha256"), ("stall", "no byte for"),
+     ("trickle", "bytes a second")],
 )  # fmt: skip
 def test_the_next_mirror_is_asked_where_one_fails(cache, mirror, monkeypatch, fault, reason):
     monkeypatch.setattr(fetching, "STALL", 0.3)
+    monkeypatch.setattr(fetching, "SLOWEST", 10**6)
+    monkeypatch.setattr(fetching, "BREAKS", 1)
     mirror.faults["/a/net.pt"] = [fault]
     with pytest.raises(CannotFetchError, match=reason) as caught:
         fetch(toy(mirror))

@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -282,8 +283,8 @@ def in_folder(path: str | Path, checkpoint: str | None) -> str | Path:
 def _what_is_there(path: Path) -> str:
     """A hint for an error message: a model nearby, or a file of weights below ``path``."""
     if not path.exists():
-        meant = pretrained.nearest_names(path.name, tuple(BUNDLED))
-        meant += [name for name in BUNDLED if name not in meant and path.name.lower() == f"lama-{name}"]
+        meant = get_close_matches(path.name.lower().removeprefix("lama-"), BUNDLED, n=1)
+        meant = meant or pretrained.nearest_names(path.name)
         nearest = f"; do you mean {' or '.join(meant)}?" if meant else ""
         return f" (no such file or folder; working directory: {Path.cwd()}){nearest}"
     for folder in (*sorted(path.glob("*/")), path.parent):

@@ -4,6 +4,7 @@ import http.client
 import logging
 import os
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from lama.pretrained.table import ReleasedFile
 logger = logging.getLogger(__name__)
 
 STALL = 30.0  # seconds without a byte, after which a server is given up
+SLOWEST = 1000  # bytes a second over that time; a slower server is given up too
 BREAKS = 5  # connections to one server that may break, each after some progress
 PIECE = 1 << 20  # bytes
 WEB_PAGE = "a web page instead of the file (a portal that asks for a login?)"
@@ -148,6 +150,7 @@ def _transfer(url: str, spec: ReleasedFile, partial: Path, have: int) -> str:
         piece = _read(response)
         if size == 0 and re.match(rb"\s*<(!doctype|html)", piece[:64], re.IGNORECASE):
             raise _RefusedError(WEB_PAGE)
+        since, before = time.monotonic(), size
         with partial.open("ab" if size else "wb") as out, _bar(spec, total, size) as progress:
             while piece:
                 out.write(piece)
@@ -155,6 +158,10 @@ def _transfer(url: str, spec: ReleasedFile, partial: Path, have: int) -> str:
                 progress.update(len(piece))
                 if total is not None and size > total:
                     break
+                if time.monotonic() - since > STALL:
+                    if size - before < STALL * SLOWEST:
+                        raise _BrokenError(f"less than {SLOWEST} bytes a second")
+                    since, before = time.monotonic(), size
                 piece = _read(response)
     if total is not None and size != total:
         raise _BrokenError(f"{size} bytes, expected {total}")
