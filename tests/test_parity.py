@@ -8,7 +8,7 @@ import pytest
 import torch
 from formula import fill, formula_image, formula_mask
 
-from lama.bench.train_worker import as_published
+from lama.bench.published import as_published
 from lama.conventions import generator_input
 from lama.evaluation import Evaluator
 from lama.fast import trained_winograd as winograd

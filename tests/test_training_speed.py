@@ -10,7 +10,7 @@ from pytorch_lightning import Trainer
 from trainings import TRAINER, a_batch, fit, make_module, run_into
 
 from lama.bench import bench_train
-from lama.bench.train_worker import as_published
+from lama.bench.published import as_published
 from lama.interfaces import StepContext
 from lama.losses import FeatureMatchingLoss, HRFPerceptualLoss
 from lama.machine import allocator

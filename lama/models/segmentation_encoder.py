@@ -1,9 +1,8 @@
 """The encoder of the high-receptive-field perceptual loss: a dilated ResNet50 trained to segment ADE20K.
 
-Zhou et al., "Semantic understanding of scenes through the ADE20K dataset", IJCV 2019. Differences from the usual
-ResNet50: three 3 x 3 convolutions as stem, and dilation in place of stride in the last two stages: their features keep
-1/8 of the resolution and see up to 431 pixels. 23,631,808 parameters, state-dict keys as released
-(``encoder_epoch_20.pth``).
+Zhou et al., "Semantic understanding of scenes through the ADE20K dataset", IJCV 2019. Unlike the usual ResNet50 it has
+three 3 x 3 convolutions as stem, and dilation in place of stride in the last two stages: their features keep 1/8 of the
+resolution and see up to 431 pixels. 23,631,808 parameters, state-dict keys as released (``encoder_epoch_20.pth``).
 """
 
 import copy
