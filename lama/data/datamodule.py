@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import torch
+
 import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -24,6 +26,8 @@ from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSour
 from lama.machine.ranks import rank_and_world
 
 logger = logging.getLogger(__name__)
+
+MANY_PAIRS = 300  # validation pairs on a process from which on workers read them; starting workers takes a second
 
 
 class InpaintingDataModule(LightningDataModule):
@@ -108,6 +112,7 @@ class InpaintingDataModule(LightningDataModule):
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             worker_init_fn=_leave_signals_alone,
+            pin_memory=torch.cuda.is_available(),
             drop_last=len(self.sampler) >= self.batch_size,  # BatchNorm needs more than a last batch of one
         )
 
@@ -115,7 +120,14 @@ class InpaintingDataModule(LightningDataModule):
         # batches of 1, since the pairs of a folder differ in size; each process has a share of the pairs
         rank, world = rank_and_world()
         share = range(rank, len(self.val_pairs), world)
-        return DataLoader(EvaluationDataset(self.val_pairs), batch_size=1, sampler=share)
+        return DataLoader(
+            EvaluationDataset(self.val_pairs),
+            batch_size=1,
+            sampler=share,
+            num_workers=self.num_workers if len(share) >= MANY_PAIRS else 0,
+            worker_init_fn=_leave_signals_alone,
+            pin_memory=torch.cuda.is_available(),
+        )
 
     def share_machine(self, processes: int) -> None:
         """Divide the memory of the cache by ``processes``, the number of processes with a cache on this machine."""

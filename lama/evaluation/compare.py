@@ -97,7 +97,7 @@ def _read(folder: Path) -> Evaluated:
             rows = {
                 row.pop("name"): {column: float(value) for column, value in row.items()} for row in csv.DictReader(file)
             }
-        content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
+        content: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         complete = {"protocol", "evaluation_set", "overall"} <= content.keys() and rows
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder}: metrics.json or per_image.csv is damaged ({error}); evaluate again") from error

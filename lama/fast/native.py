@@ -45,7 +45,7 @@ def build(source: Path) -> Path:
     compiler = find_compiler()
     openmp = [str(path) for path in openmp_runtime()]
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True, timeout=PATIENCE)
-    key = "\0".join([source.read_text(), version.stdout, cpu(), *FLAGS, *openmp])
+    key = "\0".join([source.read_text(encoding="utf-8"), version.stdout, cpu(), *FLAGS, *openmp])
     library = cache_dir() / f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if not library.is_file():
         logger.info("building %s with %s (once, some seconds)", library, compiler)

@@ -4,6 +4,7 @@ A checkpoint is written to a temporary file, synced and renamed; its predecessor
 stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt`` verifies.
 """
 
+import io
 import math
 import os
 import shutil
@@ -166,6 +167,10 @@ class CheckpointFiles(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
+        """The content, read before by ``read_checkpoint``, which keeps it for this call, or now."""
+        key, content = _kept.pop("latest", (None, None))
+        if content is not None and key == _version(Path(path)):
+            return content
         return _as_now(torch.load(path, map_location="cpu", weights_only=True))
 
     def remove_checkpoint(self, path: str | Path) -> None:
@@ -184,21 +189,35 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint. Raises ValueError, without the path, if it is damaged or none of ours."""
+    """The content of a checkpoint. Raises ValueError, without the path, if it is damaged or none of ours.
+
+    The file is read once, which takes long on a shared disk: the content stays in memory until Lightning asks for it.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
+        version, stored = _version(path), io.BytesIO(path.read_bytes())
+        with zipfile.ZipFile(stored) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
         raise ValueError(f"damaged, {error}") from error
     if damaged is not None:
         raise ValueError(f"damaged, wrong checksum of {damaged}")
+    stored.seek(0)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(stored, map_location="cpu", weights_only=True)
     except Exception as error:  # of many types
         raise ValueError(f"not a checkpoint, {type(error).__name__}") from error
     if not isinstance(content, dict) or not {"state_dict", "optimizer_states", "progress"} <= content.keys():
         raise ValueError("not the state of a training")
-    return _as_now(content)
+    _kept["latest"] = version, _as_now(content)
+    return content
+
+
+_kept: dict[str, Any] = {}  # "latest": (version of the file, content) of the latest ``read_checkpoint``
+
+
+def _version(path: Path) -> tuple[str, int, int]:
+    status = path.stat()
+    return str(path.resolve()), status.st_mtime_ns, status.st_size
 
 
 def _is_whole(path: Path) -> bool:

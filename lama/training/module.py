@@ -113,6 +113,13 @@ class InpaintingModule(LightningModule):
         self.snapshot = StepSnapshot([generator, discriminator])
         self.diverged = torch.tensor(False)  # whether a prediction of the latest validation was not finite
 
+    def _apply(self, fn: Any, recurse: bool = True) -> "InpaintingModule":
+        """Move everything but ``iteration``: reading it on a GPU would wait for all of its work, in every step."""
+        iteration = self.iteration
+        super()._apply(fn, recurse)
+        self.iteration = iteration
+        return self
+
     def setup(self, stage: str) -> None:
         """Called on every rank after the process group has been initialised."""
         if self.sync_batchnorm is not None and self.trainer.world_size > 1:
