@@ -184,7 +184,7 @@ def test_the_command_makes_a_dry_run_and_then_goes_through_everything_once(root,
     started(root, monkeypatch, "dry_run=true", f"run_dir={tmp_path}/run")
     printed = capsys.readouterr().out
     assert "generator:\n" in printed
-    assert "estimated: 540 iterations in" in printed
+    assert "estimated: 480 iterations in" in printed
     assert not list(tmp_path.iterdir())
     started(root, monkeypatch, "debug=limit", f"run_dir={tmp_path}/run")
     assert [path.name for path in tmp_path.iterdir()] == ["run-debug-limit"]
