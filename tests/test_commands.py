@@ -135,6 +135,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("train.py", [], "-cn NAME"),
         ("train.py", ["-cn", "demo", "init_from=nowhere"], "init_from=nowhere: no model there"),
         ("train.py", ["-cn", "demo", "init_from={model}", "resume=x"], "init_from="),
+        ("train.py", ["-cn", "finetune", "data.path=.", "init_from=null"], "init_from: missing"),
         ("train.py", ["-cn", "demo", "init_parts=both"], "init_parts=both: needs init_from=PATH"),
         ("convert.py", ["src={model}"], "dst: a value is required"),
         ("convert.py", ["src=nowhere", "dst=out"], "src=nowhere: no model there"),

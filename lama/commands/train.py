@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "training", None)
     from lama.checkpoints import open_checkpoint
 
-    fit_to_start(config, open_checkpoint)
+    fitted = fit_to_start(config, open_checkpoint)
     preflight(config)
     for note in official_location(config):
         print(note, file=sys.stderr)
@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> None:
     from lama.runs.run import check_trainer, command_line
     from lama.training import check_start, initialise
 
-    check_start(config.init_from, config.init_parts, config.resume)
+    # A run whose networks are those of init_from needs it to be continued too, for their sizes.
+    check_start(None if fitted and config.resume else config.init_from, config.init_parts, config.resume)
     tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)
     text, command, dry = to_yaml(config), command_line(sys.argv), flag(config, "dry_run")
     debug = None if config.debug is None else build(config.debug, "debug")

@@ -13,10 +13,17 @@ WEIGHTS = {
 }
 
 
-def fit_to_start(config: DictConfig, open_checkpoint: Any) -> None:
-    """Fill the networks and the weights of losses that are null in ``config``, by the model of its ``init_from``."""
+def fit_to_start(config: DictConfig, open_checkpoint: Any) -> bool:
+    """Fill the networks and the weights of losses that are null in ``config``, by the model of its ``init_from``.
+
+    Returns whether it did. Raises ValueError if there is no ``init_from`` to take them from.
+    """
     if config.generator is not None:
-        return
+        return False
+    if config.init_from is None:
+        raise ValueError(
+            "init_from: missing; generator=null takes the network of init_from=small, of a released name or a path"
+        )
     checkpoint = open_checkpoint(str(config.init_from), "init_from")
     described = {role: checkpoint.describe(role) for role in ("generator", "discriminator") if checkpoint.part(role)}
     for role, node in (("generator", None), ("discriminator", NOBODY)):
@@ -26,3 +33,4 @@ def fit_to_start(config: DictConfig, open_checkpoint: Any) -> None:
     for key, (adversarial, alone) in WEIGHTS.items():
         if OmegaConf.select(config, key, default=0) is None:
             OmegaConf.update(config, key, adversarial if "discriminator" in described else alone)
+    return True

@@ -147,7 +147,8 @@ class PairFolder(Sequence[EvaluationPair]):
         if orphans:
             others = f" (and {len(orphans) - 1} more such masks)" if len(orphans) > 1 else ""
             stem = orphans[0].stem.rsplit("_mask", 1)[0]
-            expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in its folder"
+            only = f"{stem}{img_suffix} (img_suffix={img_suffix})"
+            expected = f"expected {only if img_suffix else f'{stem} with one of ' + ' '.join(SUFFIXES)} in its folder"
             there = others_named(stem, orphans[0].parent)
             raise ValueError(f"{orphans[0]}: mask without an image; {expected}{there}{others}")
         self.paths = [(image, mask) for image, mask in pairs if image is not None]

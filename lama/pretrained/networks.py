@@ -30,8 +30,9 @@ def released(name: str, download: bool = True) -> Path:
         if copy[0] != "lama":
             logger.info("%s: %s, fetched by another program (%s)", name, copy[1], copy[0])
         return copy[1]
-    reasons = []
-    if download and not offline():
+    reasons = [f"{offline()} forbids the network"] if download and offline() else []
+    download = download and not offline()
+    if download:
         logger.info("%s: licence: %s", name, network.licence)
     for spec in network.files if download else ():
         logger.info("%s: fetching %s (%s) into %s", name, spec.filename, spec.format, cache_dir())

