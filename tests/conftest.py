@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import lama.torchvision_ops  # noqa: F401  (before any test imports lightning)
 
@@ -32,6 +33,12 @@ def shared() -> Path:
     if not (folder / "parity").is_dir():
         pytest.skip(f"reference data is not there: {folder}")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def image_limit(monkeypatch):
+    """Pillow's own limit of pixels in every test; predict and the page set it for the whole process."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 89_478_485)
 
 
 @pytest.fixture
