@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from lama.config import CONFIGS, build
 from lama.data import CropFlip, Distortions, NoAugmentation, ScaleCrop
-from lama.data.augment import WarpCrop
+from lama.data.warp import WarpCrop
 
 PLAIN = {"perspective": 0, "scale": (1, 1), "rotate": 0, "shear": 0, "affine_probability": 0, "optical": 0}
 CHAINS = {

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from lama.data import ImageFolder, ImageList, PairFolder
+from lama.data.cache import DecodedCache
 from lama.data.check import check_folder, quick_check
-from lama.data.sources import DecodedCache, Subset
+from lama.data.sources import Subset
 from lama.pictures.images import write_image
 
 

@@ -11,8 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lama.data import BuiltinPhotos, Distortions, FrozenPairs, ImageFolder, InpaintingDataModule, PairFolder
-from lama.data.datasets import EpochSampler, TrainingDataset
+from lama.data.datasets import TrainingDataset
 from lama.data.evaluation_set import EvaluationDataset, PredictionFolder, write_pairs
+from lama.data.sampler import EpochSampler
 from lama.data.sources import SPLITS, scale_to_short_side
 from lama.interfaces import EvaluationPair
 from lama.masks import Boxes, PairedMasks
@@ -412,7 +413,7 @@ def test_processes_share_an_epoch_without_overlap(monkeypatch, epoch_size, world
     whole = epoch(EpochSampler(10, epoch_size, seed=2), 3)
     shares = []
     for rank in range(world):
-        monkeypatch.setattr("lama.data.datasets.rank_and_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr("lama.data.sampler.rank_and_world", lambda rank=rank: (rank, world))
         shares.append(epoch(EpochSampler(10, epoch_size, seed=2), 3))
         assert len(shares[-1]) == len(EpochSampler(10, epoch_size, seed=2))
     equal = epoch_size // world * world  # what does not divide is left out: unequal processes would wait for ever

@@ -8,8 +8,9 @@ from processes import two_processes
 from torch.utils.data import DataLoader
 
 from lama.data import Distortions
-from lama.data.datasets import EpochSampler, TrainingDataset
-from lama.data.sources import DecodedCache
+from lama.data.cache import DecodedCache
+from lama.data.datasets import TrainingDataset
+from lama.data.sampler import EpochSampler
 from lama.masks import Boxes, Growing, Mixture, Strokes
 
 EPOCHS = 3
@@ -133,7 +134,7 @@ def test_two_processes_share_the_batches_of_one(expected, tmp_path, root):
 def test_processes_of_an_epoch_that_does_not_divide_stay_in_step(monkeypatch, world):
     shares = []
     for rank in range(world):
-        monkeypatch.setattr("lama.data.datasets.rank_and_world", lambda rank=rank: (rank, world))
+        monkeypatch.setattr("lama.data.sampler.rank_and_world", lambda rank=rank: (rank, world))
         steps = run(loader(dataset(), 1, size=7), 1, 2)
         shares.append([sample for step in steps for sample in step])
     assert len({len(share) for share in shares}) == 1

@@ -16,8 +16,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from lama.data import CropFlip, Distortions, ImageFolder, ImageList, InpaintingDataModule, NoAugmentation, TarShards
-from lama.data.datasets import EpochSampler, TrainingDataset
-from lama.data.sources import DecodedCache, Subset, gigabytes_to_spare, known_names, known_paths
+from lama.data.cache import DecodedCache, gigabytes_to_spare
+from lama.data.datasets import TrainingDataset
+from lama.data.sampler import EpochSampler
+from lama.data.sources import Subset, known_names, known_paths
 from lama.interfaces import FileSource, NamedSource
 from lama.masks import Boxes, PairedMasks
 from lama.pictures.images import write_image
@@ -331,7 +333,7 @@ def test_the_cache_has_the_given_size_or_a_share_of_the_free_memory():
 
 @pytest.mark.parametrize(("available", "gigabytes"), [(2.0, 0.5), (400.0, 4.0), (0.0, 0.0)])
 def test_the_cache_respects_the_memory_limit_of_a_container(monkeypatch, available, gigabytes):
-    monkeypatch.setattr("lama.data.sources.available", lambda device: int(available * 2**30))
+    monkeypatch.setattr("lama.data.cache.available", lambda device: int(available * 2**30))
     assert gigabytes_to_spare(None) == gigabytes
 
 

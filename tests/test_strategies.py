@@ -439,7 +439,7 @@ print(peak() - before, estimate(generator, kind, 0).needs(size, size, chunked))
     ],
 )
 def test_the_peak_is_what_the_estimate_says(root, kind, chunked, size):
-    """``pytest -m slow tests/test_peak.py -k peak -s`` prints the figures in ``strategies.py``."""
+    """``pytest -m slow tests/test_strategies.py -k peak -s`` prints the figures in ``peak.py``."""
     command = [sys.executable, "-c", PEAK, kind, str(chunked), str(size)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
     measured, estimated = map(int, result.stdout.split())

@@ -11,8 +11,9 @@ import numpy as np
 from lama.bench.timing import alternate, table
 from lama.data import Distortions, ImageFolder
 from lama.data.augment import flip_and_colour
+from lama.data.cache import DecodedCache
 from lama.data.datamodule import usable
-from lama.data.sources import DecodedCache, Subset
+from lama.data.sources import Subset
 from lama.interfaces import ImageArray, ImageSource
 
 

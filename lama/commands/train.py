@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     from lama.runs.run import check_trainer, command_line
     from lama.training import check_start, initialise
 
-    # A run whose networks are those of init_from needs it to be continued too, for their sizes.
+    # A run that took its networks from init_from needs that file again to resume: it states their sizes.
     check_start(None if fitted and config.resume else config.init_from, config.init_parts, config.resume)
     tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)
     text, command, dry = to_yaml(config), command_line(sys.argv), flag(config, "dry_run")

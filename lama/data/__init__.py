@@ -15,7 +15,7 @@ _HOMES = {
     "NoAugmentation": "lama.data.augment",
     "PairFolder": "lama.data.evaluation_set",
     "ScaleCrop": "lama.data.augment",
-    "TarShards": "lama.data.sources",
+    "TarShards": "lama.data.shards",
 }
 __all__ = list(_HOMES)
 

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lama.data.evaluation_set import Manifest, PairFolder
+from lama.data.evaluation_set import PairFolder
+from lama.data.manifest import Manifest
 from lama.data.sources import evenly_spaced, known_paths
 from lama.files import sha256_of
 from lama.interfaces import EvaluationSet, FileMaskSampler, ImageArray, ImageSource, MaskSampler

@@ -19,9 +19,11 @@ import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
-from lama.data.datasets import EpochSampler, TrainingDataset
+from lama.data.cache import DecodedCache, gigabytes_to_spare
+from lama.data.datasets import TrainingDataset
 from lama.data.evaluation_set import EvaluationDataset, FrozenPairs, PairFolder
-from lama.data.sources import DecodedCache, Subset, evenly_spaced, gigabytes_to_spare, known_names, known_paths
+from lama.data.sampler import EpochSampler
+from lama.data.sources import Subset, evenly_spaced, known_names, known_paths
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
 from lama.machine.ranks import rank_and_world
 

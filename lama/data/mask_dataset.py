@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from lama.data.evaluation_set import JOURNAL, Manifest, write_manifest
+from lama.data.manifest import JOURNAL, Manifest, write_manifest
 from lama.files import PARTIAL, sha256_of, write_text
 from lama.interfaces import ImageArray, MaskArray, MaskSampler
 from lama.pictures.images import header_size, list_images, read_image, write_image

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lama.data.mask_dataset import Result, generate
-from lama.data.sources import check_end
+from lama.data.shards import check_end
 from lama.files import atomic_write
 from lama.pictures.images import SUFFIXES, list_images, read_image
 from lama.verbs import typed

@@ -1,29 +1,21 @@
 """Sources of images: a folder, a list, tar shards, the photographs of scikit-image; and a cache of decoded images."""
 
 import logging
-import mmap
-import multiprocessing
 import re
-import tarfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
-import torch
-from tqdm import tqdm
 
 from lama.interfaces import FileSource, ImageArray, ImageSource, NamedSource
-from lama.machine.memory import available
-from lama.pictures.images import SUFFIXES, list_images, read_image
+from lama.pictures.images import list_images, read_image
 
 Item = TypeVar("Item")
 logger = logging.getLogger(__name__)
-GIGABYTE = 1 << 30
-MOST = 4.0  # gigabytes, by default
 
 
 class _Files:
@@ -79,7 +71,7 @@ def known_names(source: ImageSource) -> Sequence[str]:
 class ImageList(_Files):
     """The images in a text file: one path per line, absolute or relative to the file; `` #`` starts a comment.
 
-    ``white`` is that of ``ImageFolder``.
+    ``white``: as in ``ImageFolder``.
 
     Raises FileNotFoundError if the list or one of its images is missing, ValueError if it is empty, is a folder or
     lists a file twice.
@@ -174,146 +166,3 @@ class Subset:
 
     def __getitem__(self, index: int) -> tuple[str, ImageArray]:
         return self.source[self.indices[index]]
-
-
-class TarShards:
-    """The images of local tar files: ``part{00000..00039}.tar`` (braces are expanded), one file, or a folder of them.
-
-    The shards are indexed once, and images are read at random from the archives. So samples are distributed over
-    processes and workers as for any other source, and neither number changes the training; streaming whole shards per
-    worker would. Raises FileNotFoundError or ValueError if a shard is missing or damaged, or none holds an image.
-    """
-
-    def __init__(self, path: str | Path, white: int | None = None) -> None:
-        self.white = white  # that of ``ImageFolder``
-        self.names: list[str] = []
-        self.places: list[tuple[Path, int, int]] = []  # shard, offset, bytes
-        shards = _expand(str(path))
-        stems = Counter(shard.stem for shard in shards)
-        for shard in tqdm(shards, desc="indexing shards", unit="shard", leave=False):
-            self._index(shard, shard.stem if stems[shard.stem] == 1 else f"{shard.parent.name}/{shard.stem}")
-        if not self.places:
-            raise ValueError(f"{path}: expected images ({' '.join(SUFFIXES)}) in the shards, found none")
-
-    def _index(self, shard: Path, prefix: str) -> None:
-        try:
-            with tarfile.open(shard, "r:") as archive:
-                for member in archive:
-                    if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                        self.names.append(f"{prefix}/{Path(member.name).with_suffix('').as_posix()}")
-                        self.places.append((shard, member.offset_data, member.size))
-                check_end(archive)
-        except (tarfile.TarError, EOFError) as error:
-            raise ValueError(f"{shard}: damaged or compressed tar file ({error}); expected a plain .tar") from error
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
-        shard, offset, size = self.places[index]
-        with shard.open("rb") as file:
-            file.seek(offset)
-            content = file.read(size)
-        return self.names[index], read_image(f"{shard}: {self.names[index]}", content, self.white)
-
-
-def check_end(archive: tarfile.TarFile) -> None:
-    """Raise tarfile.ReadError unless the archive ends with a zero block: tarfile takes damage for the end."""
-    assert archive.fileobj is not None
-    archive.fileobj.seek(archive.offset)
-    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"it ends at byte {archive.offset} without an end mark")
-
-
-def _expand(path: str) -> Sequence[Path]:
-    if "://" in path or path.startswith("pipe:"):
-        raise ValueError(f"{path}: shards must be local files")
-    root = Path(path).expanduser()
-    if root.is_dir():
-        shards = sorted(root.glob("*.tar"))
-        if not shards:
-            raise ValueError(f"{root}: expected .tar files, found none")
-        return shards
-    if "{" not in str(root):
-        if not root.is_file():
-            raise FileNotFoundError(f"{root}: no such shard")
-        return [root]
-    try:
-        from braceexpand import braceexpand
-    except ImportError:
-        raise ValueError(f"{path}: braces in shard names need braceexpand: pip install braceexpand") from None
-    shards = [Path(name) for name in braceexpand(str(root))]
-    missing = [shard for shard in shards if not shard.is_file()]
-    if missing:
-        raise FileNotFoundError(f"{path}: {len(missing)} of {len(shards)} shards are missing, first {missing[0]}")
-    return shards
-
-
-class DecodedCache:
-    """A source that keeps decoded images up to ``gigabytes`` in total; further images are decoded on every access.
-
-    Forked worker processes share the memory, which fills as images are read. Spawned processes (Windows, macOS) each
-    have an empty cache of size 0. Raises ValueError if the memory cannot be reserved.
-    """
-
-    def __init__(self, source: ImageSource, gigabytes: float) -> None:
-        self.source = source
-        self.size = int(gigabytes * GIGABYTE)
-        self._make_room()
-
-    def _make_room(self) -> None:
-        n = len(self.source)
-        try:
-            self.memory = mmap.mmap(-1, self.size + n * 24)
-        except (OSError, OverflowError, ValueError) as error:
-            asked = f"data.cache_gb={self.size / GIGABYTE:g}"
-            raise ValueError(f"{asked}: more than this machine can reserve; choose less") from error
-        self.pixels = np.frombuffer(self.memory, np.uint8, self.size, offset=n * 24)
-        # per image: its offset in ``pixels`` plus 1 (0 = not cached), height, width
-        self.table = np.frombuffer(self.memory, np.int64, n * 3).reshape(n, 3)
-        self.used = multiprocessing.Value("q", 0)
-        self.names, self.paths = known_names(self.source), known_paths(self.source)
-
-    def share_machine(self, processes: int) -> None:
-        """Limit the cache to 1 / ``processes`` of its size, for processes with a cache each."""
-        self.size //= processes
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> tuple[str, ImageArray]:
-        with self.used.get_lock():  # orders the reads after the writes of ``_keep``, on every processor
-            start, height, width = self.table[index].tolist()
-        if start:
-            image = self.pixels[start - 1 : start - 1 + height * width * 3].reshape(height, width, 3)
-            image.flags.writeable = False
-            return self.names[index] if self.names else self.source[index][0], image
-        name, image = self.source[index]
-        self._keep(index, image)
-        return name, image
-
-    def _keep(self, index: int, image: ImageArray) -> None:
-        with self.used.get_lock():
-            start = self.used.value
-            if start + image.size > self.size:
-                return
-            self.used.value = start + image.size
-        self.pixels[start : start + image.size] = image.reshape(-1)
-        with self.used.get_lock():
-            self.table[index] = start + 1, *image.shape[:2]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"source": self.source, "size": self.size}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:  # in a spawned process
-        self.source, self.size = state["source"], 0
-        self._make_room()
-
-
-def gigabytes_to_spare(asked: float | None) -> float:
-    """``asked``, or a quarter of the available memory (that of the container, in one), at most ``MOST``."""
-    if asked is not None:
-        if asked < 0:
-            raise ValueError(f"data.cache_gb: expected 0 (none) or more gigabytes, or null, got {asked}")
-        return asked
-    return min(MOST, available(torch.device("cpu")) / GIGABYTE / 4)

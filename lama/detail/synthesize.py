@@ -63,7 +63,7 @@ def synthesize(
     colours of ``guide``. ``texture=False`` stops after the first of three steps:
 
     1. The step between guide and image at the hole's border is spread over the hole (``membrane``).
-    2. The guide's colours are limited to those of the surroundings, and it is split at ``weights.sigma`` pixels. The
+    2. The guide's colours are limited to the range of the surroundings. It is split at ``weights.sigma`` pixels. The
        coarser part is kept. The finer part is the detail, which is replaced, but for the share ``weights.own``.
     3. On each level of a pyramid, coarse to fine, PatchMatch finds for every patch that touches the hole a known patch
        with like detail, like colours in the guide, near, and not used often; the patches then vote for the hole's

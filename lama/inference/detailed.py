@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from lama.detail import can_compile, synthesize
 from lama.inference.image_kinds import Array, OpenedImage
@@ -122,13 +121,6 @@ class Detailed:
 
         ignored = None if image.ignored is None else reduced(image.ignored[window.slices])
         return OpenedImage(_resize(pixels, size, cv2.INTER_AREA), reduced(hole), lambda filled: filled, ignored)
-
-
-def of(
-    generator: nn.Module, detail: str, scale: int | None, strategy: str, margin: int | None, refined: bool
-) -> Detailed:
-    """For a generator, which ``lama.checkpoints.load_generator`` has given the name of its package's weights."""
-    return Detailed(detail, scale, strategy, margin, str(getattr(generator, "known_as", "")), refined)
 
 
 def _resize(pixels: Array, size: tuple[int, int], how: int) -> Array:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from lama.inference.windows import Piece
 from lama.pictures.masks import FAINT, LARGE, MANY_FAINT, visible_levels
-from lama.pictures.reading import DIM as _DIM
-from lama.pictures.reading import plain_pixels
+from lama.pictures.reading import DIM, plain_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class OpenedImage:
 def open_image(
     image: Array | Image.Image, mask: Array | Image.Image, ignore: Array | Image.Image | None = None
 ) -> OpenedImage:
-    """``ignore``: pixels above 0 are no context, like those of alpha 0; ``ignored`` holds both.
+    """``ignore``: pixels above 0 are no context, like transparent pixels; ``ignored`` holds both.
 
     Ignored pixels have the mean colour of the known ones in ``pixels``, so that no result depends on what they hold.
     If nothing else is known, none are ignored. Raises ValueError, in one line, for an unsupported image or mask, and
@@ -97,7 +96,7 @@ def _stretched(opened: OpenedImage) -> OpenedImage:
     if dtype == np.uint8 or not opened.hole.any():
         return opened
     peak = opened.pixels.max(where=~opened.unknown[..., None], initial=0)
-    if not 0 < peak < _DIM * white(dtype):
+    if not 0 < peak < DIM * white(dtype):
         return opened
     factor = white(dtype) / float(peak) if dtype.kind == "f" else white(dtype) // int(peak)
     logger.info("image: its brightest pixel is %.3g of %d; the network sees it %d times brighter",
@@ -196,7 +195,7 @@ def _open_mask(mask: Array | Image.Image, size: tuple[int, ...], name: str = "ma
     if array.ndim == 3 and array.shape[2] in (1, 3):
         array = array.max(axis=2)
     if array.shape != size:
-        raise ValueError(f"{name}: expected shape {size}, that of the image, got {array.shape}")
+        raise ValueError(f"{name}: expected the shape of the image, {size}, got {array.shape}")
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise ValueError(f"{name}: holds NaN; expected 0 where the image is known, more in the hole")
     hole = np.asarray(array > 0)

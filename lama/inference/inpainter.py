@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from lama.checkpoints import load_generator
 from lama.conventions import pad_for, padded_size, predict
 from lama.fast.fuse import PRECISIONS, can_fuse, fuse
-from lama.inference import detailed
+from lama.inference.detailed import Detailed
 from lama.inference.feather import feather as soften
 from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
 from lama.inference.peak import Memory, estimate
@@ -89,7 +89,8 @@ class Inpainter:
             "margin": margin, "tile": tile, "compiled": compiled, "refiner": refiner,
             "detail": detail, "scale": scale,
         }  # fmt: skip
-        self._detailed = detailed.of(generator, detail, scale, strategy, margin, refined=refiner is not None)
+        known_as = str(getattr(generator, "known_as", ""))  # ``load_generator`` names the weights of this package
+        self._detailed = Detailed(detail, scale, strategy, margin, known_as, refined=refiner is not None)
         self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
@@ -104,7 +105,7 @@ class Inpainter:
     def raw(self, image: AnyImage, mask: Array | Image.Image) -> AnyImage:
         """The network's output for the whole frame, known pixels included (official: ``out_key=predicted_image``)."""
         opened = open_image(image, mask)
-        x = network_input(opened.pixels, opened.hole)
+        x = network_input(opened.pixels, opened.unknown)
         values = self.predict(x[:, :3], x[:, 3:])[0].permute(1, 2, 0).cpu().numpy()
         return opened.restore(to_kind(values, opened.pixels.dtype))
 

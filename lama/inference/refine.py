@@ -207,7 +207,10 @@ def _frozen(generator: nn.Module) -> Iterator[None]:
 
 
 def within_budget(image: Tensor, mask: Tensor, px_budget: int) -> Level:
-    """The image and its binary mask with at most ``px_budget`` pixels, reduced bilinearly as in the official code."""
+    """The image and its binary mask with at most ``px_budget`` pixels, reduced bilinearly as in the official code.
+
+    The official result stays at that size; ``Refiner`` enlarges it.
+    """
     height, width = image.shape[-2:]
     if height * width > px_budget:
         ratio = math.sqrt(px_budget / (height * width))

@@ -57,7 +57,10 @@ Around = Callable[[Window], Window]  # the box of a hole -> the same with its co
 
 
 def context(margin: int | None, height: int, width: int, multiple: int) -> Around:
-    """Add ``margin`` pixels (None: half the longer side, at least 128), then grow to ``multiple``, within the image."""
+    """The box grows by ``margin`` pixels on every side, within the image (None: half its longer side, at least 128).
+
+    Then height and width grow to a multiple of ``multiple`` pixels within the image: such a window needs no padding.
+    """
 
     def grow(low: int, high: int, by: int, size: int) -> tuple[int, int]:
         low, high = max(0, low - by), min(size, high + by)
@@ -73,7 +76,10 @@ def context(margin: int | None, height: int, width: int, multiple: int) -> Aroun
 
 
 def crops(hole: NDArray[np.bool_], around: Around, fits: Callable[[int, int], bool]) -> list[Piece]:
-    """Disjoint pieces for the holes of (H, W); holes share a window if that costs no more and fits."""
+    """A piece for each hole of (H, W) bool; holes share a window if that costs no more than theirs together and fits.
+
+    The pieces' ``take`` are disjoint and together are the hole.
+    """
     cell = -(-max(hole.shape) // _CELLS)
     rows, columns = (np.arange(0, size, cell) for size in hole.shape)
     coarse = np.logical_or.reduceat(np.logical_or.reduceat(hole, rows, axis=0), columns, axis=1)

@@ -9,7 +9,10 @@ from lama.masks.growing import not_growing, scaled
 
 
 class Mixture:
-    """Draws from one of several samplers, by weight. Raises ValueError for other names, or weights below 0 or all 0."""
+    """Draws from one of several samplers, with probabilities proportional to their weights.
+
+    Raises ValueError for unknown names in ``weights``, for negative weights, or if all are 0.
+    """
 
     def __init__(self, samplers: Mapping[str, MaskSampler], weights: Mapping[str, float]) -> None:
         if set(samplers) != set(weights):

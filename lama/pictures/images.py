@@ -46,7 +46,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def files_below(root: Path, hidden: bool = False) -> list[Path]:
-    """The files in ``root`` and its sub-folders, sorted by path, without hidden ones and those of ``NOT_USERS``.
+    """The files in ``root`` and its sub-folders, sorted by path, without hidden files and the folders ``NOT_USERS``.
 
     Links to folders are followed, except those to a parent of ``root``. A folder with several paths is listed once,
     under its own path if it lies in ``root``. (macOS leaves ``._name.jpg``, a killed writer ``.name.png``: neither is

@@ -8,7 +8,7 @@ from lama.pictures.images import header_size, list_images
 
 
 def is_mask(path: str | Path) -> bool:
-    """Whether a file name is that of a mask: ``NAME_mask``, ``NAME_mask001``, ``mask_1``.
+    """Whether a file name belongs to a mask: ``NAME_mask``, ``NAME_mask001``, ``mask_1``.
 
     ``damask``, ``unmasked``, ``a_masked`` and ``gas mask`` are names of images.
     """

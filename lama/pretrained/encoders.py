@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lama.files import sha256_of
-from lama.pretrained.fetch import CannotFetchError, fetch, offline
+from lama.pretrained.fetch import CannotFetchError, fetch
 from lama.pretrained.places import cache_dir, find_copy
 from lama.pretrained.table import WEIGHT_FILES
 
@@ -66,8 +66,6 @@ def require(name: str, path: str | None = None, download: bool = True) -> Path:
         return found
     reason = f"not fetched by this command; lama weights get {name} does" if spec.sha256 else "no automatic download"
     if spec.sha256 and download:
-        if not offline():
-            logger.info("fetching %s into %s", spec.filename, cache_dir())
         try:
             return fetch(spec)
         except CannotFetchError as error:

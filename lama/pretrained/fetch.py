@@ -67,6 +67,7 @@ def fetch(spec: ReleasedFile) -> Path:
     """
     if offline():
         raise CannotFetchError([f"{offline()} forbids the network"])
+    logger.info("fetching %s%s into %s", spec.filename, f" ({spec.format})" * bool(spec.format), cache_dir())
     target = cache_dir() / spec.filename
     partial = cache_dir() / "partial" / f"{(spec.sha256 or 'unknown')[:16]}-{spec.filename.replace('/', '-')}"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +211,7 @@ def announced_sha256(headers: Any) -> str:
 def _answer(url: str, have: int) -> Iterator[tuple[Any, str]]:
     """(answer with what follows ``have`` bytes if the server can, sha256 that it announced).
 
-    The answer is None if nothing follows. Proxies and certificates are those of the system: HTTPS_PROXY, NO_PROXY,
+    The answer is None if nothing follows. It uses the proxy and the certificates of the system: HTTPS_PROXY, NO_PROXY,
     SSL_CERT_FILE. Raises _RefusedError.
     """
     redirects = _Redirects()

@@ -1,6 +1,6 @@
 """What ``lama weights`` prints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from lama.files import sha256_of
@@ -27,11 +27,11 @@ def get(name: str) -> Path:
 def table(names: Sequence[str] = ()) -> list[str]:
     """A line for each network: name, size, where it lies on this machine, training data."""
     rows = [("name", "size", "here", "trained on")]
-    for name in [name for name in NETWORKS if name in names or not names]:
+    for name in _chosen(NETWORKS, names):
         found = here(name)
         size = found[1].stat().st_size if found else NETWORKS[name].files[0].size
         rows.append((name, _megabytes(size), f"{found[1]} ({found[0]})" if found else "-", NETWORKS[name].trained_on))
-    for name in [name for name in WEIGHT_FILES if name in names or not names]:
+    for name in _chosen(WEIGHT_FILES, names):
         copy = find_copy(WEIGHT_FILES[name])
         size = WEIGHT_FILES[name].size
         rows.append((name, _megabytes(size), f"{copy[1]} ({copy[0]})" if copy else "-", "for losses and metrics"))
@@ -39,8 +39,13 @@ def table(names: Sequence[str] = ()) -> list[str]:
     lines = [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows
     ]
-    licences = dict.fromkeys(network.licence for name, network in NETWORKS.items() if name in names or not names)
+    licences = dict.fromkeys(NETWORKS[name].licence for name in _chosen(NETWORKS, names))
     return [*lines, "", *(f"licence as stated: {text}" for text in licences), f"cite: {CITATION}"]
+
+
+def _chosen(known: Iterable[str], names: Sequence[str]) -> list[str]:
+    """The ``known`` names that were asked for; all if none were."""
+    return [name for name in known if name in names or not names]
 
 
 def where() -> list[str]:
@@ -53,8 +58,8 @@ def where() -> list[str]:
 
 def verify(names: Sequence[str] = ()) -> tuple[list[str], bool]:
     """(a line for each file on this machine, True if one is not what its name says)."""
-    specs = [spec for name, network in NETWORKS.items() if name in names or not names for spec in network.files]
-    specs += [spec for name, spec in WEIGHT_FILES.items() if name in names or not names]
+    specs = [spec for name in _chosen(NETWORKS, names) for spec in NETWORKS[name].files]
+    specs += [WEIGHT_FILES[name] for name in _chosen(WEIGHT_FILES, names)]
     lines = [line for spec in specs for line in _verify(spec)]
     return lines or ["no released file on this machine"], any(": DAMAGED" in line for line in lines)
 

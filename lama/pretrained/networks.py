@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from lama.files import sha256_of
-from lama.pretrained.fetch import CannotFetchError, fetch, offline
+from lama.pretrained.fetch import CannotFetchError, fetch
 from lama.pretrained.places import cache_dir, find_copy
 from lama.pretrained.table import NETWORKS, NOT_READ
 
@@ -30,14 +30,12 @@ def released(name: str, download: bool = True) -> Path:
         if copy[0] != "lama":
             logger.info("%s: %s, fetched by another program (%s)", name, copy[1], copy[0])
         return copy[1]
-    reasons = [f"{offline()} forbids the network"] if download and offline() else []
-    download = download and not offline()
-    if download:
-        logger.info("%s: licence: %s", name, network.licence)
+    reasons = []
     for spec in network.files if download else ():
-        logger.info("%s: fetching %s (%s) into %s", name, spec.filename, spec.format, cache_dir())
         try:
-            return fetch(spec)
+            file = fetch(spec)
+            logger.info("%s: licence: %s", name, network.licence)
+            return file
         except CannotFetchError as error:
             reasons += error.reasons
     why = ", ".join(dict.fromkeys(reasons)) or "not on this machine"

@@ -153,7 +153,9 @@ class Checkpoints(lightning.Checkpoint):
 class CheckpointFiles(CheckpointIO):
     """Lightning's access to checkpoint files: atomic, synced, keeping the predecessor. A full disk logs an error."""
 
-    written = False  # whether the latest call has written its checkpoint
+    def __init__(self) -> None:
+        self.written = False  # whether the latest call has written its checkpoint
+        self.opened: dict[Path, dict[str, Any]] = {}  # content that was read before, by file; given out once
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         self.written = False
@@ -167,9 +169,9 @@ class CheckpointFiles(CheckpointIO):
     def load_checkpoint(
         self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """The content, read before by ``read_checkpoint``, which keeps it for this call, or now."""
-        key, content = _kept.pop("latest", (None, None))
-        if content is not None and key == _version(Path(path)):
+        """The content of ``path``: once from ``opened``, else from the file."""
+        content = self.opened.pop(Path(path), None)
+        if content is not None:
             return content
         return _as_now(torch.load(path, map_location="cpu", weights_only=True))
 
@@ -179,7 +181,6 @@ class CheckpointFiles(CheckpointIO):
 
 def write_checkpoint(content: dict[str, Any], path: Path) -> None:
     """Write ``content`` to ``path``; an existing file becomes ``previous.ckpt``."""
-    _kept.clear()  # nobody asked for it
     with atomic_write(path) as partial:
         with partial.open("wb") as file:
             torch.save(content, file)
@@ -192,10 +193,10 @@ def write_checkpoint(content: dict[str, Any], path: Path) -> None:
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint. Raises ValueError, without the path, if it is damaged or none of ours.
 
-    The file is read once, which takes long on a shared disk: the content stays in memory until Lightning asks for it.
+    The file is read once, since that takes long on a shared disk.
     """
     try:
-        version, stored = _version(path), io.BytesIO(path.read_bytes())
+        stored = io.BytesIO(path.read_bytes())
         with zipfile.ZipFile(stored) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
@@ -209,16 +210,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ValueError(f"not a checkpoint, {type(error).__name__}") from error
     if not isinstance(content, dict) or not {"state_dict", "optimizer_states", "progress"} <= content.keys():
         raise ValueError("not the state of a training")
-    _kept["latest"] = version, _as_now(content)
-    return content
-
-
-_kept: dict[str, Any] = {}  # "latest": (version of the file, content) of the latest ``read_checkpoint``
-
-
-def _version(path: Path) -> tuple[str, int, int]:
-    status = path.stat()
-    return str(path.resolve()), status.st_mtime_ns, status.st_size
+    return _as_now(content)
 
 
 def _is_whole(path: Path) -> bool:

@@ -12,7 +12,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch.profiler import ProfilerActivity, profile, schedule
 
 from lama.data.datamodule import InpaintingDataModule
-from lama.data.datasets import EpochSampler, SampleKey
+from lama.data.datasets import SampleKey
+from lama.data.sampler import EpochSampler
 from lama.files import atomic_write, write_text
 from lama.interfaces import EvaluationPair
 

@@ -26,6 +26,7 @@ class Resumption:
     progress: Progress
     notes: list[str] = field(default_factory=list)  # warnings, for the log
     moved: list[str] = field(default_factory=list)  # places of the data that differ from the command of the run
+    content: dict[str, Any] = field(default_factory=dict, repr=False)  # of the checkpoint, so that it is read once
 
     def finished(self, epochs: Any) -> bool:
         """Whether the training of ``epochs`` epochs is over and has written its results."""
@@ -114,7 +115,7 @@ def _own(run_dir: Path, now: Request) -> Resumption | None:
     if by_update:
         notes.append(f"run_dir={run_dir}: configuration keys changed by an update of the code, at their defaults: "
                      f"{joined(by_update)}")  # fmt: skip
-    return Resumption(path, progress, notes, moved)
+    return Resumption(path, progress, notes, moved, content)
 
 
 def _begun_from(run_dir: Path, resume: str) -> bool:
@@ -154,7 +155,7 @@ def _named(path: Path, run_dir: Path, now: Request) -> Resumption:
     changed = [*moved, *refused, *by_update]
     if changed:
         notes.append(f"resume={path}: the run was begun with {joined(changed)}")
-    return Resumption(path, Progress(**content["progress"]), notes)
+    return Resumption(path, Progress(**content["progress"]), notes, content=content)
 
 
 @contextmanager

@@ -195,6 +195,7 @@ def _make_trainer(
         where = f"epoch {place.epoch + 1}, {'its end' if over else f'batch {place.batch + 1} of {place.batches}'}"
         logger.info("resumed from %s: iteration %d, %s", resume.path, place.iteration, where)
         checkpoints.resumed = resume.path, resume.progress.iteration
+        checkpoints.files.opened[resume.path] = resume.content
         if fit.is_global_zero and resume.path == checkpoints.folder / PREVIOUS:  # so last.ckpt is damaged
             (checkpoints.folder / LAST).unlink(missing_ok=True)
     return fit

@@ -12,7 +12,7 @@ from page import file_of
 from PIL import Image
 
 from lama.checkpoints import save_generator
-from lama.data.evaluation_set import write_manifest
+from lama.data.manifest import write_manifest
 from lama.models import FFCResNetGenerator
 from lama.pictures.encode import encode
 from lama.pictures.reading import ImageFile

@@ -16,7 +16,7 @@ import mutations
 
 from lama.checkpoints import open_checkpoint
 from lama.checkpoints.official import read_config
-from lama.data.evaluation_set import Manifest
+from lama.data.manifest import Manifest
 from lama.demo.app import Limits, Service
 from lama.demo.refused import RefusedError
 from lama.demo.work import Job, Worker
