@@ -352,6 +352,11 @@ def test_a_job_that_was_read_sooner_counts_before_one_admitted_sooner():
     worker.close()
 
 
+def test_a_host_is_a_name_without_scheme_and_port():
+    with pytest.raises(ValueError, match=r"hosts=http://lama.example.org:"):
+        serve(lambda: None, port=0, hosts=["http://lama.example.org"])
+
+
 def test_a_closed_connection_frees_the_worker():
     slow = Slow()
     with served(slow) as client:

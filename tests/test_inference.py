@@ -377,6 +377,11 @@ def test_an_invalid_option_is_refused(tiny_generator, options, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_misspelt_option_of_load_names_the_nearest():
+    with pytest.raises(TypeError, match=r"^detial: .*detail\?"):
+        lama.load("small", detial="on")
+
+
 @pytest.mark.parametrize("words", ["[enforce fail] DefaultCPUAllocator: can't allocate memory", "CUDA out of memory"])
 def test_running_out_of_memory_is_one_line_with_advice(rng, words):
     inpainter = Inpainter(Failing(RuntimeError(f"{words}\nand more")), "cpu", fast=False)

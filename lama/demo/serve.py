@@ -44,6 +44,9 @@ def serve(
     limits, worker, local = Limits(max_mb, max_megapixels), Worker(queue, queue_mb), is_local(host)
     if frames is not None and not re.fullmatch(r"[\w.:/*\[\] -]+", frames):
         raise ValueError(f"frames={frames}: expected addresses such as http://localhost:8888, separated by spaces")
+    for name in hosts:
+        if not re.fullmatch(r"[\w.-]+|\*", name):
+            raise ValueError(f"hosts={name}: expected names such as lama.example.org, without http:// and port")
     token = None if token is None else str(token)
     if token is not None and not (token.isascii() and token.isprintable() and token):
         raise ValueError("token: expected printable ASCII characters")

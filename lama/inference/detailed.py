@@ -138,7 +138,7 @@ def _add_detail(image: OpenedImage, filled: Array, windows: int, scale: int) -> 
     logger.info(
         "detail: network at %s, %s for %d pixels, %.1f s; detail=off gives the network's own",
         f"{scale} pixels in {windows} window{'s' * (windows > 1)}" if windows else "full size",
-        "texture of the surroundings" if texture else f"colours levelled at the seam (more than {_PLAIN_MOST} pixels "
-        "need a C++ compiler for texture)",
+        "texture where the surroundings have it" if texture else
+        f"colours levelled at the seam (more than {_PLAIN_MOST} pixels need a C++ compiler for texture)",
         count, time.monotonic() - started,
     )  # fmt: skip

@@ -1,7 +1,9 @@
 """Remove things from images with a trained generator."""
 
+import inspect
 import logging
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -286,7 +288,12 @@ def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
 
     ``options`` go to ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled, refiner,
     detail and scale. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is out of
-    range.
+    range, TypeError for an unknown option.
     """
+    known = list(inspect.signature(Inpainter).parameters)[2:]
+    unknown = next((name for name in options if name not in known), None)
+    if unknown is not None:
+        near = "".join(f", do you mean {name}?" for name in get_close_matches(unknown, known, n=1))
+        raise TypeError(f"{unknown}: unknown option{near}; known: {', '.join(known)}")
     with one_thread():  # without OpenMP's threads the process may still be forked
         return Inpainter(load_generator(path), device, **options)

@@ -14,6 +14,8 @@ def check_names(names: Sequence[str]) -> None:
     """Raise ValueError for an unknown name, with the nearest known ones."""
     for name in names:
         if name not in NETWORKS and name not in WEIGHT_FILES:
+            if name == "small":
+                raise ValueError("small: is a part of this package; there is nothing to fetch or to check")
             near = nearest_names(name, tuple(WEIGHT_FILES))
             advice = f"; do you mean {' or '.join(near)}?" if near else ""
             raise ValueError(f"{name}: unknown name{advice}; known: {', '.join([*NETWORKS, *WEIGHT_FILES])}")
