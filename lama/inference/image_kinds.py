@@ -195,7 +195,7 @@ def _open_mask(mask: Array | Image.Image, size: tuple[int, ...], name: str = "ma
     if array.ndim == 3 and array.shape[2] in (1, 3):
         array = array.max(axis=2)
     if array.shape != size:
-        raise ValueError(f"{name}: expected the shape of the image, {size}, got {array.shape}")
+        raise ValueError(f"{name}: expected shape {size} as the image, got {array.shape}")
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise ValueError(f"{name}: holds NaN; expected 0 where the image is known, more in the hole")
     hole = np.asarray(array > 0)
