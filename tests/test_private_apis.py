@@ -160,7 +160,7 @@ def test_pytorch_fid_downloads_by_a_name_in_its_module():
 
 
 def test_submitit_parameters_and_handler():
-    """lama/sweeps/job.py sets the first; the handler calls ``checkpoint`` of the submitted object."""
+    """lama/sweeps/launch.py sets the first; the handler calls ``checkpoint`` of the submitted object."""
     submitit = pytest.importorskip("submitit")
     from submitit.core.job_environment import SignalHandler
 

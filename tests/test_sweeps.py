@@ -18,9 +18,11 @@ from submitit.core.utils import DelayedSubmission
 
 from lama.config import CONFIGS
 from lama.sweeps import slurm, start, state
-from lama.sweeps.job import Job, Task, last_line, launch, resources
+from lama.sweeps.collect import collect
+from lama.sweeps.job import Job, last_line
+from lama.sweeps.launch import Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import collect, compose, train_those
+from lama.sweeps.start import compose, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,

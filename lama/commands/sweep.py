@@ -21,8 +21,9 @@ def main(arguments: list[str]) -> None:
     rest = rest[:-1]
     if action not in ACTIONS or not folder or (rest and (action != "collect" or len(rest) > 1)):
         raise ValueError(f"expected {typed('sweep')} {'|'.join(ACTIONS)} DIR, got {' '.join(arguments)}")
+    from lama.sweeps.collect import collect
     from lama.sweeps.plan import load, save
-    from lama.sweeps.start import collect, only_one, say_next, train_those
+    from lama.sweeps.start import only_one, say_next, train_those
     from lama.sweeps.state import FAILED, UNFINISHED, states, table
     from lama.sweeps.toy import make_material
 

@@ -1,9 +1,8 @@
-"""The jobs of a sweep, one after the other on this machine or as a job array on SLURM, through submitit.
+"""One job of a sweep: run its command, retry after a crash, and record the outcome.
 
-A job runs its command, retries after a crash, and records the outcome. Signals are passed on to the command; a training
-then writes a checkpoint and exits with 75. When the time of a job is up (SIGUSR2, from submitit), submitit's handler
-then queues it again; when SLURM requeues a job itself (SIGTERM), nothing more is needed. If a job has several tasks,
-each runs the same command, and Lightning connects them.
+Signals are passed on to the command; a training then writes a checkpoint and exits with 75. When the time of a job
+is up (SIGUSR2, from submitit), submitit's handler then queues it again; when SLURM requeues a job itself (SIGTERM),
+nothing more is needed. If a job has several tasks, each runs the same command, and Lightning connects them.
 """
 
 import contextlib
@@ -13,18 +12,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from lama.runs.signals import INTERRUPTED, TRY_AGAIN, stop_signals
-from lama.sweeps.plan import Sweep, Work, load
-from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, end_of, forget, log_file, record, submitted
+from lama.sweeps.plan import Sweep, Work
+from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, end_of, log_file, record
 
 logger = logging.getLogger(__name__)
-SHARED = ("cpus_per_task", "mem_gb", "timeout_min")  # keys of launcher=slurm; submitit has them for every cluster
-SLURM = ("partition", "signal_delay_s", "array_parallelism", "additional_parameters")  # submitit: slurm_KEY
 
 
 class Job:
@@ -99,48 +95,3 @@ def last_line(log: Path) -> str:
     """The last line of a log that is not empty; of a progress bar, its last state."""
     lines = end_of(log).replace("\r", "\n").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def launch(sweep: Sweep, works: Sequence[Work]) -> None:
-    """Run ``works`` here, one after the other, or submit them to SLURM without waiting for them."""
-    for one in works:
-        forget(sweep, one)
-    if sweep.launcher["name"] == "slurm":
-        _submit(sweep, works)
-    else:
-        for one in works:
-            Job(sweep, one).run()
-
-
-def _submit(sweep: Sweep, works: Sequence[Work]) -> None:
-    import submitit
-
-    timeouts = sweep.launcher["max_num_timeout"]  # how often a job that has run out of time is queued again
-    executor = submitit.AutoExecutor(sweep.folder.resolve() / "jobs/.submitit/%j", cluster="slurm",
-                                     slurm_max_num_timeout=timeouts)  # fmt: skip
-    executor.update_parameters(**resources(sweep.launcher, evaluating=works[0].kind == "evaluate"))
-    jobs = executor.map_array(Task(), [str(sweep.folder.resolve())] * len(works), list(map(str, works)))
-    for one, job in zip(works, jobs, strict=True):
-        submitted(sweep, one, job.job_id)
-
-
-def resources(launcher: dict[str, Any], evaluating: bool) -> dict[str, Any]:
-    """The resources of each job as parameters of submitit; an evaluation takes one task on one node."""
-    devices, nodes = (1, 1) if evaluating else (launcher["devices"], launcher["nodes"])
-    names = {**{key: key for key in SHARED}, **{key: f"slurm_{key}" for key in SLURM}}
-    given = {name: launcher[key] for key, name in names.items() if launcher[key] not in (None, {})}
-    gpus = {"gpus_per_node": devices} if launcher["gpus"] else {}
-    return given | gpus | {"name": "lama", "tasks_per_node": devices, "nodes": nodes}
-
-
-class Task:
-    """The callable that submitit pickles and calls in every task of a job."""
-
-    def __call__(self, folder: str, work: str) -> None:
-        Job(load(folder), Work.of(work)).run()
-
-    def checkpoint(self, folder: str, work: str) -> Any:
-        """For submitit, when the job's time is up: queue the same call again."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self, folder, work)

@@ -1,0 +1,56 @@
+"""Start the jobs of a sweep: one after the other on this machine, or as a job array on SLURM, through submitit."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lama.sweeps.job import Job
+from lama.sweeps.plan import Sweep, Work, load
+from lama.sweeps.state import forget, submitted
+
+SHARED = ("cpus_per_task", "mem_gb", "timeout_min")  # keys of launcher=slurm; submitit has them for every cluster
+SLURM = ("partition", "signal_delay_s", "array_parallelism", "additional_parameters")  # submitit: slurm_KEY
+
+
+def launch(sweep: Sweep, works: Sequence[Work]) -> None:
+    """Run ``works`` here, one after the other, or submit them to SLURM without waiting for them."""
+    for one in works:
+        forget(sweep, one)
+    if sweep.launcher["name"] == "slurm":
+        _submit(sweep, works)
+    else:
+        for one in works:
+            Job(sweep, one).run()
+
+
+def _submit(sweep: Sweep, works: Sequence[Work]) -> None:
+    import submitit
+
+    timeouts = sweep.launcher["max_num_timeout"]  # how often a job that has run out of time is queued again
+    executor = submitit.AutoExecutor(sweep.folder.resolve() / "jobs/.submitit/%j", cluster="slurm",
+                                     slurm_max_num_timeout=timeouts)  # fmt: skip
+    executor.update_parameters(**resources(sweep.launcher, evaluating=works[0].kind == "evaluate"))
+    jobs = executor.map_array(Task(), [str(sweep.folder.resolve())] * len(works), list(map(str, works)))
+    for one, job in zip(works, jobs, strict=True):
+        submitted(sweep, one, job.job_id)
+
+
+def resources(launcher: dict[str, Any], evaluating: bool) -> dict[str, Any]:
+    """The resources of each job as parameters of submitit; an evaluation takes one task on one node."""
+    devices, nodes = (1, 1) if evaluating else (launcher["devices"], launcher["nodes"])
+    names = {**{key: key for key in SHARED}, **{key: f"slurm_{key}" for key in SLURM}}
+    given = {name: launcher[key] for key, name in names.items() if launcher[key] not in (None, {})}
+    gpus = {"gpus_per_node": devices} if launcher["gpus"] else {}
+    return given | gpus | {"name": "lama", "tasks_per_node": devices, "nodes": nodes}
+
+
+class Task:
+    """The callable that submitit pickles and calls in every task of a job."""
+
+    def __call__(self, folder: str, work: str) -> None:
+        Job(load(folder), Work.of(work)).run()
+
+    def checkpoint(self, folder: str, work: str) -> Any:
+        """For submitit, when the job's time is up: queue the same call again."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self, folder, work)
