@@ -312,7 +312,7 @@ def test_every_launcher_is_understood_before_it_starts_anything(monkeypatch, env
 
 def test_one_device_needs_no_strategy():
     assert choose_processes({"accelerator": "cpu", "devices": 1, "strategy": "ddp"}) == (
-        {"accelerator": "cpu", "devices": 1},
+        {"accelerator": "cpu", "devices": 1, "precision": "32-true"},
         Processes(number=1, here=1, first=True),
     )
 

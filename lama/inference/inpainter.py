@@ -25,7 +25,7 @@ from lama.inference.peak import Memory, estimate
 from lama.inference.refine import Refiner
 from lama.inference.strategies import Plan, Strategy, fill_tiles
 from lama.inference.windows import Piece, sees
-from lama.machine.device import float32, one_thread, pick_device
+from lama.machine.device import float32, has_fast_bf16, one_thread, pick_device
 from lama.machine.memory import available
 from lama.progress_bar import bar
 
@@ -96,6 +96,8 @@ class Inpainter:
         self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
+        if precision == "bf16" and not has_fast_bf16(self.device):
+            logger.warning("precision=bf16: this %s has no instructions for it and is faster in fp32", self.device.type)
         self._tf32, precision = precision == "tf32", precision.replace("tf32", "fp32")
         self._precision, self._fast, self._compiled = precision, fast and can_fuse(generator), compiled
         self._feather, self._max_memory, self._refiner = feather, max_memory, refiner

@@ -42,6 +42,7 @@ def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[
     if not processes.first:
         return
     print(config)
+    print(f"precision: {trainer['precision']}")
     for line in describe(module, data, processes.number):
         print(line)
     watch = Stopwatch()

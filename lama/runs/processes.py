@@ -25,6 +25,7 @@ from lama.data.datamodule import InpaintingDataModule
 from lama.files import causes
 from lama.machine.ranks import rank_and_world
 from lama.runs.checkpointing import Checkpoints
+from lama.runs.precision import choose_precision
 from lama.runs.signals import TRY_AGAIN, Stopped
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,9 @@ class Processes:
 
 
 def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes]:
-    """``trainer``, arguments of Lightning's Trainer, with our strategy if there are several processes; and these.
+    """``trainer``, arguments of Lightning's Trainer, with the precision of the device and our strategy; the processes.
+
+    The strategy is added only for several processes.
 
     Raises ValueError for missing devices, a strategy that shards the networks, and a launcher that has started more or
     fewer processes than the configuration asks for.
@@ -77,6 +80,7 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
                          f"{wanted.get('devices', 'auto')}: {text}") from error  # fmt: skip
     finally:  # a Trainer sets it for all of Lightning; on the wrong rank, a later training here would write no curves
         rank_zero_only.rank = rank  # type: ignore[attr-defined]
+    trainer = trainer | {"precision": choose_precision(trainer.get("precision"), probe.strategy.root_device)}
     number = probe.num_devices * probe.num_nodes
     started = _started(probe.world_size)
     if started != number:

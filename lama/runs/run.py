@@ -29,6 +29,7 @@ from lama.runs.lock import only_one
 from lama.runs.monitor import PUBLISHED, choose_monitor
 from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.plain_progress import PlainProgress, duration
+from lama.runs.precision import check_precision
 from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
 from lama.runs.progress import go_on_from
 from lama.runs.resume import Resumption, check_free, fits
@@ -38,7 +39,6 @@ from lama.verbs import program, typed_alike
 
 logger = logging.getLogger(__name__)
 
-PRECISIONS = (None, 32, "32", "32-true", "bf16", "bf16-mixed")
 LEAST_BATCH = 20  # images a step, over all processes: issue 43 of advimman/lama
 
 
@@ -85,6 +85,7 @@ def train(
         with _log(run_dir / "train.log", processes.first):
             for line in origin:
                 logger.info(line)
+            logger.info("precision: %s", trainer["precision"])
             _announce(module, data, epochs, run_dir, monitor, processes.number)
             speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
             watching = [speed, faults or NonFiniteGuard(), *([] if debug is None else debug.callbacks(run_dir))]
@@ -147,9 +148,7 @@ def check_trainer(trainer: dict[str, Any]) -> int:
         value = trainer.get(name, default)
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"trainer.{name}: expected a whole number of at least 1, got {value!r}")
-    if trainer.get("precision") not in PRECISIONS:
-        overflows = "overflows in this training; " if str(trainer["precision"]).startswith("16") else ""
-        raise ValueError(f"trainer.precision={trainer['precision']}: {overflows}expected bf16-mixed or 32-true")
+    check_precision(trainer.get("precision"))
     return int(trainer["max_epochs"])
 
 
@@ -283,6 +282,7 @@ def _summarise(
         "iterations": int(module.iteration),
         "seconds": round(seconds),
         "duration": duration(seconds),
+        "precision": module.trainer.precision,
         "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else gpu,
         "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
         "images": data.sampler.length,

@@ -1,0 +1,36 @@
+"""bfloat16 only where the device is fast in it."""
+
+import logging
+
+import pytest
+import torch
+
+from lama.inference import Inpainter
+from lama.runs.precision import choose_precision
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["AVX2", "AVX512"])
+def capability(request, monkeypatch):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: request.param)
+    return request.param
+
+
+def test_auto_is_what_the_device_is_fast_in(capability):
+    assert choose_precision("auto", CPU) == {"AVX2": "32-true", "AVX512": "bf16-mixed"}[capability]
+
+
+def test_bf16_is_obeyed_with_a_warning_where_it_is_slow(capability, caplog):
+    assert choose_precision("bf16-mixed", CPU) == "bf16-mixed"
+    assert ("32-true" in caplog.text) == (capability == "AVX2")
+
+
+def test_prediction_warns_too(capability, caplog, tiny_generator):
+    with caplog.at_level(logging.WARNING, "lama"):
+        Inpainter(tiny_generator, "cpu", "bf16")
+    assert ("precision=bf16" in caplog.text) == (capability == "AVX2")
+
+
+def test_without_a_choice_it_is_float32():
+    assert choose_precision(None, CPU) == "32-true"
