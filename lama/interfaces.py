@@ -63,7 +63,8 @@ class LossTerm(Protocol):
 class DiscriminatorLoss(Protocol):
     """A loss term that also trains the discriminator."""
 
-    def discriminator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]: ...
+    def discriminator_loss(self, context: StepContext) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of the discriminator, a scalar, and scalars for the log by name."""
 
 
 class MaskSampler(Protocol):
@@ -148,6 +149,8 @@ class FileSource(ImageSource, Protocol):
 
 @dataclass(frozen=True)
 class EvaluationPair:
+    """An image and one of its masks."""
+
     name: str  # of the mask, without suffix, such as ``coffee_mask000``; the result has it too
     image: ImageArray
     mask: MaskArray

@@ -140,7 +140,11 @@ def test_every_option_of_every_group_takes_a_step_at_reduced_width(group, option
     if (group, option) in (("data", "list"), ("data", "shards")):
         overrides += [f"data.path={folder}/{'list.txt' if option == 'list' else 'shards'}"]
     overrides += ["generator.ngf=8"] if option == "lama_fourier_lfu" else []
-    takes_a_step(composed("base", *surroundings, *REDUCED, *overrides))
+    reduced = REDUCED
+    if group == "generator":  # another class may have other arguments
+        known = {f"generator.{key}" for key in composed("base", *surroundings, *overrides).generator}
+        reduced = [key for key in REDUCED if not key.startswith("generator.") or key.partition("=")[0] in known]
+    takes_a_step(composed("base", *surroundings, *reduced, *overrides))
 
 
 @pytest.mark.parametrize("name", TRAININGS)

@@ -1,11 +1,17 @@
 """Opening a model of any origin.
 
-Accepted are the name of a released network, our ``.safetensors`` and those of other converters, the folder of a run, a
-folder in the official layout (``config.yaml`` and ``models/best.ckpt``), also as a zip, a Lightning checkpoint, a state
-dict or a pickled module (``.ckpt``, ``.pth``), and a TorchScript archive of either released ``big-lama.pt``. Our
-format names class and arguments of its networks. Otherwise a generator of LaMa is inferred from names and shapes, and
-any other class of ``lama.models.GENERATORS`` is read from the run's ``config.yaml``. Nothing from a file is executed. A
-network is loaded with all of its weights or not at all.
+A model is one of:
+
+- the name of a released network;
+- a ``.safetensors``, ours or another converter's;
+- the folder of a run;
+- a folder in the official layout (``config.yaml`` and ``models/best.ckpt``), or a zip of one;
+- a ``.ckpt`` or ``.pth``: a Lightning checkpoint, a state dict or a pickled module;
+- a TorchScript archive: one of the two released files called ``big-lama.pt``.
+
+Our format names the class and the arguments of its networks. Otherwise a generator of LaMa is inferred from names and
+shapes, and any other class of ``lama.models.GENERATORS`` is read from the run's ``config.yaml``. Nothing from a file is
+executed. A network is loaded with all of its weights or not at all.
 """
 
 import logging

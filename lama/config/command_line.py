@@ -4,7 +4,8 @@ import argparse
 import re
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -75,10 +76,35 @@ def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def _help(usage: str, group: str, name: str | None) -> str:
     """The usage of a command, and the YAML with all of its keys; its comments explain them."""
-    if name is None:
-        base = (CONFIGS / group / "base.yaml").read_text(encoding="utf-8")
-        known = ", ".join(primary(group))
-        return f"{usage}\n\n-cn NAME is one of: {known}; each states how it differs from\n\n{base}"
-    file = CONFIGS / group / f"{name}.yaml"
-    text = re.sub(r"(?m)^#.*\n|^.*_(?:target|partial)_:.*\n", "", file.read_text(encoding="utf-8"))
-    return f"{usage}\n\nSettings, each changed by KEY=VALUE ({file}):\n\n{text}"
+    if name is not None:
+        file = CONFIGS / group / f"{name}.yaml"
+        return f"{usage}\n\nSettings, each changed by KEY=VALUE ({file}):\n\n{_settings(file)}"
+    base = CONFIGS / group / "base.yaml"
+    parts = [
+        f"{usage}\n\n-cn NAME is one of: {', '.join(primary(group))}.",
+        f"Each of them changes some of the settings of {base}; --cfg prints the result. Change one by KEY=VALUE:",
+        _settings(base),
+        *_groups(base),
+    ]
+    return "\n\n".join(parts)
+
+
+def _settings(file: Path) -> str:
+    """The keys of a YAML file with their comments, without what only Hydra needs."""
+    text = file.read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^#.*\n|^ *_(?:target|partial)_:.*\n|^ *- _self_\n", "", text)
+    text = re.sub(r"(?m)^defaults:.*\n(?:  - .*\n(?: {4,}.*\n)*)*\n?", "", text)
+    return re.sub(r"(?m)^(\w+):\n(?:  (\w+): \$\{\2\}\n)+", "", text).strip()  # arguments that repeat keys above
+
+
+def _groups(base: Path) -> Iterator[str]:
+    """For each group of ``base``, its options and the settings of the one that is chosen there."""
+    for entry in OmegaConf.load(base).defaults:
+        if not isinstance(entry, DictConfig):
+            continue
+        group, option = next(iter(entry.items()))
+        folder, _, key = str(group).partition("@")
+        options = ", ".join(sorted(file.stem for file in (base.parent / folder).glob("*.yaml")))
+        head = f"{key or folder}={option or 'null'}  (one of: {options})"
+        settings = _settings(base.parent / folder / f"{option}.yaml") if option else ""
+        yield "\n".join([head, *(f"  {line}" for line in settings.splitlines())])

@@ -31,10 +31,12 @@ class Manifest:
 
     @classmethod
     def below(cls, folder: Path) -> "list[Manifest]":
+        """Every manifest in ``folder`` and the folders below it."""
         return [cls(file) for file in files_below(folder) if file.name == NAME and _is_ours(file)]
 
     @classmethod
     def of(cls, folder: Path) -> "Manifest | None":
+        """The manifest of ``folder`` itself; None if it has none."""
         file = folder / NAME
         return cls(file) if file.is_file() and _is_ours(file) else None
 
@@ -49,6 +51,7 @@ class Manifest:
             raise ValueError(f"{self.root}: not the evaluation set of its {NAME}: {changes}; generate it again")
 
     def damaged(self) -> list[str]:
+        """Names of the files that are missing or have another sha256."""
         paths = {self.root / name: digest for name, digest in self.files.items()}
         intact = (path for path, digest in paths.items() if path.is_file() and sha256_of(path) == digest)
         return sorted(path.relative_to(self.root).as_posix() for path in paths.keys() - set(intact))

@@ -112,9 +112,9 @@ SPLITS = {
 class BuiltinPhotos:
     """Photographs from the wheel of scikit-image, for training without a download.
 
-    ``split`` is "train" or "held_out"; no image, and no second view of one, is in both (docs/architecture.md explains
-    the split). The shorter side is scaled to ``short_side`` pixels: by default a crop of 128 shows as much of a scene
-    as the paper's crop of 256 from an image of 512. Raises ValueError for another split.
+    ``split`` is "train" or "held_out"; no image, and no second view of one, is in both. The shorter side is
+    scaled to ``short_side`` pixels: by default a crop of 128 shows as much of a scene as the paper's crop of 256 from
+    an image of 512. Raises ValueError for another split.
     """
 
     def __init__(self, split: str, short_side: int = 256) -> None:
@@ -154,6 +154,8 @@ def scale_to_short_side(image: ImageArray, short_side: int) -> ImageArray:
 
 
 class Subset:
+    """The images of ``source`` at ``indices``."""
+
     def __init__(self, source: ImageSource, indices: list[int]) -> None:
         self.source = source
         self.indices = indices

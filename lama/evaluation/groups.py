@@ -1,6 +1,5 @@
 """Groups of an evaluation set by the hole's share of each image."""
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,8 +8,8 @@ from numpy.typing import NDArray
 TOTAL = "total"
 
 
-def lama_bins(areas: Sequence[float], bins: int = 10, edge: str = "offline") -> list[str]:
-    """LaMa's names of equal bins, ``0-10%`` to ``90-100%``, one per mask area (0..1).
+def lama_bins(areas: Sequence[float], edge: str = "offline") -> list[str]:
+    """LaMa's names of ten equal bins, ``0-10%`` to ``90-100%``, one per mask area (0..1).
 
     An area on the edge of two bins belongs to the upper bin by the ``offline`` rule (``evaluate_predicts.py``) and to
     the lower bin by the ``online`` rule (validation during training). Edges are numpy's linspace, as in the official
@@ -18,12 +17,10 @@ def lama_bins(areas: Sequence[float], bins: int = 10, edge: str = "offline") -> 
     """
     if edge not in ("offline", "online"):
         raise ValueError(f"edge={edge}: expected offline or online")
-    edges = np.linspace(0, 1, bins + 1)
+    edges = np.linspace(0, 1, 11)
     index = np.searchsorted(edges, np.asarray(areas, float), side="right" if edge == "offline" else "left")
-    index = np.clip(index - 1, 0, bins - 1)
-    decimals = max(0, int(np.ceil(np.log10(bins))) - 1)
-    names = [f"{100 * a:.{decimals}f}-{100 * b:.{decimals}f}%" for a, b in itertools.pairwise(edges)]
-    return [names[i] for i in index.tolist()]
+    index = np.clip(index - 1, 0, 9)
+    return [f"{10 * i}-{10 * i + 10}%" for i in index.tolist()]
 
 
 def comodgan_bins(areas: Sequence[float]) -> list[str]:

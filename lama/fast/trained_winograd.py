@@ -1,7 +1,7 @@
 """Winograd's F(4x4, 3x3) for training on a CPU: the same convolutions and gradients with a quarter of the products.
 
-The forward pass, the gradient of the input and that of the weights are one call of ``winograd.cpp`` each. Results
-differ by 1e-6 of the largest value. On a GPU, in float64 and without a compiler, torch's convolutions are used.
+The forward pass, the gradient of the input and the gradient of the weights are one call of ``winograd.cpp`` each.
+Results differ by 1e-6 of the largest value. On a GPU, in float64 and without a compiler, torch's convolutions are used.
 """
 
 from types import MethodType

@@ -45,7 +45,9 @@ class OpenedImage:
 def open_image(
     image: Array | Image.Image, mask: Array | Image.Image, ignore: Array | Image.Image | None = None
 ) -> OpenedImage:
-    """``ignore``: pixels above 0 are no context, like transparent pixels; ``ignored`` holds both.
+    """The pixels and the hole of an image, with the way back to its kind and its alpha.
+
+    The network must not see pixels where ``ignore`` is above 0, nor transparent ones; ``ignored`` holds both.
 
     Ignored pixels have the mean colour of the known ones in ``pixels``, so that no result depends on what they hold.
     If nothing else is known, none are ignored. Raises ValueError, in one line, for an unsupported image or mask, and

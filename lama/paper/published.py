@@ -46,6 +46,8 @@ class Row:
 
 @dataclass(frozen=True)
 class PaperTable:
+    """A table of the paper: its rows, its columns and the published values."""
+
     number: int
     title: str
     headings: tuple[str, ...]  # the headings of ``Row.about``

@@ -185,7 +185,7 @@ def mask_to_tensor(mask: MaskArray) -> Tensor:
 def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image, Image.Image, Any]:
     """(the image as stored, decoded; the same with its EXIF orientation applied; the orientation or None).
 
-    The orientation is the value in the file, 1..8 unless it is damaged. Pillow applies that of a TIFF itself.
+    The orientation is the value in the file, 1..8 unless it is damaged. Pillow turns a TIFF by itself.
     Raises FileNotFoundError if the file is missing, ValueError if it cannot be read.
     """
     try:

@@ -19,7 +19,7 @@ FAINT, MANY_FAINT = 0.125, 0.01  # brightness below which a pixel is no stroke; 
 class MaskReader:
     """Reads a mask file as bool (H, W), True = hole: every pixel brighter than ``threshold``, after ``invert``.
 
-    The brightness of a pixel is that of its brightest colour channel. With ``channel="auto"``, alpha counts where it
+    The brightness of a pixel is its largest colour value. With ``channel="auto"``, alpha counts where it
     varies. If all pixels have one colour, alpha is the mask (opaque = white). Otherwise brightness is multiplied by
     alpha: strokes on a transparent layer are the hole. ``"colour"`` ignores alpha, ``"alpha"`` ignores colour.
     Raises ValueError for an option out of range.

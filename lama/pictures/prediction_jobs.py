@@ -136,6 +136,8 @@ class PredictionPlan:
 
 @dataclass
 class Outcome:
+    """The end of a run: what it wrote and what it could not do."""
+
     done: int = 0
     failures: list[str] = field(default_factory=list)  # one line for each image
     stopped: str = ""  # why the run ended early: full disk or Ctrl-C; empty if it did not

@@ -21,6 +21,8 @@ Pairs = Sequence[tuple[Path | None, Path]]  # (image, mask)
 
 @dataclass(frozen=True)
 class PredictionItem:
+    """One hole to fill: the files of the image and its mask, and the file of the result."""
+
     image: Path | None  # None if the mask has no image
     mask: Path
     out: Path
@@ -30,6 +32,8 @@ class PredictionItem:
 
 @dataclass(frozen=True)
 class PredictionSet:
+    """All holes that a command fills, and the files that it leaves out."""
+
     items: Sequence[PredictionItem]
     where: str  # the place of the results, for messages
     unmasked: Sequence[Path] = ()  # images without a mask, relative to indir

@@ -19,7 +19,7 @@ def cache_dir() -> Path:
 def folders() -> list[tuple[str, Path, str]]:
     """(origin, folder, pattern of its files) of our cache and of the programs that fetch the same files.
 
-    torch hub's folder is also that of IOPaint, simple-lama, pytorch-fid and torch-fidelity. Hugging Face names a file
+    IOPaint, simple-lama, pytorch-fid and torch-fidelity use torch hub's folder. Hugging Face names a file
     by its sha256.
     """
     env, home = os.environ, Path.home()

@@ -3,7 +3,7 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -51,15 +51,19 @@ class Request:
         return {word for word in shlex.split(self.command)[2:] if _covers(_overridden(word), key)}
 
 
-def compare(before: Request, now: Request) -> tuple[list[str], list[str], list[str]]:
-    """Differing keys as "key=BEFORE (now: NOW)": refused ones, and ones that an update of the code has caused.
+class Changes(NamedTuple):
+    """Differing keys, each as "key=BEFORE (now: NOW)"."""
 
-    The third list holds the places of the data that differ. Keys that may differ, and classes that only moved to
-    another module, are left out.
+    refused: list[str]  # would make this another training
+    by_update: list[str]  # added or removed by an update of the code, and at their defaults
+    moved: list[str]  # paths of the data, which may hold the same files
+
+
+def compare(before: Request, now: Request) -> Changes:
+    """The keys in which two configurations differ, without those that may differ, or name a class that only moved.
 
     A key that only one configuration has was added or removed by an update of the code if the arguments that choose its
-    value are the same in both commands. It then has its default, which is not refused; but a term of the losses that
-    comes or goes is.
+    value are the same in both commands. A loss term that appears or disappears is refused all the same.
     """
     refused: dict[tuple[str, str, str], str] = {}
     by_update: dict[tuple[str, str, str], str] = {}
@@ -81,7 +85,7 @@ def compare(before: Request, now: Request) -> tuple[list[str], list[str], list[s
                 found = moved
             # A key may be interpolated into several places; it is reported once.
             found.setdefault((key.rpartition(".")[2], str(a), str(b)), f"{key}={short(a)} (now: {short(b)})")
-    return list(refused.values()), list(by_update.values()), list(moved.values())
+    return Changes(list(refused.values()), list(by_update.values()), list(moved.values()))
 
 
 def joined(lines: list[str]) -> str:

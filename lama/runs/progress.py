@@ -40,11 +40,13 @@ class Progress:
         """The settings that have changed since, and with them the order of samples, as "batch size 4 instead of 8"."""
         now = _settings(trainer, data)
         names = {"batch_size": "batch size", "processes": "processes:", "images": "images to train on:"}
-        return [
+        changes = [
             f"{name} {now[key]} instead of {getattr(self, key)}"
             for key, name in names.items()
             if now[key] != getattr(self, key)
         ]
+        other_files = self.files and self.files != now["files"] and self.images == now["images"]
+        return [*changes, *["images of other names or sizes"] * bool(other_files)]
 
 
 def progress_of(trainer: Trainer, data: InpaintingDataModule, iteration: int, validated: bool) -> Progress | None:

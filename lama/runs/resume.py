@@ -13,15 +13,17 @@ import yaml
 from pytorch_lightning import Trainer
 
 from lama.data.datamodule import InpaintingDataModule
-from lama.runs.checkpointing import LAST, newest_checkpoint, read_checkpoint
+from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints, newest_checkpoint, read_checkpoint
 from lama.runs.config_changes import Request, compare, joined, short
-from lama.runs.progress import Progress
+from lama.runs.progress import Progress, go_on_from
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Resumption:
+    """A run that goes on: its checkpoint, and the place that it has reached."""
+
     path: Path
     progress: Progress
     notes: list[str] = field(default_factory=list)  # warnings, for the log
@@ -45,6 +47,20 @@ class Resumption:
             raise ValueError(f"run_dir={run_dir}: the run there was begun with {joined(self.moved)}, whose files have "
                              f"other names or sizes; resume={run_dir} continues with the new ones, or choose another "
                              "run_dir=, or replace it with overwrite=true")  # fmt: skip
+
+    def apply(self, trainer: Trainer, data: InpaintingDataModule, checkpoints: Checkpoints) -> None:
+        """Set ``trainer`` and the order of samples to the stored place, and log the notes; call it before ``fit``."""
+        for note in self.notes:
+            logger.warning(note)
+        place = self.place(trainer, data)
+        go_on_from(place, trainer, data)
+        over = place.batch == place.batches
+        where = f"epoch {place.epoch + 1}, {'its end' if over else f'batch {place.batch + 1} of {place.batches}'}"
+        logger.info("resumed from %s: iteration %d, %s", self.path, place.iteration, where)
+        checkpoints.resumed = self.path, self.progress.iteration
+        checkpoints.files.opened[self.path] = self.content
+        if trainer.is_global_zero and self.path == checkpoints.folder / PREVIOUS:  # so last.ckpt is damaged
+            (checkpoints.folder / LAST).unlink(missing_ok=True)
 
     def place(self, trainer: Trainer, data: InpaintingDataModule) -> Progress:
         """Where the training continues: within an epoch, or at its beginning if the order of samples has changed."""

@@ -22,7 +22,7 @@ from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import remove_partial, write_text
 from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, SampleGrids
-from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints
+from lama.runs.checkpointing import Checkpoints
 from lama.runs.config_changes import Request
 from lama.runs.debug import Debug
 from lama.runs.lock import only_one
@@ -31,7 +31,6 @@ from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.plain_progress import PlainProgress, duration
 from lama.runs.precision import check_precision
 from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
-from lama.runs.progress import go_on_from
 from lama.runs.resume import Resumption, check_free, fits
 from lama.runs.speed import Speed
 from lama.training.module import InpaintingModule
@@ -83,21 +82,21 @@ def train(
             write_text(run_dir / "config.yaml", Request(config, command).text())  # read by other ranks at the start
             write_text(run_dir / "next_steps.txt", next_steps(run_dir, command, epochs, debug is not None))
         with _log(run_dir / "train.log", processes.first):
-            for line in origin:
+            for line in (*origin, f"precision: {trainer['precision']}"):
                 logger.info(line)
-            logger.info("precision: %s", trainer["precision"])
             _announce(module, data, epochs, run_dir, monitor, processes.number)
             speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
             watching = [speed, faults or NonFiniteGuard(), *([] if debug is None else debug.callbacks(run_dir))]
             samples = SampleGrids(run_dir, data.val_pairs, before=bool(origin))
             fit = _make_trainer(trainer, run_dir, data, checkpointing, [samples, *watching], resume)
+            if resume is not None:
+                resume.apply(fit, data, checkpointing)
             explained = dead_workers_explained(data, module, checkpointing)
             with ended_together(fit, checkpointing), explained, fits(resume):
                 fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
             if processes.first:
                 _check_written(fit, checkpointing, run_dir)
-                rates = speed.summary(processes.number)
-                _summarise(module, data, checkpointing.state_dict()["seconds"], run_dir, processes.number, rates)
+                _summarise(module, data, checkpointing, run_dir, processes.number, speed.summary(processes.number))
             if debug is not None and debug.verdict:
                 logger.info("%s: %s", debug.name, debug.verdict)
             logger.info("result: %s (next steps: %s)", run_dir / "models", run_dir / "next_steps.txt")
@@ -160,7 +159,7 @@ def _make_trainer(
     watching: list[Callback],
     resume: Resumption | None,
 ) -> Trainer:
-    """Lightning's Trainer with all callbacks, its counters set to the place where the run continues."""
+    """Lightning's Trainer with all callbacks, and ``run_dir`` without half-written files of an earlier start."""
     bar = trainer.get("enable_progress_bar")
     bar = sys.stdout.isatty() if bar is None else bar
     callbacks = [
@@ -185,18 +184,6 @@ def _make_trainer(
     if fit.is_global_zero:
         for folder in (run_dir, *run_dir.glob("*/")):
             remove_partial(folder)
-    if resume is not None:
-        for note in resume.notes:
-            logger.warning(note)
-        place = resume.place(fit, data)
-        go_on_from(place, fit, data)
-        over = place.batch == place.batches
-        where = f"epoch {place.epoch + 1}, {'its end' if over else f'batch {place.batch + 1} of {place.batches}'}"
-        logger.info("resumed from %s: iteration %d, %s", resume.path, place.iteration, where)
-        checkpoints.resumed = resume.path, resume.progress.iteration
-        checkpoints.files.opened[resume.path] = resume.content
-        if fit.is_global_zero and resume.path == checkpoints.folder / PREVIOUS:  # so last.ckpt is damaged
-            (checkpoints.folder / LAST).unlink(missing_ok=True)
     return fit
 
 
@@ -270,12 +257,13 @@ def describe(module: InpaintingModule, data: InpaintingDataModule, processes: in
 def _summarise(
     module: InpaintingModule,
     data: InpaintingDataModule,
-    seconds: float,
+    checkpoints: Checkpoints,
     run_dir: Path,
     processes: int,
     rates: dict[str, float],  # of ``Speed``
 ) -> None:
     """Write the size, duration and speed of this run to summary.json."""
+    seconds = checkpoints.state_dict()["seconds"]
     device = module.device.type
     gpu = torch.cuda.get_device_name() if device == "cuda" else device
     summary = {

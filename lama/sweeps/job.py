@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 
 class Job:
+    """One process of the cluster (or of this machine) that does one ``Work``, with retries."""
+
     def __init__(self, sweep: Sweep, work: Work) -> None:
         self.sweep, self.work = sweep, work
         self.first = os.environ.get("SLURM_PROCID", "0") == "0"

@@ -10,7 +10,7 @@ from lama.config import literal
 from lama.files import write_text
 from lama.verbs import subprocess_of, typed
 
-OURS = {  # keys of training that a sweep sets itself, and their replacements
+SET_BY_SWEEP = {  # keys of training that a sweep sets itself, and their replacements
     "seed": "seeds=[0,1,2]", "run_dir": "dir=FOLDER", "run_title": "dir=FOLDER",
     "trainer.devices": "launcher.devices=N", "trainer.num_nodes": "launcher.nodes=N",
     "resume": "the same command again", "overwrite": "another dir=", "debug": "train without -m",
@@ -46,8 +46,8 @@ class Sweep:
                 raise ValueError(f"launcher.{name}={value}: expected a whole number of at least 1")
         for override in (*self.overrides, *(one for overrides in self.own.values() for one in overrides)):
             key = override.lstrip("+~").partition("=")[0]
-            if key in OURS:
-                raise ValueError(f"{override}: a sweep sets {key} itself; use {OURS[key]}")
+            if key in SET_BY_SWEEP:
+                raise ValueError(f"{override}: a sweep sets {key} itself; use {SET_BY_SWEEP[key]}")
 
     @property
     def folder(self) -> Path:
@@ -79,6 +79,7 @@ class Sweep:
         ]  # fmt: skip
 
     def command(self, work: "Work") -> list[str]:
+        """The command of this package that does ``work``, as a list of arguments."""
         if work.kind == "train":
             return [*subprocess_of("train"), "-cn", work.row, *self.training_overrides(work)]
         metrics = ",".join(self.evaluation["metrics"])
@@ -92,6 +93,8 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Work:
+    """One training or one evaluation of a sweep; one job on a cluster."""
+
     kind: str  # train or evaluate
     row: str
     seed: int
@@ -103,6 +106,7 @@ class Work:
 
     @classmethod
     def of(cls, text: str) -> "Work":
+        """The work that ``str`` has written as KIND/ROW/seedN or KIND/ROW/seedN/SET."""
         kind, row, seed, *set_name = text.split("/")
         return cls(kind, row, int(seed.removeprefix("seed")), *set_name)
 

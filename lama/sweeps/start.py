@@ -22,7 +22,7 @@ from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
 
-OURS = ("sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material")
+SWEEP_KEYS = ("sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material")
 
 
 def start(arguments: Sequence[str]) -> None:
@@ -37,7 +37,7 @@ def start(arguments: Sequence[str]) -> None:
         print(f"{typed('train')} -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
               f"training. These are the sweep's own (docs/cluster.md):\n\n{keys}")  # fmt: skip
         return
-    ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in OURS]
+    ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in SWEEP_KEYS]
     if not any(one.startswith("sweep=") for one in ours):
         raise ValueError(f"-m: expected sweep=NAME, one of {known}")
     sweep = compose(ours, [one for one in arguments if one not in ours])

@@ -20,6 +20,8 @@ UNFINISHED = (STOPPED, LOST, MISSING)
 
 @dataclass(frozen=True)
 class State:
+    """How far one training or evaluation of a sweep is."""
+
     work: Work
     state: str  # one of the above
     note: str = ""  # the last line of its error, or its progress
@@ -45,6 +47,7 @@ def log_file(sweep: Sweep, work: Work) -> Path:
 
 
 def states(sweep: Sweep, works: Iterable[Work]) -> list[State]:
+    """The state of each of ``works``, from its folder and, on SLURM, from the queue."""
     jobs = queue() if sweep.launcher["name"] == "slurm" else {}
     return [_state(sweep, work, jobs) for work in works]
 

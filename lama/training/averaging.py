@@ -18,7 +18,7 @@ from lama.machine.ranks import rank_and_world
 
 
 @torch.no_grad()
-def average(tensors: Sequence[Tensor]) -> None:
+def mean_over_ranks(tensors: Sequence[Tensor]) -> None:
     """Replace every tensor by its mean over the ranks, in one exchange; without other ranks, do nothing."""
     world = rank_and_world()[1]
     if world == 1 or not tensors:
@@ -40,7 +40,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tenso
             parameter.grad = torch.zeros_like(parameter)
         gradients.append(parameter.grad)
     loss = loss.detach().clone()
-    average([loss, *gradients])
+    mean_over_ranks([loss, *gradients])
     return loss
 
 

@@ -24,7 +24,7 @@ from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
 from lama.machine.device import float32
-from lama.training.averaging import average, average_gradients, highest, statistics, synchronise_batchnorm
+from lama.training.averaging import average_gradients, highest, mean_over_ranks, statistics, synchronise_batchnorm
 from lama.training.compiled import compile_generator
 from lama.training.discriminator_outputs import DiscriminatorOutputs
 from lama.training.learning_rates import NAMES, LearningRates
@@ -266,7 +266,7 @@ class InpaintingModule(LightningModule):
         # Update both networks. All gradients are finite by now: nothing has to be undone.
         self.accumulated = (self.accumulated + 1) % self.accumulate
         if self.accumulated:
-            average(list(logs.values()))
+            mean_over_ranks(list(logs.values()))
             return logs
         generator_optimizer.step()
         if adversarial:
@@ -289,7 +289,7 @@ class InpaintingModule(LightningModule):
 
     def _end_of_update(self, logs: Logs) -> Logs:
         """Make logs and BatchNorm statistics the same on all ranks, and update the averaged weights."""
-        average([*logs.values(), *statistics(self.generator), *statistics(self.discriminator)])
+        mean_over_ranks([*logs.values(), *statistics(self.generator), *statistics(self.discriminator)])
         if self.average is not None:
             self.average.update_parameters(self.generator)
         return logs
