@@ -76,7 +76,8 @@ def test_the_result_is_the_inpainters(page, model):
 
 
 @pytest.mark.parametrize(
-    "option", [{"precision": "bf16"}, {"strategy": "crop"}, {"feather": 3}, {"detail": "on"}, {"refine": True}]
+    "option",
+    [{"precision": "bf16"}, {"strategy": "crop"}, {"feather": 3}, {"detail": "on"}, {"scale": 64}, {"refine": True}],
 )
 def test_options_are_those_of_the_inpainter(page, model, option):
     status, answer = page.post("/api/inpaint", request(**option))
@@ -85,6 +86,16 @@ def test_options_are_those_of_the_inpainter(page, model, option):
     expected = Inpainter(load_generator(model), **known)(photo(), hole())
     difference = np.asarray(image_in(answer["image"])).astype(int) - expected
     assert np.abs(difference).max() <= (2 if "precision" in option else 0)  # bf16 rounds by the number of threads
+
+
+def test_ignored_pixels_are_hidden_and_kept(page, model):
+    ignore = np.zeros_like(hole())
+    ignore[:, -20:] = 255
+    answers = [page.post("/api/inpaint", request(ignore=file_of(mask))) for mask in (ignore, ignore[::2])]
+    result = np.asarray(image_in(answers[0][1]["image"]))
+    np.testing.assert_array_equal(result, lama.load(model)(photo(), hole(), ignore=ignore))
+    assert answers[1][0] == 422
+    assert "ignore" in answers[1][1]["error"]
 
 
 def test_a_mask_is_read_as_predict_reads_it(page):

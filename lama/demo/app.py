@@ -144,12 +144,12 @@ class Service:
                                     "printed at its start", {"WWW-Authenticate": "Bearer"})  # fmt: skip
 
     async def _inpaint(self, body: bytes, job: Job) -> dict[str, Any]:
-        values, upload, hole, notes = await self.worker.image_work(self._read, body, job)
+        values, upload, hole, ignored, notes = await self.worker.image_work(self._read, body, job)
         options = {key: values[key] for key in fields.OPTION_FIELDS}
 
         def compute() -> tuple[ImageFile, ImageFile | None, float]:
             started = time.monotonic()
-            hidden = upload.image.no_context()
+            hidden = upload.image.no_context(ignored)
             inpainter = self.models.inpainter(values["model"], **options)
             filled, guide = inpainter.with_guide(upload.image.pixels, hole, hidden)
             alone = None if guide is None else replace(upload.image, pixels=guide)
@@ -161,8 +161,10 @@ class Service:
         logger.info("%d x %d pixels, %s: %.1f s", *result.size, values["model"], seconds)
         return answer | {"seconds": round(seconds, 2), "notes": list(dict.fromkeys([*notes, *answer["notes"]]))}
 
-    def _read(self, body: bytes, job: Job) -> tuple[dict[str, Any], exchange.Upload, MaskArray, list[str]]:
-        """(fields, image, hole (H, W), notes) of a request. Raises ValueError for every mistake in it."""
+    def _read(
+        self, body: bytes, job: Job
+    ) -> tuple[dict[str, Any], exchange.Upload, MaskArray, MaskArray | None, list[str]]:
+        """(fields, image, hole (H, W), ignored (H, W), notes) of a request. Raises ValueError for every mistake."""
         values = fields.parse(body, fields.INPAINT)
         job.name = values["job"]
         values["model"] = self.models.known(values["model"])
@@ -172,7 +174,11 @@ class Service:
         mask = exchange.from_base64(values.pop("mask"), "mask")
         self.worker.hold(job, 2 * upload.image.nbytes)  # and the result
         hole, remarks = exchange.open_mask(mask, upload.image, reader, self.limits.max_megapixels)
-        return values, upload, hole, [*upload.image.notes, *remarks]
+        ignored = None
+        if values["ignore"]:
+            file = exchange.from_base64(values.pop("ignore"), "ignore")
+            ignored, _ = exchange.open_mask(file, upload.image, MaskReader(key="ignore"), self.limits.max_megapixels)
+        return values, upload, hole, ignored, [*upload.image.notes, *remarks]
 
     def _written(
         self, image: ImageFile, upload: exchange.Upload, values: dict[str, Any], guide: ImageFile | None = None

@@ -47,9 +47,12 @@ def open_upload(content: bytes, field: str, max_megapixels: float) -> Upload:
 def open_mask(
     content: bytes, image: ImageFile, reader: MaskReader, max_megapixels: float
 ) -> tuple[MaskArray, list[str]]:
-    """The hole of ``image``, bool (H, W), and notes. Raises as ``open_upload``, and ValueError for another size."""
-    suffix_in_header(content, "mask", max_megapixels)
-    hole, remarks = reader.read(Path("mask"), image, "image", content)
+    """The hole of ``image``, bool (H, W), and notes; ``reader.key`` names the field.
+
+    Raises as ``open_upload``, and ValueError for another size.
+    """
+    suffix_in_header(content, reader.key, max_megapixels)
+    hole, remarks = reader.read(Path(reader.key), image, "image", content)
     return hole, [in_our_words(remark) for remark in remarks]
 
 

@@ -35,12 +35,20 @@ OPTION_FIELDS = {
     "precision": Field(str, "fp32", "fp32, or bf16 or tf32 (GPU): faster, less exact"),
     "strategy": Field(str, "auto", "auto, full, crop or tile: how a large image is computed"),
     "feather": Field(int, 0, "width in pixels, inside the hole, over which a step at its edge is smoothed"),
-    "detail": Field(str, "auto", "auto, on or off: texture of the image for the hole, colours of the network"),
+    "detail": Field(
+        str, "auto", "auto, on or off: fill the hole with texture from the image, in the network's colours"
+    ),
+    "scale": Field(
+        int, None, "longer side in pixels at which the network sees a hole; default: 256 for small, else 512"
+    ),
     "refine": Field(bool, False, "multi-scale refinement, for large holes in large images: minutes on a CPU"),
 }
 INPAINT = {
     "image": IMAGE,
     "mask": Field(str, REQUIRED, "a file in base64, of the size of the upright image; pixels not black are the hole"),
+    "ignore": Field(
+        str, "", "a mask file in base64: pixels not black are hidden from the network, and stay as they are"
+    ),
     "model": Field(str, None, "one of the models of /health; default: the first"),
     **MASK_FIELDS,
     **OPTION_FIELDS,

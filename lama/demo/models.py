@@ -47,13 +47,13 @@ class Models:
                 self._built[name, "fp32"] = self._make(load_generator(pretrained.released(name)))
                 self.names.append(name)
 
-    def inpainter(self, name: str, precision: str, strategy: str, feather: int, detail: str, refine: bool) -> Inpainter:
+    def inpainter(self, name: str, precision: str, refine: bool, **options: Any) -> Inpainter:
         """The ``Inpainter`` of a known model with these options; raises ValueError as ``Inpainter`` does."""
         built = self._built.get((name, precision))
         if built is None:
             built = self._built[name, precision] = self._built[name, "fp32"].variant(precision=precision)
         refined: dict[str, Any] = {"refiner": Refiner(), "max_memory": None} if refine else {}
-        return built.variant(strategy=strategy, feather=feather, detail=detail, **refined)
+        return built.variant(**options, **refined)
 
 
 def names_of(paths: Sequence[str]) -> dict[str, str]:
