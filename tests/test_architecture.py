@@ -39,7 +39,8 @@ LAWS = {
     "evaluation": (
         {"verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages",
          "machine"},
-        {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm"},
+        {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm",
+         "kornia"},
     ),
     "paper": ({"verbs", "evaluation", "pages", "files"}, {"yaml"}),
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),

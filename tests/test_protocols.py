@@ -373,7 +373,7 @@ def test_presets_are_known_metrics():
 def test_which_way_is_better():
     lower = {name for name in METRICS if not higher_is_better(name)}
     dots = {"dots_2", "dots_4", "dots_8"}
-    assert lower == {"l1", "l1_hole", "lpips_vgg", "lpips_alex", "lpips_squeeze", "fid", "kid"} | dots
+    assert lower == {"l1", "l1_hole", "lpips_vgg", "lpips_alex", "lpips_squeeze", "fid", "kid", "colour_error"} | dots
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from lama.evaluation.colour import ColourError
 from lama.evaluation.dots import Dots2, Dots4, Dots8
 from lama.evaluation.fid import FID
 from lama.evaluation.ids import PIDS, UIDS
@@ -23,6 +24,7 @@ METRICS: dict[str, type[Any]] = {  # in the order of tables
     "lpips_vgg": LPIPS,
     "lpips_alex": LPIPSAlex,
     "lpips_squeeze": LPIPSSqueeze,
+    "colour_error": ColourError,
     "dots_2": Dots2,
     "dots_4": Dots4,
     "dots_8": Dots8,
