@@ -2,6 +2,7 @@
 
 import logging
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,10 +27,13 @@ def test_bf16_is_obeyed_with_a_warning_where_it_is_slow(capability, caplog):
     assert ("32-true" in caplog.text) == (capability == "AVX2")
 
 
-def test_prediction_warns_too(capability, caplog, tiny_generator):
+def test_prediction_computes_in_float32_and_says_so_where_bf16_is_slow(capability, caplog, tiny_generator):
+    image, mask = np.full((32, 32, 3), 90, np.uint8), np.eye(32, dtype=np.uint8)
     with caplog.at_level(logging.WARNING, "lama"):
-        Inpainter(tiny_generator, "cpu", "bf16")
+        result = Inpainter(tiny_generator, "cpu", "bf16")(image, mask)
     assert ("precision=bf16" in caplog.text) == (capability == "AVX2")
+    if capability == "AVX2":
+        np.testing.assert_array_equal(result, Inpainter(tiny_generator, "cpu")(image, mask))
 
 
 def test_without_a_choice_it_is_float32():

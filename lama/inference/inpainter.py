@@ -97,7 +97,8 @@ class Inpainter:
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
         if precision == "bf16" and not has_fast_bf16(self.device):
-            logger.warning("precision=bf16: this %s has no instructions for it and is faster in fp32", self.device.type)
+            logger.warning("precision=bf16: this %s has no instructions for it, computing in fp32", self.device.type)
+            precision = "fp32"
         self._tf32, precision = precision == "tf32", precision.replace("tf32", "fp32")
         self._precision, self._fast, self._compiled = precision, fast and can_fuse(generator), compiled
         self._feather, self._max_memory, self._refiner = feather, max_memory, refiner

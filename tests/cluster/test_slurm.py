@@ -27,7 +27,7 @@ SMALL = [
     "augment.size=72", "masks=train_wide_128", "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4",
     "evaluator.intervals=false",
 ]  # fmt: skip
-LAUNCHER = ["launcher=slurm", "launcher.gpus=false", "launcher.cpus_per_task=1", "launcher.timeout_min=2",
+LAUNCHER = ["launcher=slurm", "launcher.gpus=false", "launcher.cpus_per_task=1", "launcher.timeout_min=3",
             "launcher.signal_delay_s=30"]  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_a_sweep_survives_preemption_timeout_and_crash(slurm, tmp_path):
     images, folder = tmp_path / "images", tmp_path / "sweep"
     own = {
         "lama-fourier": ["trainer.max_epochs=40"],  # requeued in the middle
-        "lama-regular": ["trainer.max_epochs=120"],  # longer than its two minutes
+        "lama-regular": ["trainer.max_epochs=200"],  # longer than its three minutes
         "lama-dilated": ["trainer.max_epochs=2", "data=folder", f"data.path={images}"],  # gone when the job starts
         "lama-fourier-shallow": ["trainer.max_epochs=2"],
     }
@@ -138,7 +138,7 @@ def test_a_sweep_survives_preemption_timeout_and_crash(slurm, tmp_path):
 def test_a_job_of_two_tasks_trains_with_two_processes(slurm, tmp_path):
     folder = tmp_path / "sweep"
     call(slurm, "bin/train.py", "-m", "sweep=seeds", "row=lama-fourier", "seeds=[3]", f"dir={folder}", *LAUNCHER,
-         "launcher.devices=2", *SMALL, "trainer.max_epochs=2")  # fmt: skip
+         "launcher.devices=2", "launcher.timeout_min=15", *SMALL, "trainer.max_epochs=2")  # fmt: skip
     found = until(slurm, folder, over)
     run = folder / "runs/lama-fourier/seed3"
     assert found == {"lama-fourier/seed3": "done"}
