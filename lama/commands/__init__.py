@@ -41,6 +41,9 @@ def run_verb(verb: str, arguments: list[str] | None = None) -> None:
     A user's mistake prints one line and exits with 2; any other error is a traceback, and so is every error if the
     environment has HYDRA_FULL_ERROR=1.
     """
+    # OpenMP reads this when torch is imported. By default its threads spin while they wait for each other: two programs
+    # on the same cores then slow each other down ten times and more.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
