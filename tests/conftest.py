@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # as commands set it; programs that tests start share the cores
+
 import pytest
 import torch
 from PIL import Image
