@@ -10,6 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -65,12 +66,33 @@ def build_module(config: DictConfig) -> Any:
 
 
 def preflight(config: DictConfig) -> None:
-    """Call ``preflight`` of every target that has one, before anything is built: it raises if a file is missing."""
+    """Check the settings of a training before anything is read, fetched or built.
+
+    Raises FileNotFoundError if the data is missing, ValueError for settings that the optimisers refuse; then calls
+    ``preflight`` of every target that has one: it raises if a file of weights is missing.
+    """
+    from lama.training import check_optimizers
+
+    check_places(config)
+    check_optimizers(build(config.optimizers, "optimizers"))
     plain = _plain(config)
     for _, target, arguments in _targets(plain, ""):
         check = getattr(target, "preflight", None)
         if check is not None:
             check(**{k: v for k, v in arguments.items() if not (isinstance(v, dict) and "_target_" in v)})
+
+
+def check_places(config: DictConfig) -> None:
+    """Raise FileNotFoundError, naming the key, for data that does not exist: a source of files, or pairs."""
+    source = resolve_target("data.source", config.data.source._target_)
+    places = {"val_pairs": "the pairs to validate on"}
+    if getattr(source, "reads_files", False):
+        places |= {"path": "the images to train on", "val_path": "the images to validate on"}
+    for key, what in places.items():
+        place = config.data.get(key)
+        if place is not None and not Path(str(place)).expanduser().exists():
+            where = f"no such file or folder (working directory: {Path.cwd()})"
+            raise FileNotFoundError(f"data.{key}, {what}: {place}: {where}")
 
 
 def _typed(path: str, node: Any) -> str:
