@@ -120,8 +120,8 @@ class InpaintingDataModule(LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        # A GPU computes one image hardly faster than a batch. On a CPU a batch saves nothing, and one image at a time has
-        # no rounding that depends on the batch.
+        # A GPU computes one image hardly faster than a batch. On a CPU a batch saves nothing, and single images have no
+        # rounding that depends on the batch.
         rank, world = rank_and_world()
         share = range(rank, len(self.val_pairs), world)
         together = torch.cuda.is_available()
