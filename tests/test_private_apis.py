@@ -210,7 +210,7 @@ def test_every_private_name_of_another_package_is_tested_here(root):
     """A private attribute or module that ``lama`` does not define itself is named in a test of this file."""
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (root / "lama").rglob("*.py")]
     nodes = [node for tree in trees for node in ast.walk(tree)]
-    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
     own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
     used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}

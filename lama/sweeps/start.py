@@ -66,6 +66,7 @@ def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
         if re.match(r"\+*row=[^\['\"]*,", one):
             raise ValueError(f"{one}: expected one configuration; for several, rows=[A,B]")
     ours = [f"++{one}" if "={" in one and one[0] != "+" else one for one in ours]  # a mapping may have new keys
+    ours = [part for one in ours for part in (("~rows", one[1:]) if one.startswith("++rows={") else (one,))]  # no list
     try:
         config = OmegaConf.to_container(compose_config("sweep", "default", ours), resolve=True, throw_on_missing=True)
     except (ValueError, OmegaConfBaseException) as error:
