@@ -150,7 +150,7 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
          r"lama_small_train_masks: data\.batchsize: unknown config key; did you mean data\.batch_size"),
         (["-m", "sweep=table4_masks", "evaluation.metrics=[psnr_hle]"], r"evaluation\.metrics: unknown 'psnr_hle'"),
         (["-m", "sweep=table4_masks", "launcher.device=3"], r"launcher\.device: unknown config key"),
-        (["-m", "sweep=table2_generators"], r"weights\.ade20k_encoder: .* is missing"),
+        (["-m", "sweep=table2_generators", "data=builtin"], r"weights\.ade20k_encoder: .* is missing"),
         (["-m", "sweep=table4_masks", "losses=no_perceptual", "data=folder", "data.path=/no/images"],
          r"data\.path, the images to train on: .*/no/images"),
     ],

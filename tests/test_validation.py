@@ -152,6 +152,8 @@ def test_pairs_of_one_size_are_validated_together_with_equal_scores(tmp_path, mo
     assert [len(batch["name"]) for batch in data.val_dataloader()] == [1, 1, 1, 1]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     loader = data.val_dataloader()
+    data.val_pairs = list(data.val_pairs)  # as ``debug`` has them
+    assert sorted(map(sorted, data.val_dataloader().batch_sampler)) == [[0, 2], [1, 3]]
     monkeypatch.undo()
     batches = list(loader)
     assert sorted(batch["name"] for batch in batches) == [["0_mask000", "2_mask000"], ["1_mask000", "3_mask000"]]

@@ -66,14 +66,13 @@ def build_module(config: DictConfig) -> Any:
 
 
 def preflight(config: DictConfig) -> None:
-    """Check the settings of a training before anything is read, fetched or built.
+    """Check a training before anything is read or built.
 
-    Raises FileNotFoundError if the data is missing, ValueError for settings that the optimisers refuse; then calls
-    ``preflight`` of every target that has one: it raises if a file of weights is missing.
+    Raises ValueError for settings that the optimisers refuse, then calls ``preflight`` of every target that has one: it
+    raises if a file of weights is missing.
     """
     from lama.training import check_optimizers
 
-    check_places(config)
     check_optimizers(build(config.optimizers, "optimizers"))
     plain = _plain(config)
     for _, target, arguments in _targets(plain, ""):
@@ -82,7 +81,7 @@ def preflight(config: DictConfig) -> None:
             check(**{k: v for k, v in arguments.items() if not (isinstance(v, dict) and "_target_" in v)})
 
 
-def check_places(config: DictConfig) -> None:
+def check_paths(config: DictConfig) -> None:
     """Raise FileNotFoundError, naming the key, for data that does not exist: a source of files, or pairs."""
     source = resolve_target("data.source", config.data.source._target_)
     places = {"val_pairs": "the pairs to validate on"}

@@ -8,7 +8,7 @@ import logging
 import multiprocessing
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -25,7 +25,7 @@ from lama.data.equal_sizes import batches_of_one_size
 from lama.data.evaluation_set import EvaluationDataset, FrozenPairs, PairFolder
 from lama.data.sampler import EpochSampler
 from lama.data.sources import Subset, evenly_spaced, known_names, known_paths
-from lama.interfaces import STOP_SIGNALS, Augmentation, ImageSource, MaskSampler
+from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
 from lama.machine.ranks import rank_and_world
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class InpaintingDataModule(LightningDataModule):
             held_out = source(val_path)
         elif val_pairs is None:
             images, held_out = _split(images, val_fraction, path)
-        self.val_pairs: PairFolder | FrozenPairs
+        self.val_pairs: EvaluationSet
         if held_out is None:
             assert val_pairs is not None
             self.val_pairs = PairFolder(val_pairs, white=white)
@@ -127,11 +127,18 @@ class InpaintingDataModule(LightningDataModule):
         together = torch.cuda.is_available()
         return DataLoader(
             EvaluationDataset(self.val_pairs),
-            batch_sampler=batches_of_one_size(self.val_pairs.sizes, share) if together else [[i] for i in share],
+            batch_sampler=batches_of_one_size(self._val_sizes, share) if together else [[i] for i in share],
             num_workers=self.num_workers if len(share) >= MANY_PAIRS else 0,
             worker_init_fn=_leave_signals_alone,
             pin_memory=torch.cuda.is_available(),
         )
+
+    @property
+    def _val_sizes(self) -> Sequence[tuple[int, int]]:
+        """(width, height) of each validation pair."""
+        if isinstance(self.val_pairs, PairFolder | FrozenPairs):
+            return self.val_pairs.sizes
+        return [(pair.image.shape[1], pair.image.shape[0]) for pair in self.val_pairs]  # a few, in memory: ``debug``
 
     def share_machine(self, processes: int) -> None:
         """Divide the memory of the cache by ``processes``, the number of processes with a cache on this machine."""
