@@ -11,17 +11,7 @@ If a training was stopped or killed, the same command continues it (docs/trainin
 
 import sys
 
-from lama.config import (
-    build,
-    build_module,
-    check_paths,
-    fit_to_start,
-    flag,
-    official_location,
-    preflight,
-    read,
-    to_yaml,
-)
+from lama.config import build, build_module, fit_to_start, flag, official_location, preflight, read, to_yaml
 
 
 def main(arguments: list[str]) -> None:
@@ -33,8 +23,7 @@ def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "training", None)
     from lama.checkpoints import open_checkpoint
 
-    check_paths(config)  # first: the next lines may fetch files
-    preflight(config)
+    preflight(config, data=True)
     fitted = fit_to_start(config, open_checkpoint)
     for note in official_location(config):
         print(note, file=sys.stderr)

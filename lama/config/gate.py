@@ -65,14 +65,16 @@ def build_module(config: DictConfig) -> Any:
     )
 
 
-def preflight(config: DictConfig) -> None:
+def preflight(config: DictConfig, data: bool = False) -> None:
     """Check a training before anything is read or built.
 
-    Raises ValueError for settings that the optimisers refuse, then calls ``preflight`` of every target that has one: it
-    raises if a file of weights is missing.
+    Raises ValueError for settings that the optimisers refuse, with ``data`` FileNotFoundError for data that does not
+    exist. Then calls ``preflight`` of every target that has one: it fetches weights, or raises if they are missing.
     """
     from lama.training import check_optimizers
 
+    if data:
+        _check_paths(config)
     check_optimizers(build(config.optimizers, "optimizers"))
     plain = _plain(config)
     for _, target, arguments in _targets(plain, ""):
@@ -81,7 +83,7 @@ def preflight(config: DictConfig) -> None:
             check(**{k: v for k, v in arguments.items() if not (isinstance(v, dict) and "_target_" in v)})
 
 
-def check_paths(config: DictConfig) -> None:
+def _check_paths(config: DictConfig) -> None:
     """Raise FileNotFoundError, naming the key, for data that does not exist: a source of files, or pairs."""
     source = resolve_target("data.source", config.data.source._target_)
     places = {"val_pairs": "the pairs to validate on"}
