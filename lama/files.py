@@ -45,6 +45,15 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Raise NotADirectoryError or PermissionError if ``folder``, which may not exist yet, cannot be written to."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{nearest}: is a file, expected a folder to write to")
+    if not os.access(nearest, os.W_OK):
+        raise PermissionError(f"{nearest}: no permission to write there")
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write ``text`` atomically, in UTF-8."""
     with atomic_write(path) as partial:

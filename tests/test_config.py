@@ -1,6 +1,7 @@
 """Configurations: each composes and builds; the gate to objects; errors in one line."""
 
 import os
+import re
 import sys
 import tarfile
 from pathlib import Path
@@ -450,6 +451,57 @@ def test_cfg_prints_the_configuration(capsys):
 
 @pytest.mark.parametrize("value", ["1e-3,1e-4", "choice(1e-3,1e-4)", "range(1,3)"])
 def test_several_values_are_refused_with_the_way_to_do_it(value):
-    with pytest.raises(ValueError, match=r"optimizers\.generator\.lr=.*run_title=.*dir="):
+    with pytest.raises(ValueError, match=r"optimizers\.generator\.lr=.*-m sweep=seeds row=demo"):
         compose("training", "demo", [f"optimizers.generator.lr={value}"])
     assert list(compose("training", "demo", ["augment.size=[64,48]"]).augment.size) == [64, 48]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizers.generator.lr=-1", r"^optimizers\.generator: invalid learning rate: -1"),
+        ("optimizers.generator.lr=0", r"^optimizers\.generator\.lr=0: "),
+        ("optimizers.discriminator.lr=nan", r"^optimizers\.discriminator: "),
+        ("optimizers.generator.lr=inf", r"^optimizers\.generator\.lr=inf: "),
+        ("+optimizers.generator.betas=[0.9,1.5]", r"^optimizers\.generator: "),
+        ("+optimizers.generator.eps=-1", r"^optimizers\.generator: "),
+        ("+optimizers.generator.weight_decay=inf", r"^optimizers\.generator\.weight_decay=inf: "),
+    ],
+)
+def test_a_setting_that_an_optimiser_refuses_is_found_before_the_data_is_read(override, message):
+    with pytest.raises(ValueError, match=message):
+        preflight(compose("training", "demo", [override]))
+    preflight(compose("training", "demo", ["optimizers.generator.lr=1e30", "+optimizers.generator.betas=[0.0,0.9]"]))
+
+
+@pytest.mark.parametrize("key", ["path", "val_path", "val_pairs"])
+def test_missing_data_is_found_before_a_network_is_fetched(tmp_path, monkeypatch, capsys, key):
+    monkeypatch.setattr("lama.checkpoints.open_checkpoint", lambda *_: pytest.fail("the network was opened"))
+    (tmp_path / "there").mkdir()
+    data = {"path": tmp_path / "there"} | {key: tmp_path / "missing"}
+    arguments = ["-cn", "finetune", "init_from=big-lama", *(f"data.{name}={place}" for name, place in data.items())]
+    with pytest.raises(SystemExit):
+        run_verb("train", arguments)
+    assert re.fullmatch(rf"error: data\.{key}, .*missing: .*\n", capsys.readouterr().err)
+
+
+def test_a_place_for_results_is_checked_before_a_network_is_opened(tmp_path, monkeypatch, capsys):
+    def fail(*_, **__):
+        pytest.fail("the network was opened")
+
+    for name in ("lama.load", "lama.checkpoints.load_generator", "lama.export.model.load_generator",
+                 "lama.checkpoints.conversion.open_checkpoint"):  # fmt: skip
+        monkeypatch.setattr(name, fail, raising=False)
+    (tmp_path / "file").touch()
+    for name in ("a.png", "a_mask001.png"):
+        Image.new("L", (40, 40), 255).save(tmp_path / name)
+    out = f"{tmp_path}/file/out"
+    for verb, arguments in (
+        ("predict", ["model.path=big-lama", f"indir={tmp_path}", f"outdir={out}"]),
+        ("evaluate", ["model.path=big-lama", f"indir={tmp_path}", f"outdir={out}"]),
+        ("export", ["model.path=big-lama", "format=torchscript", f"out={out}/a.pt"]),
+        ("convert", ["src=big-lama", f"dst={out}/a.safetensors"]),
+    ):
+        with pytest.raises(SystemExit):
+            run_verb(verb, arguments)
+        assert re.fullmatch(rf"error: .*{tmp_path}/file.*\n", capsys.readouterr().err), verb

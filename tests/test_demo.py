@@ -323,7 +323,8 @@ def test_without_its_token_nothing_is_computed(model):
                 assert "Authorization: Bearer TOKEN" in answer["error"]
             assert client.get("/api/jobs/x", headers=headers)[0] == 401
         assert client.post("/api/inpaint", request(), {"Authorization": "Bearer secret"})[0] == 200
-        assert client.get("/health")[1]["token"] is True
+        assert client.get("/health")[1] == {"status": "ok", "token": True}  # no version, no names of models
+        assert client.get("/health", headers={"Authorization": "Bearer secret"})[1]["models"] == ["tiny"]
 
 
 # The queue, and clients that disconnect

@@ -134,3 +134,73 @@ def test_the_command_ignores_a_file_and_transparent_pixels(tmp_path):
     np.testing.assert_array_equal(run("a.png", ignore=tmp_path / "left.png"), ~HOLE)
     with pytest.raises(FileNotFoundError, match="ignore="):
         run("a.png", ignore=tmp_path / "missing.png")
+
+
+BANNER = np.zeros((160, 160, 3), np.uint8)
+BANNER[:] = np.random.default_rng(1).integers(100, 200, BANNER.shape)
+BANNER[HIDDEN] = (0, 255, 0)
+BANNER[0, 0] = (0, 254, 0)  # nearly the colour
+
+
+@pytest.mark.parametrize("colour", ["lime", "#00ff00", "rgb(0, 255, 0)", "#0F0"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "PIL", "RGBA"])
+def test_a_colour_is_no_context(small, colour, kind):
+    image = {
+        "uint8": BANNER, "uint16": BANNER.astype(np.uint16) * 257, "float32": BANNER / np.float32(255),
+        "PIL": Image.fromarray(BANNER), "RGBA": Image.fromarray(BANNER).convert("RGBA"),
+    }[kind]  # fmt: skip
+    opened = open_image(image, HOLE, colour)
+    np.testing.assert_array_equal(opened.ignored, HIDDEN & ~HOLE)
+    if kind == "uint8" and colour == "lime":
+        expected = small(image, HOLE, HIDDEN)
+        np.testing.assert_array_equal(small(image, HOLE, colour), expected)
+        np.testing.assert_array_equal(expected[~HOLE], image[~HOLE])
+
+
+def test_a_colour_of_a_grey_image():
+    grey = np.full((20, 30), 90, np.uint8)
+    grey[:, 20:] = 0
+    hole = np.zeros((20, 30), np.bool_)
+    hole[5:9, 5:9] = True
+    np.testing.assert_array_equal(open_image(grey, hole, "black").ignored, grey == 0)
+    assert open_image(grey, hole, "red").ignored is None
+
+
+@pytest.mark.parametrize(("colour", "part"), [("grren", "ignore=grren"), ("#00ff0080", "alpha")])
+def test_a_name_that_is_no_colour_is_one_line(colour, part):
+    with pytest.raises(ValueError, match=f"^ignore=.*{part}|^{part}"):
+        open_image(BANNER, HOLE, colour)
+
+
+def test_the_command_takes_a_file_or_a_colour(tmp_path, caplog):
+    Image.fromarray(BANNER).save(tmp_path / "a.png")
+    Image.fromarray(HOLE).save(tmp_path / "m.png")
+    Image.fromarray(HIDDEN[1:]).save(tmp_path / "short.png")
+    Image.fromarray(np.ones((160, 160), np.bool_)).save(tmp_path / "all.png")
+
+    def run(ignore, reader=None):
+        seen = []
+
+        def fill(pixels, hole, ignored=None):
+            seen.append(ignored)
+            return pixels
+
+        places = {"image": str(tmp_path / "a.png"), "mask": str(tmp_path / "m.png"), "out": str(tmp_path / "o.png")}
+        plan = PredictionPlan(find(places), reader or MaskReader(), overwrite=True, ignore=ignore)
+        return seen, fill_all(fill, plan.jobs).failures, plan.notices.names
+
+    seen, failures, notices = run("#00ff00")
+    np.testing.assert_array_equal(seen[0], HIDDEN)
+    assert (failures, notices) == ([], {})
+    _, failures, _ = run(tmp_path / "short.png")
+    assert "ignore is 160 x 159" in failures[0]
+    assert run(tmp_path / "short.png", MaskReader(resize=True))[1] == []
+    (notice,) = run(tmp_path / "all.png")[2]
+    assert notice.startswith("ignore covers more than 80%")
+    with pytest.raises(FileNotFoundError, match="ignore=grren"):
+        run("grren")
+
+
+def test_python_warns_of_an_ignore_that_covers_nearly_all(caplog):
+    open_image(BANNER, HOLE, ~HIDDEN | HIDDEN)
+    assert "ignore covers" in caplog.text

@@ -536,3 +536,26 @@ def test_jobs_start_where_opencv_has_threads_already(tmp_path, images):
         capture_output=True, text=True, timeout=100, check=True, cwd=Path(__file__).parent,
     )  # fmt: skip
     assert done.stdout.split() == ["10", "3"]
+
+
+def test_twelve_bits_are_named_and_white_stretches_them(tmp_path, caplog):
+    levels = np.random.default_rng(0).integers(0, 256, (40, 52))
+    levels[0, 0] = 255
+    for i in range(2):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray((levels * 16).astype(np.uint16)).save(tmp_path / "photos" / f"{i}.png")
+    generate(small(), SETTINGS, tmp_path / "photos", tmp_path / "dark")
+    assert "--white=4095" in caplog.text
+    assert "2 images" in caplog.text
+    caplog.clear()
+    result = generate(small(), SETTINGS, tmp_path / "photos", tmp_path / "bright", white=4080)
+    assert "--white" not in caplog.text
+    dark, bright = (np.asarray(Image.open(tmp_path / name / "0_crop000.png")) for name in ("dark", "bright"))
+    assert dark.max() < 17
+    assert bright.max() > 200
+    again = generate(small(), SETTINGS, tmp_path / "photos", tmp_path / "bright", white=4080)
+    assert again.hash == result.hash
+    with pytest.raises(FileExistsError):
+        generate(small(), SETTINGS, tmp_path / "photos", tmp_path / "bright")
+    with pytest.raises(ValueError, match="--white=0"):
+        generate(small(), SETTINGS, tmp_path / "photos", tmp_path / "other", white=0)

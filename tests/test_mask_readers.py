@@ -229,3 +229,21 @@ def test_a_mask_in_python_follows_the_rule_of_mask_files(tmp_path, caplog):
     caplog.clear()
     open_image(PHOTO, ~HOLE)  # bool is meant as it is
     assert not caplog.records
+
+
+@pytest.mark.parametrize("side", [6, 12])
+def test_specks_around_a_small_hole_are_many_of_the_hole(tmp_path, side, caplog):
+    """Less than 1 % of the image, more than a fifth of the hole."""
+    grey = np.zeros((256, 256), np.uint8)
+    grey[99 : 99 + side, 101 : 101 + side] = 255
+    Image.fromarray(grey).save(tmp_path / "m.jpg", quality=60)
+    decoded = np.asarray(Image.open(tmp_path / "m.jpg"))
+    faint = (decoded > 0) & (decoded < 32)
+    assert faint.mean() < 0.01
+    assert faint.sum() > 0.2 * (decoded > 0).sum()
+    warnings = MaskReader().hole(tmp_path / "m.jpg")[1]
+    assert any("nearly black" in warning and "mask.threshold=127" in warning for warning in warnings)
+    open_image(np.zeros((256, 256, 3), np.uint8), decoded)
+    assert "nearly 0" in caplog.text
+    Image.fromarray(grey).save(tmp_path / "m.png")
+    assert MaskReader().hole(tmp_path / "m.png")[1] == []

@@ -1,5 +1,6 @@
 """The private or undocumented parts of other packages that we use; after an upgrade, a failure names a missing one."""
 
+import ast
 import inspect
 import mmap
 import os
@@ -203,3 +204,21 @@ def test_submitit_writes_the_number_of_a_job_of_an_array():
     """lama/sweeps/state.py looks for it in the output of squeue."""
     submitit = pytest.importorskip("submitit")
     assert submitit.SlurmJob("unused", job_id="12_3").job_id == "12_3"
+
+
+def test_every_private_name_of_another_package_is_tested_here(root):
+    """A private attribute or module that ``lama`` does not define itself is named in a test of this file."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (root / "lama").rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    own = {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)}
+    own |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    own |= {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            used |= {part for module in modules for part in module.split(".")}
+    private = {name for name in used - own if re.match(r"_[a-z]", name)} - {"_exit", "_target_"}  # os._exit is public
+    assert "_foreach_copy_" in private
+    text = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in sorted(private) if name not in text.replace(f"{name!r} in private", "")] == []

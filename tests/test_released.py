@@ -302,6 +302,9 @@ def test_the_command_lists_fetches_and_verifies(table, cache, mirror, capsys):
             return exit_code.code, "".join(capsys.readouterr())
         return 0, "".join(capsys.readouterr())
 
+    assert weights("list")[1].splitlines()[1].split()[:3] == ["small", "10", "MB"]
+    assert weights("get", "small")[1].strip().endswith("lama-small.safetensors")
+    assert "small" not in weights("list", "toy-lama")[1]
     assert weights("list", "toy-lama")[1].splitlines()[1].split()[:4] == ["toy-lama", "0", "MB", "-"]
     assert weights("verify", "toy-lama") == (0, "no released file on this machine\n")
     assert str(cache / "net.pt") in weights("get", "toy-lama")[1].splitlines()

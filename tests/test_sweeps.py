@@ -17,12 +17,13 @@ from omegaconf import OmegaConf
 from submitit.core.utils import DelayedSubmission
 
 from lama.config import CONFIGS
+from lama.paper.tables import make_tables
 from lama.sweeps import slurm, start, state
 from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import compose, train_those
+from lama.sweeps.start import check_row, compose, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,
@@ -149,7 +150,7 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
          r"lama_small_train_masks: data\.batchsize: unknown config key; did you mean data\.batch_size"),
         (["-m", "sweep=table4_masks", "evaluation.metrics=[psnr_hle]"], r"evaluation\.metrics: unknown 'psnr_hle'"),
         (["-m", "sweep=table4_masks", "launcher.device=3"], r"launcher\.device: unknown config key"),
-        (["-m", "sweep=table2_generators"], r"weights\.ade20k_encoder: .* is missing"),
+        (["-m", "sweep=table2_generators", "data=builtin"], r"weights\.ade20k_encoder: .* is missing"),
         (["-m", "sweep=table4_masks", "losses=no_perceptual", "data=folder", "data.path=/no/images"],
          r"data\.path, the images to train on: .*/no/images"),
     ],
@@ -441,3 +442,71 @@ def test_records_appear_whole(tmp_path):
     record(sweep, TRAINING, state=DONE, pid=1, host="x")
     (only,) = (tmp_path / "jobs").iterdir()
     assert json.loads(only.read_text())["state"] == DONE
+
+
+def test_several_values_give_a_row_each(tmp_path):
+    sweep = compose(
+        ["sweep=seeds", "row=demo", "seeds=[0,1]", f"dir={tmp_path}"],
+        ["optimizers.generator.lr=1e-3,1e-4", "losses=lama,no_perceptual", "data.batch_size=3"],
+    )
+    first, *_, last = sweep.rows
+    assert len(sweep.rows) == 4
+    assert first == "demo,optimizers.generator.lr=0.001,losses=lama"
+    assert last == "demo,optimizers.generator.lr=0.0001,losses=no_perceptual"
+    assert sweep.overrides == ["data.batch_size=3"]
+    work = sweep.trainings()[0]
+    assert Work.of(str(work)) == work
+    command = sweep.command(work)
+    assert command[command.index("-cn") + 1] == "demo"
+    assert {"optimizers.generator.lr=0.001", "losses=lama", "data.batch_size=3"} < set(command)
+    assert command[-1] == f"run_dir='{tmp_path}/runs/{first}/seed0'"
+    assert check_row(sweep, last).optimizers.generator.lr == 1e-4
+    save(sweep)
+    assert load(tmp_path) == sweep
+
+
+def test_more_values_add_rows_to_a_sweep(tmp_path):
+    def asked(values, *more):
+        return compose(["sweep=seeds", "row=demo", f"dir={tmp_path}"], [f"optimizers.generator.lr={values}", *more])
+
+    check_same(asked("1e-3,1e-4"), asked("1e-3,1e-4,1e-5"))
+    with pytest.raises(ValueError, match=r"batch_size=3"):
+        check_same(asked("1e-3,1e-4"), asked("1e-3,1e-4", "data.batch_size=3"))
+
+
+def test_rows_can_have_names_and_settings_of_their_own(tmp_path):
+    rows = "rows={shallow: [lama-fourier, 'generator.n_blocks=6'], deep: [lama-fourier, 'generator.n_blocks=12']}"
+    sweep = compose(["sweep=seeds", rows, f"dir={tmp_path}", "own={deep: ['data.batch_size=1']}"], ["seed_=1,2"])
+    assert sweep.rows == ["shallow,seed_=1", "shallow,seed_=2", "deep,seed_=1", "deep,seed_=2"]
+    assert sweep.own["deep,seed_=1"] == ["generator.n_blocks=12", "data.batch_size=1", "seed_=1"]
+    assert set(sweep.configurations.values()) == {"lama-fourier"}
+    with pytest.raises(ValueError, match=r"rows\.a=\[\]"):
+        compose(["sweep=seeds", "rows={a: []}"], [])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["row=demo,lama-fourier"], r"row=demo,lama-fourier: .*rows=\[A,B\]"),
+        (["row=demo", "data.batch_size=interval(1,3)"], r"data\.batch_size=interval"),
+        (["row=demo", "optimizers.generator.lr=1e-3,-1"], r"^optimizers\.generator: "),
+        (["row=demo", "seed=1,2"], r"seed=1: a sweep sets seed itself"),
+    ],
+)
+def test_values_that_cannot_be_rows_are_one_line(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        start(["-m", "sweep=seeds", *arguments, f"dir={tmp_path}/sweep"])
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_rows_of_values_are_rows_of_the_tables(tmp_path):
+    sweep = compose(["sweep=seeds", "row=demo", f"dir={tmp_path}"], ["losses.l1.weight_known=1,10"])
+    for row, psnr in zip(sweep.rows, (20.0, 25.0), strict=True):
+        folder = tmp_path / "evaluations" / row / "seed0" / "random_thick_256"
+        folder.mkdir(parents=True)
+        content = {"protocol": {"name": "plain"}, "overall": {"psnr_hole": {"mean": psnr, "n": 3}},
+                   "evaluation_set": ["a"], "sizes": [[256, 256]], "unpublished_weights": []}  # fmt: skip
+        (folder / "metrics.json").write_text(json.dumps(content))
+    make_tables(tmp_path / "evaluations", tmp_path / "tables", ["psnr_hole"], 256)
+    text = (tmp_path / "tables" / "tables.md").read_text()
+    assert all(row in text for row in sweep.rows)

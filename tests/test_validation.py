@@ -2,12 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from networks import TinyInception
+from PIL import Image
 from processes import two_processes
 from trainings import make_data, make_module, run_into
 
+from lama.data.equal_sizes import batches_of_one_size
 from lama.evaluation import Evaluator
 from lama.runs.callbacks import read_metrics
 from lama.runs.monitor import choose_monitor
@@ -133,3 +136,41 @@ def test_a_training_with_metrics_whose_weights_are_missing_ends_before_it_starts
     with pytest.raises(FileNotFoundError, match=r"pt_inception.*evaluator=pixels"):
         Evaluator.preflight(["ssim", "ssim_fid100_f1"], {})
     Evaluator.preflight("quick", {})
+
+
+def test_pairs_of_one_size_are_validated_together_with_equal_scores(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for i, (height, width) in enumerate([(40, 56), (56, 40), (40, 56), (40, 56)]):
+        image = Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        mask = np.zeros((56, 40) if i == 3 else (height, width), np.bool_)
+        mask[8:20, 8:20] = True
+        exif = Image.Exif()
+        exif[0x0112] = 6 if i == 3 else 1  # lies on its side: upright it is 40 x 56
+        image.save(tmp_path / f"{i}.png", exif=exif)
+        Image.fromarray(mask).save(tmp_path / f"{i}_mask000.png")
+    data, module = make_data(val_path=None, val_pairs=str(tmp_path)), make_module().eval()
+    assert [len(batch["name"]) for batch in data.val_dataloader()] == [1, 1, 1, 1]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    loader = data.val_dataloader()
+    data.val_pairs = list(data.val_pairs)  # as ``debug`` has them
+    assert sorted(map(sorted, data.val_dataloader().batch_sampler)) == [[0, 2], [1, 3]]
+    monkeypatch.undo()
+    batches = list(loader)
+    assert sorted(batch["name"] for batch in batches) == [["0_mask000", "2_mask000"], ["1_mask000", "3_mask000"]]
+    alone = make_module().eval()
+    with torch.no_grad():
+        for batch in batches:
+            module.validation_step(batch, 0)
+            for i, name in enumerate(batch["name"]):
+                one = {"name": [name], "image": batch["image"][i : i + 1], "mask": batch["mask"][i : i + 1]}
+                alone.validation_step(one, 0)
+    for together, single in zip(module.evaluator.per_image(), alone.evaluator.per_image(), strict=True):
+        assert together.pop("name") == single.pop("name")
+        assert together == pytest.approx(single, rel=1e-5)
+
+
+def test_a_batch_of_validation_is_bounded_in_pixels():
+    sizes = [(256, 256)] * 20 + [(0, 0)] * 2 + [(4000, 3000)] * 2
+    batches = batches_of_one_size(sizes, range(24))
+    assert [len(batch) for batch in batches] == [8, 8, 4, 1, 1, 1, 1]
+    assert batches_of_one_size(sizes, range(1, 24, 2))[0] == [1, 3, 5, 7, 9, 11, 13, 15]

@@ -10,6 +10,7 @@ from lama.checkpoints.architecture import looks_like
 from lama.checkpoints.format import save_generator
 from lama.checkpoints.load import EXPORTED, open_checkpoint
 from lama.checkpoints.official import save_official
+from lama.files import check_writable
 
 
 def convert(
@@ -27,6 +28,7 @@ def convert(
     if dst.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", *EXPORTED):
         raise ValueError(f"dst={dst}: expected a name ending in .safetensors, or a folder for the official layout")
     _check_free(dst, overwrite)
+    check_writable(dst.parent)
     checkpoint = open_checkpoint(src, "src")
     training = Path(src).expanduser() / "checkpoints" / "last.ckpt"
     if discriminator and not checkpoint.part("discriminator") and training.is_file():

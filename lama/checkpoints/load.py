@@ -48,7 +48,7 @@ _FIRST = {
     "discriminator": re.compile(r"(.*?)model0\.0\.weight"),
 }
 _AVERAGE = re.compile(r"(^|[._])(ema|average|avg)\b|_ema(?=[._])")
-BUNDLED = {"small": Path(__file__).resolve().parent.parent / "weights" / "lama-small.safetensors"}  # in the package
+BUNDLED = {"small": pretrained.SMALL}
 EXPORTED = (".onnx", ".pt2")  # files of ``lama export`` for other runtimes; its .pt files can be read
 _IN_A_FOLDER = ("models/best.safetensors", "models/last.safetensors", "models/best.ckpt", "models/last.ckpt")
 

@@ -36,11 +36,13 @@ def main(arguments: list[str]) -> None:
 
     pairs = PairFolder(config.indir, None, build(config.mask, "mask"), Notices(), config.white)
     device = pick_device(config.device)
+    predictions = None if config.predictdir is None else PredictionFolder(config.predictdir, pairs)
+    fill = None if config.baseline is None else find_baseline(config.baseline)
+    prepare(config.outdir, flag(config, "overwrite"), keep_apart=(config.indir, config.predictdir))
     complete: Callable[[Sequence[Any]], list[Any]]
-    if config.predictdir is not None:
-        complete = PredictionFolder(config.predictdir, pairs).read
-    elif config.baseline is not None:
-        fill = find_baseline(config.baseline)
+    if predictions is not None:
+        complete = predictions.read
+    elif fill is not None:
         complete = lambda batch: [fill(pair.image, pair.mask) for pair in batch]  # noqa: E731
     else:  # the plain network on the whole image: numbers do not depend on the memory of a machine
         inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False, detail="off")
@@ -48,7 +50,6 @@ def main(arguments: list[str]) -> None:
     evaluator = build(config.evaluator, "evaluator")
     for name in evaluator.unread:
         logging.warning("weights.%s is not used: the metrics are %s", name, ", ".join(evaluator.metrics))
-    prepare(config.outdir, flag(config, "overwrite"), keep_apart=(config.indir, config.predictdir))
     with tqdm(total=len(pairs), desc="evaluating", unit="image") as progress:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *(tensor.to(device) for tensor in tensors))

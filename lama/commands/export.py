@@ -3,6 +3,7 @@
 lama export model.path=big-lama format=torchscript out=big-lama.pt
 lama export model.path=runs/demo format=onnx out=demo.onnx fft=matmul       # without the DFT operator
 lama export model.path=runs/demo format=pt2 out=demo.pt2 pre_post=false     # the network alone
+lama export model.path=big-lama format=onnx out=half.onnx half=true         # float16, half the size
 """
 
 from lama.config import flag, read
@@ -18,6 +19,7 @@ def main(arguments: list[str]) -> None:
         out=str(config.out),
         pre_post=flag(config, "pre_post"),
         fft=str(config.fft),
+        half=flag(config, "half"),
         overwrite=flag(config, "overwrite"),
         say=print,
     )

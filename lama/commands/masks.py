@@ -18,13 +18,14 @@ def main(arguments: list[str]) -> None:
     expected.add_argument("--ext", help="use only images with this suffix")
     expected.add_argument("--n-jobs", type=int, default=0, help="number of processes")
     expected.add_argument("--seed", type=int, default=0)
+    expected.add_argument("--white", type=int, help="the value of 16-bit images that becomes white: 4095 for 12 bits")
     expected.add_argument("--labels", help="folder of label maps, for masks in the shape of objects")
     options = expected.parse_args(arguments)
     settings = load_data_gen(options.config, options.seed, options.labels)
     from lama.data.mask_dataset import generate
 
     dataset = build(settings, options.config)
-    result = generate(dataset, settings, options.indir, options.outdir, options.ext, options.n_jobs)
+    result = generate(dataset, settings, options.indir, options.outdir, options.ext, options.n_jobs, options.white)
     where = f"{len(result.files) // 2} pairs in {options.outdir}, manifest.json {result.hash[:12]}"
     print(f"{where}; {len(result.refused)} images refused")
     for name, reason in list(result.refused.items())[:20]:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from lama.config import build, flag, official_prediction, printable, read
 
 PLACES = ("indir", "maskdir", "outdir", "image", "mask.path", "out", "pairs")
-UNQUOTED = ("model.path", "model.checkpoint", "dataset.img_suffix", *PLACES)
+UNQUOTED = ("model.path", "model.checkpoint", "dataset.img_suffix", "ignore", *PLACES)
 SHORT = {"mask": "mask.path", "model": "model.path"}
 SMALL = "lama-small, from this package, for non-commercial research; choose another with model.path="
 

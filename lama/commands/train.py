@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "training", None)
     from lama.checkpoints import open_checkpoint
 
+    preflight(config, data=True)
     fitted = fit_to_start(config, open_checkpoint)
-    preflight(config)
     for note in official_location(config):
         print(note, file=sys.stderr)
     import torch

@@ -13,7 +13,7 @@ from lama.config.official import official_location, official_prediction
 from lama.config.wording import USER_ERRORS, one_line, printable
 
 __all__ = [
-    "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "compose", "fit_to_start", "flag", "literal",
-    "load_data_gen", "load_yaml", "official_location", "official_prediction",
+    "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "compose", "fit_to_start",
+    "flag", "literal", "load_data_gen", "load_yaml", "official_location", "official_prediction",
     "one_line", "preflight", "printable", "read", "to_yaml",
 ]  # fmt: skip

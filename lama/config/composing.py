@@ -29,8 +29,8 @@ def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: st
     try:
         for one in OverridesParser.create().parse_overrides(list(overrides)):
             if one.is_sweep_override():
-                advice = "start one for each value, with a run_title= of its own (with -m: a dir=)"
-                raise ValueError(f"{one.input_line}: several values, but a training has one; {advice}; a list is "
+                each = f"-m sweep=seeds row={name} {one.input_line} trains each; " if group == "training" else ""
+                raise ValueError(f"{one.input_line}: several values, expected one; {each}a list is "
                                  f"{one.key_or_group}=[A,B]")  # fmt: skip
         return _compose(folders, name, overrides)
     except MissingConfigException as error:

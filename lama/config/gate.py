@@ -10,6 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -64,13 +65,35 @@ def build_module(config: DictConfig) -> Any:
     )
 
 
-def preflight(config: DictConfig) -> None:
-    """Call ``preflight`` of every target that has one, before anything is built: it raises if a file is missing."""
+def preflight(config: DictConfig, data: bool = False) -> None:
+    """Check a training before anything is read or built.
+
+    Raises ValueError for settings that the optimisers refuse, with ``data`` FileNotFoundError for data that does not
+    exist. Then calls ``preflight`` of every target that has one: it fetches weights, or raises if they are missing.
+    """
+    from lama.training import check_optimizers
+
+    if data:
+        _check_paths(config)
+    check_optimizers(build(config.optimizers, "optimizers"))
     plain = _plain(config)
     for _, target, arguments in _targets(plain, ""):
         check = getattr(target, "preflight", None)
         if check is not None:
             check(**{k: v for k, v in arguments.items() if not (isinstance(v, dict) and "_target_" in v)})
+
+
+def _check_paths(config: DictConfig) -> None:
+    """Raise FileNotFoundError, naming the key, for data that does not exist: a source of files, or pairs."""
+    source = resolve_target("data.source", config.data.source._target_)
+    places = {"val_pairs": "the pairs to validate on"}
+    if getattr(source, "reads_files", False):
+        places |= {"path": "the images to train on", "val_path": "the images to validate on"}
+    for key, what in places.items():
+        place = config.data.get(key)
+        if place is not None and not Path(str(place)).expanduser().exists():
+            where = f"no such file or folder (working directory: {Path.cwd()})"
+            raise FileNotFoundError(f"data.{key}, {what}: {place}: {where}")
 
 
 def _typed(path: str, node: Any) -> str:

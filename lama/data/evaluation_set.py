@@ -6,6 +6,7 @@ The manifest of a set holds seed, settings and the sha256 of every file. It iden
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from lama.pictures.images import (
     open_header,
     others_named,
     read_image,
+    upright_size,
     write_image,
 )
 from lama.pictures.masks import MaskReader, check_size
@@ -85,6 +87,11 @@ class PairFolder(Sequence[EvaluationPair]):
         """The names of the masks in order; predictions have the same names."""
         return [mask.relative_to(self.root).with_suffix("").as_posix() for _, mask in self.paths]
 
+    @cached_property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(width, height) of each image, from the headers; (0, 0) for a file that cannot be opened."""
+        return [_size(image) for image, _ in self.paths]
+
     def hashes(self) -> list[str]:
         """The hashes that identify the set: of each manifest or, without one, of the files by the same rule."""
         if self.manifests:
@@ -120,6 +127,14 @@ class PairFolder(Sequence[EvaluationPair]):
                 for warning in suspicions(image_path, header, "" if self.white else "white"):
                     self.notices.add(warning, str(image_path))
         return EvaluationPair(mask_path.relative_to(self.root).with_suffix("").as_posix(), image, mask)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with open_header(path) as header:
+            return upright_size(header)
+    except Exception:  # Pillow raises errors of many types; reading the pair names the file
+        return 0, 0
 
 
 class PredictionFolder:
@@ -208,6 +223,11 @@ class FrozenPairs(Sequence[EvaluationPair]):
 
     def __len__(self) -> int:
         return len(self.source) * self.per_image
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """(width, height) of each pair."""
+        return [(self.size, self.size)] * len(self)
 
     def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
         if not 0 <= index < len(self):

@@ -24,7 +24,9 @@ from tqdm import tqdm
 from lama.data.manifest import JOURNAL, Manifest, write_manifest
 from lama.files import PARTIAL, sha256_of, write_text
 from lama.interfaces import ImageArray, MaskArray, MaskSampler
-from lama.pictures.images import header_size, list_images, read_image, write_image
+from lama.pictures.images import header_size, list_images, open_header, read_image, write_image
+from lama.pictures.notices import Notices
+from lama.pictures.reading import suspicions
 
 logger = logging.getLogger(__name__)
 WIDEST = 20000  # pixels, limit of the longer side after scaling
@@ -85,20 +87,23 @@ class _Job:
     dataset: MaskDataset
     indir: Path
     outdir: Path
+    white: int | None = None  # the value of 16-bit images that becomes white; None: 65535
 
     def __call__(self, path: Path) -> dict[str, Any]:
         """Write the pairs of one image; returns its line of the journal."""
         name = path.relative_to(self.indir).with_suffix("").as_posix()
         files = {}
         try:
-            pairs = self.dataset.pairs(name, read_image(path))
+            pairs = self.dataset.pairs(name, read_image(path, white=self.white))
+            with open_header(path) as header:
+                warnings = suspicions(path, header, "" if self.white else "--white")
         except ValueError as error:
             return {"name": name, "files": {}, "refused": str(error).replace(f"{self.indir}/", "")}
         for i, (image, mask) in enumerate(pairs):
             for written, array in ((f"{name}_crop{i:03d}.png", image), (f"{name}_crop{i:03d}_mask{i:03d}.png", mask)):
                 write_image(self.outdir / written, array)
                 files[written] = sha256_of(self.outdir / written)
-        return {"name": name, "files": files, "refused": None}
+        return {"name": name, "files": files, "refused": None, "warnings": warnings}
 
 
 @dataclass
@@ -115,21 +120,26 @@ def generate(
     outdir: str | Path,
     suffix: str | None = None,  # use only images with this suffix, such as "jpg"
     jobs: int = 0,  # worker processes; 0 = work in this process
+    white: int | None = None,  # the value of 16-bit images that becomes white, 4095 for 12 bits; None: 65535
 ) -> Result:
     """Generate the evaluation set of ``indir`` in ``outdir``, or resume an interrupted call.
 
-    Raises FileNotFoundError or ValueError if there are no images or two have the same name, FileExistsError if
-    ``outdir`` holds other files or a set with other settings.
+    Warnings name images that lose bits or bands. Raises FileNotFoundError or ValueError if there are no images or two
+    have the same name, FileExistsError if ``outdir`` holds other files or a set with other settings.
     """
     root, out = Path(indir).expanduser(), Path(outdir).expanduser()
     if out.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{out}: lies in the image folder {root}; choose a folder outside of it")
     paths = _images(root, suffix)
     names = {path.relative_to(root).with_suffix("").as_posix() for path in paths}
-    about = {**settings, "images": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
+    if white is not None and not 0 < white <= 65535:
+        raise ValueError(f"--white={white}: expected 1 to 65535")
+    job = _Job(dataset, root, out, white)
+    stretched = {} if white is None else {"white": white}
+    about = {**settings, **stretched, "images": hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()}
     done = _finished(out, about)
     if done is not None:
-        _repair(done, _Job(dataset, root, out), paths)
+        _repair(done, job, paths)
         return Result(done.files, done.content["refused"], done.hash)
     journal = out / JOURNAL
     lines = _read_journal(journal, about)
@@ -138,7 +148,7 @@ def generate(
         logger.warning("%d of %d images are smaller than %d pixels; they are enlarged", small, len(paths), dataset.size)
     left = [path for path in paths if path.relative_to(root).with_suffix("").as_posix() not in lines]
     write_text(journal, "".join(json.dumps(line) + "\n" for line in ({"settings": about}, *lines.values())))
-    _work(_run(_Job(dataset, root, out), left, jobs), journal, lines, len(paths))
+    _work(_run(job, left, jobs), journal, lines, len(paths))
     refused = {line["name"]: line["refused"] for line in lines.values() if line["refused"]}
     result = Result(dict(file for line in lines.values() for file in line["files"].items()), refused)
     if not result.files:
@@ -153,12 +163,17 @@ def generate(
 
 
 def _work(finished: Iterator[dict[str, Any]], journal: Path, lines: dict[str, dict[str, Any]], total: int) -> None:
+    notices = Notices()
     try:
         with journal.open("a", encoding="utf-8") as file:
             for line in tqdm(finished, desc="images", initial=len(lines), total=total):
                 lines[line["name"]] = line
+                for warning in line.pop("warnings", []):
+                    notices.add(warning, line["name"])
                 file.write(json.dumps(line) + "\n")
                 file.flush()
+        for count in notices.counted():
+            logger.warning(count)
     finally:
         for leftover in journal.parent.rglob(f"{PARTIAL}*"):  # of stopped processes
             leftover.unlink()

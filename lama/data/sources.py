@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 
 class _Files:
+    reads_files = True  # its path is a file or a folder on this machine
+
     def __init__(self, paths: list[Path], root: Path, white: int | None) -> None:
         self.paths = paths
         self.white = white

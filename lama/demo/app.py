@@ -60,7 +60,9 @@ class Service:
         self.models, self.worker, self.limits, self.token = models, worker, limits, token
 
     async def health(self, request: Request) -> Response:
-        """GET /health: version, models, load and limits; needs no token."""
+        """GET /health: version, models, load and limits; without the token, only that the server runs."""
+        if not self._has_token(request):
+            return JSONResponse({"status": "ok", "token": True})
         jobs = self.worker.jobs
         return JSONResponse(
             {
@@ -137,9 +139,13 @@ class Service:
             await body.drop()
             raise
 
-    def _authorise(self, request: Request) -> None:
+    def _has_token(self, request: Request) -> bool:
+        """True too if the server has none."""
         given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        if self.token is not None and not hmac.compare_digest(given.encode(), self.token.encode()):
+        return self.token is None or hmac.compare_digest(given.encode(), self.token.encode())
+
+    def _authorise(self, request: Request) -> None:
+        if not self._has_token(request):
             raise RefusedError(401, "expected the header 'Authorization: Bearer TOKEN' with the token that the server "
                                     "printed at its start", {"WWW-Authenticate": "Bearer"})  # fmt: skip
 

@@ -21,6 +21,7 @@ from lama.evaluation.statistics import summary
 from lama.files import sha256_of
 from lama.interfaces import DerivedMetric, ImageMetric, SetFeatures
 from lama.machine.device import float32
+from lama.machine.ranks import gather_rows
 
 logger = logging.getLogger(__name__)
 Weights = dict[str, str | None]
@@ -152,16 +153,17 @@ class Evaluator:
         if not (distributed.is_available() and distributed.is_initialized()) or distributed.get_world_size() == 1:
             return
         seen: list[Any] = [None] * distributed.get_world_size()
-        mine = (self.names, self.areas, self.sizes, self.scores, self.fake.array, self.real.array)
-        distributed.all_gather_object(seen, mine)
+        distributed.all_gather_object(seen, (self.names, self.areas, self.sizes, self.scores))
+        fakes, reals = (gather_rows(torch.from_numpy(rows.array)) for rows in (self.fake, self.real))
         self.reset()
-        for names, areas, sizes, scores, fake, real in seen:
+        for features, gathered in ((self.fake, fakes), (self.real, reals)):
+            for rows in gathered:
+                if len(rows):
+                    features.add(rows.numpy())
+        for names, areas, sizes, scores in seen:
             self.names += names
             self.sizes |= sizes
             self.areas += areas
-            if len(fake):
-                self.fake.add(fake)
-                self.real.add(real)
             for name, values in scores.items():
                 self.scores[name] += values
 

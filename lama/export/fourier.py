@@ -15,14 +15,15 @@ from lama.models.ffc import FourierUnit
 
 
 class MatmulFourierUnit(nn.Module):
-    """The same function as ``unit``, with its layers: (B, C_in, H, W) -> (B, C_out, H, W)."""
+    """The same function as ``unit``, with its layers: (B, C_in, H, W) -> (B, C_out, H, W); products in float32."""
 
     def __init__(self, unit: FourierUnit) -> None:
         super().__init__()
         self.conv_layer, self.bn, self.relu = unit.conv_layer, unit.bn, unit.relu
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2], x.shape[3]
+        height, width, dtype = x.shape[2], x.shape[3], x.dtype
+        x = x.float()
         cos_h, sin_h = _waves(height, height, x)
         cos_w, sin_w = _waves(width, width // 2 + 1, x)
         real, imag = x @ cos_w, -(x @ sin_w)
@@ -32,7 +33,8 @@ class MatmulFourierUnit(nn.Module):
         real, imag = planes[:, 0::2], planes[:, 1::2]
         real, imag = cos_h @ real - sin_h @ imag, cos_h @ imag + sin_h @ real
         twice = _multiplicity(width, x)
-        return (real * twice) @ cos_w.transpose(0, 1) - (imag * twice) @ sin_w.transpose(0, 1)
+        out = (real * twice) @ cos_w.transpose(0, 1) - (imag * twice) @ sin_w.transpose(0, 1)
+        return out.to(dtype)
 
 
 def _waves(size: int, frequencies: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,8 @@ from lama.export.check import examples, largest_difference
 from lama.export.contract import contract
 from lama.export.deployed import Deployed
 from lama.export.fourier import with_matmul
-from lama.files import atomic_write
+from lama.export.half import Half
+from lama.files import atomic_write, check_writable
 from lama.interfaces import Exporter
 
 FORMATS: dict[str, Exporter] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
@@ -31,13 +32,15 @@ def export_model(
     out: str,
     pre_post: bool = True,  # masking, padding, cropping and compositing inside
     fft: str = "native",  # or matmul: matrix products in place of the Fourier transform
+    half: bool = False,  # weights and activations in float16, inputs, output and Fourier transforms in float32
     overwrite: bool = False,
     say: Callable[[str], None] = lambda line: None,  # called with each line of the report
 ) -> None:
     """Write the generator at ``model`` to ``out``; batch, height and width stay free.
 
     The file is read again and run on three sizes and two batches. It is kept if it differs from the network by at most
-    ``check.TOLERANCE``. Raises ValueError, FileNotFoundError or FileExistsError, in one line.
+    ``check.TOLERANCE``, or ``HALF_TOLERANCE`` with ``half``. Raises ValueError, FileNotFoundError, FileExistsError,
+    NotADirectoryError or PermissionError, in one line.
     """
     path = Path(out).expanduser()
     _check_request(format, path, fft, overwrite)
@@ -45,17 +48,19 @@ def export_model(
     interface = contract(generator, pre_post)
     say(f"{model}: {type(generator).__name__}, {sum(p.numel() for p in generator.parameters()):,} parameters")
     with atomic_write(path) as written:
-        say(f"writing {format}{', with matrix products for the Fourier transform' if fft == 'matmul' else ''}")
+        matmul = ", with matrix products for the Fourier transform" if fft == "matmul" else ""
+        say(f"writing {format}{' in float16' if half else ''}{matmul}")
         inputs = list(examples(generator, pre_post))
         with _quiet(), torch.no_grad():
-            network = _network(generator, pre_post, fft)
+            network = _network(generator, pre_post, fft, half)
             described = json.dumps({"class": type(generator).__name__, "config": generator.config})
-            metadata = {**interface, "network": described, "fft": fft, "producer": f"lama {lama.__version__}"}
-            content = FORMATS[format].dump(network, inputs[0], metadata, list(interface))
+            precision = "float16" if half else "float32"
+            how = {"network": described, "fft": fft, "precision": precision, "producer": f"lama {lama.__version__}"}
+            content = FORMATS[format].dump(network, inputs[0], interface | how, list(interface))
             written.write_bytes(content)
             run = FORMATS[format].read(written)
             expected = (lambda *pair: complete(generator, *pair)[1]) if pre_post else generator
-            worst = largest_difference(run, expected, inputs)
+            worst = largest_difference(run, expected, inputs, half)
     say(f"read again: differs from the network by at most {worst:.0e}, on 3 sizes and 2 batches")
     say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     for name, meaning in interface.items():
@@ -81,12 +86,14 @@ def _check_request(format: str, path: Path, fft: str, overwrite: bool) -> None:
         raise FileExistsError(f"out={path}: is a folder; choose another name")
     if path.exists() and not overwrite:
         raise FileExistsError(f"out={path}: exists already; replace it with overwrite=true")
+    check_writable(path.parent)
     if format == "onnx":
         onnx.check_installed()
 
 
-def _network(generator: nn.Module, pre_post: bool, fft: str) -> nn.Module:
+def _network(generator: nn.Module, pre_post: bool, fft: str, half: bool) -> nn.Module:
     network = with_matmul(generator) if fft == "matmul" else generator
+    network = Half(network).eval() if half else network
     if not pre_post:
         return network
     return Deployed(network, int(generator.pad_multiple), int(generator.min_size)).eval()  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from lama.inference.windows import Piece
-from lama.pictures.masks import FAINT, LARGE, MANY_FAINT, visible_levels
+from lama.pictures.ignored import NEARLY_ALL, of_colour
+from lama.pictures.masks import LARGE, has_specks, visible_levels
 from lama.pictures.reading import DIM, plain_pixels
 
 logger = logging.getLogger(__name__)
@@ -43,11 +44,12 @@ class OpenedImage:
 
 
 def open_image(
-    image: Array | Image.Image, mask: Array | Image.Image, ignore: Array | Image.Image | None = None
+    image: Array | Image.Image, mask: Array | Image.Image, ignore: Array | Image.Image | str | None = None
 ) -> OpenedImage:
     """The pixels and the hole of an image, with the way back to its kind and its alpha.
 
-    The network must not see pixels where ``ignore`` is above 0, nor transparent ones; ``ignored`` holds both.
+    The network must not see pixels where ``ignore`` is above 0, or of the colour that it names, nor transparent ones;
+    ``ignored`` holds both.
 
     Ignored pixels have the mean colour of the known ones in ``pixels``, so that no result depends on what they hold.
     If nothing else is known, none are ignored. Raises ValueError, in one line, for an unsupported image or mask, and
@@ -64,7 +66,7 @@ def open_image(
     if 0 in image.shape:
         raise ValueError(f"image: expected at least one pixel, got shape {image.shape}")
     hole = _open_mask(mask, image.shape[:2])
-    ignored = None if ignore is None else _open_mask(ignore, image.shape[:2], "ignore")
+    ignored = None if ignore is None else _open_ignore(ignore, image)
     if image.ndim == 2 or image.shape[2] == 1:
         grey = image.reshape(*image.shape[:2], 1)
         _check_range(grey)
@@ -130,7 +132,9 @@ def _without_ignored(opened: OpenedImage, ignored: NDArray[np.bool_] | None) -> 
     return OpenedImage(pixels, opened.hole, restore, ignored)
 
 
-def _open_pil(image: Image.Image, mask: Array | Image.Image, ignore: Array | Image.Image | None = None) -> OpenedImage:
+def _open_pil(
+    image: Image.Image, mask: Array | Image.Image, ignore: Array | Image.Image | str | None = None
+) -> OpenedImage:
     if image.mode in ("I", "F", "LAB", "HSV"):
         advice = "pass an array of uint16, or of float in [0, 1], or convert it to RGB or L"
         raise ValueError(f"image: images of mode {image.mode} cannot be filled; {advice}")
@@ -154,7 +158,7 @@ def _open_pil(image: Image.Image, mask: Array | Image.Image, ignore: Array | Ima
         opened = open_image(array, mask, ignore)
     else:
         hidden = np.asarray(alpha) == 0
-        others = hidden if ignore is None else _open_mask(ignore, hidden.shape, "ignore")
+        others = hidden if ignore is None else _open_ignore(ignore, array)
         opened = open_image(array, mask, hidden | others)
 
     def restore(filled: Array) -> Image.Image:
@@ -206,6 +210,18 @@ def _open_mask(mask: Array | Image.Image, size: tuple[int, ...], name: str = "ma
     return hole
 
 
+def _open_ignore(ignore: Array | Image.Image | str, image: Array) -> NDArray[np.bool_]:
+    """bool (H, W), True = no context: above 0 in a mask, or of a colour in ``image`` (H, W) or (H, W, C)."""
+    if isinstance(ignore, str):
+        _check_range(image)
+        ignored = of_colour(image[..., :3] if image.ndim == 3 else image, ignore)
+    else:
+        ignored = _open_mask(ignore, image.shape[:2], "ignore")
+    if ignored.mean() > LARGE:
+        logger.warning(NEARLY_ALL)
+    return ignored
+
+
 def _warn_about(levels: Array, hole: NDArray[np.bool_]) -> None:
     """The warnings of ``MaskReader``, in terms of arrays."""
     area = float(hole.mean())
@@ -214,7 +230,7 @@ def _warn_about(levels: Array, hole: NDArray[np.bool_]) -> None:
     if area == 0:
         logger.warning("mask: it removes nothing; the image is returned unchanged")
     top = 255 if levels.dtype == np.uint8 else float(levels.max(initial=0))
-    if levels.max(initial=0) > top / 2 and float((hole & (levels < FAINT * top)).mean()) > MANY_FAINT:
+    if has_specks(levels, hole, top):
         logger.warning("mask: many values are nearly 0, as from JPEG; they are removed too; np.asarray(mask) > 127 "
                        "keeps them")  # fmt: skip
 

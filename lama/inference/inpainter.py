@@ -43,9 +43,10 @@ class Inpainter:
     (H, W, 1), or a PIL image: L, LA, RGB, RGBA and I;16 keep their mode, 1 becomes L, other modes RGB or RGBA, and
     ``.info`` (colour profile, EXIF) is kept. PIL images are not rotated by their EXIF orientation. ``mask`` is an array
     (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image; alpha counts as in ``lama.pictures.MaskReader``.
-    Every mask pixel above 0 is a hole. ``ignore``, of the same kinds, marks pixels that are no context: they stay as
-    they are, and the network does not see them. Pixels of alpha 0 are ignored too, unless nothing else is known. Known
-    pixels are returned bit for bit, and alpha is kept. An empty mask costs nothing. Any size works.
+    Every mask pixel above 0 is a hole. ``ignore``, of the same kinds or a colour such as "black", marks pixels that are
+    no context: they stay as they are, and the network does not see them. Pixels of alpha 0 are ignored too, unless
+    nothing else is known. Known pixels are returned bit for bit, and alpha is kept. An empty mask costs nothing. Any
+    size works.
 
     ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). Evaluation uses ``strategy="full", fast=False``,
     the plain network on the whole frame: its results do not depend on the memory of a machine. A generator of a class
@@ -103,7 +104,7 @@ class Inpainter:
         self._precision, self._fast, self._compiled = precision, fast and can_fuse(generator), compiled
         self._feather, self._max_memory, self._refiner = feather, max_memory, refiner
 
-    def __call__(self, image: AnyImage, mask: AnyMask, ignore: AnyMask | None = None) -> AnyImage:
+    def __call__(self, image: AnyImage, mask: AnyMask, ignore: AnyMask | str | None = None) -> AnyImage:
         """Raises ValueError for an unsupported image or mask, for sizes that differ, and if memory is short."""
         return self.many([image], [mask], ignore=[ignore])[0]
 
@@ -131,7 +132,7 @@ class Inpainter:
 
     def many(
         self, images: Sequence[AnyImage], masks: Sequence[AnyMask], batch_size: int = 8,
-        ignore: Sequence[AnyMask | None] | None = None,
+        ignore: Sequence[AnyMask | str | None] | None = None,
     ) -> list[AnyImage]:  # fmt: skip
         """Fill several images, of any sizes and kinds; the same results as one by one, up to rounding.
 
@@ -145,14 +146,14 @@ class Inpainter:
         return [result for result, _ in self._many(images, masks, batch_size, ignore)]
 
     def with_guide(
-        self, image: AnyImage, mask: AnyMask, ignore: AnyMask | None = None
+        self, image: AnyImage, mask: AnyMask, ignore: AnyMask | str | None = None
     ) -> tuple[AnyImage, AnyImage | None]:
         """What a call returns, and the network's own result if ``detail`` has changed it. Raises as a call does."""
         return self._many([image], [mask], 1, [ignore], {})[0]
 
     def _many(
         self, images: Sequence[AnyImage], masks: Sequence[AnyMask], batch_size: int,
-        ignore: Sequence[AnyMask | None] | None, guides: dict[int, Array] | None = None,
+        ignore: Sequence[AnyMask | str | None] | None, guides: dict[int, Array] | None = None,
     ) -> list[tuple[AnyImage, AnyImage | None]]:  # fmt: skip
         """Results; each with the network's own one, if a dictionary ``guides`` is given and detail was added."""
         opened = []

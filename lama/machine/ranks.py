@@ -1,6 +1,7 @@
 """The rank of this process in a distributed run."""
 
 import torch.distributed
+from torch import Tensor
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -8,3 +9,22 @@ def rank_and_world() -> tuple[int, int]:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
+
+
+def exchange_device() -> torch.device:
+    """The device of tensors that the ranks can exchange."""
+    return torch.device("cuda" if "nccl" in torch.distributed.get_backend() else "cpu")
+
+
+def gather_rows(rows: Tensor) -> list[Tensor]:
+    """The ``rows`` (N, D) of each rank, on the CPU; N may differ, and D where a rank has none (0, 0)."""
+    device = exchange_device()
+    shapes = [torch.zeros(2, dtype=torch.long, device=device) for _ in range(rank_and_world()[1])]
+    torch.distributed.all_gather(shapes, torch.tensor(rows.shape, device=device))
+    counts = [int(shape[0]) for shape in shapes]
+    widest = max(int(shape[1]) for shape in shapes)
+    padded = torch.zeros(max(counts), widest, dtype=rows.dtype, device=device)  # ranks exchange tensors of one shape
+    padded[: rows.shape[0], : rows.shape[1]] = rows
+    gathered = [torch.empty_like(padded) for _ in counts]
+    torch.distributed.all_gather(gathered, padded)
+    return [every[:count].cpu() for every, count in zip(gathered, counts, strict=True)]

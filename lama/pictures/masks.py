@@ -13,7 +13,8 @@ from lama.interfaces import ImageArray, MaskArray
 from lama.pictures.reading import ImageFile, Pixels, read_image_file
 
 LARGE = 0.8  # share of an image; a larger hole suggests a mask of the opposite polarity
-FAINT, MANY_FAINT = 0.125, 0.01  # brightness below which a pixel is no stroke; share of such pixels that is reported
+FAINT = 0.125  # brightness below which a pixel is no stroke
+MANY_FAINT, MOST_FAINT = 0.01, 0.2  # shares, of the image and of the hole, of such pixels that are reported
 
 
 class MaskReader:
@@ -71,15 +72,14 @@ class MaskReader:
             hole = self._resized(hole, path, image, name)
         return self._grown(hole, faint)
 
-    def _threshold(self, path: Path, content: bytes | None) -> tuple[MaskArray, float]:
-        """(hole, share of all pixels that are in it and nearly black)."""
+    def _threshold(self, path: Path, content: bytes | None) -> tuple[MaskArray, bool]:
+        """(hole, whether many of its pixels are nearly black)."""
         levels = self._levels(path, content)
         top = np.iinfo(levels.dtype).max
         if self.invert:
             levels = top - levels
         hole = levels > self.threshold * (top // 255)
-        holds_0_and_1 = levels.max(initial=0) <= top // 2  # a mask of the values 0 and 1 is not a faint one
-        return hole, 0.0 if holds_0_and_1 else float((hole & (levels < FAINT * top)).mean())
+        return hole, has_specks(levels, hole, top)
 
     def _levels(self, path: Path, content: bytes | None) -> Pixels:
         """Brightness (H, W), uint8 or uint16, from black to white."""
@@ -95,30 +95,41 @@ class MaskReader:
         if self.resize:
             return np.asarray(Image.fromarray(hole).resize(image.size, Image.Resampling.NEAREST))
         (height, width), (image_width, image_height) = hole.shape, image.size
-        hint = f"{self.key}.resize=true scales it"
+        this = "ignore" if self.key == "ignore" else "mask"
+        hint = "mask.resize=true scales it"
         if (height, width) == image.size:
-            before = "the mask has the size of the image before its EXIF orientation is applied"
-            hint = before if image.turned else "rotate the mask by 90 degrees"
-        sizes = f"mask is {width} x {height}, but its image {name} is {image_width} x {image_height} pixels"
+            before = f"{this} has the size of the image before its EXIF orientation is applied"
+            hint = before if image.turned else f"rotate {this} by 90 degrees"
+        sizes = f"{this} is {width} x {height}, but its image {name} is {image_width} x {image_height} pixels"
         raise ValueError(f"{path}: {sizes}; {hint}")
 
-    def _grown(self, hole: MaskArray, faint: float) -> tuple[MaskArray, list[str]]:
+    def _grown(self, hole: MaskArray, faint: bool) -> tuple[MaskArray, list[str]]:
         hole = _dilated(hole, self.dilate) if self.dilate else hole
         return hole, self._warnings(float(hole.mean()), faint)
 
-    def _warnings(self, area: float, faint: float) -> list[str]:
+    def _warnings(self, area: float, faint: bool) -> list[str]:
         names = ("opaque", "transparent") if self.channel == "alpha" else ("white", "black")
         shade, other = reversed(names) if self.invert else names
         warnings = []
         if area > LARGE:
             opposite = f"{self.key}.invert={str(not self.invert).lower()} removes {other}"
             warnings.append(f"the mask removes more than {LARGE:.0%} of the image; {shade} is removed, and {opposite}")
-        if faint > MANY_FAINT:
+        if faint:
             many = f"the mask has many pixels that are nearly {other}, as from JPEG or a soft brush"
             warnings.append(f"{many}; they are removed too; {self.key}.threshold=127 keeps them")
         if area == 0:
             warnings.append("the mask removes nothing; the image stays as it is")
         return warnings
+
+
+def has_specks(levels: Pixels, hole: MaskArray, top: float) -> bool:
+    """Whether many pixels (H, W) of a hole are nearly black, as from JPEG; ``top`` is the level of white.
+
+    A mask without bright pixels, such as one of the values 0 and 1, has none.
+    """
+    faint = np.count_nonzero(hole & (levels < FAINT * top))
+    many = faint > min(MANY_FAINT * hole.size, MOST_FAINT * np.count_nonzero(hole))
+    return bool(many and levels.max(initial=0) > top / 2)
 
 
 def visible_levels(pixels: Pixels, alpha: Pixels | None) -> Pixels:

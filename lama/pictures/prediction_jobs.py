@@ -13,8 +13,9 @@ from tqdm import tqdm
 
 from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
+from lama.pictures.ignored import NEARLY_ALL, Ignored
 from lama.pictures.images import header_size
-from lama.pictures.masks import MaskReader
+from lama.pictures.masks import LARGE, MaskReader
 from lama.pictures.notices import Notices
 from lama.pictures.pairing import preview_names
 from lama.pictures.prediction_set import PredictionItem, PredictionSet
@@ -34,7 +35,7 @@ class PredictionJob:
     masks: MaskReader
     quality: int
     notices: Notices
-    ignore: Path | None = None  # a mask file of pixels that are no context
+    ignore: Ignored | None = None  # pixels that are no context
 
     @property
     def name(self) -> str:
@@ -70,7 +71,9 @@ class PredictionJob:
     def _filled(self, fill: Fill, image: ImageFile, hole: MaskArray) -> Pixels:
         ignored = None
         if self.ignore is not None:
-            ignored, _ = MaskReader(resize=self.masks.resize).read(self.ignore, image, self.name)
+            ignored = self.ignore.of(image, self.name)
+            if ignored.mean() > LARGE:
+                self.notices.add(NEARLY_ALL, self.name)
         ignored = image.no_context(ignored)
         try:
             return fill(image.pixels, hole) if ignored is None else fill(image.pixels, hole, ignored)
@@ -79,10 +82,10 @@ class PredictionJob:
 
 
 class PredictionPlan:
-    """The jobs of a run and the messages about them; ``ignore`` is a mask file of pixels that are no context.
+    """The jobs of a run and the messages about them; ``ignore`` marks pixels that are no context (``Ignored``).
 
     Raises ValueError for a quality out of range, FileExistsError for an existing result without ``skip_existing`` or
-    ``overwrite``, FileNotFoundError if ``ignore`` is missing.
+    ``overwrite``, FileNotFoundError if ``ignore`` is neither a file nor a colour.
     """
 
     def __init__(
@@ -98,9 +101,7 @@ class PredictionPlan:
             raise ValueError(f"quality={quality}: expected a whole number from 1 to 100")
         if skip_existing and overwrite:
             raise ValueError("skip_existing=true and overwrite=true: expected only one of them")
-        ignore = None if ignore is None else Path(ignore).expanduser()
-        if ignore is not None and not ignore.is_file():
-            raise FileNotFoundError(f"ignore={ignore}: no such file; expected a mask whose white pixels are no context")
+        ignored = None if ignore is None else Ignored(str(ignore), masks.resize)
         self.found = found
         self.notices = Notices()
         # Results are written atomically, so a result that exists is complete.
@@ -109,7 +110,7 @@ class PredictionPlan:
         if there:
             advice = "skip_existing=true fills only the other images, overwrite=true replaces the results"
             raise FileExistsError(f"{there[0]}: exists already, one of {len(there)} such results; {advice}")
-        self.jobs = [PredictionJob(item, masks, quality, self.notices, ignore) for item in left]
+        self.jobs = [PredictionJob(item, masks, quality, self.notices, ignored) for item in left]
         self.skipped = len(found.items) - len(self.jobs)
         lossy = sorted({t.out.suffix for t in left if is_lossy(t.out.suffix, quality)})
         if found.unmasked:

@@ -2,12 +2,12 @@
 
 import csv
 import difflib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lama.files import check_writable
 from lama.pictures.images import SUFFIXES, files_below, is_other_image, list_images, others_named
 from lama.pictures.pairing import is_mask, masks_among, match_masks, preview_names
 
@@ -273,7 +273,7 @@ def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
             raise ValueError(f"{both[0]} and {both[1]} would both be written to {item.out}; {advice}")
         seen[out] = item
     for folder in {item.out.parent for item in items}:
-        _check_writable(folder)
+        check_writable(folder)
     for item in items:
         if item.out.is_dir():
             raise IsADirectoryError(f"{item.out}: is a folder, expected the name of an image to write")
@@ -283,14 +283,6 @@ def _or_same(first: PredictionItem, second: PredictionItem) -> str:
     """A hint for ``a.jpg`` and ``a.png`` with one mask for all: with their own suffixes the results differ."""
     suffixes = [item.image.suffix for item in (first, second) if item.image and item.mask == first.mask]
     return f", or out_ext={SAME}" if len(set(suffixes)) == 2 else ""
-
-
-def _check_writable(folder: Path) -> None:
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise NotADirectoryError(f"{nearest}: is a file, expected a folder to write to")
-    if not os.access(nearest, os.W_OK):
-        raise PermissionError(f"{nearest}: no permission to write there")
 
 
 def _no_pairs(indir: Path, files: Sequence[Path]) -> str:

@@ -3,9 +3,10 @@
 from lama.pretrained.encoders import MissingWeightsError, find, is_published, load_into, read_state_dict, require
 from lama.pretrained.networks import here, nearest_names, not_read, released
 from lama.pretrained.places import cache_dir
-from lama.pretrained.table import CITATION, NETWORKS, WEIGHT_FILES, ReleasedFile, ReleasedNetwork
+from lama.pretrained.table import CITATION, NETWORKS, SMALL, WEIGHT_FILES, ReleasedFile, ReleasedNetwork
 
 __all__ = [
-    "CITATION", "NETWORKS", "WEIGHT_FILES", "MissingWeightsError", "ReleasedFile", "ReleasedNetwork", "cache_dir",
-    "find", "here", "is_published", "load_into", "nearest_names", "not_read", "read_state_dict", "released", "require",
+    "CITATION", "NETWORKS", "SMALL", "WEIGHT_FILES", "MissingWeightsError", "ReleasedFile", "ReleasedNetwork",
+    "cache_dir", "find", "here", "is_published", "load_into", "nearest_names", "not_read", "read_state_dict",
+    "released", "require",
 ]  # fmt: skip

@@ -7,28 +7,34 @@ from lama.files import sha256_of
 from lama.pretrained.encoders import require
 from lama.pretrained.networks import here, nearest_names, released
 from lama.pretrained.places import cache_dir, copies, find_copy, folders, noted_sha256
-from lama.pretrained.table import CITATION, NETWORKS, WEIGHT_FILES, ReleasedFile
+from lama.pretrained.table import CITATION, NETWORKS, SMALL, WEIGHT_FILES, ReleasedFile
+
+PACKAGED = "small"  # not fetched: it comes with this package
 
 
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError for an unknown name, with the nearest known ones."""
     for name in names:
-        if name not in NETWORKS and name not in WEIGHT_FILES:
-            if name == "small":
-                raise ValueError("small: is a part of this package; there is nothing to fetch or to check")
-            near = nearest_names(name, tuple(WEIGHT_FILES))
+        if name not in (PACKAGED, *NETWORKS, *WEIGHT_FILES):
+            near = nearest_names(name, (PACKAGED, *WEIGHT_FILES))
             advice = f"; do you mean {' or '.join(near)}?" if near else ""
-            raise ValueError(f"{name}: unknown name{advice}; known: {', '.join([*NETWORKS, *WEIGHT_FILES])}")
+            known = ", ".join([PACKAGED, *NETWORKS, *WEIGHT_FILES])
+            raise ValueError(f"{name}: unknown name{advice}; known: {known}")
 
 
 def get(name: str) -> Path:
     """The file of a network, or of a loss or metric; fetched if it is not here. Raises as ``released``, ``require``."""
+    if name == PACKAGED:
+        return SMALL
     return released(name) if name in NETWORKS else require(name)
 
 
 def table(names: Sequence[str] = ()) -> list[str]:
     """A line for each network: name, size, where it lies on this machine, training data."""
     rows = [("name", "size", "here", "trained on")]
+    if PACKAGED in (names or [PACKAGED]):
+        where_from = "594 photographs; for non-commercial research"
+        rows.append((PACKAGED, _megabytes(SMALL.stat().st_size), f"{SMALL} (in this package)", where_from))
     for name in _chosen(NETWORKS, names):
         found = here(name)
         size = found[1].stat().st_size if found else NETWORKS[name].files[0].size
@@ -62,7 +68,8 @@ def verify(names: Sequence[str] = ()) -> tuple[list[str], bool]:
     """(a line for each file on this machine, True if one is not what its name says)."""
     specs = [spec for name in _chosen(NETWORKS, names) for spec in NETWORKS[name].files]
     specs += [WEIGHT_FILES[name] for name in _chosen(WEIGHT_FILES, names)]
-    lines = [line for spec in specs for line in _verify(spec)]
+    lines = [f"{SMALL}: sha256 {sha256_of(SMALL)} (in this package)"] if PACKAGED in (names or [PACKAGED]) else []
+    lines += [line for spec in specs for line in _verify(spec)]
     return lines or ["no released file on this machine"], any(": DAMAGED" in line for line in lines)
 
 

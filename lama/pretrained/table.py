@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+SMALL = Path(__file__).resolve().parent.parent / "weights" / "lama-small.safetensors"  # a part of this package
 TABLE = Path(__file__).resolve().parent.parent / "weights" / "released.yaml"
 _HUGGING_FACE = "https://huggingface.co/"
 

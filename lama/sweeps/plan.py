@@ -1,6 +1,7 @@
 """A sweep: rows, seeds, and the commands of all trainings and evaluations; stored as sweep.yaml in its folder."""
 
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +25,22 @@ class Sweep:
 
     name: str
     dir: str  # the sweep's folder
-    rows: list[str]  # configurations of training
+    rows: list[str]  # names of configurations of training, or of ``configurations``
     seeds: list[int]
     overrides: list[str]  # of every training
     own: dict[str, list[str]]  # overrides of single rows
     retries: int  # of a crashed training
     launcher: dict[str, Any]  # configs/sweep/launcher
     evaluation: dict[str, Any]  # "sets" (a folder), "metrics", "size" (pixels), "overrides" of evaluate
+    configurations: dict[str, str] = field(default_factory=dict)  # of rows with another name than theirs
 
     def __post_init__(self) -> None:
         for key, what in (("rows", self.rows), ("seeds", self.seeds)):
             if not what or len(set(what)) < len(what):
                 raise ValueError(f"{key}={what}: expected one or more, each once")
+        for row in self.rows:
+            if not re.fullmatch(r"[\w.=,+-]{1,150}", row):
+                raise ValueError(f"rows: {row!r} is no name of a folder; expected up to 150 letters, digits and .=,+-_")
         if not all(isinstance(seed, int) and seed >= 0 for seed in self.seeds):
             raise ValueError(f"seeds={self.seeds}: expected whole numbers of at least 0")
         if not isinstance(self.retries, int) or self.retries < 0:
@@ -71,6 +76,9 @@ class Sweep:
     def run_dir(self, work: "Work") -> Path:
         return self.folder / "runs" / work.row / f"seed{work.seed}"
 
+    def configuration(self, row: str) -> str:
+        return self.configurations.get(row, row)
+
     def training_overrides(self, work: "Work") -> list[str]:
         return [
             *self.overrides, *self.own.get(work.row, []),
@@ -81,7 +89,7 @@ class Sweep:
     def command(self, work: "Work") -> list[str]:
         """The command of this package that does ``work``, as a list of arguments."""
         if work.kind == "train":
-            return [*subprocess_of("train"), "-cn", work.row, *self.training_overrides(work)]
+            return [*subprocess_of("train"), "-cn", self.configuration(work.row), *self.training_overrides(work)]
         metrics = ",".join(self.evaluation["metrics"])
         out = self.folder / "evaluations" / work.row / f"seed{work.seed}" / str(work.set_name)  # for ``make_tables``
         return [
@@ -135,14 +143,21 @@ def check_same(before: Sweep, now: Sweep) -> None:
     """Raise ValueError if ``now`` would train something else in the folder of ``before``."""
     if before.name != now.name:
         raise ValueError(f"dir={now.dir}: holds the sweep {before.name}; choose another dir= for {now.name}")
-    old, new = _settings(before), _settings(now)
+    both = [row for row in before.rows if row in now.rows]
+    old, new = _settings(before, both), _settings(now, both)
     removed, added = ([one for one in these if one not in those] for these, those in ((old, new), (new, old)))
     if removed or added:
         changes = f"{' '.join(removed) or 'nothing'} (now: {' '.join(added) or 'nothing'})"
         raise ValueError(f"dir={now.dir}: the sweep there was begun with {changes}; give the same, or another dir=")
 
 
-def _settings(sweep: Sweep) -> list[str]:
-    """Settings that change results, as overrides; rows, seeds and how jobs run may change."""
-    own = [f"{row}: {override}" for row, overrides in sweep.own.items() for override in overrides]
-    return [*sweep.overrides, *own, *(f"launcher.{name}={sweep.launcher[name]}" for name in ("devices", "nodes"))]
+def _settings(sweep: Sweep, rows: list[str]) -> list[str]:
+    """Settings that change the results of ``rows``, as overrides; rows, seeds and how jobs run may change."""
+    named = [f"{row}: {sweep.configuration(row)}" for row in rows if row in sweep.configurations]
+    own = [f"{row}: {override}" for row in rows for override in sweep.own.get(row, [])]
+    return [
+        *sweep.overrides,
+        *named,
+        *own,
+        *(f"launcher.{name}={sweep.launcher[name]}" for name in ("devices", "nodes")),
+    ]

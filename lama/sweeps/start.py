@@ -1,7 +1,9 @@
 """Check and start the sweep of a command line: ``lama train -m sweep=NAME``."""
 
+import itertools
 import logging
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +19,7 @@ from lama.runs.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
+from lama.sweeps.rows import named_rows, split_values, vary
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
 from lama.verbs import typed
 
@@ -59,24 +62,38 @@ def start(arguments: Sequence[str]) -> None:
 
 def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
     """The sweep of these overrides: ``ours`` of the sweep's own keys, ``overrides`` of every training."""
+    for one in ours:
+        if re.match(r"\+*row=[^\['\"]*,", one):
+            raise ValueError(f"{one}: expected one configuration; for several, rows=[A,B]")
     ours = [f"++{one}" if "={" in one and one[0] != "+" else one for one in ours]  # a mapping may have new keys
+    ours = [part for one in ours for part in (("~rows", one[1:]) if one.startswith("++rows={") else (one,))]  # no list
     try:
         config = OmegaConf.to_container(compose_config("sweep", "default", ours), resolve=True, throw_on_missing=True)
     except (ValueError, OmegaConfBaseException) as error:
         raise ValueError(one_line(error).replace("++", "")) from error
     assert isinstance(config, dict)
     values = {str(name): value for name, value in config.items()}
-    values["overrides"] = [*values["overrides"], *overrides]
+    fixed, varied = split_values([*values["overrides"], *overrides])
+    named = named_rows(values["rows"], values["own"])
+    rows = [vary(row, choice) for row in named for choice in itertools.product(*varied)]
+    values |= {
+        "overrides": fixed,
+        "rows": [row.name for row in rows],
+        "own": {row.name: row.overrides for row in rows if row.overrides},
+        "configurations": {row.name: row.configuration for row in rows if row.configuration != row.name},
+    }
     return Sweep(**{name: values[name] for name in Sweep.__dataclass_fields__})
 
 
 def check_row(sweep: Sweep, row: str) -> DictConfig:
     """Compose the configuration of a row and check its requirements, without building anything."""
     try:
-        config = compose_config("training", row, sweep.training_overrides(Work("train", row, sweep.seeds[0])))
+        config = compose_config(
+            "training", sweep.configuration(row), sweep.training_overrides(Work("train", row, sweep.seeds[0]))
+        )
     except (ValueError, HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"{row}: {one_line(error)}") from error
-    preflight(config)
+    preflight(config, data=True)
     return config
 
 

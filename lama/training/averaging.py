@@ -9,25 +9,42 @@ Here the gradients of each network are exchanged once a step, together with its 
 values. The cost is that the exchange does not overlap with the backward pass, as it does in DDP.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, distributed, nn
 
-from lama.machine.ranks import rank_and_world
+from lama.machine.ranks import exchange_device, rank_and_world
+
+BUCKET = (
+    2**23
+)  # numbers that are copied and exchanged at once, 32 MB: the copy of all gradients would double their memory
 
 
 @torch.no_grad()
 def mean_over_ranks(tensors: Sequence[Tensor]) -> None:
-    """Replace every tensor by its mean over the ranks, in one exchange; without other ranks, do nothing."""
+    """Replace every tensor by its mean over the ranks, at most ``BUCKET`` numbers at once; alone, do nothing."""
     world = rank_and_world()[1]
-    if world == 1 or not tensors:
+    if world == 1:
         return
-    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-    distributed.all_reduce(flat)
-    flat /= world
-    parts = flat.split([tensor.numel() for tensor in tensors])
-    torch._foreach_copy_(list(tensors), [part.view(t.shape) for part, t in zip(parts, tensors, strict=True)])
+    for some in _buckets(tensors):
+        flat = torch.cat([tensor.reshape(-1) for tensor in some])
+        distributed.all_reduce(flat)
+        flat /= world
+        parts = flat.split([tensor.numel() for tensor in some])
+        torch._foreach_copy_(some, [part.view(t.shape) for part, t in zip(parts, some, strict=True)])
+
+
+def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """The tensors in order, together while they have at most ``BUCKET`` numbers; a larger one is alone."""
+    some: list[Tensor] = []
+    for tensor in tensors:
+        if some and sum(one.numel() for one in some) + tensor.numel() > BUCKET:
+            yield some
+            some = []
+        some.append(tensor)
+    if some:
+        yield some
 
 
 def average_gradients(parameters: Iterable[nn.Parameter], loss: Tensor) -> Tensor:
@@ -54,7 +71,7 @@ def highest(*values: int) -> list[int]:
     """The maximum of each value over the ranks."""
     if rank_and_world()[1] == 1:
         return list(values)
-    gathered = torch.tensor(values, device=_device())
+    gathered = torch.tensor(values, device=exchange_device())
     distributed.all_reduce(gathered, distributed.ReduceOp.MAX)
     return gathered.tolist()
 
@@ -64,14 +81,9 @@ def any_of(flags: Tensor) -> Tensor:
     """``flags`` (bool tensor), or-ed over the ranks."""
     if rank_and_world()[1] == 1:
         return flags
-    together = flags.to(_device(), torch.uint8)
+    together = flags.to(exchange_device(), torch.uint8)
     distributed.all_reduce(together, distributed.ReduceOp.MAX)
     return together.to(flags.device, torch.bool)
-
-
-def _device() -> torch.device:
-    """The device of tensors that the ranks can exchange."""
-    return torch.device("cuda" if "nccl" in distributed.get_backend() else "cpu")
 
 
 def synchronise_batchnorm(networks: Iterable[nn.Module], device: torch.device) -> None:

@@ -5,8 +5,10 @@ counts, and a jump is logged.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
+from torch import nn
 from torch.optim import Optimizer
 
 NAMES = ("generator", "discriminator")
@@ -43,6 +45,23 @@ class LearningRates:
             return None
         jumps = [f"{name} {b:.3g} instead of {a:.3g}" for name, a, b in zip(NAMES, before, now, strict=True)]
         return f"learning rates: {', '.join(jumps)} at the checkpoint"
+
+
+def check_optimizers(optimizers: Mapping[str, Callable[..., Optimizer]]) -> None:
+    """Raise ValueError, naming the key, for a rate or another setting that ``torch.optim`` or this training refuses.
+
+    ``optimizers`` make an optimiser of parameters. A wrong rate is found before the data is read.
+    """
+    for name, make in optimizers.items():
+        try:
+            (group,) = make([nn.Parameter(torch.zeros(1))]).param_groups
+        except (ValueError, RuntimeError) as error:  # torch names no key
+            raise ValueError(f"optimizers.{name}: {str(error).lower()}") from error
+        for key, value in group.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"optimizers.{name}.{key}={value}: expected a finite number")
+        if not group["lr"] > 0:
+            raise ValueError(f"optimizers.{name}.lr={group['lr']}: expected more than 0")
 
 
 def _settings(group: dict[str, object]) -> dict[str, float]:

@@ -2,13 +2,15 @@
 
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 
+const NO_TOKEN = "This page needs a token: open the address that the server printed at its start.";
+
 export class Wrong extends Error {}
 
 async function answer(response) {
   let content = {};
   try { content = await response.json(); } catch { /* no JSON: the status is the message */ }
   if (response.ok) return content;
-  if (response.status === 401) throw new Wrong("This page needs a token: open the address that the server printed at its start.");
+  if (response.status === 401) throw new Wrong(NO_TOKEN);
   throw new Wrong(content.error ?? `The server answered ${response.status} ${response.statusText}`);
 }
 
@@ -23,6 +25,13 @@ async function ask(path, options = {}) {
 }
 
 export const get = (path) => ask(path);
+// Version, models and limits; without the token the server tells only that it runs.
+export async function getHealth() {
+  const health = await get("health");
+  if (!health.models) throw new Wrong(NO_TOKEN);
+  return health;
+}
+
 export const post = (path, body, signal) => ask(path, { method: "POST", body: JSON.stringify(body), signal });
 
 export const png = (base64) => `data:image/png;base64,${base64}`;

@@ -1,6 +1,6 @@
 // The steps of a user: open an image, paint, remove, compare, repeat, download.
 
-import { Wrong, bitmap, dataUrl, get, png, post, save } from "./api.js";
+import { Wrong, bitmap, dataUrl, get, getHealth, png, post, save } from "./api.js";
 import { Mask } from "./mask.js";
 import { Stage } from "./stage.js";
 
@@ -407,7 +407,7 @@ themed(localStorage.getItem("theme"));
 setSize(40);
 refresh();
 await attempt(async () => {
-  health = await get("health");
+  health = await getHealth();
   fillModels();
   await fillReleased();
   if (!["localhost", "127.0.0.1"].includes(location.hostname)) $("where").textContent = location.host;
