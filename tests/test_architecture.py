@@ -67,6 +67,8 @@ LAWS = {
         {"torch", "numpy", "tqdm", "pytorch_lightning", "yaml", "filelock"},
     ),
     "project": ({"files"}, set()),
+    "figures": ({"files", "interfaces", "pages", "pictures", "data", "evaluation", "inference", "runs"},
+                {"numpy", "matplotlib"}),
     "config": ({"training", "verbs", "plugins", "evaluation"}, {"hydra", "omegaconf"}),
     "bench": ({"verbs", "masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints",
                "inference", "losses", "training", "fast", "machine", "pictures"},
@@ -75,7 +77,7 @@ LAWS = {
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "submitit"}),
     "commands": (
         {"verbs", "config", "sweeps", "bench", "runs", "training", "demo", "export", "inference", "paper", "evaluation",
-         "data", "pictures", "checkpoints", "machine", "pretrained", "pages", "project"},
+         "data", "pictures", "checkpoints", "machine", "pretrained", "pages", "project", "figures"},
         {"torch", "omegaconf", "tqdm"},
     ),
     "__main__": ({"commands"}, set()),

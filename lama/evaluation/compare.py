@@ -63,7 +63,7 @@ def compare_seeds(a: Sequence[Path], b: Sequence[Path]) -> dict[str, dict[str, A
     counts the seeds. Raises FileNotFoundError for a missing file, ValueError for different images, protocols or weight
     files.
     """
-    of_a, of_b = ({folder: _read(folder) for folder in folders} for folders in (a, b))
+    of_a, of_b = ({folder: read_folder(folder) for folder in folders} for folders in (a, b))
     first = next(iter(of_a))
     for other in (*of_a, *of_b):
         _check_comparable(first, of_a[first], other, (of_a | of_b)[other])
@@ -108,7 +108,8 @@ def _check_comparable(a: Path, of_a: Evaluated, b: Path, of_b: Evaluated) -> Non
         raise ValueError(f"{a} and {b} are about different images: {len(odd)} are in one of them only, first {odd[0]}")
 
 
-def _read(folder: Path) -> Evaluated:
+def read_folder(folder: Path) -> Evaluated:
+    """metrics.json and per_image.csv of an evaluation. Raises FileNotFoundError or ValueError if it is none."""
     if folder.is_file():
         folder = folder.parent  # a user may name one of its files
     missing = next((name for name in ("metrics.json", "per_image.csv") if not (folder / name).is_file()), None)
