@@ -32,6 +32,7 @@ VERBS = {
     "sweep": Verb("sweep", "show, restart and evaluate the trainings of a sweep"),
     "tables": Verb("make_tables", "make tables: the paper's with our numbers, or your own"),
     "figure": Verb("figure", "draw figures for a paper from evaluations and runs"),
+    "trace": Verb("trace", "print where a number comes from, back to the data"),
     "new": Verb("new_project", "start a package of your own: a loss, a mask, a metric, a network"),
     "check-data": Verb("check_data", "check a data set before training on it"),
     "masks": Verb("gen_mask_dataset", "make a frozen evaluation set of images and masks"),

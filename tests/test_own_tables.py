@@ -89,11 +89,12 @@ def test_every_format_shows_the_same_numbers(three, tmp_path):
     cells, _, _ = table(tmp_path / "out", ["base", "thin", "grad"], three, baseline="base", title="Ablation")
     one = cells["grad"]["psnr_hole"]
     low, high = one["difference"]["ci95"]
-    shown = f"{one['difference']['mean']:+.2f} [{low:+.2f}, {high:+.2f}]*"
+    shown = f"Δ {one['difference']['mean']:+.2f} [{low:+.2f}, {high:+.2f}]*"
+    delta = r"$\Delta$"
     text = {kind: (tmp_path / "out" / f"tables.{kind}").read_text() for kind in ("md", "tex", "html", "csv")}
     assert f"**{one['ours']['mean']:.2f}** {shown}" in text["md"]
     assert f"faces (256 {TIMES} 256, 40 images): PSNR (hole) ↑" in text["md"]
-    assert rf"\textbf{{{one['ours']['mean']:.2f}}}\\{{\scriptsize {shown}}}" in text["tex"]
+    assert rf"\textbf{{{one['ours']['mean']:.2f}}}\\{{\scriptsize {shown.replace('Δ', delta)}}}" in text["tex"]
     assert r"\caption{Ablation; baseline: base.}" in text["tex"]
     assert shown in text["html"]
     assert "paper" not in text["html"].split("</style>")[1].replace("paper-rows", "")

@@ -6,6 +6,7 @@ The manifest of a set holds seed, settings and the sha256 of every file. It iden
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,14 @@ class PairFolder(Sequence[EvaluationPair]):
     def names(self) -> list[str]:
         """The names of the masks in order; predictions have the same names."""
         return [mask.relative_to(self.root).with_suffix("").as_posix() for _, mask in self.paths]
+
+    def named(self, name: str) -> EvaluationPair:
+        """The pair of the mask called ``name``. Raises KeyError if there is none."""
+        return self[self._places[name]]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
 
     def hashes(self) -> list[str]:
         """The hashes that identify the set: of each manifest or, without one, of the files by the same rule."""

@@ -17,7 +17,7 @@ from lama.interfaces import ImageArray
 from lama.pages import with_hole
 
 GAP, TITLE = 0.03, 0.2  # inches between images; above the first row
-FRAME = "#D55E00"
+FRAME = "#00C853"  # rare in photographs
 
 
 @dataclass
@@ -92,9 +92,9 @@ def _draw(shown: Sequence[Shown], titles: Sequence[str], width: float, out: Path
                 if row.box is not None:
                     corner = (row.box.left - 0.5, row.box.top - 0.5)
                     axis.add_patch(
-                        Rectangle(corner, row.box.width, row.box.height, fill=False, color=FRAME, linewidth=0.8)
+                        Rectangle(corner, row.box.width, row.box.height, fill=False, color=FRAME, linewidth=1)
                     )
                     below = place(row.box.cut(image), column, top + height + GAP, strip - GAP)
-                    below.spines[:].set(visible=True, color=FRAME, linewidth=0.8)
+                    below.spines[:].set(visible=True, color=FRAME, linewidth=1)
             top += height + strip + 2 * GAP
         save(figure, out)

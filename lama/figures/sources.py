@@ -45,10 +45,9 @@ def results(
     """
     about = evaluations[0].about
     pairs = PairFolder(about["indir"], None, MaskReader(**about.get("masks", {})), None, about.get("white"))
-    index = {name: i for i, name in enumerate(pairs.names)}
     complete = [_complete(one, pairs, device) for one in evaluations]
     for name in names:
-        pair = pairs[index[name]]
+        pair = pairs.named(name)
         yield pair, [fill(pair) for fill in complete]
 
 

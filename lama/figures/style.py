@@ -1,5 +1,6 @@
 """The look of a figure in print: its size in inches, small labels, colours and marks that survive a grey copy."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import matplotlib.pyplot as plt
 
 from lama.files import atomic_write
 
+logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every table of a font that it embeds
 SUFFIXES = (".pdf", ".svg", ".png")
 COLOURS = (
     "#0072B2",
@@ -56,7 +58,7 @@ def plots(titles: Sequence[str], draw: Callable[[Any, int], None], width: float,
         figure, axes = plt.subplots(
             down,
             across,
-            figsize=(width, 1.9 * down * width / (2.3 * across) + 0.35),
+            figsize=(width, 0.72 * down * width / across + 0.35),
             squeeze=False,
             layout="constrained",
         )

@@ -35,7 +35,7 @@ PAPER_LEGEND = (
 )
 OWN_LEGEND = (
     "Each cell: the mean [95 % interval over images], or ± the standard deviation of several seeds.",
-    "+ and -: the difference to {baseline} [95 % interval over images, paired];"
+    "Δ: the difference to {baseline} [95 % interval over images, paired];"
     " *: established (p < 0.05, t-test, Holm's correction over the rows of a column).",
     "—: not evaluated; n/a: evaluated, but without a number.",
 )
@@ -73,10 +73,11 @@ def below(metric: str, cell: Cell) -> str:
     if difference is None:
         return interval
     digits = len(text.partition(".")[2])  # as many as the number has
-    signed, *ends = (f"{value:+.{digits}f}" for value in (difference.mean, *(difference.ci95 or ())))
+    numbers = (difference.mean, *(difference.ci95 or ()))
+    signed, *ends = (f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") for value in numbers)
     spread = f"{interval} " if interval.startswith("±") else ""
     established = "*" if difference.p_holm is not None and difference.p_holm < SIGNIFICANT else ""
-    return spread + signed + (f" [{', '.join(ends)}]" if ends else "") + established
+    return f"{spread}Δ {signed}" + (f" [{', '.join(ends)}]" if ends else "") + established
 
 
 def notes_of(table: FilledTable) -> list[str]:

@@ -21,12 +21,14 @@ class Row:
 
     def cost(self) -> dict[str, Any]:
         """``parameters``, ``seconds`` of a training (the mean over seeds) and ``device``, as far as they are known."""
-        runs = {_run_of(str(e.about.get("predictions", ""))) for found in self.sets.values() for e in found} - {None}
+        evaluations = [evaluation for found in self.sets.values() for evaluation in found]
+        runs = {_run_of(evaluation.about) for evaluation in evaluations} - {None}
         summaries = [
             json.loads((run / "summary.json").read_text(encoding="utf-8")) for run in sorted(filter(None, runs))
         ]
         if not summaries:
-            return {}
+            sizes = {(evaluation.about.get("model") or {}).get("parameters") for evaluation in evaluations} - {None}
+            return {"parameters": sizes.pop()} if len(sizes) == 1 else {}
         return {
             "parameters": int(str(summaries[0]["parameters"]).replace(",", "")),
             "seconds": statistics.fmean(summary["seconds"] for summary in summaries),
@@ -107,7 +109,7 @@ def _seed(folder: Path) -> int | None:
     return int(number[1]) if number else None
 
 
-def _run_of(model: str) -> Path | None:
-    """The folder of the training that wrote ``model``, a path in it; None where it is not on this machine."""
-    path = Path(model)
+def _run_of(about: Mapping[str, Any]) -> Path | None:
+    """The folder of the training that wrote the model of an evaluation; None where it is not on this machine."""
+    path = Path((about.get("model") or {}).get("file") or about.get("predictions", ""))
     return next((folder for folder in (path, *path.parents[:2]) if (folder / "summary.json").is_file()), None)
