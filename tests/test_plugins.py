@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-import torch
 
 import lama
 from lama import plugins
@@ -83,10 +83,11 @@ def test_a_file_of_weights_never_imports_a_package(package, tmp_path):
     use_plugins([package("plugged")])
     network = build({"_target_": "plugged.Plain"}, "generator")
     save_generator(tmp_path / "own.safetensors", network)
-    inpainter = lama.load(tmp_path / "own.safetensors", "cpu")
-    image, mask = torch.rand(3, 16, 16).numpy(), torch.zeros(16, 16).numpy()
-    del image, mask
-    assert type(inpainter.generator if hasattr(inpainter, "generator") else network).__name__ == "Plain"
+    image, mask = np.full((16, 20, 3), 90, np.uint8), np.zeros((16, 20), bool)
+    mask[4:9, 4:9] = True
+    filled = lama.load(tmp_path / "own.safetensors", "cpu", detail="off")(image, mask)
+    assert (filled[~mask] == 90).all()
+    assert (filled[mask] != 90).any()
     plugins._used.clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "plugged"]:
         del sys.modules[name]
@@ -134,12 +135,25 @@ def test_a_new_package_overwrites_nothing(tmp_path):
         new_project(tmp_path / "mine")
 
 
-def test_a_new_package_passes_its_tests_as_it_comes(tmp_path, root, capsys):
+def test_the_training_of_a_new_package_uses_all_of_its_parts(package, tmp_path, monkeypatch, capsys):
     from lama.commands.new import main
+    from lama.commands.train import main as train
 
-    main([str(tmp_path / "my_project")])
+    main(["my_project"])
     assert "my_project/my_project/losses.py" in capsys.readouterr().out
     assert not [p for p in (tmp_path / "my_project").rglob("*") if p.is_file() and "PROJECT" in p.read_text()]
+    monkeypatch.chdir(tmp_path / "my_project")
+    words = ["-cn", "my_project", "--config-dir", "configs", "dry_run=true", "augment.size=64", "data.batch_size=2"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *words])
+    train([*words, "data.val_size=64", "data.num_workers=0", "discriminator.ndf=4", "trainer.accelerator=cpu"])
+    printed = capsys.readouterr().out
+    for part in ("my_project.EdgeLoss", "my_project.Stripes", "my_project.TwoScaleGenerator", "my_project_roughness"):
+        assert part in printed
+
+
+@pytest.mark.slow
+def test_a_new_package_passes_its_tests_as_it_comes(tmp_path, root):
+    new_project(tmp_path / "my_project")
     environment = os.environ | {"PYTHONPATH": f"{root}{os.pathsep}{tmp_path / 'my_project'}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "tests"]
     done = subprocess.run(

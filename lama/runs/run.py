@@ -77,9 +77,7 @@ def train(
     checkpointing = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
     with _folder(run_dir, module, processes.first, 0 if resume is None else resume.progress.iteration):
         if processes.first:
-            if overwrite and resume is None:
-                _remove_previous(run_dir)
-            (run_dir / "summary.json").unlink(missing_ok=True)  # marks a finished run
+            _clear(run_dir, everything=overwrite and resume is None)
             write_text(run_dir / "config.yaml", Request(config, command).text())  # read by other ranks at the start
             note_start(run_dir, command, data, 0 if resume is None else resume.progress.iteration, config)
             write_text(run_dir / "next_steps.txt", next_steps(run_dir, command, epochs, debug is not None))
@@ -216,8 +214,11 @@ def _check(
         raise ValueError(f"masks: each of the first {len(areas)} masks hides {what}; choose others with masks=")
 
 
-def _remove_previous(run_dir: Path) -> None:
-    """Remove the files of an earlier run, and no others, from its folder."""
+def _clear(run_dir: Path, everything: bool) -> None:
+    """Remove the mark of a finished run; with ``everything`` all files of an earlier run, and no others."""
+    (run_dir / "summary.json").unlink(missing_ok=True)
+    if not everything:
+        return
     for pattern in ("metrics.csv", "speed.csv", "provenance.json", "curves.png", "broken_images.txt", "train.log",
                     "profile.*", "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt",
                     "tensorboard/events.*"):  # fmt: skip
