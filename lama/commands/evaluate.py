@@ -53,8 +53,8 @@ def main(arguments: list[str]) -> None:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *(tensor.to(device) for tensor in tensors))
             progress.update(len(names))
-    what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "predictions_by": given[0]}
-    what |= {"model": identify(config.model.path) if config.model.path else None, "images": len(pairs)} | pairs.report()
-    what["configuration"] = OmegaConf.to_container(config, resolve=True)
+    about = {"predictions_by": given[0], "configuration": OmegaConf.to_container(config, resolve=True)} | pairs.report()
+    what = about | {"indir": str(config.indir), "predictions": str(sources[given[0]]), "images": len(pairs)}
+    what |= {"model": identify(config.model.path) if config.model.path else None}
     example = lambda name: ((pair := pairs.named(name)).image, pair.mask, complete([pair])[0])  # noqa: E731
     print(write_evaluation(config.outdir, evaluator, what, example))

@@ -24,7 +24,7 @@ COLOURS = (
     "#000000",
 )  # Okabe and Ito, colour-blind safe
 MARKS = "os^Dv<>"
-STYLE = {
+STYLE: dict[Any, Any] = {  # of matplotlib
     "font.family": "sans-serif", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "axes.linewidth": 0.6, "lines.linewidth": 1.2, "lines.markersize": 3.5,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#e5e5e5",
