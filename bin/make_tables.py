@@ -1,4 +1,4 @@
-"""Rebuild tables 1 to 4 of the paper from evaluations: `python bin/make_tables.py --help`."""
+"""Make tables from evaluations, the paper's or your own: `python bin/make_tables.py --help`."""
 
 from lama.commands import run_verb
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lama.data import ImageFolder, ImageList, PairFolder
+from lama.data import BuiltinPhotos, ImageFolder, ImageList, PairFolder
 from lama.data.cache import DecodedCache
 from lama.data.check import check_folder, quick_check
 from lama.data.sources import Subset
@@ -124,6 +124,31 @@ def test_an_image_in_training_and_validation_is_found_under_another_name(tmp_pat
     assert "1 images are in training and validation, first " in problems
     assert "v2.png" in problems
     assert "3.png" in problems
+
+
+def test_a_copy_of_another_size_and_compression_in_the_validation_is_named(tmp_path):
+    photos = dict(BuiltinPhotos("train", 256))
+    first, second, *_ = photos.values()
+    write_image(tmp_path / "train" / "a.png", first)
+    for i, image in enumerate((np.full_like(first, 128), noise(200, 200))):
+        write_image(tmp_path / "train" / f"other{i}.png", image)
+    small = np.asarray(Image.fromarray(first).resize((first.shape[1] // 2, first.shape[0] // 2)))
+    pair(
+        tmp_path / "val",
+        "different",
+        second,
+        np.pad(hole(40, 40), ((0, second.shape[0] - 40), (0, second.shape[1] - 40))),
+    )
+    pair(tmp_path / "val", "flat", np.full((60, 70, 3), 120, np.uint8))
+    mask = np.zeros(small.shape[:2], bool)
+    mask[:20, :20] = True
+    write_image(tmp_path / "val" / "copy.jpg", small)
+    write_image(tmp_path / "val" / "copy_mask000.png", mask)
+    problems = check(tmp_path)[1].splitlines()
+    named = [line for line in problems if "looks like" in line]
+    assert len(named) == 1
+    assert named[0].split() == [str(tmp_path / "val" / "copy.jpg"), "looks", "like", str(tmp_path / "train" / "a.png")]
+    assert any(line.startswith("1 images of the validation look like") for line in problems)
 
 
 def test_inverted_masks_are_suspected(tmp_path):

@@ -128,7 +128,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("predict.py", ["model.path={model}", "indirr=a"], "indirr: unknown config key; did you mean indir?"),
         ("evaluate.py", ["indir=pairs", "predictdir=empty", "outdir=out"], "empty: expected images"),
         ("evaluate.py", ["indir=pairs", "predictdir=other", "outdir=out"], "1 of 1 predictions are missing"),
-        ("evaluate.py", ["indir=pairs", "outdir=out"], "expected exactly one of predictdir=FOLDER, model.path"),
+        ("evaluate.py", ["indir=pairs", "outdir=out"], "expected exactly one of predictdir, model.path"),
         ("evaluate.py", ["indir=pairs", "model.path={model}", "outdir=out", "metrics=[psnrr]"], "unknown 'psnrr'"),
         ("report.py", ["run=nowhere"], "nowhere/config.yaml: no such file"),
         ("train.py", ["-cn", "lama-fourier"], "weights.ade20k_encoder"),

@@ -118,7 +118,7 @@ def test_a_comparison_counts_lower_values_as_wins(tmp_path, monkeypatch, capsys,
     monkeypatch.setattr(sys, "argv", ["compare.py", str(tmp_path / "smooth"), str(tmp_path / "rough")])
     runpy.run_path(str(root / "bin" / "compare.py"), run_name="__main__")
     printed = capsys.readouterr().out
-    assert "| roughness ↓ |" in printed
+    assert "| Roughness ↓ | rough |" in printed
     assert "| 6 | 0 | 0 |" in printed
 
 

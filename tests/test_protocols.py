@@ -1,5 +1,6 @@
 """Parts of an evaluation: features by protocol and by content, statistics of sets, groups, intervals."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from lama.evaluation.inception import RESIZES, Inception
 from lama.evaluation.kid import kernel_distance
 from lama.evaluation.protocol import PROTOCOLS, find_protocol
 from lama.evaluation.selectors import fid100_f1
-from lama.evaluation.statistics import mean_interval, paired_comparison, set_interval, sign_test, welch_interval
+from lama.evaluation.statistics import holm, mean_interval, paired_comparison, set_interval, welch
 from lama.evaluation.tables import about, write_results
 
 
@@ -172,20 +173,30 @@ def test_the_interval_of_an_fid_holds_it_and_takes_the_shift_of_repeats_out():
     assert low < value
 
 
-def test_a_paired_comparison_counts_wins_and_tests_their_sign():
+def test_a_paired_comparison_counts_wins_and_tests_the_mean_difference():
     a, b = np.array([3.0, 2.0, 5.0, 1.0, np.nan]), np.array([1.0, 2.0, 3.0, 0.0, 4.0])
     result = paired_comparison(a, b, higher_is_better=True)
     assert (result["wins"], result["losses"], result["ties"], result["n"]) == (3, 0, 1, 4)
     assert result["difference"] == pytest.approx(1.25)
+    assert result["p"] == pytest.approx(stats.ttest_rel(a[:4], b[:4]).pvalue)
+    assert [paired_comparison(a[:4], a[:4] - shift, True)["p"] for shift in (0, 0.5)] == [1, 0]
+    assert paired_comparison(a[:1], b[:1], True)["p"] == 1  # one image
     assert paired_comparison(a, b, higher_is_better=False)["wins"] == 0
     with pytest.raises(ValueError, match=r"5.*2"):
         paired_comparison(a, b[:2], True)
 
 
-@pytest.mark.parametrize(("wins", "losses"), [(0, 0), (1, 9), (5, 5), (30, 12)])
-def test_the_sign_test_is_the_binomial_one(wins, losses):
-    expected = stats.binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
-    assert sign_test(wins, losses) == pytest.approx(expected)
+@pytest.mark.parametrize(
+    ("p", "corrected"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),  # of Holm's method in R's p.adjust
+        ([0.5, 0.9], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([], []),
+    ],
+)
+def test_holm_corrects_for_the_number_of_comparisons(p, corrected):
+    assert holm(p) == pytest.approx(corrected)
 
 
 @pytest.mark.parametrize(("ssim", "fid", "value"), [(0.9, 10, 0.8995002776235426), (0.5, 150, 0.0)])
@@ -421,22 +432,50 @@ def written(folder, images, shift, metrics=("psnr", "l1"), weights=None, **about
 
 
 def test_two_models_are_compared_on_every_metric_they_share(tmp_path, images):
-    from lama.evaluation.compare import compare, comparison_table
+    from lama.evaluation.compare import compare
 
     a, b = written(tmp_path / "a", images, 0.0), written(tmp_path / "b", images, 0.3, metrics=("psnr", "psnr_hole"))
     results = compare(a, b)
     assert list(results) == ["psnr"]
     assert (results["psnr"]["wins"], results["psnr"]["losses"]) == (30, 0)
     assert results["psnr"]["ci95"][0] > 0
-    assert results["psnr"]["sign_test_p"] < 1e-6
-    row = comparison_table(results, "a", "b").splitlines()[2]
-    assert row.startswith(f"| psnr ↑ | {results['psnr']['a']:.4g} | {results['psnr']['b']:.4g} | +")
+    assert results["psnr"]["p"] < 1e-6
     assert compare(a / "metrics.json", b) == results
-    assert "n/a" in comparison_table({"psnr": results["psnr"] | {"ci95": None}}, "a", "b")
+
+
+def test_one_model_is_compared_with_many_on_the_screen_and_in_files(tmp_path, images, capsys):
+    from lama.commands.compare import main
+    from lama.evaluation.compare import compare
+
+    shifts = {"a": 0.0, "b": 0.001, "c": 0.3}
+    folders = [str(written(tmp_path / name / "faces", images, shift)) for name, shift in shifts.items()]
+    main([*folders, f"outdir={tmp_path / 'out'}"])
+    printed = capsys.readouterr().out
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert content["first"] == "a/faces"
+    pairs = {name: compare(folders[0], folder)["psnr"] for name, folder in zip("bc", folders[1:], strict=True)}
+    found = {name: content["others"][f"{name}/faces"]["psnr"] for name in "bc"}
+    for name in "bc":
+        assert found[name]["difference"] == pairs[name]["difference"]
+        assert tuple(found[name]["ci95"]) == pairs[name]["ci95"]
+    assert [found[name]["p_holm"] for name in "bc"] == pytest.approx(holm([pairs[name]["p"] for name in "bc"]))
+    row = next(line for line in printed.splitlines() if "| c/faces |" in line)
+    assert row.startswith(f"| PSNR ↑ | c/faces | {METRICS['psnr'].text(pairs['c']['a'])} | ")
+    assert "| n/a |" in row  # one training each: no interval over trainings
+    assert row in (tmp_path / "out" / "comparison.md").read_text()
+    assert "c/faces & " in (tmp_path / "out" / "comparison.tex").read_text()
+    lines = list(csv.DictReader((tmp_path / "out" / "comparison.csv").open()))
+    assert [float(one["difference"]) for one in lines if one["metric"] == "psnr"] == [
+        found[name]["difference"] for name in "bc"
+    ]
+    with pytest.raises(ValueError, match=r"a/faces.*given twice"):
+        main([folders[0], folders[0]])
+    with pytest.raises(ValueError, match="two evaluations"):
+        main([folders[0], "outdir=x"])
 
 
 def test_two_trainings_of_several_seeds_are_compared_over_images_and_over_seeds(tmp_path, images):
-    from lama.evaluation.compare import compare, comparison_table
+    from lama.evaluation.compare import compare
 
     shifts = {"a": (0.0, 0.02, 0.04), "b": (0.3, 0.32, 0.31)}
     for row, values in shifts.items():
@@ -451,12 +490,13 @@ def test_two_trainings_of_several_seeds_are_compared_over_images_and_over_seeds(
     df = sum(var.values()) ** 2 / sum(v**2 / 2 for v in var.values())
     half = stats.t.ppf(0.975, df) * sum(var.values()) ** 0.5
     assert result["seeds_ci95"] == pytest.approx((result["difference"] - half, result["difference"] + half))
+    assert result["p"] == pytest.approx(stats.ttest_ind(means["a"], means["b"], equal_var=False).pvalue)
+    assert result["p"] > max(one["p"] for one in singly)  # three trainings prove less than thirty images
     assert all(one["seeds_ci95"] is None for one in singly)
     assert result["seeds"] == (3, 3)
-    assert f"| {result['seeds_ci95'][0]:+.4g} to " in comparison_table({"psnr": result}, "a", "b")
     with warnings.catch_warnings():  # seeds that do not differ: nothing to judge by, and nothing of scipy's
         warnings.simplefilter("error")
-        assert welch_interval(np.full(3, 0.5), np.full(3, 0.5)) is None
+        assert welch(np.full(3, 0.5), np.full(3, 0.5)) is None
     with pytest.raises(FileNotFoundError, match=r"a.*thin/metrics\.json"):
         compare(tmp_path / "a", tmp_path / "b", "thin")
     written(tmp_path / "a" / "seed2" / "thick", images, 0.0, evaluation_set=["other"])

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import lama.models
+from lama import plugins
 
 Shapes = Mapping[str, tuple[int, ...]]
 Description = tuple[str, dict[str, Any]]  # class name in lama.models, constructor arguments
@@ -100,12 +101,16 @@ def _ratio(global_channels: int, channels: int) -> float:
 
 
 def build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
-    """The network ``name`` with arguments ``config``, without memory for weights; ValueError for other names."""
+    """The network ``name`` with arguments ``config``, without memory for weights; ValueError for other names.
+
+    A name with a dot is a class of a user's package; NotUsedError if the user has not named that package.
+    """
     known = lama.models.GENERATORS if role == "generator" else ("PatchDiscriminator",)
-    if name not in known:
+    if name not in known and "." not in name:
         raise ValueError(f"unknown network {name!r}, known: {', '.join(known)}")
+    kind = plugins.find(name) if "." in name else getattr(lama.models, name)
     with torch.device("meta"):
-        network: nn.Module = getattr(lama.models, name)(**_sane(config))
+        network: nn.Module = kind(**_sane(config))
     return network
 
 

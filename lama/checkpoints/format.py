@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from lama.checkpoints.architecture import Description
 from lama.checkpoints.archive import StoredTensor
 from lama.files import atomic_write
+from lama.plugins import full_name
 
 FORMAT = "lama-generator-1"
 ROLES = ("generator", "discriminator")
@@ -36,7 +37,7 @@ def save_generator(
     state: dict[str, Tensor] = {}
     for role, network in zip(ROLES, (generator, discriminator), strict=True):
         if network is not None:
-            metadata[role] = json.dumps({"class": type(network).__name__, "config": network.config})
+            metadata[role] = json.dumps({"class": full_name(type(network)), "config": network.config})
             prefix = "discriminator." if role == "discriminator" else ""
             state |= {f"{prefix}{key}": value.contiguous() for key, value in network.state_dict().items()}
     metadata["crc32"] = json.dumps({key: _checksum(value) for key, value in state.items()})

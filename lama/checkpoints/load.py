@@ -36,6 +36,7 @@ from lama.checkpoints.archive import StoredTensor, check_head, read_archive
 from lama.checkpoints.format import read_safetensors
 from lama.checkpoints.official import read_config
 from lama.checkpoints.zipped import member_of, unpacked
+from lama.plugins import NotUsedError
 
 # Prefixes of a network's weights; the first that occurs is taken. The average of a training with EMA precedes all of
 # them; then come Lightning modules, TorchScript wrappers, DataParallel and the network alone.
@@ -99,6 +100,8 @@ class Checkpoint:
         name, config = self.describe(role)
         try:
             network = architecture.build(role, name, config)
+        except NotUsedError as error:
+            raise ValueError(f"{self.file}: {error}") from error
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{self.file}: damaged description of its {role} ({_first_line(error)})") from error
         network.load_state_dict(self.state(role, network), assign=True)

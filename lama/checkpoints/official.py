@@ -3,6 +3,7 @@
 The architecture is inferred from the weights. Only the configuration's section ``generator`` is compared with them.
 """
 
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def read_config(file: Path | zipfile.Path) -> Description | None:
         return None
     try:
         section = yaml.safe_load(file.read_text(encoding="utf-8"))["generator"]
-        kind = section.get("kind") or section["_target_"].rpartition(".")[2]
+        kind = section.get("kind") or re.sub(r"^lama\..*\.", "", section["_target_"])
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{file}: not the config.yaml of a training, which has a section generator ({type(error).__name__}); "

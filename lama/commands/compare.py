@@ -1,24 +1,34 @@
-"""Compare two models on the same images, image by image.
+"""Compare a model with others on the same images, image by image.
 
-lama compare OUT_A OUT_B                # two folders that lama evaluate has written
+lama compare OUT_A OUT_B [OUT_C ...]    # folders that lama evaluate has written: the first against each
+lama compare OUT_A OUT_B outdir=DIR     # files as well: comparison.md, .tex, .csv, .json
 lama compare ROW_A ROW_B --set SET      # of a sweep: ROW_A/seed*/SET against ROW_B/seed*/SET
 """
 
+from lama.config import use_plugins
 from lama.verbs import parser
 
 
 def main(arguments: list[str]) -> None:
     expected = parser("compare", str(__doc__))
-    expected.add_argument("a", help="outdir of one evaluation, or DIR/evaluations/ROW of a sweep")
-    expected.add_argument("b", help="outdir of the other evaluation, or the other row")
+    expected.add_argument("first", help="outdir of one evaluation, or DIR/evaluations/ROW of a sweep")
+    expected.add_argument("others", nargs="+", help="outdirs of the other evaluations, or the other rows; outdir=DIR")
     expected.add_argument("--set", help="evaluation set of a sweep, such as random_thick_256; all its seeds are used")
+    expected.add_argument("--plugins", default="", help="packages with metrics of your own: A,B (docs/plugins.md)")
     options = expected.parse_args(arguments)
-    from lama.evaluation.compare import compare, comparison_table
+    outdirs = [one.removeprefix("outdir=") for one in options.others if one.startswith("outdir=")]
+    use_plugins([name for name in options.plugins.split(",") if name])
+    others = [one for one in options.others if not one.startswith("outdir=")]
+    if not others:
+        raise ValueError(f"{options.first}: nothing to compare it with; expected two evaluations or more")
+    from lama.evaluation.compare import compare_all, short_names
+    from lama.evaluation.comparison_files import comparison_table, explanation, write_comparison
+    from lama.pages.table import to_markdown
 
-    results = compare(options.a, options.b, options.set)
-    print(comparison_table(results, "a", "b"))
-    n, seeds = max((result["n"], result["seeds"]) for result in results.values())
-    trained = "{} and {} seeds".format(*seeds) if options.set else "one evaluation each"
-    print(f"a = {options.a}, b = {options.b}; {n} images, {trained}. Intervals of the difference: over images")
-    print("(bootstrap) and over trainings (Welch's t, if each has two or more). better, equal: numbers of images.")
-    print("Metrics of whole sets (FID, KID, ...) have no paired comparison.")
+    results = compare_all([options.first, *others], options.set)
+    first = short_names([options.first, *others])[0]
+    about = explanation(results, first, of_seeds=options.set is not None)
+    print(f"{to_markdown(comparison_table(results, first))}\n{about}")
+    for outdir in outdirs:
+        write_comparison(outdir, results, first, about)
+        print(f"written to {outdir}: comparison.md, .tex, .csv, .json")

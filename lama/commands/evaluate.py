@@ -1,15 +1,15 @@
 """Measure predictions, a model or a classical method on a folder of images and masks. More in docs/evaluation.md.
 
-    lama evaluate indir=PAIRS predictdir=PREDICTIONS outdir=OUT             # predictions named after the masks
-    lama evaluate indir=PAIRS model.path=runs/demo outdir=OUT metrics=quick
-    lama evaluate indir=PAIRS baseline=telea outdir=OUT metrics=[psnr_hole,lpips_squeeze] \\
-        weights.lpips_squeeze=FILE
+lama evaluate indir=PAIRS predictdir=PREDICTIONS outdir=OUT             # predictions named after the masks
+lama evaluate indir=PAIRS model.path=runs/demo outdir=OUT metrics=quick
+lama evaluate indir=PAIRS baseline=telea outdir=OUT metrics=[psnr_hole,lpips_squeeze]
 """
 
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from omegaconf import OmegaConf
 from tqdm import tqdm
 
 from lama.config import build, flag, read
@@ -22,11 +22,11 @@ def main(arguments: list[str]) -> None:
     sources = {"predictdir": config.predictdir, "model.path": config.model.path, "baseline": config.baseline}
     given = [name for name, value in sources.items() if value is not None]
     if len(given) != 1:
-        expected = "predictdir=FOLDER, model.path=MODEL and baseline=METHOD"
-        raise ValueError(f"expected exactly one of {expected}, got {' and '.join(given) or 'none'}")
+        raise ValueError(f"expected exactly one of {', '.join(sources)}; got {' and '.join(given) or 'none'}")
     if config.batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, got {config.batch_size}")
     import lama
+    from lama.checkpoints.identity import identify
     from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_size
     from lama.evaluation.baselines import find_baseline
     from lama.evaluation.report import write_evaluation
@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> None:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *(tensor.to(device) for tensor in tensors))
             progress.update(len(names))
-    what = {"indir": str(config.indir), "predictions": str(sources[given[0]]), "images": len(pairs)} | pairs.report()
-    index = {name: i for i, name in enumerate(pairs.names)}
-    example = lambda name: ((pair := pairs[index[name]]).image, pair.mask, complete([pair])[0])  # noqa: E731
+    about = {"predictions_by": given[0], "configuration": OmegaConf.to_container(config, resolve=True)} | pairs.report()
+    what = about | {"indir": str(config.indir), "predictions": str(sources[given[0]]), "images": len(pairs)}
+    what |= {"model": identify(config.model.path) if config.model.path else None}
+    example = lambda name: ((pair := pairs.named(name)).image, pair.mask, complete([pair])[0])  # noqa: E731
     print(write_evaluation(config.outdir, evaluator, what, example))

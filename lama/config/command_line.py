@@ -10,6 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from lama.config.composing import CONFIGS, compose, primary
+from lama.config.plugins import use_plugins
 from lama.config.wording import nearest
 from lama.verbs import spelled
 
@@ -28,7 +29,8 @@ def read(
 
     If ``name`` is None, the user has to choose one with -cn NAME. Values of the keys ``paths`` need no quotes, whatever
     characters they hold. ``short`` maps abbreviated keys to full ones. --help prints ``usage`` and every key, --cfg the
-    composed configuration; both exit with 0. Raises ValueError, in one line, for a mistake in the arguments.
+    composed configuration; both exit with 0. The packages of the key ``plugins`` are imported. Raises ValueError,
+    in one line, for a mistake in the arguments and for a package that cannot be imported.
     """
     options, overrides = _parse(arguments)
     if options.help:
@@ -39,6 +41,7 @@ def read(
         raise ValueError(f"-cn NAME: a configuration is required; known: {', '.join(primary(group))}")
     overrides = [literal(override, paths, short) for override in overrides]
     config = compose(group, chosen, overrides, options.config_dir)
+    use_plugins(config.get("plugins") or ())
     if options.cfg is not None:
         print(OmegaConf.to_yaml(config))
         sys.exit(0)

@@ -88,7 +88,11 @@ def _unlisted(key: str, config: DictConfig) -> str:
     """How to set ``key`` if it is an option of its class that the YAML leaves out, else nothing."""
     parent, _, name = key.rpartition(".")
     target = OmegaConf.select(config, f"{parent}._target_") if parent else None
-    if target is None or name not in inspect.signature(resolve_target(parent, target)).parameters:
+    if (
+        target is None
+        or not str(target).startswith("lama.")
+        or name not in inspect.signature(resolve_target(parent, target)).parameters
+    ):
         return ""
     return f"an option of {target} that its YAML does not list; put a plus before it: +{key}=VALUE"
 

@@ -17,6 +17,7 @@ import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
+from lama import plugins
 from lama.config.wording import nearest
 
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
@@ -134,8 +135,14 @@ def _targets(node: Any, key: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
 def resolve_target(key: str, target: str) -> Any:
     """The public class or function that ``_target_`` names. Raises ValueError if it is not allowed."""
     module, _, name = str(target).rpartition(".")
+    if plugins.is_used(str(target)):
+        try:
+            return plugins.find(str(target))
+        except ValueError as error:
+            raise ValueError(f"{key}._target_: {error}") from error
     if not str(target).startswith(WHITELIST) or str(target).startswith(PROGRAMS):
-        raise ValueError(f"{key}._target_: {target!r} is not allowed; targets start with {' '.join(WHITELIST)}")
+        raise ValueError(f"{key}._target_: {target!r} is not allowed; targets start with {' '.join(WHITELIST)}, or "
+                         "with a package of your own that plugins=[PACKAGE] names")  # fmt: skip
     try:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from lama.data.duplicates import near_duplicates
 from lama.data.evaluation_set import PairFolder
 from lama.data.manifest import Manifest
 from lama.data.sources import evenly_spaced, known_paths
@@ -141,6 +142,15 @@ def check_duplicates(train: Iterable[Path], val: Iterable[Path], findings: Findi
         findings.problems.append(f"{len(same)} images are in training and validation, {first}")
 
 
+def check_near_duplicates(train: Sequence[Path], val: Iterable[Path], findings: Findings) -> None:
+    """Name images of the validation that are another size or compression of an image to train on."""
+    pairs = [(a, b) for a, b, _ in near_duplicates(train, val) if sha256_of(a) != sha256_of(b)]
+    if pairs:
+        findings.problems.append(f"{len({a for a, _ in pairs})} images of the validation look like images to train on: "
+                                 "look at them, and remove the copies")  # fmt: skip
+        findings.problems += [f"  {a} looks like {b}" for a, b in pairs[:LISTED]]
+
+
 def quick_check(
     source: ImageSource, pairs: EvaluationSet, crop: int, masks: MaskSampler | None = None, white: int | None = None
 ) -> Findings:
@@ -194,6 +204,7 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
             )
             held_out = set(check_images(list_images(val), crop, findings))
         check_duplicates(images, held_out, findings)
+        check_near_duplicates(images, sorted(held_out), findings)
     elif val is not None:
         findings.problems.append(f"{val}: no such folder; make it with {typed('masks')}, or train with data=folder")
     for manifest in Manifest.below(root):

@@ -92,6 +92,14 @@ class PairFolder(Sequence[EvaluationPair]):
         """(width, height) of each image, from the headers; (0, 0) for a file that cannot be opened."""
         return [_size(image) for image, _ in self.paths]
 
+    def named(self, name: str) -> EvaluationPair:
+        """The pair of the mask called ``name``. Raises KeyError if there is none."""
+        return self[self._places[name]]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.names)}
+
     def hashes(self) -> list[str]:
         """The hashes that identify the set: of each manifest or, without one, of the files by the same rule."""
         if self.manifests:

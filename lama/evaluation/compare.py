@@ -2,14 +2,14 @@
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from lama.evaluation.metrics import METRICS, arrow, higher_is_better, scores_images
-from lama.evaluation.statistics import paired_comparison, welch_interval
-from lama.pages.table import Table, text_cell, to_markdown
+from lama.evaluation.metrics import METRICS, higher_is_better, scores_images
+from lama.evaluation.statistics import holm, paired_comparison, welch
 from lama.verbs import typed
 
 Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, and the rows of per_image.csv by name
@@ -18,12 +18,52 @@ Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, 
 def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[str, dict[str, Any]]:
     """{metric: paired comparison} of two folders with metrics.json and per_image.csv.
 
-    With ``set_name``, each folder holds one such folder per seed: ``seed0/set_name`` and so on. The score of an image
-    is then its mean over the seeds. "ci95" is the interval of the difference over images, "seeds_ci95" the interval
-    over trainings (Welch's t of the means; None for a single seed of either model). "seeds" counts the seeds. Raises
-    FileNotFoundError for a missing file, ValueError for different images, protocols or weight files.
+    With ``set_name``, each folder holds one such folder per seed: ``seed0/set_name`` and so on. The result is that of
+    ``compare_seeds``.
     """
-    of_a, of_b = (_evaluations(Path(folder), set_name) for folder in (a, b))
+    return compare_seeds(*(_folders(Path(folder), set_name) for folder in (a, b)))
+
+
+def compare_all(folders: Sequence[str | Path], set_name: str | None = None) -> dict[str, dict[str, dict[str, Any]]]:
+    """{other: {metric: comparison}} of the first of ``folders`` with each of the others, in the order given.
+
+    The names of the others are the ends of their paths. "p_holm" is p after Holm's correction over the others. Only
+    metrics that all of them share are compared. Raises as ``compare``, and ValueError for a folder that is given twice.
+    """
+    names = short_names(folders)
+    results = {name: compare(folders[0], folder, set_name) for name, folder in zip(names[1:], folders[1:], strict=True)}
+    shared = [metric for metric in METRICS if all(metric in result for result in results.values())]
+    for metric in shared:
+        corrected = holm([result[metric]["p"] for result in results.values()])
+        for result, p in zip(results.values(), corrected, strict=True):
+            result[metric]["p_holm"] = p
+    return {name: {metric: result[metric] for metric in shared} for name, result in results.items()}
+
+
+def short_names(folders: Sequence[str | Path]) -> list[str]:
+    """The ends of paths, as long as they need to differ. Raises ValueError for a path that is given twice."""
+    every = [(path.parent if path.is_file() else path).resolve().parts for path in map(Path, folders)]
+    twice = next((path for path in every if every.count(path) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{Path(*twice)}: given twice; expected different evaluations")
+    ends: list[str] = []
+    for length in range(1, max(map(len, every)) + 1):
+        ends = ["/".join(parts[-length:]) for parts in every]
+        if len(set(ends)) == len(ends):
+            break
+    return ends
+
+
+def compare_seeds(a: Sequence[Path], b: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """{metric: paired comparison} of two models, each with an evaluation for every seed.
+
+    The score of an image is its mean over the seeds. "ci95" is the interval of the difference over images, "seeds_ci95"
+    the interval over trainings (Welch's t of the means; None for a single seed of either model), "p" the larger p of
+    the two t-tests: a difference is established only if it is more than the chance of images and of trainings. "seeds"
+    counts the seeds. Raises FileNotFoundError for a missing file, ValueError for different images, protocols or weight
+    files.
+    """
+    of_a, of_b = ({folder: read_folder(folder) for folder in folders} for folders in (a, b))
     first = next(iter(of_a))
     for other in (*of_a, *of_b):
         _check_comparable(first, of_a[first], other, (of_a | of_b)[other])
@@ -38,19 +78,20 @@ def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[s
         )
         means = {"a": float(np.nanmean(scores_a)), "b": float(np.nanmean(scores_b))}
         paired = paired_comparison(scores_a.mean(axis=0), scores_b.mean(axis=0), higher_is_better(metric))
-        between = welch_interval(np.nanmean(scores_a, axis=1), np.nanmean(scores_b, axis=1))
-        results[metric] = means | paired | {"seeds_ci95": between, "seeds": (len(scores_a), len(scores_b))}
+        between, p = welch(np.nanmean(scores_a, axis=1), np.nanmean(scores_b, axis=1)) or (None, 0.0)
+        counts = {"seeds_ci95": between, "seeds": (len(scores_a), len(scores_b))}
+        results[metric] = means | paired | counts | {"p": max(paired["p"], p)}
     return results
 
 
-def _evaluations(folder: Path, set_name: str | None) -> dict[Path, Evaluated]:
-    """{folder: its files}, of one evaluation or of one for every seed."""
+def _folders(folder: Path, set_name: str | None) -> list[Path]:
+    """One evaluation, or one for every seed."""
     if set_name is None:
-        return {folder: _read(folder)}
+        return [folder]
     found = sorted(path.parent for path in folder.glob(f"seed*/{set_name}/metrics.json"))
     if not found:
         raise FileNotFoundError(f"{folder}: no seedN/{set_name}/metrics.json in it; expected evaluations of a sweep")
-    return {path: _read(path) for path in found}
+    return found
 
 
 def _check_comparable(a: Path, of_a: Evaluated, b: Path, of_b: Evaluated) -> None:
@@ -67,26 +108,8 @@ def _check_comparable(a: Path, of_a: Evaluated, b: Path, of_b: Evaluated) -> Non
         raise ValueError(f"{a} and {b} are about different images: {len(odd)} are in one of them only, first {odd[0]}")
 
 
-def comparison_table(results: dict[str, dict[str, Any]], a: str, b: str) -> str:
-    """Markdown: one row a metric; ``a`` and ``b`` are the names of the columns."""
-    headings = ["metric", a, b, f"{a} - {b}", "95 %, images", "95 %, seeds", f"{a} better", f"{b} better", "equal",
-                "sign test p"]  # fmt: skip
-    rows = [
-        [
-            f"{metric} {arrow(metric)}", f"{result['a']:.4g}", f"{result['b']:.4g}", f"{result['difference']:+.4g}",
-            _interval(result["ci95"]), _interval(result["seeds_ci95"]), str(result["wins"]), str(result["losses"]),
-            str(result["ties"]), f"{result['sign_test_p']:.2g}",
-        ]
-        for metric, result in results.items()
-    ]  # fmt: skip
-    return to_markdown(Table(headings, [[text_cell(text) for text in row] for row in rows]))
-
-
-def _interval(ends: tuple[float, float] | None) -> str:
-    return "n/a" if ends is None else "{:+.4g} to {:+.4g}".format(*ends)
-
-
-def _read(folder: Path) -> Evaluated:
+def read_folder(folder: Path) -> Evaluated:
+    """metrics.json and per_image.csv of an evaluation. Raises FileNotFoundError or ValueError if it is none."""
     if folder.is_file():
         folder = folder.parent  # a user may name one of its files
     missing = next((name for name in ("metrics.json", "per_image.csv") if not (folder / name).is_file()), None)

@@ -42,6 +42,20 @@ PRESETS = {
 }
 
 
+def register(name: str, metric: type[Any], owner: str) -> None:
+    """Add a metric of another package. Raises ValueError if it is incomplete, or its name or label is another's."""
+    lacking = [each for each in ("label", "higher_is_better", "bounds") if not hasattr(metric, each)]
+    if lacking or sum(hasattr(metric, each) for each in ("score", "measure", "parts")) != 1:
+        lack = f"lacks {', '.join(lacking)}" if lacking else "expected an ImageMetric, a SetMetric or a DerivedMetric"
+        raise ValueError(f"metric {name} of {owner}: {lack} (lama.interfaces)")
+    labels = {known.label: other for other, known in METRICS.items() if other != name}
+    if METRICS.get(name, metric) is not metric or name in PRESETS:
+        raise ValueError(f"metric {name} of {owner}: the name is taken; choose another")
+    if metric.label in labels:
+        raise ValueError(f"metric {name} of {owner}: the label {metric.label!r} is that of {labels[metric.label]}")
+    METRICS[name] = metric
+
+
 def metric_names(metrics: Sequence[str] | str) -> list[str]:
     """The names in a preset, or in a list without repetitions. Raises ValueError for an unknown name or none."""
     if isinstance(metrics, str):

@@ -1,6 +1,6 @@
 """How certain a number is: bootstrap intervals, and the comparison of two models on the same images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def summary(scores: Scores, interval: bool) -> dict[str, Any]:
 
 
 def paired_comparison(a: Scores, b: Scores, higher_is_better: bool, seed: int = 0) -> dict[str, Any]:
-    """Scores of two models on the same images: mean difference a - b, its interval, and a sign test.
+    """Scores of two models on the same images: mean difference a - b, its interval, and the p of a paired t-test.
 
     An image counts only where both scores are numbers. Raises ValueError for different lengths.
     """
@@ -70,19 +70,39 @@ def paired_comparison(a: Scores, b: Scores, higher_is_better: bool, seed: int = 
         "wins": wins,
         "losses": losses,
         "ties": len(difference) - wins - losses,
-        "sign_test_p": sign_test(wins, losses),
+        "p": _paired_p(difference),
         "n": len(difference),
     }
 
 
-def welch_interval(a: Scores, b: Scores) -> tuple[float, float] | None:
-    """Welch's 95 % t interval of mean(a) - mean(b); None for fewer than two means of a model, or if no means vary."""
+def _paired_p(difference: Scores) -> float:
+    """The p of a two-sided t-test that the mean is 0; without the test where the differences do not vary."""
+    if len(difference) < 2:
+        return 1.0
+    if np.ptp(difference) == 0:
+        return 0.0 if difference.any() else 1.0
+    return float(stats.ttest_1samp(difference, 0).pvalue)
+
+
+def welch(a: Scores, b: Scores) -> tuple[tuple[float, float], float] | None:
+    """Welch's 95 % t interval of mean(a) - mean(b), and its p; None for fewer than two means of a model.
+
+    Also None if no means vary: equal numbers of several trainings say nothing about others.
+    """
     if min(len(a), len(b)) < 2 or np.ptp(a) == np.ptp(b) == 0:
         return None
-    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval()
-    return float(low), float(high)
+    test = stats.ttest_ind(a, b, equal_var=False)
+    low, high = test.confidence_interval()
+    return (float(low), float(high)), float(test.pvalue)
 
 
-def sign_test(wins: int, losses: int) -> float:
-    """The p-value of the two-sided exact sign test, without ties; 1 where there are no wins and no losses."""
-    return float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: corrected p-values in the same order, each at most 1.
+
+    Rejecting where the corrected p is below 0.05 keeps the chance of any false rejection below 5 %.
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p)
+    corrected = np.empty_like(p)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return corrected.tolist()

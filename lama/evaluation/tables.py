@@ -12,6 +12,7 @@ import lama
 from lama.evaluation.evaluator import Evaluator
 from lama.evaluation.metrics import arrow, higher_is_better
 from lama.files import write_text
+from lama.machine.provenance import commit, environment
 from lama.pages.table import Table, text_cell, to_latex, to_markdown
 
 Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
@@ -86,6 +87,8 @@ def about(what: Mapping[str, Any], evaluator: Evaluator) -> dict[str, Any]:
         "tf32": False,  # metrics are computed in float32, on every device
         "sizes": [list(size) for size in sorted(evaluator.sizes)],
         **what,
+        "commit": commit(),
+        "environment": environment(),
         "versions": {"lama": lama.__version__, **versions},
     }
 

@@ -1,20 +1,43 @@
-"""The filled tables of the paper as Markdown, LaTeX, HTML and JSON."""
+"""Filled tables as Markdown, LaTeX, HTML, JSON and CSV: the paper's, and tables of one's own."""
 
+import csv
+import io
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import lama
 from lama.evaluation.metrics import METRICS, arrow, higher_is_better
 from lama.pages import data_url, render
-from lama.pages.table import TIMES, Span, Style, Table, escape_latex, text_cell, to_latex, to_markdown
+from lama.pages.table import Span, Style, Table, escape_latex, text_cell, to_latex, to_markdown
 from lama.paper.cells import Cell, FilledRow, FilledTable, Ours
 
-LEGEND = (
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class Document:
+    """Tables that are written together, with the words around them."""
+
+    heading: str
+    legend: Sequence[str]
+    tables: Sequence[FilledTable]
+    source: str  # where the evaluations are
+    remarks: tuple[str, Sequence[str]]  # a heading and its lines, such as evaluations that fit no cell
+    reference: str | None = None  # of the published numbers
+
+
+PAPER_LEGEND = (
     "Each cell: ours [95 % interval] / the paper's; only ours for a metric that the paper does not report.",
     "▲ and ▼: larger or smaller than the baseline, in per cent of it (PSNR: in dB).",
     "—: not evaluated, or not published; n/a: evaluated, but without a number.",
     "The headings name the paper's evaluation sets. They were not released: ours have other crops and masks.",
+)
+OWN_LEGEND = (
+    "Each cell: the mean [95 % interval over images], or ± the standard deviation of several seeds.",
+    "Δ: the difference to {baseline} [95 % interval over images, paired];"
+    " *: established (p < 0.05, t-test, Holm's correction over the rows of a column).",
+    "—: not evaluated; n/a: evaluated, but without a number.",
 )
 
 
@@ -43,6 +66,20 @@ def ours_text(metric: str, ours: Ours | None) -> tuple[str, str]:
     return text(ours.mean), ends
 
 
+def below(metric: str, cell: Cell) -> str:
+    """The second line of a cell: the difference to the baseline with its interval, else the interval of the number."""
+    text, interval = ours_text(metric, cell.ours)
+    difference = cell.difference
+    if difference is None:
+        return interval
+    digits = len(text.partition(".")[2])  # as many as the number has
+    numbers = (difference.mean, *(difference.ci95 or ()))
+    signed, *ends = (f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") for value in numbers)
+    spread = f"{interval} " if interval.startswith("±") else ""
+    established = "*" if difference.p_holm is not None and difference.p_holm < SIGNIFICANT else ""
+    return f"{spread}Δ {signed}" + (f" [{', '.join(ends)}]" if ends else "") + established
+
+
 def notes_of(table: FilledTable) -> list[str]:
     """The footnotes of a table in the order of their cells; the mark of the i-th is i + 1."""
     cells = (cell for row in (*table.rows, *table.others) for cell in row.cells)
@@ -56,9 +93,9 @@ def marks(table: FilledTable, ours: Ours | None) -> str:
 
 
 def spans(table: FilledTable) -> list[tuple[str, int]]:
-    """(title, such as ``Places (512 x 512), wide masks``; number of metrics) of each column of the paper."""
-    per = len(table.fields) // len(table.paper.columns)
-    return [(f"{c.dataset} ({c.size} {TIMES} {c.size}), {c.masks.lower()}", per) for c in table.paper.columns]
+    """(title of the evaluation set, number of metrics) of each column of the layout."""
+    per = len(table.fields) // len(table.layout.columns)
+    return [(column.title, per) for column in table.layout.columns]
 
 
 def as_table(table: FilledTable) -> Table:
@@ -71,9 +108,9 @@ def as_table(table: FilledTable) -> Table:
         for row in (*table.rows, *table.others)
     ]
     return Table(
-        headings=[*table.paper.headings, *(heading(metric) for _, metric in table.fields)],
+        headings=[*table.layout.headings, *(heading(metric) for _, metric in table.fields)],
         rows=rows,
-        text_columns=len(table.paper.headings),
+        text_columns=len(table.layout.headings),
         groups=spans(table),
         rule_before=len(table.rows) if table.others else None,
     )
@@ -82,8 +119,8 @@ def as_table(table: FilledTable) -> Table:
 def _spans(metric: str, content: Cell, mark: str) -> list[Span]:
     """Ours, its interval, its change, the marks of its footnotes / the paper's number, its change."""
     ranked: dict[int | None, Style] = {1: "best", 2: "second", None: ""}
-    text, interval = ours_text(metric, content.ours)
-    ours = [Span(text, ranked[content.ours_rank]), Span(interval, "below")]
+    text, _ = ours_text(metric, content.ours)
+    ours = [Span(text, ranked[content.ours_rank]), Span(below(metric, content), "below")]
     ours += [Span(change(metric, content.ours_change), "small"), Span(mark, "mark")]
     if not content.reported:
         return ours
@@ -91,25 +128,28 @@ def _spans(metric: str, content: Cell, mark: str) -> list[Span]:
     return [*ours, Span(" / "), paper, Span(change(metric, content.paper_change), "small")]
 
 
-def markdown(tables: Sequence[FilledTable], unplaced: Sequence[str]) -> str:
+def markdown(document: Document) -> str:
     """All tables with their footnotes; the best in bold, the second in italics, of ours and of the paper's."""
-    parts = ["# The paper's tables", " ".join(LEGEND) + " **Best** and _second_ of each column are marked."]
-    for table in tables:
+    legend = " ".join(document.legend) + " **Best** and _second_ of each column are marked."
+    parts = [f"# {document.heading}", legend]
+    for table in document.tables:
         parts += [f"## {title(table)}", to_markdown(as_table(table)).rstrip("\n")]
         footnotes = [f"{i}. {note}" for i, note in enumerate(notes_of(table), start=1)]
         parts += ["\n".join(footnotes)] if footnotes else []
-    if unplaced:
-        parts += ["## Evaluations that fit no cell", "\n".join(f"- {name}" for name in unplaced)]
+    about, lines = document.remarks
+    if lines:
+        parts += [f"## {about}", "\n".join(f"- {line}" for line in lines)]
     return "\n\n".join(parts) + "\n"
 
 
-def latex(tables: Sequence[FilledTable]) -> str:
+def latex(document: Document) -> str:
     """One ``table*`` for each table, for ``\\input``; the best in bold, the second underlined."""
     lines = [r"% \usepackage{booktabs,graphicx,amssymb}"]
-    for table in tables:
-        under = " ".join([*LEGEND, *(f"({i}) {note}." for i, note in enumerate(notes_of(table), start=1))])
+    for table in document.tables:
+        under = " ".join([*document.legend, *(f"({i}) {note}." for i, note in enumerate(notes_of(table), start=1))])
+        caption = title(table) if table.layout.number is None else title(table).partition(": ")[2]
         lines += [
-            r"\begin{table*}", r"\centering", rf"\caption{{{escape_latex(title(table).partition(': ')[2])}.}}",
+            r"\begin{table*}", r"\centering", rf"\caption{{{escape_latex(caption)}.}}",
             r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
             to_latex(as_table(table)).rstrip("\n") + "}",
             r"\par\smallskip\raggedright\footnotesize", escape_latex(under), r"\end{table*}", "",
@@ -117,34 +157,33 @@ def latex(tables: Sequence[FilledTable]) -> str:
     return "\n".join(lines)
 
 
-def html(tables: Sequence[FilledTable], unplaced: Sequence[str], runs: str, plot: bytes | None) -> str:
+def html(document: Document, plot: bytes | None) -> str:
     """One self-contained page, in light or dark colours as the browser prefers."""
     return render(
         "tables",
-        tables=tables, unplaced=unplaced, runs=runs, legend=LEGEND, version=lama.__version__,
-        plot=data_url(plot, "image/png") if plot else None,
-        heading=heading, ours_text=ours_text, change=change, title=title, spans=spans,
+        document=document, version=lama.__version__, plot=data_url(plot, "image/png") if plot else None,
+        heading=heading, ours_text=ours_text, below=below, change=change, title=title, spans=spans,
         marks=marks, notes_of=notes_of, worse=lambda m, v: (v > 0) != higher_is_better(m),
     )  # fmt: skip
 
 
-def as_data(tables: Sequence[FilledTable], unplaced: Sequence[str], reference: str) -> dict[str, Any]:
+def as_data(document: Document) -> dict[str, Any]:
     """The tables as plain values for JSON, every number with its source, set and protocol."""
     return {
-        "paper": reference,
+        "paper": document.reference,
         "lama": lama.__version__,
         "tables": [
             {
-                "number": table.paper.number,
-                "title": table.paper.title,
-                "baseline": table.paper.baseline,
-                "headings": table.paper.headings,
+                "number": table.layout.number,
+                "title": table.layout.title,
+                "baseline": table.layout.baseline,
+                "headings": table.layout.headings,
                 "rows": [_row_data(table, row) for row in table.rows],
                 "other_runs": [_row_data(table, row) for row in table.others],
             }
-            for table in tables
+            for table in document.tables
         ],
-        "unplaced": list(unplaced),
+        "unplaced" if document.reference else "warnings": list(document.remarks[1]),
     }
 
 
@@ -154,11 +193,32 @@ def _row_data(table: FilledTable, row: FilledRow) -> dict[str, Any]:
         ours = {k: v for k, v in asdict(cell.ours).items() if k != "conditions"} if cell.ours else None
         where = {"column": column.key, "evaluation_set": column.set_name(table.size), "metric": metric}
         paper = {**asdict(cell.paper), "value": cell.paper.value} if cell.paper else None
+        difference = asdict(cell.difference) if cell.difference else None
         rest = {k: getattr(cell, k) for k in ("ours_change", "paper_change", "ours_rank", "paper_rank")}
-        cells.append({**where, "ours": ours, "paper": paper, **rest})
-    return {"about": row.about, "run": row.run, "cells": cells}
+        cells.append({**where, "ours": ours, "paper": paper, "difference": difference, **rest})
+    return {"about": row.about, "run": row.run, "cost": row.cost, "cells": cells}
+
+
+def as_csv(document: Document) -> str:
+    """One line for each number: table, row, set, metric, mean, deviation, interval, n, difference, p, published."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["table", "row", "set", "metric", "mean", "std", "ci95_low", "ci95_high", "n", "difference",
+                     "difference_low", "difference_high", "p", "p_holm", "published"])  # fmt: skip
+    for table in document.tables:
+        for row in (*table.rows, *table.others):
+            for (column, metric), cell in zip(table.fields, row.cells, strict=True):
+                ours, difference = cell.ours or Ours(None), cell.difference
+                shift = (difference.mean, *(difference.ci95 or ("", ""))) if difference else ("", "", "")
+                p = (difference.p, difference.p_holm) if difference else ("", "")
+                numbers = [ours.mean, ours.std, *(ours.ci95 or ("", "")), ours.n or "", *shift, *p]
+                name = [table.layout.number or table.layout.title, row.run or " ".join(row.about)]
+                paper = cell.paper.text if cell.paper else ""
+                writer.writerow([*name, column.set_name(table.size), metric, *numbers, paper])
+    return out.getvalue()
 
 
 def title(table: FilledTable) -> str:
     """The number, title and baseline of a table."""
-    return f"Table {table.paper.number}: {table.paper.title}; baseline: {table.paper.baseline}"
+    number = "" if table.layout.number is None else f"Table {table.layout.number}: "
+    return f"{number}{table.layout.title}" + (f"; baseline: {table.layout.baseline}" if table.layout.baseline else "")

@@ -16,11 +16,12 @@ def dots(tables: Sequence[FilledTable]) -> bytes | None:
     """
     drawn = []
     for table in tables:
+        where = "" if table.layout.number is None else f"Table {table.layout.number}, "
         for i, (column, metric) in enumerate(table.fields):
             cells = [(row.run, row.cells[i].ours) for row in (*table.rows, *table.others)]
             measured = {run: ours for run, ours in cells if ours is not None and ours.mean is not None}
             if len(measured) > 1:
-                title = f"Table {table.paper.number}, {column.set_name(table.size)}: {heading(metric)}"
+                title = f"{where}{column.set_name(table.size)}: {heading(metric)}"
                 drawn.append((title, measured))
 
     def draw(axis: Any, index: int) -> str:

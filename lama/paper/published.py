@@ -6,22 +6,14 @@ from typing import Any
 
 import yaml
 
-
-@dataclass(frozen=True)
-class Published:
-    text: str  # as printed
-    source: str
-
-    @property
-    def value(self) -> float:
-        return float(self.text)
+from lama.pages.table import TIMES
+from lama.paper.layout import Column, Layout, Published
 
 
 @dataclass(frozen=True)
-class Column:
-    """An evaluation set of the paper; each of its metrics is a column of numbers."""
+class PaperColumn(Column):
+    """An evaluation set of the paper."""
 
-    key: str
     dataset: str
     masks: str
     set: str  # set and size together name a configuration of configs/data_gen
@@ -45,15 +37,10 @@ class Row:
 
 
 @dataclass(frozen=True)
-class PaperTable:
+class PaperTable(Layout):
     """A table of the paper: its rows, its columns and the published values."""
 
-    number: int
-    title: str
-    headings: tuple[str, ...]  # the headings of ``Row.about``
-    columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    baseline: str  # in words
     baseline_same: str | None  # a heading: the baseline is the first row with the same entry there; None = the first
 
     def baseline_of(self, about: tuple[str, ...]) -> int | None:
@@ -81,12 +68,17 @@ def read_paper() -> Paper:
     """The published tables, from the data of this package."""
     file = importlib.resources.files("lama.paper").joinpath("published.yaml")
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    columns = {key: Column(key, **settings) for key, settings in content["columns"].items()}
+    columns = {key: _column(key, settings) for key, settings in content["columns"].items()}
     tables = tuple(_table(entry, columns, content) for entry in content["tables"])
     return Paper(content["paper"], tuple(content["metrics"]), content["protocol"], tables)
 
 
-def _table(entry: dict[str, Any], columns: dict[str, Column], content: dict[str, Any]) -> PaperTable:
+def _column(key: str, settings: dict[str, Any]) -> PaperColumn:
+    size, masks = settings["size"], settings["masks"].lower()
+    return PaperColumn(key, f"{settings['dataset']} ({size} {TIMES} {size}), {masks}", **settings)
+
+
+def _table(entry: dict[str, Any], columns: dict[str, PaperColumn], content: dict[str, Any]) -> PaperTable:
     rows = []
     for row in entry["rows"]:
         cells = {}

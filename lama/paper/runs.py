@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lama.evaluation.metrics import weight_files
 from lama.verbs import typed
 
 LAYOUT = (
@@ -27,6 +28,8 @@ class Evaluation:
     evaluation_set: str  # hashes of the set
     sizes: tuple[tuple[int, int], ...]  # (H, W) of its images
     unpublished: tuple[str, ...]  # weight files that are not the published ones
+    weights: dict[str, str]  # sha256 of each weight file of a metric
+    about: dict[str, Any]  # the whole file
     overall: dict[str, dict[str, Any]]  # {metric: {"mean", "ci95"?, "n", "note"?}}
 
     @property
@@ -34,10 +37,11 @@ class Evaluation:
         """The path of the file in the folder of runs."""
         return "/".join(self.file.parts[-3 if self.seed is None else -4 :])
 
-    def conditions(self, metric: str) -> tuple[str, str, int]:
-        """Protocol, evaluation set and number of images, which must be equal for numbers to be comparable."""
+    def conditions(self, metric: str) -> tuple[Any, ...]:
+        """Protocol, set, number of images and weight files of the metric: equal where numbers are comparable."""
         protocol = json.dumps(self.protocol, sort_keys=True)
-        return protocol, self.evaluation_set, self.overall[metric]["n"]
+        weights = tuple(self.weights.get(name) for name in weight_files([metric]))
+        return protocol, self.evaluation_set, self.overall.get(metric, {}).get("n"), weights
 
 
 def read_runs(folder: str | Path) -> tuple[list[Evaluation], list[Path]]:
@@ -59,23 +63,25 @@ def read_runs(folder: str | Path) -> tuple[list[Evaluation], list[Path]]:
     if not found:
         found_only = f", only {strays[0].relative_to(folder)}" if strays else ""
         raise ValueError(f"runs={folder}: no evaluation in it{found_only}; {LAYOUT}")
-    return [_read(file, *where) for file, where in found.items()], strays
+    return [read_evaluation(file, *where) for file, where in found.items()], strays
 
 
-def _read(file: Path, run: str, seed: int | None, set_name: str) -> Evaluation:
+def read_evaluation(file: Path, run: str, seed: int | None, set_name: str) -> Evaluation:
+    """One metrics.json. Raises ValueError if ``lama evaluate`` has not written it."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         protocol, overall = dict(content["protocol"]), dict(content["overall"])
         which = " ".join(content["evaluation_set"])
         sizes = tuple((int(h), int(w)) for h, w in content["sizes"])
         unpublished = tuple(content["unpublished_weights"])
+        weights = dict(content.get("weights_sha256", {}))
         str(protocol["name"])
         for metric, result in overall.items():
             _check(metric, result)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{file}: not the metrics.json of {typed('evaluate')}: {problem}") from error
-    return Evaluation(file, run, seed, set_name, protocol, which, sizes, unpublished, overall)
+    return Evaluation(file, run, seed, set_name, protocol, which, sizes, unpublished, weights, content, overall)
 
 
 def _check(metric: str, result: dict[str, Any]) -> None:

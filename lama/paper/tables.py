@@ -1,31 +1,33 @@
-"""Tables 1 to 4 of the paper from a folder of evaluations: our numbers and the published ones."""
+"""Tables from evaluations: tables 1 to 4 of the paper with our numbers, and tables of one's own."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lama.evaluation.metrics import metric_names
 from lama.files import atomic_write, write_text
-from lama.paper.cells import FilledTable, fill
-from lama.paper.formats import as_data, html, latex, markdown
+from lama.paper.cells import FilledTable
+from lama.paper.filling import fill
+from lama.paper.formats import OWN_LEGEND, PAPER_LEGEND, Document, as_csv, as_data, html, latex, markdown
+from lama.paper.own import fill_own
 from lama.paper.plot import dots
 from lama.paper.published import read_paper
+from lama.paper.rows import read_rows
 from lama.paper.runs import read_runs
 
 
 def make_tables(
     runs: str | Path, out: str | Path, metrics: Sequence[str] | None = None, size: int | None = None
 ) -> tuple[list[FilledTable], list[str]]:
-    """Write tables.md, .tex, .html and .json into ``out``; returns the tables and the evaluations that fit no cell.
+    """Write tables.md, .tex, .html, .json and .csv into ``out``; returns the tables and evaluations that fit no cell.
 
     Also writes tables.png if two rows of one column have a number. ``metrics`` replace FID and LPIPS; ``size`` (pixels)
     replaces the size of the paper's evaluation sets. Raises FileNotFoundError or ValueError for a folder without
     evaluations, a malformed metrics.json, two evaluations of one cell, an unknown metric.
     """
     paper = read_paper()
-    if isinstance(metrics, str) or (metrics is not None and not metrics):
-        raise ValueError(f"metrics={metrics}: expected a list of names, such as [psnr_hole,lpips_squeeze]")
-    names = metric_names(metrics or paper.metrics)
+    names = _checked(metrics) or list(paper.metrics)
     if size is not None and (type(size) is not int or size < 1):
         raise ValueError(f"size={size}: expected a number of pixels, such as 256")
     evaluations, strays = read_runs(runs)
@@ -34,21 +36,61 @@ def make_tables(
         sets = ", ".join(sorted({evaluation.set_name for evaluation in evaluations}))
         raise ValueError(
             f"runs={runs}: none of {len(evaluations)} evaluations fits a cell; their sets are {sets}, the tables "
-            f"need sets of {f'{size} pixels' if size else '512 pixels (CelebA-HQ: 256)'}; pass size=256 for 256"
+            f"need sets of {f'{size} pixels' if size else '512 pixels (CelebA-HQ: 256)'}; pass size=256 for 256, or "
+            "layout=own for a table of your own rows and sets"
         )
     unplaced = [f"{evaluation.relative}: tables 1 to 4 have no cell for this run and set" for evaluation in lost]
     unplaced += [f"{file.relative_to(Path(runs).expanduser())}: not at RUN/SET or RUN/seedN/SET" for file in strays]
-    image = dots(tables)
-    for name, text in (
-        ("tables.json", json.dumps(as_data(tables, unplaced, paper.reference), indent=2, ensure_ascii=False) + "\n"),
-        ("tables.tex", latex(tables)),
-        ("tables.html", html(tables, unplaced, str(runs), image)),
-        ("tables.md", markdown(tables, unplaced)),
-    ):
-        write_text(Path(out) / name, text)
-    if image is None:
-        (Path(out) / "tables.png").unlink(missing_ok=True)  # may exist from earlier tables
-    else:
-        with atomic_write(Path(out) / "tables.png") as partial:
-            partial.write_bytes(image)
+    remarks = ("Evaluations that fit no cell", unplaced)
+    heading = "The paper's tables and our numbers"
+    _write(Document(heading, PAPER_LEGEND, tables, str(runs), remarks, paper.reference), Path(out))
     return tables, unplaced
+
+
+def make_own_table(
+    out: str | Path,
+    rows: Sequence[str] | Mapping[str, Any] | None,  # as ``read_rows``
+    runs: str | Path | None = None,
+    sets: Sequence[str] | None = None,  # None: every set of a row
+    metrics: Sequence[str] | None = None,  # None: every metric with a number
+    baseline: str | None = None,  # a row
+    title: str = "Results",
+) -> tuple[FilledTable, list[str]]:
+    """Write one table of ``rows`` as the files of ``make_tables``; returns it and its warnings.
+
+    A warning names a condition, such as the protocol, that should be equal in all rows and is not. Raises
+    FileNotFoundError or ValueError for a row without evaluations, an unknown set, metric or baseline.
+    """
+    names = _checked(metrics)
+    if isinstance(sets, str) or (sets is not None and not sets):
+        raise ValueError(f"sets={sets}: expected a list of evaluation sets, such as [random_thick_256]")
+    found = read_rows(rows, runs)
+    table, warnings = fill_own(found, sets, names, baseline, title)
+    legend = [text.format(baseline=baseline) for text in OWN_LEGEND if baseline or "{baseline}" not in text]
+    source = ", ".join(row.name for row in found) if runs is None else str(runs)
+    _write(Document(title, legend, [table], source, ("Warnings", warnings)), Path(out))
+    return table, warnings
+
+
+def _checked(metrics: Sequence[str] | None) -> list[str] | None:
+    if isinstance(metrics, str) or (metrics is not None and not metrics):
+        raise ValueError(f"metrics={metrics}: expected a list of names, such as [psnr_hole,lpips_squeeze]")
+    return None if metrics is None else metric_names(metrics)
+
+
+def _write(document: Document, out: Path) -> None:
+    """Write tables.json, .csv, .tex, .html and .md, and tables.png if two rows of one column have a number."""
+    image = dots(document.tables)
+    for name, text in (
+        ("tables.json", json.dumps(as_data(document), indent=2, ensure_ascii=False) + "\n"),
+        ("tables.csv", as_csv(document)),
+        ("tables.tex", latex(document)),
+        ("tables.html", html(document, image)),
+        ("tables.md", markdown(document)),
+    ):
+        write_text(out / name, text)
+    if image is None:
+        (out / "tables.png").unlink(missing_ok=True)  # may exist from earlier tables
+    else:
+        with atomic_write(out / "tables.png") as partial:
+            partial.write_bytes(image)

@@ -31,6 +31,7 @@ from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.plain_progress import PlainProgress, duration
 from lama.runs.precision import check_precision
 from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
+from lama.runs.provenance import note_start
 from lama.runs.resume import Resumption, check_free, fits
 from lama.runs.speed import Speed
 from lama.training.module import InpaintingModule
@@ -76,10 +77,9 @@ def train(
     checkpointing = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
     with _folder(run_dir, module, processes.first, 0 if resume is None else resume.progress.iteration):
         if processes.first:
-            if overwrite and resume is None:
-                _remove_previous(run_dir)
-            (run_dir / "summary.json").unlink(missing_ok=True)  # marks a finished run
+            _clear(run_dir, everything=overwrite and resume is None)
             write_text(run_dir / "config.yaml", Request(config, command).text())  # read by other ranks at the start
+            note_start(run_dir, command, data, 0 if resume is None else resume.progress.iteration, config)
             write_text(run_dir / "next_steps.txt", next_steps(run_dir, command, epochs, debug is not None))
         with _log(run_dir / "train.log", processes.first):
             for line in (*origin, f"precision: {trainer['precision']}"):
@@ -214,10 +214,14 @@ def _check(
         raise ValueError(f"masks: each of the first {len(areas)} masks hides {what}; choose others with masks=")
 
 
-def _remove_previous(run_dir: Path) -> None:
-    """Remove the files of an earlier run, and no others, from its folder."""
-    for pattern in ("metrics.csv", "speed.csv", "curves.png", "broken_images.txt", "train.log", "profile.*",
-                    "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt", "tensorboard/events.*"):  # fmt: skip
+def _clear(run_dir: Path, everything: bool) -> None:
+    """Remove the mark of a finished run; with ``everything`` all files of an earlier run, and no others."""
+    (run_dir / "summary.json").unlink(missing_ok=True)
+    if not everything:
+        return
+    for pattern in ("metrics.csv", "speed.csv", "provenance.json", "curves.png", "broken_images.txt", "train.log",
+                    "profile.*", "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt",
+                    "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):
             path.unlink()
 

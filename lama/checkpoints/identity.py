@@ -1,0 +1,44 @@
+"""Which weights a path means: the file, its content, and the iteration it was written at."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from lama.checkpoints.load import find_weights
+from lama.files import sha256_of
+
+
+def identify(path: str | Path) -> dict[str, Any]:
+    """{"file", "sha256", "iteration", "parameters"} of the model at ``path``, any that can be loaded.
+
+    "iteration" and "parameters" (of the generator) are None for a file that is not in our format. Raises
+    FileNotFoundError.
+    """
+    file = find_weights(path).resolve()
+    about: dict[str, Any] = {"file": str(file), "sha256": sha256_of(file), "iteration": None, "parameters": None}
+    if file.suffix.lower() != ".safetensors":
+        return about
+    try:
+        with safe_open(file, "pt") as content:
+            metadata = content.metadata() or {}
+            if "generator" not in metadata:
+                return about
+            about["iteration"] = json.loads(metadata.get("info", "{}")).get("iteration")
+            names = [name for name in content.keys() if not name.startswith("discriminator.")]  # noqa: SIM118
+            about["parameters"] = sum(_size(content.get_slice(name).get_shape()) for name in names if _learned(name))
+    except (SafetensorError, ValueError, AttributeError):  # loading it names the fault
+        pass
+    return about
+
+
+def _learned(name: str) -> bool:
+    return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def _size(shape: list[int]) -> int:
+    size = 1
+    for side in shape:
+        size *= side
+    return size

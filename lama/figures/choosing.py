@@ -1,0 +1,56 @@
+"""Which images of an evaluation set a figure shows."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from lama.evaluation.metrics import METRICS, higher_is_better
+from lama.figures.sources import Evaluated
+
+
+def check_names(evaluations: Sequence[Evaluated], images: Sequence[str] | None) -> list[str] | None:
+    """``images`` as a list. Raises ValueError for a name that is not in the set."""
+    if images is None:
+        return None
+    if isinstance(images, str) or not images:
+        raise ValueError(f"images={images}: expected a list of names from per_image.csv")
+    known = evaluations[0].rows
+    unknown = next((name for name in map(str, images) if name not in known), None)
+    if unknown is not None:
+        raise ValueError(
+            f"images: {unknown!r} is not in the set; names are those of per_image.csv, such as {next(iter(known))}"
+        )
+    return [str(name) for name in images]
+
+
+def most_different(
+    evaluations: Sequence[Evaluated], labels: Sequence[str], metric: str | None, count: int, say: Callable[[str], None]
+) -> list[str]:
+    """The images whose scores by the first two evaluations differ most, and how often each of the two is better.
+
+    With a single evaluation: evenly spaced images. Raises ValueError for a metric that was not measured for each image.
+    """
+    if count < 1:
+        raise ValueError(f"rows={count}: expected at least 1")
+    names = list(evaluations[0].rows)
+    if len(evaluations) == 1:
+        return [names[i] for i in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)]
+    metric = telling(evaluations[:2], metric)
+    a, b = (np.array([one.rows[name][metric] for name in names]) for one in evaluations[:2])
+    differences = np.nan_to_num(np.abs(a - b), nan=-1)
+    chosen = [names[i] for i in np.argsort(-differences, kind="stable")[:count]]
+    better = np.nansum((a > b) if higher_is_better(metric) else (a < b))
+    worse = np.nansum((a < b) if higher_is_better(metric) else (a > b))
+    say(f"images where {labels[0]} and {labels[1]} differ most by {METRICS[metric].label}: {', '.join(chosen)}")
+    say(f"of all {len(names)} images {labels[0]} is better on {better}, {labels[1]} on {worse}: say so in the caption")
+    return chosen
+
+
+def telling(evaluations: Sequence[Evaluated], metric: str | None) -> str:
+    """``metric``, or the one of the lowest ``example_rank`` that all have. Raises ValueError where one lacks it."""
+    shared = [m for m in METRICS if all(m in next(iter(one.rows.values())) for one in evaluations)]
+    if metric is None and shared:
+        return min(shared, key=lambda name: METRICS[name].example_rank)
+    if metric is None or metric not in shared:
+        raise ValueError(f"metric={metric}: not measured for each image of all; was: {', '.join(shared) or 'none'}")
+    return metric

@@ -1,0 +1,43 @@
+"""Which code computed a number, and where: the commit, its state, the versions and the machine."""
+
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lama
+
+CLONE = Path(lama.__file__).resolve().parents[1]
+
+
+def commit(folder: Path = CLONE) -> dict[str, Any] | None:
+    """{"hash", "clean"} of the git repository in ``folder``; None where it is none, or git is missing.
+
+    "clean" is False where a file that git tracks has been changed since the commit.
+    """
+    if not (folder / ".git").exists():  # an installed wheel may lie inside another project's repository
+        return None
+    try:
+        found, changes = (
+            subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=True
+            ).stdout
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"hash": found.strip(), "clean": not changes.strip()}
+
+
+def environment() -> dict[str, Any]:
+    """Python, torch, the operating system, the processor or GPU, and the number of threads."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": platform.platform(),
+        "machine": platform.machine(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+    }
