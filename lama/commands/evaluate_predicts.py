@@ -23,15 +23,14 @@ def main(arguments: Sequence[str]) -> None:
     options = expected.parse_args(arguments)
     from lama.config.official import official_evaluation
     from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_size
-    from lama.evaluation.official_table import METRICS, write_official_table
-    from lama.files import check_writable
+    from lama.evaluation.official_table import METRICS, check_out, write_official_table
     from lama.machine.device import pick_device
 
     settings, notes = official_evaluation(options.config)
     for note in notes:
         logging.warning("%s", note)
     pairs = PairFolder(options.datadir, settings["img_suffix"])
-    check_writable(options.outpath.parent)
+    check_out(options.outpath)
     predictions = PredictionFolder(options.predictdir, pairs)
     evaluator = build({"_target_": "lama.evaluation.Evaluator", "metrics": list(METRICS), "min_images": 2,
                        "intervals": False}, "evaluator")  # fmt: skip

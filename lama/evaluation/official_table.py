@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from lama.evaluation.evaluator import Evaluator
-from lama.files import atomic_write
+from lama.files import atomic_write, check_writable
 
 # our metric: its official name and statistics, in the official order
 METRICS = {
@@ -14,6 +14,11 @@ METRICS = {
     "ssim": ("ssim", ("mean", "std")),
     "lpips_fid100_f1": ("lpips_fid100_f1", ("mean",)),
 }
+
+
+def check_out(path: Path) -> None:
+    """Raise NotADirectoryError or PermissionError if the table cannot be written to ``path``, before hours of work."""
+    check_writable(path.parent)
 
 
 def write_official_table(path: Path, evaluator: Evaluator) -> str:
