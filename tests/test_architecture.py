@@ -77,7 +77,7 @@ LAWS = {
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "submitit"}),
     "commands": (
         {"verbs", "config", "sweeps", "bench", "runs", "training", "demo", "export", "inference", "paper", "evaluation",
-         "data", "pictures", "checkpoints", "machine", "pretrained", "pages", "project", "figures"},
+         "data", "pictures", "checkpoints", "machine", "pretrained", "pages", "project", "figures", "files"},
         {"torch", "omegaconf", "tqdm"},
     ),
     "__main__": ({"commands"}, set()),

@@ -10,12 +10,14 @@ from lama.checkpoints.load import find_weights
 from lama.files import sha256_of
 
 
-def identify(path: str | Path) -> dict[str, Any]:
-    """{"file", "sha256", "iteration", "parameters"} of the model at ``path``, any that can be loaded.
+def identify(path: str | Path | None) -> dict[str, Any] | None:
+    """{"file", "sha256", "iteration", "parameters"} of the model at ``path``, any that can be loaded; None for None.
 
     "iteration" and "parameters" (of the generator) are None for a file that is not in our format. Raises
     FileNotFoundError.
     """
+    if path is None:
+        return None
     file = find_weights(path).resolve()
     about: dict[str, Any] = {"file": str(file), "sha256": sha256_of(file), "iteration": None, "parameters": None}
     if file.suffix.lower() != ".safetensors":

@@ -35,13 +35,12 @@ def main(arguments: list[str]) -> None:
     from lama.pictures.notices import Notices
 
     pairs = PairFolder(config.indir, None, build(config.mask, "mask"), Notices(), config.white)
-    device = pick_device(config.device)
     predictions = None if config.predictdir is None else PredictionFolder(config.predictdir, pairs)
     fill = None if config.baseline is None else find_baseline(config.baseline)
+    device = pick_device(config.device)
     prepare(config.outdir, flag(config, "overwrite"), keep_apart=(config.indir, config.predictdir))
-    complete: Callable[[Sequence[Any]], list[Any]]
     if predictions is not None:
-        complete = predictions.read
+        complete: Callable[[Sequence[Any]], list[Any]] = predictions.read
     elif fill is not None:
         complete = lambda batch: [fill(pair.image, pair.mask) for pair in batch]  # noqa: E731
     else:  # the plain network on the whole image: numbers do not depend on the memory of a machine
@@ -54,8 +53,8 @@ def main(arguments: list[str]) -> None:
         for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
             evaluator.update(names, *(tensor.to(device) for tensor in tensors))
             progress.update(len(names))
-    about = {"predictions_by": given[0], "configuration": OmegaConf.to_container(config, resolve=True)} | pairs.report()
-    what = about | {"indir": str(config.indir), "predictions": str(sources[given[0]]), "images": len(pairs)}
-    what |= {"model": identify(config.model.path) if config.model.path else None}
+    settings = OmegaConf.to_container(config, resolve=True)
+    what = {"indir": str(config.indir), "images": len(pairs), "configuration": settings, "predictions_by": given[0]}
+    what |= {"predictions": str(sources[given[0]]), "model": identify(config.model.path)} | pairs.report()
     example = lambda name: ((pair := pairs.named(name)).image, pair.mask, complete([pair])[0])  # noqa: E731
     print(write_evaluation(config.outdir, evaluator, what, example))

@@ -15,6 +15,6 @@ from lama.config.wording import USER_ERRORS, one_line, printable
 
 __all__ = [
     "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "compose", "fit_to_start", "flag", "literal",
-    "load_data_gen", "load_yaml", "official_location", "official_prediction", "one_line", "preflight", "printable", "read",
-    "to_yaml", "use_plugins",
+    "load_data_gen", "load_yaml", "official_location", "official_prediction", "one_line", "preflight", "printable",
+    "read", "to_yaml", "use_plugins",
 ]  # fmt: skip
