@@ -131,7 +131,7 @@ def test_predict_does_the_rest_where_one_pair_is_bad(root, tmp_path, model):
         ("evaluate.py", ["indir=pairs", "outdir=out"], "expected exactly one of predictdir, model.path"),
         ("evaluate.py", ["indir=pairs", "model.path={model}", "outdir=out", "metrics=[psnrr]"], "unknown 'psnrr'"),
         ("report.py", ["run=nowhere"], "nowhere/config.yaml: no such file"),
-        ("train.py", ["-cn", "lama-fourier"], "weights.ade20k_encoder"),
+        ("train.py", ["-cn", "lama-fourier", "data=builtin"], "weights.ade20k_encoder"),
         ("train.py", [], "-cn NAME"),
         ("train.py", ["-cn", "demo", "init_from=nowhere"], "init_from=nowhere: no model there"),
         ("train.py", ["-cn", "demo", "init_from={model}", "resume=x"], "init_from="),

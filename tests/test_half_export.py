@@ -19,7 +19,7 @@ from lama.models.ffc import FourierUnit
 def test_every_generator_in_half_precision(name, matmul):
     generator = fill(GENERATORS[name](), gain=1.2).eval()
     half = Half(with_matmul(generator) if matmul else generator).eval()
-    x = formula_image(3, 1, 4, 80, 88)
+    x = formula_image(3, 1, 4, 80, 96)
     with torch.no_grad():
         expected, result = generator(x), half(x)
     assert result.dtype == torch.float32
@@ -82,4 +82,5 @@ def test_a_half_file_has_half_the_size_and_runs_at_other_sizes(tmp_path, format,
     assert metadata(out)["precision"] == "float16"
     assert 1e-6 < compare(out, load_generator(source), pre_post) < check.HALF_TOLERANCE
     weights = 4 * sum(parameter.numel() for parameter in generator.parameters())
-    assert out.stat().st_size < 0.65 * weights, "half, and the graph"
+    graph = 1_300_000 if format == "pt2" else 450_000
+    assert out.stat().st_size < weights / 2 + graph

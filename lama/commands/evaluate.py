@@ -38,6 +38,7 @@ def main(arguments: list[str]) -> None:
     predictions = None if config.predictdir is None else PredictionFolder(config.predictdir, pairs)
     fill = None if config.baseline is None else find_baseline(config.baseline)
     device = pick_device(config.device)
+    evaluator = build(config.evaluator, "evaluator")
     prepare(config.outdir, flag(config, "overwrite"), keep_apart=(config.indir, config.predictdir))
     if predictions is not None:
         complete: Callable[[Sequence[Any]], list[Any]] = predictions.read
@@ -46,7 +47,6 @@ def main(arguments: list[str]) -> None:
     else:  # the plain network on the whole image: numbers do not depend on the memory of a machine
         inpainter = lama.load(config.model.path, config.device, strategy="full", fast=False, detail="off")
         complete = lambda batch: inpainter.many([p.image for p in batch], [p.mask for p in batch])  # noqa: E731
-    evaluator = build(config.evaluator, "evaluator")
     for name in evaluator.unread:
         logging.warning("weights.%s is not used: the metrics are %s", name, ", ".join(evaluator.metrics))
     with tqdm(total=len(pairs), desc="evaluating", unit="image") as progress:
