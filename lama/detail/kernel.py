@@ -12,8 +12,8 @@ from lama.detail.level import Int, Level, Long
 from lama.detail.patchmatch import Kernel, Plain
 from lama.fast import native
 
-_ARRAYS = ("detail", "low", "source", "places", "locality", "price", "match", "used")
-_NUMBERS = ("height", "width", "guide", "reuse", "threads")
+_ARRAYS = ("detail", "low", "source", "places", "locality", "price", "match", "used", "energy")
+_NUMBERS = ("height", "width", "guide", "slope", "reuse", "threads")
 
 
 class _Level(ctypes.Structure):
@@ -41,7 +41,7 @@ class Compiled:
 
     def _call(self, name: str, level: Level, *arguments: Any) -> None:
         height, width = level.hole.shape
-        numbers = (height, width, level.guide, level.reuse, level.threads)
+        numbers = (height, width, level.guide, level.slope, level.reuse, level.threads)
         described = _Level(*(getattr(level, array).ctypes.data for array in _ARRAYS), *numbers)
         passed = [_argument(value) for value in arguments]
         function = self.library[f"lama_detail_{name}"]

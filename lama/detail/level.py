@@ -25,7 +25,10 @@ class Level:
     The price of source q for place p, in squared steps::
 
         sum over the patch of |detail(p) - detail(q)|^2
-        + guide |low(p) - low(q)|^2 + locality(p) |p - q| + reuse used(q)
+        + guide |low(p) - low(q)|^2 + slope |slope of low at p - at q|^2
+        + locality(p) |p - q| + reuse used(q)
+
+    A slope is the difference of the two pixels at ``radius`` on either side, along rows and along columns.
     """
 
     radius: int
@@ -38,15 +41,17 @@ class Level:
     locality: NDArray[np.float64]  # (n,)
     trust: NDArray[np.float64]  # (n,): weight of a place's vote
     guide: int
+    slope: int
     reuse: int
     threads: int
     match: Int  # (H, W): the source of each place; -1 where there is none
     price: Long = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,): of the match, without its reuse
     used: Int = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (H, W): how many places take a source
+    energy: Int = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (H, W): mean |voted detail|^2 of the hole
 
     def __post_init__(self) -> None:
         self.price = np.zeros(len(self.places), np.int64)
-        self.used = np.zeros(self.hole.shape, np.int32)
+        self.used, self.energy = (np.zeros(self.hole.shape, np.int32) for _ in range(2))
         self.pixels = np.flatnonzero(self._inner()).astype(np.int32)  # of the hole, without the frame
         self.candidates = np.flatnonzero(self.source).astype(np.int32)
 

@@ -19,7 +19,8 @@ struct Level {
   int64_t* price;            // (n): of the present match, without its use
   int32_t* match;            // (height, width): the source that a place takes; -1 elsewhere
   int32_t* used;             // (height, width): how many places take a source
-  int64_t height, width, guide, reuse, threads;
+  int32_t* energy;           // (height, width): mean square of the voted detail, summed over channels
+  int64_t height, width, guide, slope, reuse, threads;
 };
 
 constexpr int64_t kNever = INT64_MAX;
@@ -44,12 +45,16 @@ struct Search {
     const int64_t dy = p / w - v, dx = p % w - u;
     int64_t sum = int64_t(k.locality[i] * std::sqrt(double(dy * dy + dx * dx)));
     const int16_t *a = k.low + 4 * int64_t(p), *b = k.low + 4 * int64_t(q);
-    int64_t colour = 0;
+    const int64_t right = 4 * R, down = 4 * R * k.width;
+    int64_t colour = 0, slope = 0;
     for (int c = 0; c < 3; ++c) {
       const int64_t d = int64_t(a[c]) - b[c];
+      const int64_t x = int64_t(a[c + right]) - a[c - right] - b[c + right] + b[c - right];
+      const int64_t y = int64_t(a[c + down]) - a[c - down] - b[c + down] + b[c - down];
       colour += d * d;
+      slope += x * x + y * y;
     }
-    sum += k.guide * colour;
+    sum += k.guide * colour + k.slope * slope;
     for (int64_t y = -R; y <= R && sum < limit; ++y) {
       const int16_t* d = k.detail + 4 * (p + y * w - R);
       const int16_t* e = k.detail + 4 * (q + y * w - R);
@@ -121,7 +126,7 @@ struct Search {
 #pragma omp parallel for num_threads(k.threads) schedule(dynamic, 256) if (n > kAlone)
     for (int64_t i = 0; i < n; ++i) {
       const int64_t a = pixels[i];
-      int64_t total = 0, sum[3] = {0, 0, 0};
+      int64_t total = 0, energy = 0, sum[3] = {0, 0, 0};
       for (int64_t y = -R; y <= R; ++y)
         for (int64_t x = -R; x <= R; ++x) {
           const int64_t p = a - y * w - x, f = fall[(y + R) * P + x + R];
@@ -129,10 +134,11 @@ struct Search {
           const int64_t u = f * weight[p];
           const int16_t* e = k.detail + 4 * (k.match[p] + y * w + x);
           total += u;
-          for (int c = 0; c < 3; ++c) sum[c] += u * e[c];
+          for (int c = 0; c < 3; ++c) sum[c] += u * e[c], energy += u * e[c] * e[c];
         }
-      if (total > 0)
-        for (int c = 0; c < 3; ++c) k.detail[4 * a + c] = int16_t(std::nearbyint(double(sum[c]) / double(total)));
+      if (total == 0) continue;
+      for (int c = 0; c < 3; ++c) k.detail[4 * a + c] = int16_t(std::nearbyint(double(sum[c]) / double(total)));
+      k.energy[a] = int32_t(std::nearbyint(double(energy) / double(total)));
     }
   }
 };

@@ -28,7 +28,10 @@ class Kernel(Protocol):
         """Half a sweep: better matches for these places, all of one colour."""
 
     def vote(self, level: Level, weight: Int, fall: Int) -> None:
-        """Write the hole's detail: the mean of what patches hold there, by (H, W) ``weight`` x (P, P) ``fall``."""
+        """Write the hole's detail: the mean of what patches hold there, by (H, W) ``weight`` x (P, P) ``fall``.
+
+        ``level.energy`` gets the mean of its square, summed over channels.
+        """
 
 
 class Plain:
@@ -82,16 +85,19 @@ class Plain:
     def vote(self, level: Level, weight: Int, fall: Int) -> None:
         width, r = level.hole.shape[1], level.radius
         detail, match, weights = level.detail.reshape(-1, 4), level.match.ravel(), weight.ravel()
-        total, sums = np.zeros(len(level.pixels), np.int64), np.zeros((len(level.pixels), 3), np.int64)
+        total, sums = np.zeros(len(level.pixels), np.int64), np.zeros((len(level.pixels), 4), np.int64)
         for y in range(-r, r + 1):
             for x in range(-r, r + 1):
                 p = level.pixels - y * width - x
                 share = weights[p].astype(np.int64) * int(fall[y + r, x + r])
                 total += share
-                sums += share[:, None] * detail[np.maximum(match[p] + y * width + x, 0), :3]
+                held = detail[np.maximum(match[p] + y * width + x, 0)].astype(np.int64)
+                held[:, 3] = np.square(held[:, :3]).sum(1)
+                sums += share[:, None] * held
         voted = total > 0
         mean = sums[voted].astype(np.float64) / total[voted, None].astype(np.float64)
-        detail[level.pixels[voted], :3] = np.rint(mean)
+        detail[level.pixels[voted], :3] = np.rint(mean[:, :3])
+        level.energy.ravel()[level.pixels[voted]] = np.rint(mean[:, 3])
 
 
 def _price(level: Level, index: NDArray[np.int64], q: NDArray[np.int64]) -> Long:
@@ -99,12 +105,16 @@ def _price(level: Level, index: NDArray[np.int64], q: NDArray[np.int64]) -> Long
     p = level.places[index].astype(np.int64)
     low, detail = level.low.reshape(-1, 4), level.detail.reshape(-1, 4)
     colour = np.square(low[p, :3].astype(np.int64) - low[q, :3]).sum(1)
+    slope = sum(
+        np.square(low[p + d, :3].astype(np.int64) - low[p - d, :3] - low[q + d, :3] + low[q - d, :3]).sum(1)
+        for d in (r, r * width)
+    )
     far = np.sqrt((np.square(p // width - q // width) + np.square(p % width - q % width)).astype(np.float64))
     steps = np.arange(-r, r + 1)
     patch = (steps[:, None] * width + steps).ravel()
     difference = detail[p[:, None] + patch].astype(np.int32) - detail[q[:, None] + patch]
     squares = np.einsum("npc,npc->n", difference, difference, dtype=np.int64)
-    return squares + level.guide * colour + (level.locality[index] * far).astype(np.int64)
+    return squares + level.guide * colour + level.slope * slope + (level.locality[index] * far).astype(np.int64)
 
 
 def _mix(x: NDArray[np.uint32]) -> NDArray[np.uint32]:

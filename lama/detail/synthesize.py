@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lama.detail import search
 from lama.detail.choice import is_sharp, limit_colours
 from lama.detail.colour import Image, from_lab, to_lab
+from lama.detail.contrast import sharpened
 from lama.detail.kernel import find_kernel
 from lama.detail.level import UNIT, Level, framed, quantise, split_places
 from lama.detail.membrane import level_guide
@@ -34,7 +35,8 @@ class Weights:
 
     sigma: float = 7.0  # pixels at 512: coarser than this is the guide's, finer the photograph's
     own: float = 0.1  # share of the guide's own detail at 512, 0.2 at 256, 0.05 at 1024: it nears the truth in the mean
-    guide: float = 0.5  # of the squared difference of colours
+    guide: float = 1.0  # of the squared difference of colours
+    slope: float = 0.1  # of the squared difference of the colours' slopes: edges of the guide meet edges
     place: float = 30.0  # of a distance, divided by (16 + 2 x depth in the hole), all in pixels at 512
     reuse: float = 2.0  # of each other use of the source
     trust: float = 1.3  # a vote counts trust ** -depth
@@ -66,8 +68,9 @@ def synthesize(
     2. The guide's colours are limited to the range of the surroundings. It is split at ``weights.sigma`` pixels. The
        coarser part is kept. The finer part is the detail, which is replaced, but for the share ``weights.own``.
     3. On each level of a pyramid, coarse to fine, PatchMatch finds for every patch that touches the hole a known patch
-       with like detail, like colours in the guide, near, and not used often; the patches then vote for the hole's
-       detail. This is repeated, since the hole's detail is a part of what is compared.
+       with like detail, like colours and edges in the guide, near, and not used often; the patches then vote for the
+       hole's detail. This is repeated, since the hole's detail is a part of what is compared. The last mean of votes
+       gets back the contrast that it lost (``contrast``).
 
     Memory and time grow with the hole, not with the image: sources lie in a window around each hole.
     If less than a third of the window is known, no patch is known as a whole, the image is narrower than 16 pixels, or
@@ -78,7 +81,9 @@ def synthesize(
 
     Barnes et al., "PatchMatch", SIGGRAPH 2009 (search); Wexler et al., "Space-time completion of video", PAMI 2007
     (votes); Huang et al., "Image completion using planar structure guidance", SIGGRAPH 2014 (the price of distance);
-    Kaspar et al., "Self tuning texture optimization", 2015 (the penalty on reuse); Zhang et al., "Inpainting at modern
+    Kaspar et al., "Self tuning texture optimization", 2015 (the penalty on reuse); Darabi et al., "Image melding",
+    SIGGRAPH 2012 (slopes in the price); Heitz and Neyret, "High-performance by-example noise using a
+    histogram-preserving blending operator", 2018 (variance kept by a blend); Zhang et al., "Inpainting at modern
     camera resolution by guided PatchMatch with auto-curation", ECCV 2022 (a network's result as the guide).
     """
     _check(image, hole, guide, seed)
@@ -151,8 +156,7 @@ def _fill(
         done = level
     if done is None:
         return from_lab(lab, guide), "no patch of the surroundings is whole"
-    r = done.radius
-    found = low + done.detail[r:-r, r:-r, :3].astype(np.float32) / np.float32(UNIT)
+    found = low + sharpened(done)
     share = np.float32(1 - weights.own / max(relative, 0.5))
     return from_lab(lab + share * (found - lab), guide), ""
 
@@ -195,6 +199,7 @@ def _build(
         locality=weights.place * unit * factor / (16 * scale + 2 * deep * factor),
         trust=weights.trust ** -np.minimum(deep, 40),
         guide=round(weights.guide * patch),
+        slope=round(weights.slope * patch),
         reuse=round(weights.reuse * unit),
         threads=threads,
         match=np.full(framed_hole.shape, -1, np.int32),
