@@ -12,6 +12,9 @@ import lama
 from lama.checkpoints import load_generator
 from lama.data import BuiltinPhotos
 from lama.detail import can_compile, synthesize
+from lama.detail.contrast import sharpened
+from lama.detail.kernel import find_kernel
+from lama.detail.level import UNIT, Level
 from lama.detail.membrane import DIRECT, _exact, harmonic
 from lama.detail.windows import areas
 from lama.inference import Inpainter
@@ -84,6 +87,43 @@ def test_threads_and_compiler_change_no_byte(dtype, channels):
     one = synthesize(image, hole, guide, threads=1)
     np.testing.assert_array_equal(synthesize(image, hole, guide, threads=2), one)
     np.testing.assert_array_equal(synthesize(image, hole, guide, compiled=False), one)
+
+
+def level_of(shape, hole, places, low=None):
+    """A level of radius 2 without detail, price of place or reuse."""
+    return Level(
+        radius=2, detail=np.zeros((*shape, 4), np.int16), hole=hole, source=(~hole).astype(np.uint8),
+        low=np.zeros((*shape, 4), np.int16) if low is None else low, places=np.array(places, np.int32),
+        boundary=len(places), locality=np.zeros(len(places)), trust=np.ones(len(places)), guide=4, slope=3, reuse=0,
+        threads=1, match=np.full(shape, -1, np.int32),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_an_edge_of_the_guide_prefers_an_edge(compiled):
+    """Two sources have the place's colour; the one without its slope costs the squared difference of slopes more."""
+    shape, low = (20, 30), np.zeros((20, 30, 4), np.int16)
+    low[:, :10, 0] = 50 * (np.arange(10) - 5)  # zero at column 5, a slope of 200 over four pixels
+    low[:, 10:20, 0] = 50 * (np.arange(10) - 5)
+    hole = block(shape, 4, 16, 10, 20)
+    at = 8 * 30
+    level = level_of(shape, hole, [at + 15, at + 15], low)
+    prices = find_kernel(compiled).prices(level, 0, 2, np.array([at + 5, at + 25], np.int32))
+    assert prices.tolist() == [0, 3 * 200**2]
+
+
+def test_a_mean_of_votes_gets_its_contrast_back():
+    shape, hole = (40, 40), block((40, 40), 8, 32, 8, 32)
+    level = level_of(shape, hole, [])
+    level.detail[..., :3] = UNIT * np.random.default_rng(0).integers(-3, 4, (*shape, 3))
+    square = np.square(level.detail[..., :3].astype(np.int32)).sum(2)
+    plain = level.detail[2:-2, 2:-2, :3] / np.float32(UNIT)
+    inside = hole[2:-2, 2:-2]
+    for times, expected in ((0.5, 1), (1, 1), (1.5, 1.5), (3, 2)):
+        level.energy[:] = square * times**2
+        result = sharpened(level)
+        np.testing.assert_array_equal(result[~inside], plain[~inside])
+        np.testing.assert_allclose(result[inside], expected * plain[inside], rtol=0.01)
 
 
 def test_many_threads_change_no_byte_of_a_large_hole():

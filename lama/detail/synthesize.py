@@ -35,7 +35,7 @@ class Weights:
 
     sigma: float = 7.0  # pixels at 512: coarser than this is the guide's, finer the photograph's
     own: float = 0.1  # share of the guide's own detail at 512, 0.2 at 256, 0.05 at 1024: it nears the truth in the mean
-    guide: float = 1.0  # of the squared difference of colours
+    guide: float = 0.5  # of the squared difference of colours
     slope: float = 0.1  # of the squared difference of the colours' slopes: edges of the guide meet edges
     place: float = 30.0  # of a distance, divided by (16 + 2 x depth in the hole), all in pixels at 512
     reuse: float = 2.0  # of each other use of the source
