@@ -67,7 +67,7 @@ def test_known_pixels_are_kept_and_texture_appears(dtype, channels):
     inner = block((96, 120), 34, 56, 44, 76)
     texture, truth = result[inner].astype(float).std(), image[~hole].astype(float).std()
     assert guide[inner].astype(float).std(0).max() == 0
-    assert 0.6 < texture / truth < 1.3
+    assert 0.55 < texture / truth < 1.3
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
