@@ -449,7 +449,7 @@ def test_one_model_is_compared_with_many_on_the_screen_and_in_files(tmp_path, im
 
     shifts = {"a": 0.0, "b": 0.001, "c": 0.3}
     folders = [str(written(tmp_path / name / "faces", images, shift)) for name, shift in shifts.items()]
-    main([*folders, f"outdir={tmp_path / 'out'}"])
+    main([*folders, "--plugins", "", f"outdir={tmp_path / 'out'}"])
     printed = capsys.readouterr().out
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert content["first"] == "a/faces"

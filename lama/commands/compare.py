@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> None:
     expected.add_argument("others", nargs="+", help="outdirs of the other evaluations, or the other rows; outdir=DIR")
     expected.add_argument("--set", help="evaluation set of a sweep, such as random_thick_256; all its seeds are used")
     expected.add_argument("--plugins", default="", help="packages with metrics of your own: A,B (docs/plugins.md)")
-    options = expected.parse_args(arguments)
+    options = expected.parse_intermixed_args(arguments)  # outdir= may come after an option
     outdirs = [one.removeprefix("outdir=") for one in options.others if one.startswith("outdir=")]
     use_plugins([name for name in options.plugins.split(",") if name])
     others = [one for one in options.others if not one.startswith("outdir=")]

@@ -77,7 +77,7 @@ def _cells(row: Row, fields: Sequence[tuple[Column, str]]) -> tuple[Cell, ...]:
 def _text(cost: Mapping[str, Any], heading: str) -> str:
     """A cost in print; empty if it is not known."""
     if heading == "Parameters":
-        return f"{cost['parameters'] / 1e6:.1f} M" if "parameters" in cost else ""
+        return f"{cost['parameters'] / 1e6:.3g} M" if "parameters" in cost else ""
     hours = cost.get("seconds", 0) / 3600
     return "" if "seconds" not in cost else f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
 
