@@ -46,6 +46,12 @@ def _imported(name: str) -> ModuleType:
         raise ValueError(f"plugins: {name} cannot be imported: {type(error).__name__}: {error} ({place})") from error
 
 
+def could_be(name: str) -> bool:
+    """True if ``name`` could belong to a package of a user: it has a dot, and is of neither lama nor Python itself."""
+    package, dot, _ = name.partition(".")
+    return bool(dot) and package != "lama" and package not in sys.stdlib_module_names
+
+
 def is_used(name: str) -> bool:
     """True if ``name``, such as ``my_project.losses.EdgeLoss``, belongs to a package that is used."""
     return name.partition(".")[0] in _used

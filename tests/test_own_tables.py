@@ -96,6 +96,7 @@ def test_every_format_shows_the_same_numbers(three, tmp_path):
     assert f"faces (256 {TIMES} 256, 40 images): PSNR (hole) ↑" in text["md"]
     assert rf"\textbf{{{one['ours']['mean']:.2f}}}\\{{\scriptsize {shown.replace('Δ', delta)}}}" in text["tex"]
     assert r"\caption{Ablation; baseline: base.}" in text["tex"]
+    assert "p $<$ 0.05" in text["tex"]  # a plain < prints as another character
     assert shown in text["html"]
     assert "paper" not in text["html"].split("</style>")[1].replace("paper-rows", "")
     lines = list(csv.DictReader((tmp_path / "out" / "tables.csv").open()))

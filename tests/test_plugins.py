@@ -9,6 +9,7 @@ import pytest
 
 import lama
 from lama import plugins
+from lama.checkpoints import architecture
 from lama.checkpoints.format import save_generator
 from lama.config import build, use_plugins
 from lama.evaluation import METRICS
@@ -88,6 +89,9 @@ def test_a_file_of_weights_never_imports_a_package(package, tmp_path):
     filled = lama.load(tmp_path / "own.safetensors", "cpu", detail="off")(image, mask)
     assert (filled[~mask] == 90).all()
     assert (filled[mask] != 90).any()
+    for name in ("plugged.parts.Half", "plugged.parts.missing"):  # no network
+        with pytest.raises(ValueError, match=name):
+            architecture.build("generator", name, {})
     plugins._used.clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "plugged"]:
         del sys.modules[name]

@@ -106,9 +106,11 @@ def build(role: str, name: str, config: dict[str, Any]) -> nn.Module:
     A name with a dot is a class of a user's package; NotUsedError if the user has not named that package.
     """
     known = lama.models.GENERATORS if role == "generator" else ("PatchDiscriminator",)
-    if name not in known and "." not in name:
+    if name not in known and not plugins.could_be(name):
         raise ValueError(f"unknown network {name!r}, known: {', '.join(known)}")
-    kind = plugins.find(name) if "." in name else getattr(lama.models, name)
+    kind = getattr(lama.models, name) if name in known else plugins.find(name)
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):  # a file may name any function
+        raise ValueError(f"{name}: not a network")
     with torch.device("meta"):
         network: nn.Module = kind(**_sane(config))
     return network

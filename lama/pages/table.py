@@ -9,7 +9,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "Δ": r"$\Delta$",
-    "\N{MINUS SIGN}": "$-$", TIMES: r"$\times$", "—": "---",
+    "\N{MINUS SIGN}": "$-$", "<": "$<$", ">": "$>$", TIMES: r"$\times$", "—": "---",
     "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
 }  # fmt: skip
 _MARKDOWN_STYLES: dict[Style, str] = {
