@@ -34,7 +34,9 @@ class Weights:
     """What a source costs beside the difference of detail, whose unit is a mean square over the patch in Lab."""
 
     sigma: float = 7.0  # pixels at 512: coarser than this is the guide's, finer the photograph's
-    own: float = 0.125  # share of the guide's own detail at 512, 0.25 at 256, 0.06 at 1024: it nears the truth in the mean
+    own: float = (
+        0.125  # share of the guide's own detail at 512, 0.25 at 256, 0.06 at 1024: it nears the truth in the mean
+    )
     guide: float = 0.5  # of the squared difference of colours
     slope: float = 0.1  # of the squared difference of the colours' slopes: edges of the guide meet edges
     place: float = 30.0  # of a distance, divided by (16 + 2 x depth in the hole), all in pixels at 512

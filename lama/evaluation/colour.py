@@ -21,7 +21,7 @@ class ColourError(ImageMetric):
     label, higher_is_better, bounds = "colour error (hole)", False, (0.0, math.inf)
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        difference = _lab(completed) - _lab(target)
+        difference = _lab(completed.double()) - _lab(target.double())
         return mean_over_pixels(difference.norm(dim=1, keepdim=True), mask, hole_only=True)
 
 
