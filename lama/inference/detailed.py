@@ -7,7 +7,7 @@ pixels, filled, enlarged, and given the texture of the photograph (``lama.detail
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -43,6 +43,7 @@ class Detailed:
     margin: int | None
     known_as: str  # the network's name in this package, or ""
     refined: bool = False
+    said: set[str] = field(default_factory=set, compare=False)  # log lines of earlier images, which are not repeated
 
     def __post_init__(self) -> None:
         if self.detail not in DETAILS:
@@ -81,7 +82,23 @@ class Detailed:
                 if guides is not None:
                     guides[position] = target.copy()
                 longest = max((max(piece.window.height, piece.window.width) for piece in some), default=0)
-                _add_detail(image, target, len(some), min(self._scale, longest))  # smaller windows are not enlarged
+                self._add_detail(image, target, len(some), min(self._scale, longest))  # smaller ones are not enlarged
+
+    def _add_detail(self, image: OpenedImage, filled: Array, windows: int, scale: int) -> None:
+        """Replace ``filled`` in the hole, and log what was done, once for each kind."""
+        started, count = time.monotonic(), int(image.hole.sum())
+        texture = can_compile() or count <= _PLAIN_MOST
+        threads, others = torch.get_num_threads(), image.ignored
+        filled[:] = synthesize(image.pixels, image.hole, filled, threads=threads, texture=texture, unknown=others)
+        done = (
+            f"network at {f'{scale} pixels' if windows else 'full size'}, "
+            + ("texture where the surroundings have it" if texture else
+               f"colours levelled at the seam (more than {_PLAIN_MOST} pixels need a C++ compiler for texture)")
+        )  # fmt: skip
+        level = logging.DEBUG if done in self.said else logging.INFO
+        self.said.add(done)
+        logger.log(level, "detail: %s; detail=off gives the network's own", done)
+        logger.debug("detail: %d pixels in %d windows, %.1f s", count, windows, time.monotonic() - started)
 
     @property
     def _scale(self) -> int:
@@ -128,17 +145,3 @@ def _resize(pixels: Array, size: tuple[int, int], how: int) -> Array:
     native = np.float32 if pixels.dtype.kind == "f" else pixels.dtype.newbyteorder("=")
     resized = cv2.resize(np.ascontiguousarray(pixels, native), size, interpolation=how)
     return resized.clip(0, 1).astype(pixels.dtype) if pixels.dtype.kind == "f" else resized.astype(pixels.dtype)
-
-
-def _add_detail(image: OpenedImage, filled: Array, windows: int, scale: int) -> None:
-    started, count = time.monotonic(), int(image.hole.sum())
-    texture = can_compile() or count <= _PLAIN_MOST
-    threads, others = torch.get_num_threads(), image.ignored
-    filled[:] = synthesize(image.pixels, image.hole, filled, threads=threads, texture=texture, unknown=others)
-    logger.info(
-        "detail: network at %s, %s for %d pixels, %.1f s; detail=off gives the network's own",
-        f"{scale} pixels in {windows} window{'s' * (windows > 1)}" if windows else "full size",
-        "texture where the surroundings have it" if texture else
-        f"colours levelled at the seam (more than {_PLAIN_MOST} pixels need a C++ compiler for texture)",
-        count, time.monotonic() - started,
-    )  # fmt: skip
