@@ -204,7 +204,7 @@ def test_four_training_steps_of_the_official_recipe(parity, monkeypatch, variant
 
     Adam turns the sign of a rounding error into a step of full size, and CPUs round differently: one without AVX-512 is
     1.7 % away in one loss of the fourth step with HRF, and 0.11 % in one norm. The plain computation on two threads in
-    place of one, or in double precision, is itself 0.35 % from the stored norms. ``ROUNDING_ONLY`` has a wider tolerance.
+    place of one, or in double precision, is itself 0.35 % from the stored norms. ``ROUNDING_ONLY`` may differ by more.
     ``test_the_step_is_the_published_one`` compares in double.
     """
     monkeypatch.setattr(winograd, "FEWEST", 1)  # these networks are narrow
