@@ -18,7 +18,7 @@ from PIL import Image
 from lama.checkpoints import Checkpoint
 from lama.checkpoints.archive import StoredTensor
 from lama.commands import run_verb
-from lama.config import CONFIGS, build, build_module, fit_to_start, one_line, preflight, read
+from lama.config import CONFIGS, build, build_module, check_plan, fit_to_start, one_line, preflight, read
 from lama.config.composing import compose
 from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder, VGG19Features
 from lama.pretrained import MissingWeightsError
@@ -470,8 +470,8 @@ def test_several_values_are_refused_with_the_way_to_do_it(value):
 )
 def test_a_setting_that_an_optimiser_refuses_is_found_before_the_data_is_read(override, message):
     with pytest.raises(ValueError, match=message):
-        preflight(compose("training", "demo", [override]))
-    preflight(compose("training", "demo", ["optimizers.generator.lr=1e30", "+optimizers.generator.betas=[0.0,0.9]"]))
+        check_plan(compose("training", "demo", [override]))
+    check_plan(compose("training", "demo", ["optimizers.generator.lr=1e30", "+optimizers.generator.betas=[0.0,0.9]"]))
 
 
 @pytest.mark.parametrize("key", ["path", "val_path", "val_pairs"])

@@ -11,7 +11,7 @@ If a training was stopped or killed, the same command continues it (docs/trainin
 
 import sys
 
-from lama.config import build, build_module, fit_to_start, flag, official_location, preflight, read, to_yaml
+from lama.config import build, build_module, check_plan, fit_to_start, flag, official_location, preflight, read, to_yaml
 
 
 def main(arguments: list[str]) -> None:
@@ -23,8 +23,9 @@ def main(arguments: list[str]) -> None:
     config = read(arguments, str(__doc__), "training", None)
     from lama.checkpoints import open_checkpoint
 
-    preflight(config, data=True)
+    check_plan(config)
     fitted = fit_to_start(config, open_checkpoint)
+    preflight(config)
     for note in official_location(config):
         print(note, file=sys.stderr)
     import torch
@@ -52,9 +53,7 @@ def main(arguments: list[str]) -> None:
         print(resume.all_done(), file=sys.stderr)
     else:
         train(
-            module, data, trainer, run_dir,
-            config=text, command=command, monitor=config.monitor, resume=resume, overwrite=overwrite,
-            origin=[] if start_from is None else initialise(module, start_from, config.init_parts),
-            checkpoints=build(config.checkpoint, "checkpoint"),
-            faults=build(config.faults, "faults"), debug=debug,
+            module, data, trainer, run_dir, text, command, config.monitor, resume, overwrite,
+            origin=[] if start_from is None else initialise(module, start_from, config.init_parts), debug=debug,
+            checkpoints=build(config.checkpoint, "checkpoint"), faults=build(config.faults, "faults"),
         )  # fmt: skip

@@ -66,17 +66,19 @@ def build_module(config: DictConfig) -> Any:
     )
 
 
-def preflight(config: DictConfig, data: bool = False) -> None:
-    """Check a training before anything is read or built.
+def check_plan(config: DictConfig) -> None:
+    """Check what a training is asked for, before a model is opened or a file fetched.
 
-    Raises ValueError for settings that the optimisers refuse, with ``data`` FileNotFoundError for data that does not
-    exist. Then calls ``preflight`` of every target that has one: it fetches weights, or raises if they are missing.
+    Raises FileNotFoundError for data that does not exist, ValueError for settings that the optimisers refuse.
     """
     from lama.training import check_optimizers
 
-    if data:
-        _check_paths(config)
+    _check_paths(config)
     check_optimizers(build(config.optimizers, "optimizers"))
+
+
+def preflight(config: DictConfig) -> None:
+    """Call ``preflight`` of every target that has one: it fetches weights, or raises if they are missing."""
     plain = _plain(config)
     for _, target, arguments in _targets(plain, ""):
         check = getattr(target, "preflight", None)

@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lama.config import CONFIGS, build, one_line, preflight
+from lama.config import CONFIGS, build, check_plan, one_line, preflight
 from lama.config import compose as compose_config
 from lama.evaluation.evaluator import METRICS
 from lama.runs.lock import only_one
@@ -93,7 +93,8 @@ def check_row(sweep: Sweep, row: str) -> DictConfig:
         )
     except (ValueError, HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"{row}: {one_line(error)}") from error
-    preflight(config, data=True)
+    check_plan(config)
+    preflight(config)
     return config
 
 
