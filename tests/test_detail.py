@@ -16,6 +16,7 @@ from lama.detail.contrast import sharpened
 from lama.detail.kernel import find_kernel
 from lama.detail.level import UNIT, Level
 from lama.detail.membrane import DIRECT, _exact, harmonic
+from lama.detail.synthesize import Weights
 from lama.detail.windows import areas
 from lama.inference import Inpainter
 from lama.progress_bar import listening
@@ -67,7 +68,8 @@ def test_known_pixels_are_kept_and_texture_appears(dtype, channels):
     inner = block((96, 120), 34, 56, 44, 76)
     texture, truth = result[inner].astype(float).std(), image[~hole].astype(float).std()
     assert guide[inner].astype(float).std(0).max() == 0
-    assert 0.55 < texture / truth < 1.3
+    taken = 1 - Weights().own / 0.5  # share of the photograph's detail; the rest is the guide's, which is flat here
+    assert 0.75 * taken < texture / truth < 1.3
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():

@@ -200,18 +200,21 @@ ROUNDING_ONLY = {f"model.{i}.bias" for i in (8, 11, 14)} | {f"model.{i}.running_
 @pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize("variant", ["no_perceptual", "hrf_eval_bn"])
 def test_four_training_steps_of_the_official_recipe(parity, monkeypatch, variant, plain):
-    """The first step to 1e-4, the others to 1e-2 and norms to 1e-3; with the HRF loss, 3e-2 and 5e-3.
+    """The first step to 1e-4, the others to 1e-2 and norms to 1e-3, by the plain computation, as published.
 
-    Adam turns the sign of a rounding error into a step of full size, and CPUs round differently: one without AVX-512 is
-    1.7 % away in one loss of the fourth step with HRF, and 0.11 % in one norm. The plain computation on two threads in
-    place of one, or in double precision, is itself 0.35 % from the stored norms. ``ROUNDING_ONLY`` may differ by more.
-    ``test_the_step_is_the_published_one`` compares in double.
+    So does what we train with, but for norms with the HRF loss: it rounds otherwise, and Adam turns the sign of a
+    rounding error into a step of full size (and twice as much for what is nothing but rounding, ``ROUNDING_ONLY``: it
+    differs from one kind of CPU to the next). There the plain computation on two threads in place of one, or in double
+    precision, is itself 0.35 % from the stored norms; ``test_the_step_is_the_published_one`` compares in double. The
+    stored values come from a CPU with AVX-512: one without rounds otherwise, and is 1.7 % away in one loss of the
+    fourth step with HRF, and 0.11 % in one norm.
     """
     monkeypatch.setattr(winograd, "FEWEST", 1)  # these networks are narrow
     expected = json.loads((parity / "training_steps.json").read_text())[variant]
-    norms = 1e-3 if variant == "no_perceptual" else 5e-3
+    same_rounding = variant == "no_perceptual" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    norms = 1e-3 if (plain or variant == "no_perceptual") and same_rounding else 5e-3
     rounding = 1e-2 if plain else 2e-2
-    later = 1e-2 if variant == "no_perceptual" else 3e-2
+    later = 1e-2 if same_rounding else 3e-2
     names = {"l1": MaskedL1Loss(10, 0), "adv": NonSaturatingAdversarialLoss(), "fm": FeatureMatchingLoss()}
     if variant == "hrf_eval_bn":
         names["resnet_pl"] = HRFPerceptualLoss(30, encoder=fill(SegmentationEncoder()))

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from trainings import run_into
 
 from lama.inference import Inpainter
 from lama.runs.precision import choose_precision
@@ -38,3 +39,11 @@ def test_prediction_computes_in_float32_and_says_so_where_bf16_is_slow(capabilit
 
 def test_without_a_choice_it_is_float32():
     assert choose_precision(None, CPU) == "32-true"
+
+
+def test_a_resumed_run_says_that_its_precision_changed(tmp_path, caplog):
+    """precision=auto chooses by the machine, and a run may go on elsewhere."""
+    run_into(tmp_path / "run", trainer={"precision": "bf16-mixed"})
+    caplog.clear()
+    run_into(tmp_path / "other", resume=tmp_path / "run/checkpoints/last.ckpt", trainer={"max_epochs": 2})
+    assert "precision 32-true instead of bf16-mixed" in caplog.text

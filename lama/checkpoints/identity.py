@@ -1,6 +1,7 @@
-"""Which weights a path means: the file, its content, and the iteration it was written at."""
+"""The weights that a path names: their file, its sha256, and the iteration at which it was written."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ def identify(path: str | Path | None) -> dict[str, Any] | None:
                 return about
             about["iteration"] = json.loads(metadata.get("info", "{}")).get("iteration")
             names = [name for name in content.keys() if not name.startswith("discriminator.")]  # noqa: SIM118
-            about["parameters"] = sum(_size(content.get_slice(name).get_shape()) for name in names if _learned(name))
+            about["parameters"] = sum(
+                math.prod(content.get_slice(name).get_shape()) for name in names if _learned(name)
+            )
     except (SafetensorError, ValueError, AttributeError):  # loading it names the fault
         pass
     return about
@@ -37,10 +40,3 @@ def identify(path: str | Path | None) -> dict[str, Any] | None:
 
 def _learned(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
-
-
-def _size(shape: list[int]) -> int:
-    size = 1
-    for side in shape:
-        size *= side
-    return size

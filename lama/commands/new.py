@@ -11,7 +11,7 @@ from lama.verbs import parser, typed
 
 def main(arguments: list[str]) -> None:
     expected = parser("new", str(__doc__))
-    expected.add_argument("folder", help="a new folder; its name is that of the package")
+    expected.add_argument("folder", help="a new folder; the package gets its name")
     options = expected.parse_args(arguments)
     from lama.project import new_project
 

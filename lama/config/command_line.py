@@ -93,7 +93,7 @@ def _help(usage: str, group: str, name: str | None) -> str:
 
 
 def _settings(file: Path) -> str:
-    """The keys of a YAML file with their comments, without what only Hydra needs."""
+    """The keys of a YAML file with their comments, without the entries that only Hydra needs."""
     text = file.read_text(encoding="utf-8")
     text = re.sub(r"(?m)^#.*\n|^ *_(?:target|partial)_:.*\n|^ *- _self_\n", "", text)
     text = re.sub(r"(?m)^defaults:.*\n(?:  - .*\n(?: {4,}.*\n)*)*\n?", "", text)

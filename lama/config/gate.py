@@ -67,7 +67,7 @@ def build_module(config: DictConfig) -> Any:
 
 
 def check_plan(config: DictConfig) -> None:
-    """Check what a training is asked for, before a model is opened or a file fetched.
+    """Check the data and the optimisers of a training, before a model is opened or a file fetched.
 
     Raises FileNotFoundError for data that does not exist, ValueError for settings that the optimisers refuse.
     """
@@ -92,11 +92,11 @@ def _check_paths(config: DictConfig) -> None:
     places = {"val_pairs": "the pairs to validate on"}
     if getattr(source, "reads_files", False):
         places |= {"path": "the images to train on", "val_path": "the images to validate on"}
-    for key, what in places.items():
+    for key, meaning in places.items():
         place = config.data.get(key)
         if place is not None and not Path(str(place)).expanduser().exists():
             where = f"no such file or folder (working directory: {Path.cwd()})"
-            raise FileNotFoundError(f"data.{key}, {what}: {place}: {where}")
+            raise FileNotFoundError(f"data.{key}, {meaning}: {place}: {where}")
 
 
 def _typed(path: str, node: Any) -> str:

@@ -8,7 +8,7 @@ from lama import plugins
 def use_plugins(names: Sequence[str]) -> None:
     """Import packages: their classes may be targets, and the entries of their ``METRICS`` are metrics.
 
-    Raises ValueError for a package that cannot be imported, and for a metric that is incomplete or whose name is taken.
+    Raises ValueError for a package that cannot be imported, an incomplete metric, and a metric name that is taken.
     """
     packages = plugins.use(names)
     if packages:

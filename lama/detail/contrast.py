@@ -12,10 +12,9 @@ _MOST = 2.0  # times
 
 
 def sharpened(level: Level) -> NDArray[np.float32]:
-    """(H, W, 3) in units of Lab, without the frame: the voted detail with as much contrast as what was voted for.
+    """(H, W, 3) in units of Lab, without the frame: the voted detail, with the contrast of the patches that voted.
 
-    Around each pixel of the hole the mean square of the detail becomes that of the patches that voted. The detail is
-    multiplied by at least 1 and at most 2.
+    The detail is multiplied by 1 to 2, so that its local mean square equals the mean square of these patches.
     """
     r = level.radius
     inner = np.s_[r:-r, r:-r]

@@ -28,7 +28,7 @@ class Kernel(Protocol):
         """Half a sweep: better matches for these places, all of one colour."""
 
     def vote(self, level: Level, weight: Int, fall: Int) -> None:
-        """Write the hole's detail: the mean of what patches hold there, by (H, W) ``weight`` x (P, P) ``fall``.
+        """Write the hole's detail: the mean of the patches there, weighted by (H, W) ``weight`` x (P, P) ``fall``.
 
         ``level.energy`` gets the mean of its square, summed over channels.
         """

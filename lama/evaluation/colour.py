@@ -7,7 +7,7 @@ from torch import Tensor
 from lama.evaluation.pixel import mean_over_pixels
 from lama.interfaces import ImageMetric
 
-SIGMA = 8.0  # pixels: what is finer is texture, and its phase is nobody's mistake
+SIGMA = 8.0  # pixels: finer differences are texture, whose exact place a fill cannot know
 _KERNEL = 2 * int(3 * SIGMA) + 1
 
 

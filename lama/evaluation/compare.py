@@ -18,8 +18,8 @@ Evaluated = tuple[dict[str, Any], dict[str, dict[str, float]]]  # metrics.json, 
 def compare(a: str | Path, b: str | Path, set_name: str | None = None) -> dict[str, dict[str, Any]]:
     """{metric: paired comparison} of two folders with metrics.json and per_image.csv.
 
-    With ``set_name``, each folder holds one such folder per seed: ``seed0/set_name`` and so on. The result is that of
-    ``compare_seeds``.
+    With ``set_name``, each folder holds one such folder per seed: ``seed0/set_name`` and so on. Returns and
+    raises as ``compare_seeds``.
     """
     return compare_seeds(*(_folders(Path(folder), set_name) for folder in (a, b)))
 
@@ -109,7 +109,7 @@ def _check_comparable(a: Path, of_a: Evaluated, b: Path, of_b: Evaluated) -> Non
 
 
 def read_folder(folder: Path) -> Evaluated:
-    """metrics.json and per_image.csv of an evaluation. Raises FileNotFoundError or ValueError if it is none."""
+    """metrics.json and per_image.csv of an evaluation. Raises FileNotFoundError or ValueError for another folder."""
     if folder.is_file():
         folder = folder.parent  # a user may name one of its files
     missing = next((name for name in ("metrics.json", "per_image.csv") if not (folder / name).is_file()), None)

@@ -32,7 +32,7 @@ def comparison_table(results: Results, first: str) -> Table:
 
 
 def explanation(results: Results, first: str, of_seeds: bool) -> str:
-    """What the columns of the table mean, in lines for a terminal."""
+    """The meaning of the columns of the table, in lines for a terminal."""
     n, seeds = max((one["n"], one["seeds"]) for found in results.values() for one in found.values())
     trained = "{} and {} seeds".format(*seeds) if of_seeds else "one evaluation each"
     return f"""{n} images, {trained}. Difference: {first} minus the other, with its intervals over images (bootstrap)

@@ -52,7 +52,7 @@ def register(name: str, metric: type[Any], owner: str) -> None:
     if METRICS.get(name, metric) is not metric or name in PRESETS:
         raise ValueError(f"metric {name} of {owner}: the name is taken; choose another")
     if metric.label in labels:
-        raise ValueError(f"metric {name} of {owner}: the label {metric.label!r} is that of {labels[metric.label]}")
+        raise ValueError(f"metric {name} of {owner}: {labels[metric.label]} has the label {metric.label!r} too")
     METRICS[name] = metric
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from lama.evaluation.compare import short_names
 from lama.evaluation.metrics import METRICS, arrow
 from lama.evaluation.statistics import mean_interval
 from lama.figures.choosing import telling
+from lama.figures.labels import labels_of
 from lama.figures.sources import read_all
 from lama.figures.style import COLOURS, MARKS, check, plots
 
@@ -29,9 +29,7 @@ def area_figure(
     """
     path = check(out, width)
     evaluations = read_all(folders)
-    labels = short_names(folders) if names is None else list(map(str, names))
-    if len(labels) != len(folders):
-        raise ValueError(f"names={names}: expected one for each of {len(folders)} evaluations")
+    labels = labels_of(folders, names)
     chosen = [metrics] if isinstance(metrics, str) else list(metrics or [telling(evaluations, None)])
     chosen = [telling(evaluations, metric) for metric in chosen]
     images = sorted(evaluations[0].rows, key=lambda name: evaluations[0].rows[name]["mask_area"])

@@ -17,18 +17,17 @@ def check_names(evaluations: Sequence[Evaluated], images: Sequence[str] | None) 
     known = evaluations[0].rows
     unknown = next((name for name in map(str, images) if name not in known), None)
     if unknown is not None:
-        raise ValueError(
-            f"images: {unknown!r} is not in the set; names are those of per_image.csv, such as {next(iter(known))}"
-        )
+        raise ValueError(f"images: {unknown!r} is not in the set; expected names of per_image.csv: {next(iter(known))}")
     return [str(name) for name in images]
 
 
 def most_different(
     evaluations: Sequence[Evaluated], labels: Sequence[str], metric: str | None, count: int, say: Callable[[str], None]
 ) -> list[str]:
-    """The images whose scores by the first two evaluations differ most, and how often each of the two is better.
+    """The names of the ``count`` images on which the first two evaluations differ most.
 
-    With a single evaluation: evenly spaced images. Raises ValueError for a metric that was not measured for each image.
+    ``say`` gets a line with the number of images on which each of the two is better. With a single evaluation the
+    images are evenly spaced. Raises ValueError for a metric that was not measured for each image.
     """
     if count < 1:
         raise ValueError(f"rows={count}: expected at least 1")
@@ -42,7 +41,7 @@ def most_different(
     better = np.nansum((a > b) if higher_is_better(metric) else (a < b))
     worse = np.nansum((a < b) if higher_is_better(metric) else (a > b))
     say(f"images where {labels[0]} and {labels[1]} differ most by {METRICS[metric].label}: {', '.join(chosen)}")
-    say(f"of all {len(names)} images {labels[0]} is better on {better}, {labels[1]} on {worse}: say so in the caption")
+    say(f"of all {len(names)} images {labels[0]} is better on {better}, {labels[1]} on {worse}; put it in the caption")
     return chosen
 
 

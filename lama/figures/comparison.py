@@ -8,8 +8,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.patches import Rectangle
 
-from lama.evaluation.compare import short_names
 from lama.figures.choosing import check_names, most_different
+from lama.figures.labels import labels_of
 from lama.figures.patches import Box, box_of
 from lama.figures.sources import read_all, results
 from lama.figures.style import STYLE, check, save
@@ -48,7 +48,7 @@ def comparison_figure(
     """
     path = check(out, width)
     evaluations = read_all(folders)
-    labels = _labels(folders, names)
+    labels = labels_of(folders, names)
     chosen = check_names(evaluations, images)
     if chosen is None:
         chosen = most_different(evaluations, labels, metric, rows, say)
@@ -57,14 +57,6 @@ def comparison_figure(
         box = box_of(zoom, completed, pair.mask, pair.name)
         shown.append(Shown([with_hole(pair.image, pair.mask), *completed, pair.image], box))
     _draw(shown, ["Masked", *labels, "Truth"], width, path)
-
-
-def _labels(folders: Sequence[str], names: Sequence[str] | None) -> list[str]:
-    if names is None:
-        return short_names(folders)
-    if isinstance(names, str) or len(names) != len(folders):
-        raise ValueError(f"names={names}: expected a list of {len(folders)} names, one for each evaluation")
-    return [str(name) for name in names]
 
 
 def _draw(shown: Sequence[Shown], titles: Sequence[str], width: float, out: Path) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lama.evaluation.compare import short_names
 from lama.evaluation.metrics import METRICS, arrow
+from lama.figures.labels import labels_of
 from lama.figures.style import COLOURS, MARKS, check, plots
 from lama.runs.callbacks import read_metrics
 
@@ -28,9 +28,7 @@ def curves_figure(
     Raises FileNotFoundError for a folder without metrics.csv, ValueError for a metric that a run lacks.
     """
     path = check(out, width)
-    labels = short_names(runs) if names is None else list(map(str, names))
-    if len(labels) != len(runs) or not runs:
-        raise ValueError(f"names={names}: expected one for each of {len(runs)} runs")
+    labels = labels_of(runs, names)
     every = [_seeds(Path(run).expanduser()) for run in runs]
     shared = set.intersection(*(set(series) for seeds in every for series in seeds))
     columns = _columns(metrics, shared)

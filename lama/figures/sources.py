@@ -23,7 +23,7 @@ class Evaluated:
 
 
 def read_all(folders: Sequence[str]) -> list[Evaluated]:
-    """Evaluations of one set. Raises FileNotFoundError for a folder that is none, ValueError for different sets."""
+    """Evaluations of one set. Raises FileNotFoundError for another folder, ValueError for different sets."""
     if not folders:
         raise ValueError("expected folders that evaluate has written: figure OUT_A OUT_B")
     found = [Evaluated(folder, *read_folder(Path(folder).expanduser())) for folder in folders]
@@ -52,22 +52,22 @@ def results(
 
 
 def _complete(evaluation: Evaluated, pairs: PairFolder, device: str) -> Callable[[EvaluationPair], ImageArray]:
-    """How the images of an evaluation are had again."""
-    what = str(evaluation.about["predictions"])
-    given = evaluation.about.get("predictions_by") or _guessed(what)
+    """A function that gives the result of an evaluation for a pair: read, or computed again."""
+    source = str(evaluation.about["predictions"])
+    given = evaluation.about.get("predictions_by") or _guessed(source)
     if given == "baseline":
-        fill = find_baseline(what)
+        fill = find_baseline(source)
         return lambda pair: fill(pair.image, pair.mask)
     if given == "predictdir":
-        folder = PredictionFolder(what, pairs)
+        folder = PredictionFolder(source, pairs)
         return lambda pair: folder.read([pair])[0]
-    inpainter = load(what, device, strategy="full", fast=False, detail="off")
+    inpainter = load(source, device, strategy="full", fast=False, detail="off")
     return lambda pair: inpainter(pair.image, pair.mask)
 
 
-def _guessed(what: str) -> str:
+def _guessed(source: str) -> str:
     """The key of an evaluation that did not record it."""
-    if what in {fill.__name__ for fill in BASELINES.values()}:
+    if source in {fill.__name__ for fill in BASELINES.values()}:
         return "baseline"
-    folder = Path(what)
+    folder = Path(source)
     return "predictdir" if folder.is_dir() and not (folder / "config.yaml").is_file() else "model.path"

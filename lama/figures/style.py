@@ -14,15 +14,8 @@ from lama.files import atomic_write
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every table of a font that it embeds
 SUFFIXES = (".pdf", ".svg", ".png")
-COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-)  # Okabe and Ito, colour-blind safe
+# Okabe and Ito, colour-blind safe
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKS = "os^Dv<>"
 STYLE: dict[Any, Any] = {  # of matplotlib
     "font.family": "sans-serif", "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8, "legend.fontsize": 7,

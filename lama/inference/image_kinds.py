@@ -31,7 +31,7 @@ class OpenedImage:
     pixels: Array  # (H, W, 3), uint8, uint16 or float in [0, 1]; may be a read-only view
     hole: NDArray[np.bool_]  # (H, W)
     restore: Callable[[Array], Any]  # filled pixels, as ``pixels`` -> an image of the caller's kind
-    ignored: NDArray[np.bool_] | None = None  # (H, W), pixels that are no context; None: there are none
+    ignored: NDArray[np.bool_] | None = None  # (H, W), pixels that the network must not see; None: it sees all
 
     @property
     def unknown(self) -> NDArray[np.bool_]:
@@ -211,7 +211,7 @@ def _open_mask(mask: Array | Image.Image, size: tuple[int, ...], name: str = "ma
 
 
 def _open_ignore(ignore: Array | Image.Image | str, image: Array) -> NDArray[np.bool_]:
-    """bool (H, W), True = no context: above 0 in a mask, or of a colour in ``image`` (H, W) or (H, W, C)."""
+    """bool (H, W), True = hidden from the network: above 0 in a mask, or of a colour in ``image``, (H, W[, C])."""
     if isinstance(ignore, str):
         _check_range(image)
         ignored = of_colour(image[..., :3] if image.ndim == 3 else image, ignore)

@@ -43,10 +43,9 @@ class Inpainter:
     (H, W, 1), or a PIL image: L, LA, RGB, RGBA and I;16 keep their mode, 1 becomes L, other modes RGB or RGBA, and
     ``.info`` (colour profile, EXIF) is kept. PIL images are not rotated by their EXIF orientation. ``mask`` is an array
     (H, W), (H, W, 1) or (H, W, 3) of any number type, or a PIL image; alpha counts as in ``lama.pictures.MaskReader``.
-    Every mask pixel above 0 is a hole. ``ignore``, of the same kinds or a colour such as "black", marks pixels that are
-    no context: they stay as they are, and the network does not see them. Pixels of alpha 0 are ignored too, unless
-    nothing else is known. Known pixels are returned bit for bit, and alpha is kept. An empty mask costs nothing. Any
-    size works.
+    Every mask pixel above 0 is a hole. ``ignore``, of the same kinds or a colour such as "black", marks pixels that
+    the network must not see; they stay as they are. Pixels of alpha 0 are ignored too, unless nothing else is known.
+    Known pixels are returned bit for bit, and alpha is kept. An empty mask costs nothing. Any size works.
 
     ``.generator`` is the plain module, (B, 4, H, W) -> (B, 3, H, W). Evaluation uses ``strategy="full", fast=False``,
     the plain network on the whole frame: its results do not depend on the memory of a machine. A generator of a class
@@ -98,7 +97,7 @@ class Inpainter:
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)
         if precision == "bf16" and not has_fast_bf16(self.device):
-            logger.warning("precision=bf16: this %s has no instructions for it, computing in fp32", self.device.type)
+            logger.warning("precision=bf16: this %s is not known to be fast in it; computing in fp32", self.device.type)
             precision = "fp32"
         self._tf32, precision = precision == "tf32", precision.replace("tf32", "fp32")
         self._precision, self._fast, self._compiled = precision, fast and can_fuse(generator), compiled

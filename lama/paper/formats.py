@@ -1,4 +1,4 @@
-"""Filled tables as Markdown, LaTeX, HTML, JSON and CSV: the paper's, and tables of one's own."""
+"""Filled tables as Markdown, LaTeX, HTML, JSON and CSV: the paper's, and tables of the user."""
 
 import csv
 import io

@@ -30,7 +30,7 @@ class Column:
 class Layout:
     """A table without its numbers."""
 
-    number: int | None  # of the paper; None = a table of one's own
+    number: int | None  # of the paper; None = a user's table
     title: str
     headings: tuple[str, ...]  # of the text columns
     columns: tuple[Any, ...]  # of ``Column``

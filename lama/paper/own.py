@@ -1,4 +1,4 @@
-"""A table of one's own: rows and evaluation sets as the user names them, differences to a baseline, costs."""
+"""A user's table: rows and evaluation sets as the user names them, differences to a baseline, costs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ EQUAL = {  # in all rows of a table: the words, and the key in metrics.json
 def fill_own(
     rows: Sequence[Row], sets: Sequence[str] | None, metrics: Sequence[str] | None, baseline: str | None, title: str
 ) -> tuple[FilledTable, list[str]]:
-    """The table, and what its rows differ in although it should be equal.
+    """The table, and one line for each condition that differs between its rows and should be equal.
 
     ``sets`` and ``metrics`` are all that were evaluated if they are None. Raises ValueError for a baseline that is no
     row and for a set or a metric of no row.
@@ -121,7 +121,7 @@ def _unequal(rows: Sequence[Row], costs: Sequence[Mapping[str, Any]], sets: Sequ
     lines = []
     for name in sets:
         found = [(row.name, evaluation) for row in rows for evaluation in row.sets.get(name, ())]
-        for what, key in EQUAL.items():
+        for condition, key in EQUAL.items():
             values: dict[str, list[str]] = {}
             for row, evaluation in found:
                 value = evaluation.about.get(key)
@@ -129,6 +129,6 @@ def _unequal(rows: Sequence[Row], costs: Sequence[Mapping[str, Any]], sets: Sequ
                 values.setdefault(json.dumps(value, sort_keys=True), []).append(row)
             if len(values) > 1:
                 groups = " and ".join(", ".join(dict.fromkeys(group)) for group in values.values())
-                lines.append(f"{name}: the rows differ in {what}: {groups}")
+                lines.append(f"{name}: the rows differ in {condition}: {groups}")
     devices = {cost["device"] for cost in costs if "device" in cost}
     return lines + ([f"times of training are of different machines: {', '.join(sorted(devices))}"] * (len(devices) > 1))

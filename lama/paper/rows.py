@@ -1,4 +1,4 @@
-"""The rows of a table of one's own: where their evaluations are, and what their trainings cost."""
+"""The rows of a user's table: where their evaluations are, and what their trainings cost."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Tables from evaluations: tables 1 to 4 of the paper with our numbers, and tables of one's own."""
+"""Tables from evaluations: tables 1 to 4 of the paper with our numbers, and tables of the user."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Pixels that are no context: the white ones of a file, or those of one colour."""
+"""Pixels that the network must not see: the white pixels of a file, or all pixels of one colour."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +10,12 @@ from lama.interfaces import MaskArray
 from lama.pictures.masks import LARGE, MaskReader
 from lama.pictures.reading import ImageFile, Pixels
 
-NEARLY_ALL = f"ignore covers more than {LARGE:.0%} of the image, so little of it is context; is it inverted?"
+NEARLY_ALL = f"ignore covers more than {LARGE:.0%} of the image, so the network sees little; is it inverted?"
 
 
 @dataclass(frozen=True)
 class Ignored:
-    """A mask file whose white pixels are no context, or a colour (``colour_of``).
+    """A mask file that marks pixels in white, or the colour of these pixels (``colour_of``).
 
     ``resize``: scale a file of another size. Raises FileNotFoundError if ``value`` is neither a file nor a colour.
     """
@@ -28,7 +28,9 @@ class Ignored:
             try:
                 colour_of(self.value)
             except ValueError as error:
-                expected = "expected a mask whose white pixels are no context, or a colour such as black or '#00ff00'"
+                expected = (
+                    "expected a mask, white where the network must not see, or a colour such as black or '#00ff00'"
+                )
                 raise FileNotFoundError(f"{error}, and no such file; {expected}") from None
 
     @property
@@ -36,7 +38,7 @@ class Ignored:
         return Path(self.value).expanduser()
 
     def of(self, image: ImageFile, name: str) -> MaskArray:
-        """The pixels (H, W) of ``image`` that are no context; messages call it ``name``. Raises as ``MaskReader``."""
+        """The marked pixels (H, W) of ``image``, which messages call ``name``. Raises as ``MaskReader``."""
         if not self._path.is_file():
             return of_colour(image.pixels, self.value)
         return MaskReader(resize=self.resize, key="ignore").read(self._path, image, name)[0]

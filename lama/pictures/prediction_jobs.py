@@ -35,7 +35,7 @@ class PredictionJob:
     masks: MaskReader
     quality: int
     notices: Notices
-    ignore: Ignored | None = None  # pixels that are no context
+    ignore: Ignored | None = None  # pixels that the network must not see
 
     @property
     def name(self) -> str:
@@ -82,7 +82,7 @@ class PredictionJob:
 
 
 class PredictionPlan:
-    """The jobs of a run and the messages about them; ``ignore`` marks pixels that are no context (``Ignored``).
+    """The jobs of a run and the messages about them; ``ignore`` is a mask file or a colour, as ``Ignored`` takes it.
 
     Raises ValueError for a quality out of range, FileExistsError for an existing result without ``skip_existing`` or
     ``overwrite``, FileNotFoundError if ``ignore`` is neither a file nor a colour.

@@ -30,7 +30,7 @@ def choose_precision(wanted: str | int | None, device: torch.device) -> str:
         return BF16 if fast else FP32
     if str(wanted).startswith("bf16") and not fast:
         logger.warning(
-            "trainer.precision=%s: this %s has no instructions for bf16; a step may take 50 times as long as with %s",
+            "trainer.precision=%s: this %s is not known to be fast in it; a step may take 50 times as long as with %s",
             wanted, device.type, FP32,
         )  # fmt: skip
     return FP32 if wanted is None else str(wanted)

@@ -35,6 +35,7 @@ class Progress:
     processes: int  # ranks
     images: int  # in the training set
     files: str = ""  # their fingerprint
+    precision: str = ""  # of the trainer; "" in older checkpoints
 
     def differences(self, trainer: Trainer, data: InpaintingDataModule) -> list[str]:
         """The settings that have changed since, and with them the order of samples, as "batch size 4 instead of 8"."""
@@ -45,8 +46,9 @@ class Progress:
             for key, name in names.items()
             if now[key] != getattr(self, key)
         ]
-        other_files = self.files and self.files != now["files"] and self.images == now["images"]
-        return [*changes, *["images of other names or sizes"] * bool(other_files)]
+        if self.files and self.files != now["files"] and self.images == now["images"]:
+            changes.append("images of other names or sizes")
+        return changes
 
 
 def progress_of(trainer: Trainer, data: InpaintingDataModule, iteration: int, validated: bool) -> Progress | None:
@@ -100,7 +102,7 @@ def go_on_from(progress: Progress, trainer: Trainer, data: InpaintingDataModule)
 
 def _settings(trainer: Trainer, data: InpaintingDataModule) -> dict[str, Any]:
     return {"batch_size": data.batch_size, "processes": trainer.world_size, "images": data.sampler.length,
-            "files": data.fingerprint}  # fmt: skip
+            "files": data.fingerprint, "precision": trainer.precision}  # fmt: skip
 
 
 def _validation_follows(trainer: Trainer) -> bool:

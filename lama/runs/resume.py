@@ -52,6 +52,9 @@ class Resumption:
         """Set ``trainer`` and the order of samples to the stored place, and log the notes; call it before ``fit``."""
         for note in self.notes:
             logger.warning(note)
+        if self.progress.precision not in ("", trainer.precision):  # precision=auto, on another machine
+            logger.warning("RESUMED WITH precision %s instead of %s: results differ from an uninterrupted run",
+                           trainer.precision, self.progress.precision)  # fmt: skip
         place = self.place(trainer, data)
         go_on_from(place, trainer, data)
         over = place.batch == place.batches

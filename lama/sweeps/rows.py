@@ -22,15 +22,13 @@ def named_rows(rows: Sequence[str] | Mapping[str, Sequence[str]], own: Mapping[s
 
     Raises ValueError for a row without a configuration.
     """
-    each = (
-        {name: list(what) for name, what in rows.items()} if isinstance(rows, Mapping) else {row: [row] for row in rows}
-    )
-    for name, what in each.items():
-        if not what or not re.fullmatch(r"[\w.-]+", what[0]):
-            raise ValueError(
-                f"rows.{name}={what}: expected [CONFIGURATION, KEY=VALUE, ...], such as [demo, losses=lama]"
-            )
-    return [Row(name, what[0], [*what[1:], *own.get(name, [])]) for name, what in each.items()]
+    made = []
+    for name, given in rows.items() if isinstance(rows, Mapping) else ((row, [row]) for row in rows):
+        if not given or not re.fullmatch(r"[\w.-]+", given[0]):
+            expected = "expected [CONFIGURATION, KEY=VALUE, ...], such as [demo, losses=lama]"
+            raise ValueError(f"rows.{name}={list(given)}: {expected}")
+        made.append(Row(name, given[0], [*given[1:], *own.get(name, [])]))
+    return made
 
 
 def split_values(overrides: Sequence[str]) -> tuple[list[str], list[list[str]]]:

@@ -16,9 +16,7 @@ from torch import Tensor, distributed, nn
 
 from lama.machine.ranks import exchange_device, rank_and_world
 
-BUCKET = (
-    2**23
-)  # numbers that are copied and exchanged at once, 32 MB: the copy of all gradients would double their memory
+BUCKET = 2**23  # numbers exchanged at once, 32 MB of copies: copying all gradients would double their memory
 
 
 @torch.no_grad()
