@@ -223,6 +223,7 @@ class Exporter(Protocol):
     """A module of ``lama/export`` for one file format, an entry of ``lama.export.model.FORMATS``."""
 
     SUFFIX: str  # of the file; one that ``lama.load`` does not read is listed in ``lama.checkpoints.load.EXPORTED``
+    PACKAGES: tuple[str, ...]  # beside torch, of the extra ``export``; they are looked for before anything is loaded
     SNIPPET: str  # Python that runs the file, with the fields {file!r}, {inputs}, {feed} (names to values), {output}
 
     def dump(

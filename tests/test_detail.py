@@ -17,7 +17,7 @@ from lama.detail.kernel import find_kernel
 from lama.detail.level import UNIT, Level
 from lama.detail.membrane import DIRECT, _exact, harmonic
 from lama.detail.synthesize import Weights
-from lama.detail.windows import areas
+from lama.detail.windows import texture_pieces
 from lama.inference import Inpainter
 from lama.progress_bar import listening
 
@@ -243,9 +243,9 @@ def test_windows_are_bounded_and_share_the_hole():
     hole = np.zeros((5000, 6000), bool)
     hole[::97, ::89] = True
     total = np.zeros(hole.shape, int)
-    for area in areas(hole):
-        assert area.target.size < 14e6
-        total[area.slices] += area.target
+    for piece in texture_pieces(hole):
+        assert piece.window.area < 14e6
+        total[piece.window.slices] += piece.take
     np.testing.assert_array_equal(total, hole)
 
 

@@ -39,7 +39,7 @@ def evaluation(folder, shift=0.0, noise=0.2, images="sets/faces", run=None, seed
     return folder
 
 
-def training(folder, parameters="1,200,000", seconds=5400, device="2 CPU threads"):
+def training(folder, parameters=1_200_000, seconds=5400, device="2 CPU threads"):
     folder.mkdir(parents=True)
     summary = {"parameters": parameters, "seconds": seconds, "iterations": 10, "device": device}
     (folder / "summary.json").write_text(json.dumps(summary))

@@ -15,10 +15,11 @@ from lama.inference import Inpainter
 from lama.inference.feather import feather
 from lama.inference.peak import Memory, estimate
 from lama.inference.strategies import Strategy
-from lama.inference.windows import Window, context, crops, tiles
+from lama.inference.windows import context, tiles
 from lama.machine import memory as memory_module
 from lama.machine.device import has_fast_bf16
 from lama.machine.memory import available
+from lama.windows import Window, hole_pieces
 
 PLENTY = Memory(limit=2**50, top=900, blocks=300, chunk=0)
 
@@ -203,7 +204,7 @@ def test_crops_share_no_pixel_and_are_the_hole_together(seed, height, width):
     mask = rng.random((height, width)) < 10 ** rng.uniform(-5, -0.5)
     mask[rng.integers(height), rng.integers(width)] = True
     count = np.zeros(mask.shape, int)
-    for piece in crops(mask, context(20, height, width, 8), PLENTY.fits):
+    for piece in hole_pieces(mask, context(20, height, width, 8), PLENTY.fits):
         assert piece.take.any()
         count[piece.window.slices] += piece.take
     np.testing.assert_array_equal(count, mask)
@@ -213,10 +214,10 @@ def test_holes_that_are_near_share_a_window_and_others_do_not():
     near = blob(1000, 1000, (100, 110, 100, 110), (130, 140, 100, 110))
     far = blob(1000, 1000, (100, 110, 100, 110), (800, 810, 800, 810))
     around = context(64, 1000, 1000, 8)
-    assert len(crops(near, around, PLENTY.fits)) == 1
-    assert len(crops(far, around, PLENTY.fits)) == 2
+    assert len(hole_pieces(near, around, PLENTY.fits)) == 1
+    assert len(hole_pieces(far, around, PLENTY.fits)) == 2
     only_alone = memory_of(144 * 144).fits
-    assert len(crops(near, around, only_alone)) == 2  # together they would not fit
+    assert len(hole_pieces(near, around, only_alone)) == 2  # together they would not fit
 
 
 def test_a_hole_that_is_not_taken_is_still_hidden_from_the_network():
@@ -233,7 +234,7 @@ def test_a_hole_that_is_not_taken_is_still_hidden_from_the_network():
 def test_thousands_of_specks_are_planned_in_a_second():
     mask = np.random.default_rng(0).random((4000, 6000)) < 2e-4
     start = time.perf_counter()
-    pieces = crops(mask, context(None, *mask.shape, 8), PLENTY.fits)
+    pieces = hole_pieces(mask, context(None, *mask.shape, 8), PLENTY.fits)
     assert time.perf_counter() - start < 10  # generous: machines are shared
     assert sum(int(piece.take.sum()) for piece in pieces) == mask.sum()
 

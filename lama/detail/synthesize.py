@@ -16,7 +16,7 @@ from lama.detail.level import UNIT, Level, framed, quantise, split_places
 from lama.detail.membrane import level_guide
 from lama.detail.patchmatch import Kernel
 from lama.detail.search import Effort
-from lama.detail.windows import areas
+from lama.detail.windows import texture_pieces
 from lama.progress_bar import bar
 
 logger = logging.getLogger(__name__)
@@ -94,16 +94,16 @@ def synthesize(
     result[hidden] = guide[hidden]
     kernel = find_kernel(compiled) if texture else None
     missed: list[str] = []
-    parts = areas(hole)
-    with bar(sum(_levels(area.target) for area in parts), "texture", delay=2) as progress:
-        for area in parts:
-            here, target = np.s_[area.slices], area.target
+    pieces = texture_pieces(hole)
+    with bar(sum(_levels(piece.take) for piece in pieces), "texture", delay=2) as progress:
+        for piece in pieces:
+            here, target = piece.window.slices, piece.take
             filled, reason = _fill(result[here], hidden[here], target, weights, seed, kernel, threads, progress)
             result[here][target] = filled[target]
             if reason:
                 missed.append(reason)
     if missed:
-        logger.info("detail: no texture in %d of %d holes: %s", len(missed), len(parts), missed[0])
+        logger.info("detail: no texture in %d of %d holes: %s", len(missed), len(pieces), missed[0])
     return result
 
 

@@ -1,5 +1,6 @@
 """Export: from a trained model to a checked file for another runtime."""
 
+import importlib.util
 import json
 import logging
 import warnings
@@ -87,8 +88,9 @@ def _check_request(format: str, path: Path, fft: str, overwrite: bool) -> None:
     if path.exists() and not overwrite:
         raise FileExistsError(f"out={path}: exists already; replace it with overwrite=true")
     check_writable(path.parent)
-    if format == "onnx":
-        onnx.check_installed()
+    missing = [name for name in FORMATS[format].PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"format={format} needs {' and '.join(missing)}: pip install '.[export]' in the clone")
 
 
 def _network(generator: nn.Module, pre_post: bool, fft: str, half: bool) -> nn.Module:

@@ -3,7 +3,6 @@
 Opset 18: the older exporter has no Fourier transform, and ONNX Runtime 1.32 fails on the DFT of opset 20 and later.
 """
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,18 +13,12 @@ from torch import Tensor, nn
 from lama.export.pt2 import program
 
 SUFFIX = ".onnx"
+PACKAGES: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
 SNIPPET = """import onnxruntime
 session = onnxruntime.InferenceSession({file!r})
 {output} = session.run(None, {feed})[0]"""
 OPSET = 18
 _AXES = {0: "batch", 2: "height", 3: "width"}
-
-
-def check_installed() -> None:
-    """Raise ValueError if a package of the extra ``export`` is missing."""
-    missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(f"format=onnx needs {' and '.join(missing)}: pip install '.[export]' in the clone")
 
 
 def dump(network: nn.Module, example: tuple[Tensor, ...], metadata: Mapping[str, str], names: Sequence[str]) -> bytes:

@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 from lama.export.deployed import Deployed
 
 SUFFIX = ".pt2"
+PACKAGES: tuple[str, ...] = ()
 SNIPPET = "import torch\nnetwork = torch.export.load({file!r}).module()\n{output} = network({inputs})"
 
 

@@ -16,6 +16,7 @@ from lama.export.deployed import Deployed
 from lama.export.fourier import MatmulFourierUnit
 
 SUFFIX = ".pt"
+PACKAGES: tuple[str, ...] = ()
 SNIPPET = "import torch\nnetwork = torch.jit.load({file!r})\n{output} = network({inputs})"
 
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from lama.detail import can_compile, synthesize
 from lama.inference.image_kinds import Array, OpenedImage
-from lama.inference.windows import Piece, Window, context, crops, sees
+from lama.inference.windows import context, sees
+from lama.windows import Piece, Window, hole_pieces
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +118,7 @@ class Detailed:
             return [Piece(whole, hole)]
         if self.strategy in ("full", "tile") or self.refined or (self.detail == "off" and self.scale is None):
             return []
-        found = crops(hole, context(self.margin, whole.height, whole.width, 1), lambda height, width: True)
+        found = hole_pieces(hole, context(self.margin, whole.height, whole.width, 1))
         longest = max(max(piece.window.height, piece.window.width) for piece in found)
         much = longest > _MUCH * self._scale
         asked = self.detail == "on" or self.scale is not None or self.known_as in _SCALES

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lama.inference.windows import Piece
 from lama.pictures.ignored import NEARLY_ALL, of_colour
 from lama.pictures.masks import LARGE, has_specks, visible_levels
 from lama.pictures.reading import DIM, plain_pixels
+from lama.windows import Piece
 
 logger = logging.getLogger(__name__)
 

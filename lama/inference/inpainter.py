@@ -24,10 +24,11 @@ from lama.inference.image_kinds import Array, OpenedImage, network_input, open_i
 from lama.inference.peak import Memory, estimate
 from lama.inference.refine import Refiner
 from lama.inference.strategies import Plan, Strategy, fill_tiles
-from lama.inference.windows import Piece, sees
+from lama.inference.windows import sees
 from lama.machine.device import float32, has_fast_bf16, one_thread, pick_device
 from lama.machine.memory import available
 from lama.progress_bar import bar
+from lama.windows import Piece
 
 AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
 AnyMask = Array | Image.Image

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from lama.inference.image_kinds import Array, to_kind
 from lama.inference.peak import Memory
-from lama.inference.windows import Piece, Window, bounding_box, context, crops, ramp, tiles
+from lama.inference.windows import context, ramp, tiles
 from lama.progress_bar import bar
+from lama.windows import Piece, Window, bounding_box, hole_pieces
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Strategy:
             return self._checked(whole, frame, memory, "asked for" if self.name == "full" else "a small image")
         if self.name == "tile":
             return self._checked(self._tiles(hole, around, memory, multiple), frame, memory, "asked for")
-        parts = Plan("crop", crops(hole, around, memory.fits))
+        parts = Plan("crop", hole_pieces(hole, around, memory.fits))
         if self.name == "crop":
             return self._checked(parts, frame, memory, "asked for")
         cheap = _CHEAPER * sum(piece.window.area for piece in parts.pieces) <= frame.area

@@ -30,7 +30,7 @@ class Row:
             sizes = {(evaluation.about.get("model") or {}).get("parameters") for evaluation in evaluations} - {None}
             return {"parameters": sizes.pop()} if len(sizes) == 1 else {}
         return {
-            "parameters": int(str(summaries[0]["parameters"]).replace(",", "")),
+            "parameters": int(str(summaries[0]["parameters"]).replace(",", "")),  # text with commas before 2026-12
             "seconds": statistics.fmean(summary["seconds"] for summary in summaries),
             "iterations": summaries[0]["iterations"],
             "device": summaries[0]["device"],

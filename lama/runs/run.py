@@ -276,7 +276,7 @@ def _summarise(
         "duration": duration(seconds),
         "precision": module.trainer.precision,
         "device": f"{torch.get_num_threads()} CPU threads" if device == "cpu" else gpu,
-        "parameters": f"{sum(p.numel() for p in module.generator.parameters()):,}",
+        "parameters": sum(p.numel() for p in module.generator.parameters()),
         "images": data.sampler.length,
         "batch_size": data.batch_size,
         "processes": processes,
