@@ -91,27 +91,27 @@ def test_threads_and_compiler_change_no_byte(dtype, channels):
     np.testing.assert_array_equal(synthesize(image, hole, guide, compiled=False), one)
 
 
-def level_of(shape, hole, places, low=None):
-    """A level of radius 2 without detail, price of place or reuse."""
+def level_of(shape, hole, centres, low=None):
+    """A level of radius 2 without detail, cost of distance or reuse."""
     return Level(
         radius=2, detail=np.zeros((*shape, 4), np.int16), hole=hole, source=(~hole).astype(np.uint8),
-        low=np.zeros((*shape, 4), np.int16) if low is None else low, places=np.array(places, np.int32),
-        boundary=len(places), locality=np.zeros(len(places)), trust=np.ones(len(places)), guide=4, slope=3, reuse=0,
+        low=np.zeros((*shape, 4), np.int16) if low is None else low, centres=np.array(centres, np.int32),
+        boundary=len(centres), locality=np.zeros(len(centres)), trust=np.ones(len(centres)), guide=4, slope=3, reuse=0,
         threads=1, match=np.full(shape, -1, np.int32),
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_an_edge_of_the_guide_prefers_an_edge(compiled):
-    """Two sources have the place's colour; the one without its slope costs the squared difference of slopes more."""
+    """Two sources have the centre's colour; the one without its slope costs the squared difference of slopes more."""
     shape, low = (20, 30), np.zeros((20, 30, 4), np.int16)
     low[:, :10, 0] = 50 * (np.arange(10) - 5)  # zero at column 5, a slope of 200 over four pixels
     low[:, 10:20, 0] = 50 * (np.arange(10) - 5)
     hole = block(shape, 4, 16, 10, 20)
     at = 8 * 30
     level = level_of(shape, hole, [at + 15, at + 15], low)
-    prices = find_kernel(compiled).prices(level, 0, 2, np.array([at + 5, at + 25], np.int32))
-    assert prices.tolist() == [0, 3 * 200**2]
+    costs = find_kernel(compiled).costs(level, 0, 2, np.array([at + 5, at + 25], np.int32))
+    assert costs.tolist() == [0, 3 * 200**2]
 
 
 def test_a_mean_of_votes_gets_its_contrast_back():

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 _SIGMA = 1.5  # pixels: finer than this is sharpness
 _RING = 16  # pixels around the hole that its sharpness is compared with
 _AS_SHARP = (0.8, 1.4)  # more than the surroundings have is no texture of theirs, but a grid or noise
-_VISIBLE = 0.7  # units of L: a smooth place has no texture to compare
+_VISIBLE = 0.7  # units of L: a smooth region has no texture to compare
 
 
 def is_sharp(lab: NDArray[np.float32], hole: NDArray[np.bool_], target: NDArray[np.bool_]) -> bool:

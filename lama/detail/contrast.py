@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from lama.detail.level import UNIT, Level
 
 _SIGMA = 3.0  # pixels of the Gaussian by which both contrasts are measured
-_LEAST = 0.02  # squared units of Lab, added to both: a smooth place has no contrast to restore
+_LEAST = 0.02  # squared units of Lab, added to both: a smooth region has no contrast to restore
 _MOST = 2.0  # times
 
 

@@ -12,7 +12,7 @@ from lama.detail.level import Int, Level, Long
 from lama.detail.patchmatch import Kernel, Plain
 from lama.fast import native
 
-_ARRAYS = ("detail", "low", "source", "places", "locality", "price", "match", "used", "energy")
+_ARRAYS = ("detail", "low", "source", "centres", "locality", "cost", "match", "used", "energy")
 _NUMBERS = ("height", "width", "guide", "slope", "reuse", "threads")
 
 
@@ -26,9 +26,9 @@ class Compiled:
     def __init__(self, library: ctypes.CDLL) -> None:
         self.library = library
 
-    def prices(self, level: Level, first: int, stop: int, candidates: Int) -> Long:
+    def costs(self, level: Level, first: int, stop: int, candidates: Int) -> Long:
         result = np.empty(stop - first, np.int64)
-        self._call("prices", level, first, stop, candidates, result)
+        self._call("costs", level, first, stop, candidates, result)
         return result
 
     def improve(self, level: Level, first: int, stop: int, jumps: Sequence[int], reach: int, seed: int) -> None:

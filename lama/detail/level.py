@@ -1,4 +1,4 @@
-"""One level of the pyramid as PatchMatch sees it: integer arrays, places, sources and prices."""
+"""One level of the pyramid as PatchMatch sees it: integer arrays, centres, sources and costs."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +19,10 @@ Long = NDArray[np.int64]
 class Level:
     """Arrays are (H, W, ...) with a mirrored frame of ``radius`` pixels; indices are flat, row by row.
 
-    A *place* is a pixel whose patch touches the hole, a *source* one whose patch is known. Places of one colour of a
+    A *centre* is a pixel whose patch touches the hole, a *source* one whose patch is known. Centres of one colour of a
     chessboard come first, ``boundary`` of them, then those of the other colour.
 
-    The price of source q for place p, in squared steps::
+    The cost of source q for centre p, in squared steps::
 
         sum over the patch of |detail(p) - detail(q)|^2
         + guide |low(p) - low(q)|^2 + slope |slope of low at p - at q|^2
@@ -36,21 +36,21 @@ class Level:
     low: Short  # (H, W, 4)
     hole: NDArray[np.bool_]  # (H, W)
     source: Bytes  # (H, W), 1 = a source
-    places: Int  # (n,)
+    centres: Int  # (n,)
     boundary: int
     locality: NDArray[np.float64]  # (n,)
-    trust: NDArray[np.float64]  # (n,): weight of a place's vote
+    trust: NDArray[np.float64]  # (n,): weight of a centre's vote
     guide: int
     slope: int
     reuse: int
     threads: int
-    match: Int  # (H, W): the source of each place; -1 where there is none
-    price: Long = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,): of the match, without its reuse
-    used: Int = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (H, W): how many places take a source
+    match: Int  # (H, W): the source of each centre; -1 where there is none
+    cost: Long = field(default_factory=lambda: np.zeros(0, np.int64))  # (n,): of the match, without its reuse
+    used: Int = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (H, W): how many centres take a source
     energy: Int = field(default_factory=lambda: np.zeros((0, 0), np.int32))  # (H, W): mean |voted detail|^2 of the hole
 
     def __post_init__(self) -> None:
-        self.price = np.zeros(len(self.places), np.int64)
+        self.cost = np.zeros(len(self.centres), np.int64)
         self.used, self.energy = (np.zeros(self.hole.shape, np.int32) for _ in range(2))
         self.pixels = np.flatnonzero(self._inner()).astype(np.int32)  # of the hole, without the frame
         self.candidates = np.flatnonzero(self.source).astype(np.int32)
@@ -79,8 +79,8 @@ def framed(array: NDArray[Any], radius: int) -> NDArray[Any]:
     return np.ascontiguousarray(cv2.copyMakeBorder(array, radius, radius, radius, radius, cv2.BORDER_REFLECT_101))
 
 
-def split_places(hole: NDArray[np.bool_], target: NDArray[np.bool_], radius: int) -> tuple[Int, int, Bytes]:
-    """Places of ``target``, how many of the first colour, and sources outside ``hole``; all (H, W), framed."""
+def split_centres(hole: NDArray[np.bool_], target: NDArray[np.bool_], radius: int) -> tuple[Int, int, Bytes]:
+    """Centres of ``target``, how many of the first colour, and sources outside ``hole``; all (H, W), framed."""
     patch = np.ones((2 * radius + 1,) * 2, np.uint8)
     inside = np.zeros(hole.shape, np.uint8)
     inside[radius:-radius, radius:-radius] = 1

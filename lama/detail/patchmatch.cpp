@@ -1,8 +1,8 @@
-// PatchMatch (Barnes et al., SIGGRAPH 2009) in integers: prices, one half of a sweep, the vote.
+// PatchMatch (Barnes et al., SIGGRAPH 2009) in integers: costs, one half of a sweep, the vote.
 //
 // patchmatch.py is the same in NumPy and explains the terms. All sums are of integers, so that their order does not
-// matter, and random numbers are a hash of (seed, place, draw): every number of threads, and NumPy, give equal bytes.
-// A half sweep changes places of one colour of a chessboard and reads matches of the other colour only.
+// matter, and random numbers are a hash of (seed, centre, draw): every number of threads, and NumPy, give equal bytes.
+// A half sweep changes centres of one colour of a chessboard and reads matches of the other colour only.
 // Plain C++ without headers of anything but the standard library. Called by kernel.py.
 
 #include <cmath>
@@ -14,17 +14,17 @@ struct Level {
   int16_t* detail;           // (height, width, 4): what is matched; the hole holds the present estimate
   const int16_t* low;        // (height, width, 4): colours of image and guide
   const uint8_t* source;     // (height, width): the patch around the pixel is known
-  const int32_t* places;     // (n): pixels whose patch touches the hole
-  const double* locality;    // (n): price of a pixel of distance
-  int64_t* price;            // (n): of the present match, without its use
-  int32_t* match;            // (height, width): the source that a place takes; -1 elsewhere
-  int32_t* used;             // (height, width): how many places take a source
+  const int32_t* centres;    // (n): pixels whose patch touches the hole
+  const double* locality;    // (n): cost of a pixel of distance
+  int64_t* cost;             // (n): of the present match, without its use
+  int32_t* match;            // (height, width): the source that a centre takes; -1 elsewhere
+  int32_t* used;             // (height, width): how many centres take a source
   int32_t* energy;           // (height, width): mean square of the voted detail, summed over channels
   int64_t height, width, guide, slope, reuse, threads;
 };
 
 constexpr int64_t kNever = INT64_MAX;
-constexpr int64_t kAlone = 4096;  // so few places are not worth a second thread
+constexpr int64_t kAlone = 4096;  // so few centres are not worth a second thread
 
 inline uint32_t mix(uint32_t x) {
   x ^= x >> 16;
@@ -39,9 +39,9 @@ struct Search {
   static constexpr int64_t P = 2 * R + 1;
   const Level& k;
 
-  // The price of the source at row v, column u for place i; stops early, with a price not below it, at `limit`.
-  int64_t price(int64_t i, int32_t v, int32_t u, int64_t limit) const {
-    const int32_t w = int32_t(k.width), p = k.places[i], q = v * w + u;
+  // The cost of the source at row v, column u for centre i; stops early, with a cost not below it, at `limit`.
+  int64_t cost(int64_t i, int32_t v, int32_t u, int64_t limit) const {
+    const int32_t w = int32_t(k.width), p = k.centres[i], q = v * w + u;
     const int64_t dy = p / w - v, dx = p % w - u;
     int64_t sum = int64_t(k.locality[i] * std::sqrt(double(dy * dy + dx * dx)));
     const int16_t *a = k.low + 4 * int64_t(p), *b = k.low + 4 * int64_t(q);
@@ -68,12 +68,12 @@ struct Search {
     return sum;
   }
 
-  void prices(int64_t first, int64_t stop, const int32_t* candidates, int64_t* result) const {
+  void costs(int64_t first, int64_t stop, const int32_t* candidates, int64_t* result) const {
     const int32_t w = int32_t(k.width);
 #pragma omp parallel for num_threads(k.threads) schedule(dynamic, 256) if (stop - first > kAlone)
     for (int64_t i = first; i < stop; ++i) {
       const int32_t q = candidates[i - first];
-      result[i - first] = q < 0 ? kNever : price(i, q / w, q % w, kNever);
+      result[i - first] = q < 0 ? kNever : cost(i, q / w, q % w, kNever);
     }
   }
 
@@ -82,17 +82,17 @@ struct Search {
     const int32_t h = int32_t(k.height), w = int32_t(k.width);
 #pragma omp parallel for num_threads(k.threads) schedule(dynamic, 256) if (stop - first > kAlone)
     for (int64_t i = first; i < stop; ++i) {
-      const int32_t p = k.places[i], y = p / w, x = p % w;
+      const int32_t p = k.centres[i], y = p / w, x = p % w;
       int32_t m = k.match[p], row = m / w, column = m % w;
       before[i - first] = m;
-      int64_t best = k.price[i] + k.reuse * (k.used[m] - 1);
+      int64_t best = k.cost[i] + k.reuse * (k.used[m] - 1);
       const auto attempt = [&](int32_t v, int32_t u) {
         const int32_t q = v * w + u;
         if (q == m || !k.source[q]) return;
-        const int64_t use = k.reuse * k.used[q], c = price(i, v, u, best - use);
+        const int64_t use = k.reuse * k.used[q], c = cost(i, v, u, best - use);
         if (c >= best - use) return;
         best = c + use;
-        k.price[i] = c;
+        k.cost[i] = c;
         m = q, row = v, column = u;
       };
       const auto follow = [&](int32_t dy, int32_t dx) {
@@ -117,7 +117,7 @@ struct Search {
     }
     for (int64_t i = first; i < stop; ++i) {
       k.used[before[i - first]] -= 1;
-      k.used[k.match[k.places[i]]] += 1;
+      k.used[k.match[k.centres[i]]] += 1;
     }
   }
 
@@ -156,10 +156,10 @@ struct Search {
 
 extern "C" {
 
-// The prices of `candidates`, one for each place from `first` to `stop`; -1: none, which costs the most there is.
-int lama_detail_prices(const Level* k, int64_t radius, int64_t first, int64_t stop, const int32_t* candidates,
+// The costs of `candidates`, one for each centre from `first` to `stop`; -1: none, which costs the most there is.
+int lama_detail_costs(const Level* k, int64_t radius, int64_t first, int64_t stop, const int32_t* candidates,
                        int64_t* result) {
-  FOR_RADIUS(prices(first, stop, candidates, result))
+  FOR_RADIUS(costs(first, stop, candidates, result))
 }
 
 int lama_detail_improve(const Level* k, int64_t radius, int64_t first, int64_t stop, const int64_t* jumps,

@@ -1,8 +1,8 @@
 """PatchMatch in NumPy: equal to ``patchmatch.cpp`` byte for byte, and some twenty times slower.
 
 Both look at candidates in the same order: matches of the neighbours at each of ``jumps`` pixels, moved along, then
-random places around the present match at ``reach`` pixels, half of it, and so on down to one. A half sweep changes the
-places of one colour of a chessboard; neighbours at an odd distance have the other colour. How often a source is used is
+random sources around the present match at ``reach`` pixels, half of it, and so on down to one. A half sweep changes the
+centres of one colour of a chessboard; neighbours at an odd distance have the other colour. How often a source is used is
 counted between half sweeps.
 """
 
@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from lama.detail.level import Int, Level, Long
 
 NEVER = np.iinfo(np.int64).max
-_CHUNK = 8192  # places at a time, to bound the memory
+_CHUNK = 8192  # centres at a time, to bound the memory
 
 
 class Kernel(Protocol):
     """What searches and votes: ``Plain`` or ``lama.detail.kernel.Compiled``."""
 
-    def prices(self, level: Level, first: int, stop: int, candidates: Int) -> Long:
-        """Of a candidate for each place from ``first`` to ``stop``; -1 is none and costs ``NEVER``."""
+    def costs(self, level: Level, first: int, stop: int, candidates: Int) -> Long:
+        """Of a candidate for each centre from ``first`` to ``stop``; -1 is none and costs ``NEVER``."""
 
     def improve(self, level: Level, first: int, stop: int, jumps: Sequence[int], reach: int, seed: int) -> None:
-        """Half a sweep: better matches for these places, all of one colour."""
+        """Half a sweep: better matches for these centres, all of one colour."""
 
     def vote(self, level: Level, weight: Int, fall: Int) -> None:
         """Write the hole's detail: the mean of the patches there, weighted by (H, W) ``weight`` x (P, P) ``fall``.
@@ -37,20 +37,20 @@ class Kernel(Protocol):
 class Plain:
     """The kernel without a compiler."""
 
-    def prices(self, level: Level, first: int, stop: int, candidates: Int) -> Long:
+    def costs(self, level: Level, first: int, stop: int, candidates: Int) -> Long:
         result = np.full(stop - first, NEVER)
         asked = np.flatnonzero(candidates >= 0)
         for start in range(0, len(asked), _CHUNK):
             some = asked[start : start + _CHUNK]
-            result[some] = _price(level, first + some, candidates[some].astype(np.int64))
+            result[some] = _cost(level, first + some, candidates[some].astype(np.int64))
         return result
 
     def improve(self, level: Level, first: int, stop: int, jumps: Sequence[int], reach: int, seed: int) -> None:
         height, width = level.hole.shape
-        p, m, old = level.places[first:stop].astype(np.int64), level.match.ravel(), level.match.copy().ravel()
+        p, m, old = level.centres[first:stop].astype(np.int64), level.match.ravel(), level.match.copy().ravel()
         used, source = level.used.ravel(), level.source.ravel()
         match = m[p].astype(np.int64)
-        best = level.price[first:stop] + level.reuse * (used[match] - 1).astype(np.int64)
+        best = level.cost[first:stop] + level.reuse * (used[match] - 1).astype(np.int64)
 
         def attempt(v: NDArray[np.int64], u: NDArray[np.int64], allowed: NDArray[np.bool_]) -> None:
             q = v * width + u
@@ -60,11 +60,11 @@ class Plain:
             use = level.reuse * used[taken].astype(np.int64)
             candidates = np.full(stop - first, -1, np.int32)
             candidates[fit] = taken
-            price = self.prices(level, first, stop, candidates)[fit]
-            better = price < best[fit] - use
+            cost = self.costs(level, first, stop, candidates)[fit]
+            better = cost < best[fit] - use
             where = fit[better]
-            best[where], match[where] = (price + use)[better], taken[better]
-            level.price[first + where] = price[better]
+            best[where], match[where] = (cost + use)[better], taken[better]
+            level.cost[first + where] = cost[better]
 
         y, x = p // width, p % width
         for d in jumps:
@@ -100,9 +100,9 @@ class Plain:
         level.energy.ravel()[level.pixels[voted]] = np.rint(mean[:, 3])
 
 
-def _price(level: Level, index: NDArray[np.int64], q: NDArray[np.int64]) -> Long:
+def _cost(level: Level, index: NDArray[np.int64], q: NDArray[np.int64]) -> Long:
     width, r = level.hole.shape[1], level.radius
-    p = level.places[index].astype(np.int64)
+    p = level.centres[index].astype(np.int64)
     low, detail = level.low.reshape(-1, 4), level.detail.reshape(-1, 4)
     colour = np.square(low[p, :3].astype(np.int64) - low[q, :3]).sum(1)
     slope = sum(

@@ -12,7 +12,7 @@ from lama.detail.choice import is_sharp, limit_colours
 from lama.detail.colour import Image, from_lab, to_lab
 from lama.detail.contrast import sharpened
 from lama.detail.kernel import find_kernel
-from lama.detail.level import UNIT, Level, framed, quantise, split_places
+from lama.detail.level import UNIT, Level, framed, quantise, split_centres
 from lama.detail.membrane import level_guide
 from lama.detail.patchmatch import Kernel
 from lama.detail.search import Effort
@@ -34,12 +34,10 @@ class Weights:
     """What a source costs beside the difference of detail, whose unit is a mean square over the patch in Lab."""
 
     sigma: float = 7.0  # pixels at 512: coarser than this is the guide's, finer the photograph's
-    own: float = (
-        0.125  # share of the guide's own detail at 512, 0.25 at 256, 0.06 at 1024: it nears the truth in the mean
-    )
+    own: float = 0.125  # share of the guide's own detail at 512 (0.25 at 256, 0.06 at 1024): it gains PSNR
     guide: float = 0.5  # of the squared difference of colours
     slope: float = 0.1  # of the squared difference of the colours' slopes: edges of the guide meet edges
-    place: float = 30.0  # of a distance, divided by (16 + 2 x depth in the hole), all in pixels at 512
+    distance: float = 30.0  # of a distance, divided by (16 + 2 x depth in the hole), all in pixels at 512
     reuse: float = 2.0  # of each other use of the source
     trust: float = 1.3  # a vote counts trust ** -depth
     reach: float = 48.0  # pixels at 512 around the hole: the guide's colours are limited to those found there
@@ -82,9 +80,9 @@ def synthesize(
     Raises ValueError for arrays of other shapes or types.
 
     Barnes et al., "PatchMatch", SIGGRAPH 2009 (search); Wexler et al., "Space-time completion of video", PAMI 2007
-    (votes); Huang et al., "Image completion using planar structure guidance", SIGGRAPH 2014 (the price of distance);
+    (votes); Huang et al., "Image completion using planar structure guidance", SIGGRAPH 2014 (the cost of distance);
     Kaspar et al., "Self tuning texture optimization", 2015 (the penalty on reuse); Darabi et al., "Image melding",
-    SIGGRAPH 2012 (slopes in the price); Heitz and Neyret, "High-performance by-example noise using a
+    SIGGRAPH 2012 (slopes in the cost); Heitz and Neyret, "High-performance by-example noise using a
     histogram-preserving blending operator", 2018 (variance kept by a blend); Zhang et al., "Inpainting at modern
     camera resolution by guided PatchMatch with auto-curation", ECCV 2022 (a network's result as the guide).
     """
@@ -184,21 +182,21 @@ def _build(
     depth = cv2.distanceTransform(np.pad(hole_here.astype(np.uint8), 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
     framed_hole, framed_depth = (framed(a.astype(np.float32), radius) for a in (hole_here, depth))
     wanted = framed(target_here.astype(np.uint8), radius) > 0
-    places, boundary, source = split_places(framed_hole > 0, wanted, radius)
-    if not source.any() or not len(places):
+    centres, boundary, source = split_centres(framed_hole > 0, wanted, radius)
+    if not source.any() or not len(centres):
         return None
-    patch, deep = (2 * radius + 1) ** 2, framed_depth.ravel()[places].astype(np.float64)
+    patch, deep = (2 * radius + 1) ** 2, framed_depth.ravel()[centres].astype(np.float64)
     low_here = at(low)
-    unit = patch * UNIT**2  # prices are sums over the patch, in steps
+    unit = patch * UNIT**2  # costs are sums over the patch, in steps
     return Level(
         radius=radius,
         detail=framed(quantise(at(lab) - low_here), radius),
         low=framed(quantise(low_here), radius),
         hole=framed_hole > 0,
         source=source,
-        places=places,
+        centres=centres,
         boundary=boundary,
-        locality=weights.place * unit * factor / (16 * scale + 2 * deep * factor),
+        locality=weights.distance * unit * factor / (16 * scale + 2 * deep * factor),
         trust=weights.trust ** -np.minimum(deep, 40),
         guide=round(weights.guide * patch),
         slope=round(weights.slope * patch),
@@ -222,10 +220,10 @@ def _smooth(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 def _take_over(level: Level, coarser: Level) -> None:
     """Begin with the matches of the next coarser level, twice as far from the corner."""
     r, (height, width) = level.radius, level.hole.shape
-    y, x = level.places // width - r, level.places % width - r
+    y, x = level.centres // width - r, level.centres % width - r
     other, (coarse_height, coarse_width) = coarser.radius, coarser.hole.shape
     row = np.minimum(y // 2 + other, coarse_height - 1 - other)
     found = coarser.match[row, np.minimum(x // 2 + other, coarse_width - 1 - other)]
     to_y = np.clip(2 * (found // coarse_width - other) + y % 2, r, height - 1 - 3 * r) + r
     to_x = np.clip(2 * (found % coarse_width - other) + x % 2, r, width - 1 - 3 * r) + r
-    level.match.ravel()[level.places] = np.where(found < 0, -1, to_y * width + to_x)
+    level.match.ravel()[level.centres] = np.where(found < 0, -1, to_y * width + to_x)
