@@ -2,8 +2,8 @@
 
 Both look at candidates in the same order: matches of the neighbours at each of ``jumps`` pixels, moved along, then
 random sources around the present match at ``reach`` pixels, half of it, and so on down to one. A half sweep changes the
-centres of one colour of a chessboard; neighbours at an odd distance have the other colour. How often a source is used is
-counted between half sweeps.
+centres of one colour of a chessboard; neighbours at an odd distance have the other colour. How often a source is used
+is counted between half sweeps.
 """
 
 from collections.abc import Sequence
