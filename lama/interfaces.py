@@ -154,6 +154,12 @@ class EvaluationPair:
     name: str  # of the mask, without suffix, such as ``coffee_mask000``; the result has it too
     image: ImageArray
     mask: MaskArray
+    clean_plate: ImageArray | None = None  # the same scene without the object, where a set has it
+
+    @property
+    def truth(self) -> ImageArray:
+        """The image that a result is compared with."""
+        return self.image if self.clean_plate is None else self.clean_plate
 
 
 EvaluationSet = Sequence[EvaluationPair]

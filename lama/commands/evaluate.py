@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     from lama.machine.device import pick_device
     from lama.pictures.notices import Notices
 
-    pairs = PairFolder(config.indir, None, build(config.mask, "mask"), Notices(), config.white)
+    pairs = PairFolder(config.indir, None, build(config.mask, "mask"), Notices(), config.white, config.truth)
     predictions = None if config.predictdir is None else PredictionFolder(config.predictdir, pairs)
     fill = None if config.baseline is None else find_baseline(config.baseline)
     device = pick_device(config.device)
@@ -56,5 +56,5 @@ def main(arguments: list[str]) -> None:
     settings = OmegaConf.to_container(config, resolve=True)
     what = {"indir": str(config.indir), "images": len(pairs), "configuration": settings, "predictions_by": given[0]}
     what |= {"predictions": str(sources[given[0]]), "model": identify(config.model.path)} | pairs.report()
-    example = lambda name: ((pair := pairs.named(name)).image, pair.mask, complete([pair])[0])  # noqa: E731
+    example = lambda name: ((pair := pairs.named(name)).truth, pair.mask, complete([pair])[0])  # noqa: E731
     print(write_evaluation(config.outdir, evaluator, what, example))

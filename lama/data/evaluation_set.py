@@ -34,11 +34,12 @@ from lama.pictures.images import (
 )
 from lama.pictures.masks import MaskReader, check_size
 from lama.pictures.notices import Notices
-from lama.pictures.pairing import find_pairs, is_mask, preview_names, with_others
+from lama.pictures.pairing import find_clean_plates, find_pairs, is_mask, preview_names, with_others
 from lama.pictures.reading import ImageFile, suspicions
 from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
+CLEAN_PLATE = "_gt"  # the usual end of their names
 
 
 class PairFolder(Sequence[EvaluationPair]):
@@ -48,7 +49,8 @@ class PairFolder(Sequence[EvaluationPair]):
     named after masks, as in the official code. Raises FileNotFoundError or ValueError if the folder is missing or
     empty, a mask has no image, or (on access) a mask and its image differ in size or cannot be read. With a
     ``manifest.json`` of ``lama masks``, the files must match it exactly. ``notices`` collects warnings about images and
-    masks when pairs are read.
+    masks when pairs are read. ``truth``: the end of the names of clean plates, as ``_gt`` for ``name_gt.png``: the
+    scene of ``name.png`` without the object. Every image needs one then.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class PairFolder(Sequence[EvaluationPair]):
         masks: MaskReader | None = None,  # None: every pixel that is not black is a hole
         notices: Notices | None = None,
         white: int | None = None,  # the value of 16-bit images that becomes white; None: 65535
+        truth: str | None = None,
     ) -> None:
         self.root = Path(path).expanduser()
         self.masks, self.notices, self.white = masks or MaskReader(), notices, white
@@ -78,6 +81,18 @@ class PairFolder(Sequence[EvaluationPair]):
             there = others_named(stem, orphans[0].parent)
             raise ValueError(f"{orphans[0]}: mask without an image; {expected}{there}{others}")
         self.paths = [(image, mask) for image, mask in pairs if image is not None]
+        self.truth = truth
+        self.clean_plates = self._find_clean_plates()
+
+    def _find_clean_plates(self) -> dict[Path, Path]:
+        images, files = [image for image, _ in self.paths], list_images(self.root)
+        if self.truth:
+            return find_clean_plates(images, files, self.truth)
+        usual = {image.with_name(image.stem + CLEAN_PLATE) for image in images} & {p.with_suffix("") for p in files}
+        if usual:
+            line = "%s: %d images have a clean plate NAME%s, which is not used; truth=%s compares with it"
+            logger.warning(line, self.root, len(usual), CLEAN_PLATE, CLEAN_PLATE)
+        return {}
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -104,14 +119,14 @@ class PairFolder(Sequence[EvaluationPair]):
         """The hashes that identify the set: of each manifest or, without one, of the files by the same rule."""
         if self.manifests:
             return [manifest.hash for manifest in self.manifests]
-        files = {path for pair in self.paths for path in pair}
+        files = {path for pair in self.paths for path in pair} | set(self.clean_plates.values())
         return [digest({path.relative_to(self.root).as_posix(): sha256_of(path) for path in files})]
 
     def report(self) -> dict[str, Any]:
         """The hashes, and the options that are not at their defaults; logs the counts of ``notices``."""
         for line in [] if self.notices is None else self.notices.counted():
             logger.warning(line)
-        options = {"masks": self.masks.options(), "white": self.white}
+        options = {"masks": self.masks.options(), "white": self.white, "truth": self.truth}
         return {"evaluation_set": self.hashes()} | {name: value for name, value in options.items() if value}
 
     def __getitem__(self, index: int) -> EvaluationPair:  # type: ignore[override]
@@ -134,7 +149,14 @@ class PairFolder(Sequence[EvaluationPair]):
             with open_header(image_path) as header:
                 for warning in suspicions(image_path, header, "" if self.white else "white"):
                     self.notices.add(warning, str(image_path))
-        return EvaluationPair(mask_path.relative_to(self.root).with_suffix("").as_posix(), image, mask)
+        clean_plate = None
+        if self.truth:
+            clean_plate = read_image(self.clean_plates[image_path], white=self.white)
+            if clean_plate.shape != image.shape:
+                (h, w), (ih, iw) = clean_plate.shape[:2], image.shape[:2]
+                where = self.clean_plates[image_path]
+                raise ValueError(f"{where}: clean plate is {w} x {h}, but its image is {iw} x {ih} pixels")
+        return EvaluationPair(mask_path.relative_to(self.root).with_suffix("").as_posix(), image, mask, clean_plate)
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -195,7 +217,7 @@ def batches_by_size(
 
     def stack(batch: list[EvaluationPair]) -> tuple[list[str], Tensor, Tensor, Tensor]:
         completed = torch.stack([image_to_tensor(image) for image in complete(batch)])
-        target = torch.stack([image_to_tensor(pair.image) for pair in batch])
+        target = torch.stack([image_to_tensor(pair.truth) for pair in batch])
         mask = torch.stack([mask_to_tensor(pair.mask) for pair in batch])
         return [pair.name for pair in batch], completed, target, mask
 

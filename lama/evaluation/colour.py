@@ -22,7 +22,7 @@ class ColourError(ImageMetric):
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         difference = _lab(completed.double()) - _lab(target.double())
-        return mean_over_pixels(difference.norm(dim=1, keepdim=True), mask, hole_only=True)
+        return mean_over_pixels(difference.norm(dim=1, keepdim=True), mask, region="hole")
 
 
 def _lab(image: Tensor) -> Tensor:

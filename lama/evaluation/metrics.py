@@ -9,7 +9,7 @@ from lama.evaluation.fid import FID
 from lama.evaluation.ids import PIDS, UIDS
 from lama.evaluation.kid import KID
 from lama.evaluation.lpips import LPIPS, LPIPSAlex, LPIPSSqueeze
-from lama.evaluation.pixel import L1, PSNR, L1Hole, PSNRHole
+from lama.evaluation.pixel import L1, PSNR, L1Hole, PSNRBackground, PSNRHole
 from lama.evaluation.selectors import LPIPSFidF1, SSIMFidF1
 from lama.evaluation.ssim import SSIM, ScikitImageSSIM, SSIMHole
 
@@ -17,6 +17,7 @@ METRICS: dict[str, type[Any]] = {  # in the order of tables
     "psnr_hole": PSNRHole,
     "ssim_hole": SSIMHole,
     "l1_hole": L1Hole,
+    "psnr_background": PSNRBackground,
     "psnr": PSNR,
     "ssim": SSIM,
     "ssim_skimage": ScikitImageSSIM,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from lama.evaluation.pixel import mean_over_pixels
+from lama.evaluation.pixel import Region, mean_over_pixels
 from lama.interfaces import UNRANKED, ImageMetric
 
 
@@ -16,7 +16,7 @@ class SSIM(ImageMetric):
 
     label, higher_is_better, bounds = "SSIM", True, (-1.0, 1.0)
     in_report, monitor_rank = True, 5
-    hole_only: ClassVar = False
+    region: ClassVar[Region] = "image"
 
     def __init__(self) -> None:
         offsets = torch.arange(11, dtype=torch.float64) - 5
@@ -25,7 +25,7 @@ class SSIM(ImageMetric):
         self.window = (gauss[:, None] * gauss[None, :]).float().repeat(3, 1, 1, 1)  # (3, 1, 11, 11)
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        return mean_over_pixels(self._map(completed, target), mask, self.hole_only)
+        return mean_over_pixels(self._map(completed, target), mask, self.region)
 
     def _map(self, x: Tensor, y: Tensor) -> Tensor:
         """SSIM of every pixel and channel, (B, 3, H, W)."""
@@ -46,7 +46,7 @@ class SSIM(ImageMetric):
 class SSIMHole(SSIM):
     """SSIM of the pixels in the hole; their windows reach beyond it."""
 
-    label, hole_only = "SSIM (hole)", True
+    label, region = "SSIM (hole)", "hole"
     monitor_rank, example_rank = UNRANKED, 4
 
 

@@ -55,7 +55,7 @@ def comparison_figure(
     shown = []
     for pair, completed in results(evaluations, chosen, device):
         box = box_of(zoom, completed, pair.mask, pair.name)
-        shown.append(Shown([with_hole(pair.image, pair.mask), *completed, pair.image], box))
+        shown.append(Shown([with_hole(pair.image, pair.mask), *completed, pair.truth], box))
     _draw(shown, ["Masked", *labels, "Truth"], width, path)
 
 

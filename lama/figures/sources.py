@@ -44,7 +44,9 @@ def results(
     Raises FileNotFoundError or ValueError where the images or the model have moved.
     """
     about = evaluations[0].about
-    pairs = PairFolder(about["indir"], None, MaskReader(**about.get("masks", {})), None, about.get("white"))
+    pairs = PairFolder(
+        about["indir"], None, MaskReader(**about.get("masks", {})), None, about.get("white"), about.get("truth")
+    )
     complete = [_complete(one, pairs, device) for one in evaluations]
     for name in names:
         pair = pairs.named(name)

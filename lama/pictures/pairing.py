@@ -67,6 +67,20 @@ def match_masks(
     return [(image, mask) for mask, image in images.items() if image is not None or mask not in claimed]
 
 
+def find_clean_plates(images: Iterable[Path], files: Iterable[Path], ending: str) -> dict[Path, Path]:
+    """The clean plate of each of the ``images``, among ``files``: its name and ``ending``, with any suffix.
+
+    Raises FileNotFoundError for an image that has none.
+    """
+    by_stem = {path.with_suffix(""): path for path in files}
+    plates = {image: by_stem.get(image.with_name(image.stem + ending)) for image in images}
+    for image, plate in plates.items():
+        if plate is None:
+            name = f"{image.stem}{ending}{image.suffix}"
+            raise FileNotFoundError(f"{image}: no clean plate beside it; truth={ending} expects {name}")
+    return {image: plate for image, plate in plates.items() if plate is not None}
+
+
 def preview_names(names: Sequence[object], most: int) -> str:
     """The first ``most`` names, for a message."""
     return ", ".join(map(str, names[:most])) + (", ..." if len(names) > most else "")
