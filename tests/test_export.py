@@ -139,6 +139,7 @@ def check_onnx(path, fft, pre_post):
     model = pytest.importorskip("onnx").load(path)
     assert [(entry.domain, entry.version) for entry in model.opset_import if entry.domain == ""] == [("", 18)]
     assert not model.functions
+    assert not any(node.metadata_props for node in model.graph.node)  # traces with names of files
     assert ("DFT" in {node.op_type for node in model.graph.node}) == (fft == "native")
     shapes = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]

@@ -40,6 +40,8 @@ def dump(network: nn.Module, example: tuple[Tensor, ...], metadata: Mapping[str,
         for axis, name in _AXES.items():
             value.type.tensor_type.shape.dim[axis].dim_param = name
     del model.graph.value_info[:]  # intermediate shapes in the exporter's axis names; runtimes infer their own
+    for node in model.graph.node:
+        del node.metadata_props[:]  # the exporter's traces: more than a megabyte, with names of files on this machine
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
