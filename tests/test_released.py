@@ -176,7 +176,7 @@ def test_a_full_disk_and_a_folder_without_write_access_are_errors_of_this_machin
     assert not isinstance(caught.value, CannotFetchError)
     cache.joinpath("partial").rmdir() if not any((cache / "partial").iterdir()) else None
     monkeypatch.setenv("LAMA_WEIGHTS", "/proc/nobody")
-    with pytest.raises(OSError, match="/proc/nobody"):
+    with pytest.raises(OSError, match=r"/proc/nobody.*LAMA_WEIGHTS"):
         fetch(toy(mirror))
     assert len(mirror.asked) == 1
 
@@ -281,6 +281,50 @@ def test_where_nothing_works_one_line_says_everything(table, cache, mirror, monk
     assert pretrained.released("toy-lama") == cache / "whatever.bin"
 
 
+@pytest.mark.parametrize(
+    ("place", "content", "reason"),
+    [
+        ("cache/net.pt", b"\n<!DOCTYPE html><title>Log in</title>", "a web page"),
+        ("cache/net.pt", CONTENT[:-1], f"{len(CONTENT) - 1} bytes, expected {len(CONTENT)}"),
+        ("cache/net.pt", b"", "an empty file"),
+        ("cache/net.pt", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        ("cache/sub/odd name.bin", bytes(len(CONTENT)), "another file by its sha256"),
+        ("others/torch/hub/checkpoints/net.pt", bytes(len(CONTENT)), "another file by its sha256"),
+    ],
+)
+def test_a_file_that_was_put_there_and_is_not_the_right_one_is_named(
+    table, cache, mirror, tmp_path, monkeypatch, place, content, reason
+):
+    monkeypatch.setenv("LAMA_OFFLINE", "1")
+    file = tmp_path / place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    (file.parent / "unrelated.pt").write_bytes(b"something else")
+    file.write_bytes(content)
+    with pytest.raises(FileNotFoundError) as caught:
+        pretrained.released("toy-lama")
+    message = str(caught.value)
+    assert f"{file} is {reason}" in message
+    assert "unrelated" not in message
+    assert "\n" not in message
+
+
+def test_an_encoder_that_is_a_web_page_is_named_where_the_official_code_keeps_it(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMA_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = tmp_path / "ade20k" / WEIGHT_FILES["ade20k_encoder"].filename
+    file.parent.mkdir(parents=True)
+    file.write_text("<html>")
+    with pytest.raises(FileNotFoundError) as caught:
+        pretrained.require("ade20k_encoder")
+    assert f"{file} is a web page" in str(caught.value)
+
+
+def test_an_endpoint_that_is_no_address_is_named(cache, table, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "nonsense")
+    with pytest.raises(ValueError, match="HF_ENDPOINT=nonsense"):
+        pretrained.released("toy-lama")
+
+
 def test_the_table_is_complete():
     specs = [spec for network in NETWORKS.values() for spec in network.files] + list(WEIGHT_FILES.values())
     for spec in specs:
@@ -316,5 +360,9 @@ def test_the_command_lists_fetches_and_verifies(table, cache, mirror, capsys):
     assert (code, "DAMAGED" in said) == (1, True)
     (cache / "partial" / "half.pt").write_bytes(b"half")
     assert "half.pt: 4 bytes" in weights("where")[1]
+    (cache / "net.pt").unlink()
+    mirror.files.clear()
+    code, said = weights("get", "toy-lama", "small")  # the second is printed although the first cannot be had
+    assert (code, "lama-small.safetensors" in said, "toy-lama: cannot be fetched" in said) == (2, True, True)
     code, said = weights("get", "toy-llama")
     assert (code, "toy-lama" in said) == (2, True)

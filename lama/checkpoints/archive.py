@@ -22,6 +22,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor
 
+from lama.pretrained.misfits import failed_download
+
 _DTYPES = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -110,14 +112,10 @@ def _not_an_archive(path: Path) -> str:
 
 def check_head(path: Path) -> None:
     """Raise ValueError for what a failed download leaves: nothing, a web page or a pointer of Git LFS."""
-    with path.open("rb") as file:
-        head = file.read(64)
-    if not head:
-        raise ValueError(f"{path}: an empty file; copy it again")
-    if head.startswith(b"version https://git-lfs"):
-        raise ValueError(f"{path}: a pointer of Git LFS, not the file itself; run git lfs pull in its repository")
-    if re.match(rb"\s*<(!doctype|html)", head, re.IGNORECASE):
-        raise ValueError(f"{path}: a web page, not a model: the download failed; fetch it again")
+    found = failed_download(path)
+    if found:
+        advice = "run git lfs pull in its repository" if "Git LFS" in found else "the download failed; fetch it again"
+        raise ValueError(f"{path}: {found}, not a model: {advice}")
 
 
 class _Inert:

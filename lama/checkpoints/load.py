@@ -259,6 +259,8 @@ def find_weights(path: str | Path, key: str = "") -> Path:
     found = found or next((path / place for place in _IN_A_FOLDER if (path / place).is_file()), None)
     if name in pretrained.NETWORKS:
         if found is None:
+            if path.is_dir():
+                logger.warning("%s: a folder of this name holds no model%s", name, _what_is_there(path))
             return pretrained.released(name)
         logger.info("%s: %s, on this disk, and not the released network of that name", name, found)
     if found is not None:
@@ -281,11 +283,15 @@ def in_folder(path: str | Path, checkpoint: str | None) -> str | Path:
     if checkpoint == "best.ckpt" and not (folder / "models" / checkpoint).is_file():
         return path
     found = next((p for place in ("models", "checkpoints", ".") if (p := folder / place / checkpoint).is_file()), None)
+    if found is None and not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder (working directory: {Path.cwd()})")
     if found is None:
         files = (path for path in folder.glob("*/*") if path.suffix in (".ckpt", ".safetensors"))
         there = sorted(path.relative_to(folder).as_posix() for path in files)
         known = f"; there are {', '.join(there)}" if there else ""
-        raise FileNotFoundError(f"model.checkpoint={checkpoint}: no such file in {folder}/models{known}")
+        raise FileNotFoundError(
+            f"model.checkpoint={checkpoint}: no such file in {folder}, its models or checkpoints{known}"
+        )
     return found
 
 

@@ -25,8 +25,14 @@ def main(arguments: Sequence[str]) -> None:
     if options.action == "get":
         if not options.names:
             raise ValueError("get: expected the NAME of a network; lama weights list shows all")
+        missing = []
         for name in options.names:
-            print(listing.get(name))
+            try:
+                print(listing.get(name))
+            except FileNotFoundError as error:
+                missing.append(str(error))
+        if missing:
+            raise FileNotFoundError("\n".join(missing))
     elif options.action == "where":
         print("\n".join(listing.where()))
     elif options.action == "list":

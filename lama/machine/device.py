@@ -60,7 +60,7 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={name}: not available here; expected auto, cpu, cuda or mps") from error
+        raise ValueError(f"device={name}: not available here; expected auto, or a device of this machine") from error
     if not fourier_is_right(device):
         raise ValueError(
             f"device={name}: its Fourier transform is wrong (irfftn(rfftn(x)) is not x) in torch {torch.__version__}, "

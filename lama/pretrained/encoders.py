@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from lama.files import sha256_of
 from lama.pretrained.fetch import CannotFetchError, fetch
+from lama.pretrained.misfits import misfits
 from lama.pretrained.places import cache_dir, find_copy
 from lama.pretrained.table import WEIGHT_FILES
 
@@ -72,8 +73,9 @@ def require(name: str, path: str | None = None, download: bool = True) -> Path:
             reason = f"download failed: {error}"
     where = " or ".join([*spec.addresses(), *spec.pages])
     raise MissingWeightsError(
-        f"weights.{name}: {spec.filename} is missing; looked for {cache_dir() / spec.filename}; {reason}; get it from "
-        f"{where} ({spec.check()}) and put it there or pass weights.{name}=PATH; not needed with: {spec.without}",
+        f"weights.{name}: {spec.filename} is missing; looked for {cache_dir() / spec.filename}; {reason}"
+        f"{misfits([spec])}; get it from {where} ({spec.check()}) and put it there or pass weights.{name}=PATH; not "
+        f"needed with: {spec.without}",
         Path(spec.filename).name,
     )
 

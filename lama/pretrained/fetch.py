@@ -15,7 +15,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from lama.files import sha256_of
+from lama.files import check_writable, sha256_of
+from lama.pretrained.misfits import is_web_page
 from lama.pretrained.places import cache_dir, find_copy, noted_sha256
 from lama.pretrained.table import ReleasedFile
 
@@ -67,11 +68,16 @@ def fetch(spec: ReleasedFile) -> Path:
     """
     if offline():
         raise CannotFetchError([f"{offline()} forbids the network"])
+    partial = cache_dir() / "partial" / f"{(spec.sha256 or 'unknown')[:16]}-{spec.filename.replace('/', '-')}"
+    try:
+        check_writable(cache_dir())
+        partial.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror.lower() if error.strerror else error
+        where = f"{cache_dir()}, the folder for weights"
+        raise type(error)(f"{where}: {reason}; LAMA_WEIGHTS=FOLDER names another one") from error
     logger.info("fetching %s%s into %s", spec.filename, f" ({spec.format})" * bool(spec.format), cache_dir())
     target = cache_dir() / spec.filename
-    partial = cache_dir() / "partial" / f"{(spec.sha256 or 'unknown')[:16]}-{spec.filename.replace('/', '-')}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial.parent.mkdir(parents=True, exist_ok=True)
     with _alone(partial.with_name(partial.name + ".lock")):
         found = find_copy(spec)
         if found is not None:  # another process was faster
@@ -90,6 +96,7 @@ def fetch(spec: ReleasedFile) -> Path:
                 aside = target.with_name(target.name + ".other")
                 logger.warning("%s: has another sha256 than %s; renamed to %s", target, spec.sha256, aside.name)
                 os.replace(target, aside)
+            target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial, target)
             if not spec.sha256:
                 noted_sha256(target).write_text(sha256)
@@ -149,7 +156,7 @@ def _transfer(url: str, spec: ReleasedFile, partial: Path, have: int) -> str:
         total = _check_answer(response, spec, have)
         size = have if response.status == 206 else 0
         piece = _read(response)
-        if size == 0 and re.match(rb"\s*<(!doctype|html)", piece[:64], re.IGNORECASE):
+        if size == 0 and is_web_page(piece[:64]):
             raise _RefusedError(WEB_PAGE)
         since, before = time.monotonic(), size
         with partial.open("ab" if size else "wb") as out, _bar(spec, total, size) as progress:

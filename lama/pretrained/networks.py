@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lama.files import sha256_of
 from lama.pretrained.fetch import CannotFetchError, fetch
+from lama.pretrained.misfits import misfits
 from lama.pretrained.places import cache_dir, find_copy
 from lama.pretrained.table import NETWORKS, NOT_READ
 
@@ -40,7 +41,10 @@ def released(name: str, download: bool = True) -> Path:
             reasons += error.reasons
     why = ", ".join(dict.fromkeys(reasons)) or "not on this machine"
     ways = "; or ".join(f"{' or '.join(spec.addresses())} ({spec.check()})" for spec in network.files)
-    raise FileNotFoundError(f"{name}: cannot be fetched ({why}); get {ways}, and put the file into {cache_dir()}")
+    raise FileNotFoundError(
+        f"{name}: cannot be fetched ({why}){misfits(network.files)}; put one file, under any name, into {cache_dir()}: "
+        f"{ways}"
+    )
 
 
 def nearest_names(name: str, more: tuple[str, ...] = ()) -> list[str]:

@@ -8,12 +8,16 @@ from pathlib import Path
 from lama.files import sha256_of
 from lama.pretrained.table import ReleasedFile
 
-_MOST_FILES = 20_000  # looked at in one folder
+MOST_FILES = 20_000  # looked at in one folder
 
 
 def cache_dir() -> Path:
-    """``$LAMA_WEIGHTS``, or ``~/.cache/lama``."""
-    return Path(os.environ.get("LAMA_WEIGHTS") or "~/.cache/lama").expanduser()
+    """``$LAMA_WEIGHTS``, or ``lama`` in ``$XDG_CACHE_HOME``, which is ``~/.cache`` if not set."""
+    return Path(os.environ.get("LAMA_WEIGHTS") or _user_cache() / "lama").expanduser()
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser()
 
 
 def folders() -> list[tuple[str, Path, str]]:
@@ -23,7 +27,7 @@ def folders() -> list[tuple[str, Path, str]]:
     by its sha256.
     """
     env, home = os.environ, Path.home()
-    xdg = Path(env.get("XDG_CACHE_HOME") or home / ".cache").expanduser()
+    xdg = _user_cache()
     torch_home = Path(env.get("TORCH_HOME") or xdg / "torch").expanduser()
     hugging_face = Path(env.get("HF_HUB_CACHE") or Path(env.get("HF_HOME") or xdg / "huggingface") / "hub").expanduser()
     comfy = [Path(env["COMFYUI_PATH"])] if env.get("COMFYUI_PATH") else []
@@ -45,7 +49,7 @@ def copies(spec: ReleasedFile) -> Iterator[tuple[str, Path]]:
     """
     name = Path(spec.filename).name
     for origin, folder, pattern in folders():
-        for file in islice(folder.glob(pattern), _MOST_FILES):
+        for file in islice(folder.glob(pattern), MOST_FILES):
             if file.parent == cache_dir() / "partial":
                 continue
             if spec.size is None and file.name not in (name, spec.sha256):

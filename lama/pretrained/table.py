@@ -32,8 +32,10 @@ class ReleasedFile:
         return self.mirrors[0]
 
     def addresses(self) -> list[str]:
-        """The mirrors, with ``$HF_ENDPOINT`` in place of huggingface.co."""
+        """The mirrors, with ``$HF_ENDPOINT`` in place of huggingface.co. Raises ValueError if that is no address."""
         endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") + "/"
+        if endpoint != "/" and "://" not in endpoint:
+            raise ValueError(f"HF_ENDPOINT={endpoint[:-1]}: expected an address such as https://huggingface.co")
         if endpoint == "/":
             return list(self.mirrors)
         return [url.replace(_HUGGING_FACE, endpoint, 1) for url in self.mirrors]

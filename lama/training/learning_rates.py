@@ -44,7 +44,8 @@ class LearningRates:
         if all(abs(a - b) <= (0.01 + 1.6 * step) * c for a, b, c in zip(before, now, most, strict=True)):
             return None
         jumps = [f"{name} {b:.3g} instead of {a:.3g}" for name, a, b in zip(NAMES, before, now, strict=True)]
-        return f"learning rates: {', '.join(jumps)} at the checkpoint"
+        why = ": another rate or another length of the cosine" if self.cosine else ""
+        return f"learning rates: {', '.join(jumps)} at the checkpoint{why}"
 
 
 def check_optimizers(optimizers: Mapping[str, Callable[..., Optimizer]]) -> None:
