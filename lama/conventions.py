@@ -8,6 +8,8 @@ predicted = generator(cat(masked, mask))                 raw output, whole frame
 completed = mask * predicted + (1 - mask) * image        the result for a user
 """
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -30,6 +32,11 @@ def generator_input(image: Tensor, mask: Tensor) -> Tensor:
 def at_least_float32(x: Tensor) -> Tensor:
     """float16, bfloat16 -> float32; float32 and float64 are unchanged. For losses, logits and spectra."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """A block in which autocast changes nothing on the device of ``x``; the meta device has no autocast."""
+    return nullcontext() if x.is_meta else torch.autocast(x.device.type, enabled=False)
 
 
 def composite(predicted: Tensor, image: Tensor, mask: Tensor) -> Tensor:

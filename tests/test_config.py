@@ -4,23 +4,20 @@ import os
 import re
 import sys
 import tarfile
-from pathlib import Path
 
 import lpips
 import numpy as np
 import pytest
 import torch
-from composing import composed
+from composing import composed, finetuned_from
 from networks import random_inception
 from omegaconf import OmegaConf
 from PIL import Image
 
-from lama.checkpoints import Checkpoint
-from lama.checkpoints.archive import StoredTensor
 from lama.commands import run_verb
 from lama.config import CONFIGS, build, build_module, check_plan, fit_to_start, one_line, preflight, read
 from lama.config.composing import compose
-from lama.models import FFCResNetGenerator, PatchDiscriminator, SegmentationEncoder, VGG19Features
+from lama.models import SegmentationEncoder, VGG19Features
 from lama.pretrained import MissingWeightsError
 
 TRAININGS = sorted(path.stem for path in (CONFIGS / "training").glob("*.yaml"))
@@ -92,16 +89,6 @@ def takes_a_step(config):
     assert all(value.isfinite() for value in logs.values()), logs
     after = [p for network in trained for p in network.parameters()]
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True) if a.ndim > 1)
-
-
-def finetuned_from(adversary):
-    generator, discriminator = FFCResNetGenerator(ngf=4, n_blocks=1), PatchDiscriminator(ndf=4)
-    tensors = {k: StoredTensor(tuple(v.shape), v.clone) for k, v in generator.state_dict().items()}
-    if adversary:
-        tensors |= {
-            f"discriminator.{k}": StoredTensor(tuple(v.shape), v.clone) for k, v in discriminator.state_dict().items()
-        }
-    return Checkpoint(Path("a.ckpt"), {k if k.startswith("d") else f"generator.{k}": v for k, v in tensors.items()}, {})
 
 
 @pytest.mark.parametrize("adversary", [True, False])

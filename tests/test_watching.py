@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import runpy
 from functools import partial
 
@@ -157,9 +158,11 @@ def test_a_dry_run_prints_an_estimate_and_writes_nothing(tmp_path, monkeypatch, 
         "batch size: 2",
         "warning: batch size under 20",
         "measured: 4 steps of 2 images on cpu",
+        "the host waits for it 2 times an update: lama/training/non_finite.py:",
         "estimated: 20000 iterations in",
     ):
         assert line in said, line
+    assert 0 < float(re.search(r"on a GPU: tensors of (\S+) GB", said)[1]) < 0.1
     assert not list(tmp_path.iterdir())
 
 

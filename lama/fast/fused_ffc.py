@@ -76,7 +76,9 @@ class FusedFourierUnit(nn.Module):
 
     def _convolve(self, spectrum: Tensor) -> Tensor:
         planes = torch.view_as_real(spectrum).flatten(3).permute(0, 3, 1, 2)  # (B, 2 C, H, W // 2 + 1)
-        planes = self.conv(planes).permute(0, 2, 3, 1).float()
+        planes = (
+            self.conv(planes).permute(0, 2, 3, 1).float().contiguous()
+        )  # no copy where convolutions keep the layout
         return torch.view_as_complex(planes.unflatten(3, (-1, 2)))
 
     def _inverse(self, spectrum: Tensor, width: int) -> Tensor:

@@ -28,7 +28,7 @@ class Frozen(nn.Module):
         return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor) -> Any:
-        if not torch.is_autocast_enabled(x.device.type):
+        if x.is_meta or not torch.is_autocast_enabled(x.device.type):
             return self.network(x)
         dtype = torch.get_autocast_dtype(x.device.type)
         if dtype not in self._cast:  # autocast caches only trained weights and would cast these in every call

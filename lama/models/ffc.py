@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.conventions import at_least_float32
+from lama.conventions import at_least_float32, without_autocast
 from lama.models.layers import ReflectedConv2d, reflect
 
 Branches = tuple[Tensor | None, Tensor | None]  # (local, global); a branch without channels is None
@@ -33,13 +33,13 @@ class FourierUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2:]
         # float32 at least: cuFFT supports half precision only for powers of two, and bfloat16 not at all.
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             spectrum = torch.fft.rfftn(at_least_float32(x), dim=(-2, -1), norm="ortho")  # (B, C, H, W//2+1) complex
             # With channels last, a complex number already is a pair of interleaved planes.
             spectrum = spectrum.permute(0, 2, 3, 1).contiguous()
         planes = torch.view_as_real(spectrum).flatten(3).permute(0, 3, 1, 2)  # (B, 2C, H, W//2+1)
         planes = self.relu(self.bn(self.conv_layer(planes)))
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             planes = at_least_float32(planes).permute(0, 2, 3, 1).contiguous().unflatten(3, (-1, 2))
             spectrum = torch.view_as_complex(planes).permute(0, 3, 1, 2)
             out = torch.fft.irfftn(spectrum, s=(height, width), dim=(-2, -1), norm="ortho")

@@ -3,11 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lama.conventions import at_least_float32
+from lama.conventions import at_least_float32, without_autocast
 
 Stages = tuple[nn.Module, list[nn.Module], nn.Module]  # encoder, residual blocks, decoder: interfaces.StagedGenerator
 
@@ -31,7 +30,7 @@ class StagedNetwork(nn.Module):
 
 def reflect(x: Tensor, padding: Sequence[int]) -> Tensor:
     """Mirror (left, right, top, bottom) pixels without repeating the edge; keeps the dtype, also under autocast."""
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x):
         return F.pad(x, list(padding), mode="reflect")
 
 

@@ -10,9 +10,11 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from lama.data.datamodule import InpaintingDataModule
 from lama.machine.memory import peak_memory
 from lama.runs.plain_progress import duration
+from lama.runs.precision import BF16
 from lama.runs.processes import choose_processes
 from lama.runs.run import check_trainer, describe, quieten_lightning
 from lama.training.module import InpaintingModule
+from lama.training.rehearse import rehearse_step
 
 STEPS = 4  # the first does not count
 
@@ -58,5 +60,17 @@ def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[
     print(f"measured: {len(watch.steps)} steps of {data.batch_size} images on {device}: {seconds:.3g} s a step, "
           f"{data.batch_size / seconds:.3g} images a second, at most {memory:.2f} GB of memory")  # fmt: skip
     several = " and the exchange between processes" if processes.number > 1 else ""
+    print(_on_a_gpu(module, data, bf16=trainer["precision"] == BF16))
     print(f"estimated: {iterations} iterations in {duration(iterations * seconds)}, without validation, waiting for "
           f"images{several}")  # fmt: skip
+
+
+def _on_a_gpu(module: InpaintingModule, data: InpaintingDataModule, bf16: bool) -> str:
+    """A line on memory and waits of a step on a GPU, by a rehearsal. It leaves ``module`` on the meta device."""
+    try:
+        step = rehearse_step(module, data.batch_size, data.train_set.augment.size, bf16)
+    except (RuntimeError, NotImplementedError) as error:  # an operation that the meta device lacks
+        return f"on a GPU: not rehearsed: {str(error).splitlines()[0]}"
+    waits = ", ".join(f"{place} ({count})" for place, count in step.waits.items())
+    return (f"on a GPU: tensors of {step.peak / 2**30:.3g} GB, without the libraries' work space; the host waits "
+            f"for it {sum(step.waits.values())} times an update: {waits or 'nowhere'}")  # fmt: skip

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from lama.conventions import at_least_float32, complete, generator_input
+from lama.conventions import at_least_float32, complete, generator_input, without_autocast
 from lama.evaluation import Evaluator
 from lama.fast.columns import use_columns
 from lama.fast.trained_winograd import use_winograd
@@ -29,7 +29,7 @@ from lama.training.compiled import compile_generator
 from lama.training.discriminator_outputs import DiscriminatorOutputs
 from lama.training.learning_rates import NAMES, LearningRates
 from lama.training.moving_average import moving_average
-from lama.training.non_finite import NonFiniteError, StepSnapshot, check_finite
+from lama.training.non_finite import NonFiniteError, StepSnapshot, Vitals, check_finite
 from lama.training.recompute import recompute_blocks as recompute
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 Backward = Callable[..., None]  # ``Tensor.backward``, or Lightning's, which knows of its precision
 Logs = dict[str, Tensor]  # scalars
+PREFIXES = {"generator": "gen", "discriminator": "discr"}  # prefixes in the log
 
 
 class InpaintingModule(LightningModule):
@@ -217,7 +218,9 @@ class InpaintingModule(LightningModule):
             loss, logs = self.objective.generator_loss(self._discriminate(image, mask, self._predict(batch)))
             generator_optimizer.zero_grad()
             backward(loss)
-        logs |= self._average_and_clip("generator", "gen_grad_norm", loss) | {"gen_total": loss.detach()}
+        norm, vitals = self._average_and_clip("generator", loss)
+        check_finite(vitals)
+        logs |= norm | {"gen_total": loss.detach()}
         del loss  # and its graph
         if snapshot is not None:
             snapshot.remember_update(self.generator, generator_optimizer)
@@ -233,7 +236,9 @@ class InpaintingModule(LightningModule):
         if loss.requires_grad:  # false without an adversarial term
             discriminator_optimizer.zero_grad()
             backward(loss, inputs=list(self.discriminator.parameters()))
-            logs |= self._average_and_clip("discriminator", "discr_grad_norm", loss)
+            norm, vitals = self._average_and_clip("discriminator", loss)
+            check_finite(vitals)
+            logs |= norm
             discriminator_optimizer.step()
         return self._end_of_update(logs)
 
@@ -249,7 +254,8 @@ class InpaintingModule(LightningModule):
         if self.accumulated == 0:
             generator_optimizer.zero_grad()
         outputs.backward(loss / self.accumulate, backward)
-        logs |= self._average_and_clip("generator", "gen_grad_norm", loss) | {"gen_total": loss.detach()}
+        norm, *vitals = self._average_and_clip("generator", loss)
+        logs |= norm | {"gen_total": loss.detach()}
         context = outputs.for_discriminator
         del loss, outputs  # and the gradients at the cut
 
@@ -261,7 +267,10 @@ class InpaintingModule(LightningModule):
             if self.accumulated == 0:
                 discriminator_optimizer.zero_grad()
             backward(loss / self.accumulate, inputs=list(self.discriminator.parameters()))
-            logs |= self._average_and_clip("discriminator", "discr_grad_norm", loss)
+            norm, last = self._average_and_clip("discriminator", loss)
+            logs |= norm
+            vitals.append(last)
+        check_finite(*vitals)
 
         # Update both networks. All gradients are finite by now: nothing has to be undone.
         self.accumulated = (self.accumulated + 1) % self.accumulate
@@ -273,19 +282,17 @@ class InpaintingModule(LightningModule):
             discriminator_optimizer.step()
         return self._end_of_update(logs)
 
-    def _average_and_clip(self, network: str, name: str, loss: Tensor) -> Logs:
-        """Average the gradients of ``network`` over the ranks and clip them; returns {name: norm before clipping}.
+    def _average_and_clip(self, network: str, loss: Tensor) -> tuple[Logs, Vitals]:
+        """Average the gradients of ``network`` over the ranks and clip them: the norm before clipping, and the vitals.
 
-        While batches are still accumulated, nothing is clipped and {} is returned. Raises NonFiniteError.
+        While batches are still accumulated, nothing is clipped, and there is no norm to log.
         """
         parameters = list(getattr(self, network).parameters())
-        loss = average_gradients(parameters, loss)  # of every batch: a checkpoint may be written before the update
+        loss = average_gradients(parameters, loss.detach())  # of every batch: a checkpoint may precede the update
         if self.accumulated + 1 < self.accumulate:
-            check_finite(network, loss, torch.zeros_like(loss))
-            return {}
+            return {}, Vitals(network, loss, torch.zeros_like(loss))
         norm = clip_grad_norm_(parameters, self.clip_norm)
-        check_finite(network, loss, norm)
-        return {name: norm}
+        return {f"{PREFIXES[network]}_grad_norm": norm}, Vitals(network, loss, norm)
 
     def _end_of_update(self, logs: Logs) -> Logs:
         """Make logs and BatchNorm statistics the same on all ranks, and update the averaged weights."""
@@ -342,7 +349,7 @@ class InpaintingModule(LightningModule):
                 with float32():
                     _, completed = self.complete(batch["image"], batch["mask"], network)
                 self.diverged |= ~completed.isfinite().all()
-                with torch.autocast(completed.device.type, enabled=False):  # SSIM in bfloat16 is wrong
+                with without_autocast(completed):  # SSIM in bfloat16 is wrong
                     finite = at_least_float32(completed).nan_to_num(0, 1, 0)
                     evaluator.update(list(batch["name"]), finite, batch["image"], batch["mask"])
 

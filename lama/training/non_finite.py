@@ -1,6 +1,8 @@
 """Non-finite losses and gradients: detect them before they reach the weights, and restore the state before the step."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -11,10 +13,26 @@ class NonFiniteError(ArithmeticError):
     """A loss or a gradient norm of one of the networks is inf or nan; the message names it."""
 
 
-def check_finite(name: str, loss: Tensor, gradient_norm: Tensor) -> None:
-    """Raise NonFiniteError if the loss or gradient norm, scalars averaged over the ranks, is inf or nan."""
-    if not (torch.isfinite(loss.detach()) & torch.isfinite(gradient_norm)):
-        raise NonFiniteError(f"{name}: loss {loss.item():.3g}, gradient norm {gradient_norm.item():.3g}")
+@dataclass(frozen=True)
+class Vitals:
+    """Loss and gradient norm of a network before its update: scalars, averaged over the ranks."""
+
+    network: str
+    loss: Tensor
+    gradient_norm: Tensor
+
+    def finite(self) -> Tensor:
+        return torch.isfinite(self.loss.detach()) & torch.isfinite(self.gradient_norm)
+
+
+def check_finite(*networks: Vitals) -> None:
+    """Raise NonFiniteError if one of the numbers is inf or nan. On a GPU the host waits here, once."""
+    if reduce(torch.logical_and, [vitals.finite() for vitals in networks]):
+        return
+    for vitals in networks:
+        if not vitals.finite():
+            numbers = f"loss {vitals.loss.item():.3g}, gradient norm {vitals.gradient_norm.item():.3g}"
+            raise NonFiniteError(f"{vitals.network}: {numbers}")
 
 
 class StepSnapshot:

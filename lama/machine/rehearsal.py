@@ -1,0 +1,119 @@
+"""Rehearse a computation on torch's meta device: shapes without values, so no GPU and no memory are needed.
+
+A meta tensor stands for a tensor on a GPU. The rehearsal counts the bytes that would be alive on the GPU, and the
+places where the host reads a value and so waits for the GPU. A tensor that was made on the wrong device is an error.
+"""
+
+import sys
+import sysconfig
+import weakref
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+_LIBRARIES = (
+    *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")},
+    str(Path(torch.__file__).parent),
+    "<",
+)
+_BLOCK = 512  # bytes; torch's allocator on a GPU rounds up to it
+_CONVOLUTIONS = (torch.conv2d, torch.conv_transpose2d, torch.nn.functional.conv2d, torch.nn.functional.conv_transpose2d)
+
+
+class Rehearsal(TorchDispatchMode):
+    """``with Rehearsal() as seen:`` compute on the meta device; then read ``peak`` and ``reads``.
+
+    ``reads`` counts the host's reads by place (file:line); each gets a 1 (True) in place of the value. ``peak`` is the
+    largest number of bytes alive at once, of the tensors given to ``hold`` and of those made in the block. Raises
+    RuntimeError, with the place, for an operation on the meta device that takes a tensor of another device.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+        self.peak = self._alive = 0
+        self._known: set[int] = set()
+
+    def hold(self, tensors: Iterable[Tensor]) -> None:
+        """Count ``tensors``, which existed before, as alive."""
+        for tensor in tensors:
+            self._note(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        meta = any(x.is_meta for x in given)
+        if meta and func is torch.ops.aten._local_scalar_dense.default:
+            self.reads[place()] += 1
+            return torch.ones((), dtype=given[0].dtype).item()
+        if meta and _leaves_the_device(func, args, kwargs or {}):
+            self.reads[place()] += 1
+            return torch.ones(given[0].shape, dtype=(kwargs or {}).get("dtype") or given[0].dtype)
+        if meta and func is not torch.ops.aten.copy_.default:
+            self._check(func, given)
+        result = func(*args, **(kwargs or {}))
+        for made in tree_leaves(result):
+            if isinstance(made, Tensor) and made.is_meta:
+                self._note(made)
+        return result
+
+    def _check(self, func: Any, given: list[Tensor]) -> None:
+        for x in given:
+            if not x.is_meta and x.ndim > 0:  # torch takes a single number from the host
+                raise RuntimeError(f"{place()}: {func} takes tensors of two devices; one of {tuple(x.shape)} is not "
+                                   "on the device of the others")  # fmt: skip
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._known:
+            return
+        size = -(-storage.nbytes() // _BLOCK) * _BLOCK
+        self._known.add(key)
+        self._alive += size
+        self.peak = max(self.peak, self._alive)
+        weakref.finalize(storage, self._forget, key, size)
+
+    def _forget(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self._alive -= size
+
+
+class BFloat16Convolutions(TorchFunctionMode):
+    """Convolutions in this block take and give bfloat16, as under autocast, which the meta device lacks."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _CONVOLUTIONS:
+            args = tuple(x.to(torch.bfloat16) if isinstance(x, Tensor) else x for x in args)
+            kwargs = {k: x.to(torch.bfloat16) if isinstance(x, Tensor) else x for k, x in (kwargs or {}).items()}
+        return func(*args, **(kwargs or {}))
+
+
+def _leaves_the_device(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
+    if func is torch.ops.aten._to_copy.default:
+        return kwargs.get("device") is not None and torch.device(kwargs["device"]).type != "meta"
+    return func is torch.ops.aten.copy_.default and not args[0].is_meta
+
+
+def place() -> str:
+    """file:line of the code, of this package or of a user's, that is being executed."""
+    for frame in _callers(sys._getframe(1)):
+        name = frame.f_code.co_filename
+        if name != __file__ and not name.startswith(_LIBRARIES):
+            shown = f"lama{name.removeprefix(_PACKAGE)}" if name.startswith(_PACKAGE) else name
+            return f"{shown}:{frame.f_lineno}"
+    return "a library"
+
+
+def _callers(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back

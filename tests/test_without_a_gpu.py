@@ -1,0 +1,132 @@
+"""Trainings, metrics and predictions on the meta device: what would fail or wait on a GPU fails here."""
+
+import functools
+import subprocess
+import sys
+
+import pytest
+import torch
+from composing import composed, finetuned_from
+from networks import GENERATORS
+from omegaconf import OmegaConf
+from trainings import make_module
+
+from lama import pretrained
+from lama.config import CONFIGS, build_module, fit_to_start, to_yaml
+from lama.evaluation.metrics import METRICS, scores_images, weight_files
+from lama.fast.fuse import can_fuse, fuse
+from lama.machine.rehearsal import Rehearsal
+from lama.training.rehearse import rehearse_step
+
+TRAININGS = sorted(path.stem for path in (CONFIGS / "training").glob("*.yaml"))
+REDUCED = ["generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4"]
+WAITS = {"official": 2, "modern": 1}  # of an update, for the check that its gradients are finite
+
+
+@pytest.fixture(autouse=True)
+def networks_without_files(monkeypatch):
+    """Frozen networks with random weights; each is made once."""
+    monkeypatch.setattr(pretrained, "load_into", lambda network, *_: network)
+    monkeypatch.setattr("lama.lpips_network._load_backbone", lambda *_: None)
+    monkeypatch.setattr(pretrained, "require", lambda *_, **__: "")
+
+
+@functools.cache
+def waits(yaml):
+    """Where the host waits in an update; trainings that differ in their data only share it."""
+    module = build_module(OmegaConf.create(yaml))
+    return rehearse_step(module, 2, (80, 80), updates=1).waits
+
+
+@pytest.mark.parametrize("recipe", ["official", "modern"])
+@pytest.mark.parametrize("name", TRAININGS)
+def test_every_training_steps_without_a_gpu(name, recipe):
+    """No tensor on the wrong device, and the host waits nowhere but where the gradients are checked."""
+    finetunes = name.endswith("finetune")  # it takes its networks from the weights that it begins with
+    own = ["init_from=small"] if finetunes else REDUCED
+    config = composed(name, *own, f"recipe={recipe}", "evaluator.metrics=[l1]")
+    fit_to_start(config, lambda *_: finetuned_from(adversary=True))
+    parts = ("generator", "discriminator", "losses", "evaluator", "optimizers", "recipe", "weights")
+    places = waits(to_yaml(OmegaConf.masked_copy(config, parts)))
+    assert all(place.startswith("lama/training/non_finite.py:") for place in places)
+    assert sum(places.values()) == (WAITS[recipe] if config.losses.adversarial.weight else 1)
+
+
+class Clumsy(torch.nn.Module):
+    """A loss that makes a tensor on the host."""
+
+    def __init__(self, read):
+        super().__init__()
+        self.read = read
+
+    def forward(self, context):
+        if self.read:  # the host waits for the GPU
+            return context.predicted.mean() * float(context.image.max())
+        return (context.predicted * torch.ones(3, 1, 1)).mean()
+
+
+def test_a_loss_that_waits_or_that_is_on_the_wrong_device_is_found():
+    line = Clumsy.forward.__code__.co_firstlineno + 2
+    waits = rehearse_step(make_module({"clumsy": Clumsy(read=True)}), 2, (32, 32), updates=1).waits
+    assert waits[f"{__file__}:{line}"] == 1
+    with pytest.raises(RuntimeError, match=r"test_without_a_gpu.py:\d+.*two devices"):
+        rehearse_step(make_module({"clumsy": Clumsy(read=False)}), 2, (32, 32), updates=1)
+
+
+def on_meta(batch=2, side=80):
+    image = torch.rand(batch, 3, side, side, device="meta")
+    return image, image + 1, torch.rand(batch, 1, side, side, device="meta")
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if scores_images(name)])
+def test_every_metric_scores_images_on_their_device(name):
+    files = [""] * len(weight_files([name]))
+    with Rehearsal() as seen:
+        assert METRICS[name](*files).score(*on_meta()).shape == (2,)
+    assert bool(seen.reads) == (name == "ssim_skimage")  # scikit-image computes on the host
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_the_network_of_a_prediction_neither_waits_nor_leaves_its_device(kind, precision):
+    network = GENERATORS[kind]().eval().to("meta")
+    fused = fuse(network, precision) if can_fuse(network) else network
+    with torch.inference_mode(), Rehearsal() as seen:
+        x = torch.rand(1, 4, 80, 80, device="meta")
+        assert fused(x).shape == (1, 3, 80, 80)
+        if hasattr(fused, "forward_chunked"):
+            assert fused.forward_chunked(x).shape == (1, 3, 80, 80)
+    assert not seen.reads
+
+
+STEPS = """
+import sys
+import torch
+from lama.bench.timing import noise
+from lama.bench.train_worker import build
+from lama.machine.memory import peak_memory
+from lama.training.rehearse import rehearse_step
+batch, bf16 = int(sys.argv[1]), sys.argv[2] == "bf16"
+module = build(32, 2, {"second_generator_forward": False, "ema_decay": 0.999, "hrf_batch_statistics": False})
+optimizers = module.configure_optimizers()
+data = dict(zip(("image", "mask"), noise(batch, 128)))
+with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    for _ in range(2):
+        module.step_or_undo(data, *optimizers)
+print(peak_memory(torch.device("cpu")), rehearse_step(module, batch, (128, 128), bf16).peak)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_memory_of_a_step_is_the_memory_of_a_process(precision):
+    """Of an image, in a process that trains; what a process holds besides is the same for every batch."""
+    peaks = []
+    for batch in ("2", "4"):
+        done = subprocess.run(
+            [sys.executable, "-c", STEPS, batch, precision], capture_output=True, text=True, check=True
+        )
+        peaks.append([int(number) for number in done.stdout.split()])
+    process, rehearsed = (after - before for before, after in zip(*peaks, strict=True))
+    print(f"{precision}: {process / 2e6:.1f} MB an image in a process, {rehearsed / 2e6:.1f} MB rehearsed")
+    assert rehearsed == pytest.approx(process, rel=0.12)
