@@ -47,3 +47,13 @@ def test_a_resumed_run_says_that_its_precision_changed(tmp_path, caplog):
     caplog.clear()
     run_into(tmp_path / "other", resume=tmp_path / "run/checkpoints/last.ckpt", trainer={"max_epochs": 2})
     assert "precision 32-true instead of bf16-mixed" in caplog.text
+
+
+def test_deterministic_kernels_are_asked_for(tmp_path):
+    assert not torch.are_deterministic_algorithms_enabled()
+    try:
+        run_into(tmp_path / "run", trainer={"deterministic": "warn"})
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)

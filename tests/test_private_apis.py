@@ -222,3 +222,14 @@ def test_every_private_name_of_another_package_is_tested_here(root):
     assert "_foreach_copy_" in private
     text = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in sorted(private) if name not in text.replace(f"{name!r} in private", "")] == []
+
+
+def test_torch_parts_of_a_rehearsal():
+    """Used by lama/machine/rehearsal.py."""
+    from torch.utils.flop_counter import flop_registry
+
+    assert {torch.ops.aten.convolution, torch.ops.aten.convolution_backward, torch.ops.aten.mm} <= flop_registry.keys()
+    assert torch.ops.aten._local_scalar_dense.default
+    assert torch.ops.aten._to_copy.default
+    tensor = torch.ones(2, device="meta")
+    assert tensor.untyped_storage()._cdata == tensor[:1].untyped_storage()._cdata

@@ -189,6 +189,7 @@ def test_a_run_is_replaced_only_with_overwrite(tmp_path):
         ({"resume": __file__}, ValueError, r"resume=.*test_training\.py: damaged"),
         ({"trainer": {"max_epochs": "abc"}}, ValueError, r"trainer\.max_epochs.*'abc'"),
         ({"trainer": {"precision": "16-mixed"}}, ValueError, r"trainer\.precision=16-mixed"),
+        ({"trainer": {"deterministic": True}}, ValueError, r"trainer\.deterministic=True.*false or warn"),
         ({"trainer": {"precision": "64-true"}}, ValueError, r"trainer\.precision=64-true.*bf16-mixed.*32"),
         ({"trainer": {"devices": 1.5}}, ValueError, r"trainer\.devices=1\.5"),
         ({"trainer": {"max_epochs": -1}}, ValueError, r"trainer\.max_epochs.*-1"),

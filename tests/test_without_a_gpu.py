@@ -31,11 +31,17 @@ def networks_without_files(monkeypatch):
     monkeypatch.setattr(pretrained, "require", lambda *_, **__: "")
 
 
+PARTS = ("generator", "discriminator", "losses", "evaluator", "optimizers", "recipe", "weights")
+
+
 @functools.cache
-def waits(yaml):
-    """Where the host waits in an update; trainings that differ in their data only share it."""
-    module = build_module(OmegaConf.create(yaml))
-    return rehearse_step(module, 2, (80, 80), updates=1).waits
+def cost(yaml, batch, side, bf16=False):
+    return rehearse_step(build_module(OmegaConf.create(yaml)), batch, (side, side), bf16)
+
+
+def cost_of(config, *sizes):
+    """Trainings that differ in their data only share it."""
+    return cost(to_yaml(OmegaConf.masked_copy(config, PARTS)), *sizes)
 
 
 @pytest.mark.parametrize("recipe", ["official", "modern"])
@@ -46,8 +52,7 @@ def test_every_training_steps_without_a_gpu(name, recipe):
     own = ["init_from=small"] if finetunes else REDUCED
     config = composed(name, *own, f"recipe={recipe}", "evaluator.metrics=[l1]")
     fit_to_start(config, lambda *_: finetuned_from(adversary=True))
-    parts = ("generator", "discriminator", "losses", "evaluator", "optimizers", "recipe", "weights")
-    places = waits(to_yaml(OmegaConf.masked_copy(config, parts)))
+    places = cost_of(config, 2, 80).waits
     assert all(place.startswith("lama/training/non_finite.py:") for place in places)
     assert sum(places.values()) == (WAITS[recipe] if config.losses.adversarial.weight else 1)
 
@@ -67,10 +72,10 @@ class Clumsy(torch.nn.Module):
 
 def test_a_loss_that_waits_or_that_is_on_the_wrong_device_is_found():
     line = Clumsy.forward.__code__.co_firstlineno + 2
-    waits = rehearse_step(make_module({"clumsy": Clumsy(read=True)}), 2, (32, 32), updates=1).waits
+    waits = rehearse_step(make_module({"clumsy": Clumsy(read=True)}), 2, (32, 32)).waits
     assert waits[f"{__file__}:{line}"] == 1
     with pytest.raises(RuntimeError, match=r"test_without_a_gpu.py:\d+.*two devices"):
-        rehearse_step(make_module({"clumsy": Clumsy(read=False)}), 2, (32, 32), updates=1)
+        rehearse_step(make_module({"clumsy": Clumsy(read=False)}), 2, (32, 32))
 
 
 def on_meta(batch=2, side=80):
@@ -130,3 +135,21 @@ def test_the_memory_of_a_step_is_the_memory_of_a_process(precision):
     process, rehearsed = (after - before for before, after in zip(*peaks, strict=True))
     print(f"{precision}: {process / 2e6:.1f} MB an image in a process, {rehearsed / 2e6:.1f} MB rehearsed")
     assert rehearsed == pytest.approx(process, rel=0.12)
+
+
+CARDS = {"gpu_8gb": (8, 30), "gpu_24gb": (24, 30), "a100x4": (40, 120), "h200": (141, 120)}  # GB of one, images
+
+
+def test_every_card_is_tested():
+    assert {path.stem for path in (CONFIGS / "training" / "hardware").glob("*.yaml")} == set(CARDS)
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_big_lama_fits_a_card_at_a_published_batch(card):
+    """A quarter of the card is left for the libraries and for gaps between blocks."""
+    gigabytes, published = CARDS[card]
+    config = composed("big-lama", f"hardware={card}", "evaluator.metrics=[l1]")
+    assert config.data.batch_size * config.trainer.devices * config.recipe.accumulate == published
+    peak = cost_of(config, config.data.batch_size, 256, config.trainer.precision == "bf16-mixed").peak
+    print(f"{card}: {peak / 1e9:.1f} of {gigabytes} GB")
+    assert peak < 0.75e9 * gigabytes

@@ -8,16 +8,19 @@ import sys
 import sysconfig
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])
 _LIBRARIES = (
@@ -26,21 +29,21 @@ _LIBRARIES = (
     "<",
 )
 _BLOCK = 512  # bytes; torch's allocator on a GPU rounds up to it
-_CONVOLUTIONS = (torch.conv2d, torch.conv_transpose2d, torch.nn.functional.conv2d, torch.nn.functional.conv_transpose2d)
 
 
 class Rehearsal(TorchDispatchMode):
-    """``with Rehearsal() as seen:`` compute on the meta device; then read ``peak`` and ``reads``.
+    """``with Rehearsal() as seen:`` compute on the meta device; then read ``peak``, ``reads`` and ``flops``.
 
     ``reads`` counts the host's reads by place (file:line); each gets a 1 (True) in place of the value. ``peak`` is the
-    largest number of bytes alive at once, of the tensors given to ``hold`` and of those made in the block. Raises
-    RuntimeError, with the place, for an operation on the meta device that takes a tensor of another device.
+    largest number of bytes alive at once, of the tensors given to ``hold`` and of those made in the block. ``flops``
+    counts convolutions and matrix products, two for a multiplication and its addition. Raises RuntimeError, with the
+    place, for an operation on the meta device that takes a tensor of another device.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.reads: Counter[str] = Counter()
-        self.peak = self._alive = 0
+        self.peak = self._alive = self.flops = 0
         self._known: set[int] = set()
 
     def hold(self, tensors: Iterable[Tensor]) -> None:
@@ -60,6 +63,8 @@ class Rehearsal(TorchDispatchMode):
         if meta and func is not torch.ops.aten.copy_.default:
             self._check(func, given)
         result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in flop_registry:
+            self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=result)
         for made in tree_leaves(result):
             if isinstance(made, Tensor) and made.is_meta:
                 self._note(made)
@@ -87,14 +92,23 @@ class Rehearsal(TorchDispatchMode):
         self._alive -= size
 
 
-class BFloat16Convolutions(TorchFunctionMode):
-    """Convolutions in this block take and give bfloat16, as under autocast, which the meta device lacks."""
+@contextmanager
+def bfloat16_convolutions() -> Iterator[None]:
+    """Convolutions on the meta device take and give bfloat16 in this block, as under autocast, which meta lacks."""
+    plain = {name: getattr(F, name) for name in ("conv2d", "conv_transpose2d")}
+    for name, convolution in plain.items():
+        setattr(F, name, partial(_in_bfloat16, convolution))
+    try:
+        yield
+    finally:
+        for name, convolution in plain.items():
+            setattr(F, name, convolution)
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _CONVOLUTIONS:
-            args = tuple(x.to(torch.bfloat16) if isinstance(x, Tensor) else x for x in args)
-            kwargs = {k: x.to(torch.bfloat16) if isinstance(x, Tensor) else x for k, x in (kwargs or {}).items()}
-        return func(*args, **(kwargs or {}))
+
+def _in_bfloat16(convolution: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: Any = None, *rest: Any,
+                 **options: Any) -> Tensor:  # fmt: skip
+    tensors = [tensor if tensor is None or not x.is_meta else tensor.to(torch.bfloat16) for tensor in (x, weight, bias)]
+    return convolution(*tensors, *rest, **options)
 
 
 def _leaves_the_device(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:

@@ -2,12 +2,14 @@
 
 import statistics
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lama.data.datamodule import InpaintingDataModule
+from lama.data.feeding import feeding
 from lama.machine.memory import peak_memory
 from lama.runs.plain_progress import duration
 from lama.runs.precision import BF16
@@ -36,17 +38,38 @@ class Stopwatch(Callback):
 
 
 def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any], config: str) -> None:
-    """Print ``config``, sizes, and time and memory of ``STEPS`` steps that train ``module``. Raises ValueError."""
+    """Print ``config``, sizes, and time and memory of ``STEPS`` steps that train ``module``. Raises ValueError.
+
+    Where ``trainer`` asks for a GPU that this machine lacks, no step is measured; the rest is printed.
+    """
     quieten_lightning()
     epochs = check_trainer(trainer)
-    trainer, processes = choose_processes(trainer)
-    iterations = data.batches(processes.number) * epochs
-    if not processes.first:
+    elsewhere = trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available()
+    if elsewhere:
+        number, first = int(trainer.get("devices", 1)) * int(trainer.get("num_nodes", 1)), True
+    else:
+        trainer, processes = choose_processes(trainer)
+        number, first = processes.number, processes.first
+    iterations = data.batches(number) * epochs
+    if not first:
         return
     print(config)
     print(f"precision: {trainer['precision']}")
-    for line in describe(module, data, processes.number):
+    for line in describe(module, data, number):
         print(line)
+    seconds = None if elsewhere else _measure(module, data, trainer)
+    for line in _on_a_gpu(module, data, bf16=trainer["precision"] == BF16):
+        print(line)
+    if seconds is None:
+        print(f"estimated: {iterations} iterations; their time is unknown, for this machine has no GPU")
+    else:
+        several = " and the exchange between processes" if number > 1 else ""
+        print(f"estimated: {iterations} iterations in {duration(iterations * seconds)}, without validation, waiting "
+              f"for images{several}")  # fmt: skip
+
+
+def _measure(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any]) -> float:
+    """The seconds of a step of one process; prints them with its memory."""
     watch = Stopwatch()
     alone = trainer | {
         "devices": 1, "num_nodes": 1, "strategy": "auto", "max_epochs": 1, "limit_train_batches": STEPS,
@@ -59,18 +82,17 @@ def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[
     memory = peak_memory(module.device) / 2**30
     print(f"measured: {len(watch.steps)} steps of {data.batch_size} images on {device}: {seconds:.3g} s a step, "
           f"{data.batch_size / seconds:.3g} images a second, at most {memory:.2f} GB of memory")  # fmt: skip
-    several = " and the exchange between processes" if processes.number > 1 else ""
-    print(_on_a_gpu(module, data, bf16=trainer["precision"] == BF16))
-    print(f"estimated: {iterations} iterations in {duration(iterations * seconds)}, without validation, waiting for "
-          f"images{several}")  # fmt: skip
+    return seconds
 
 
-def _on_a_gpu(module: InpaintingModule, data: InpaintingDataModule, bf16: bool) -> str:
-    """A line on memory and waits of a step on a GPU, by a rehearsal. It leaves ``module`` on the meta device."""
+def _on_a_gpu(module: InpaintingModule, data: InpaintingDataModule, bf16: bool) -> Iterator[str]:
+    """Lines on memory, waits and data of a step on a GPU, by a rehearsal. It leaves ``module`` on the meta device."""
     try:
-        step = rehearse_step(module, data.batch_size, data.train_set.augment.size, bf16)
+        update = rehearse_step(module, data.batch_size, data.train_set.augment.size, bf16)
     except (RuntimeError, NotImplementedError) as error:  # an operation that the meta device lacks
-        return f"on a GPU: not rehearsed: {str(error).splitlines()[0]}"
-    waits = ", ".join(f"{place} ({count})" for place, count in step.waits.items())
-    return (f"on a GPU: tensors of {step.peak / 2**30:.3g} GB, without the libraries' work space; the host waits "
-            f"for it {sum(step.waits.values())} times an update: {waits or 'nowhere'}")  # fmt: skip
+        yield f"on a GPU: not rehearsed: {str(error).splitlines()[0]}"
+        return
+    waits = ", ".join(f"{place} ({count})" for place, count in update.waits.items())
+    yield (f"on a GPU: tensors of {update.peak / 2**30:.3g} GB, without the libraries' work space; the host waits "
+           f"for it {sum(update.waits.values())} times an update: {waits or 'nowhere'}")  # fmt: skip
+    yield feeding(data, update.flops / (data.batch_size * module.accumulate))

@@ -148,6 +148,9 @@ def check_trainer(trainer: dict[str, Any]) -> int:
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"trainer.{name}: expected a whole number of at least 1, got {value!r}")
     check_precision(trainer.get("precision"))
+    if trainer.get("deterministic", False) not in (False, "warn"):
+        raise ValueError(f"trainer.deterministic={trainer['deterministic']}: expected false or warn: on a GPU the "
+                         "gradient of mirrored borders has no deterministic kernel")  # fmt: skip
     return int(trainer["max_epochs"])
 
 

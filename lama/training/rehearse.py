@@ -10,38 +10,38 @@ import torch
 from torch import Tensor
 
 from lama.losses.frozen import Frozen
-from lama.machine.rehearsal import BFloat16Convolutions, Rehearsal
+from lama.machine.rehearsal import Rehearsal, bfloat16_convolutions
 from lama.training.module import InpaintingModule
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """Of one training step on a GPU."""
+    """Of one update on a GPU."""
 
     peak: int  # bytes of tensors alive at once: weights, optimisers, activations, gradients, the batch
+    flops: int  # of the batches of one update, without Fourier transforms and layers between convolutions
     waits: dict[str, int]  # where the host waits for the GPU (file:line), and how often for one update
 
 
-def rehearse_step(
-    module: InpaintingModule, batch_size: int, crop: Sequence[int], bf16: bool = False, updates: int = 2
-) -> StepCost:
+def rehearse_step(module: InpaintingModule, batch_size: int, crop: Sequence[int], bf16: bool = False) -> StepCost:
     """The cost of a step on ``batch_size`` crops of (height, width) pixels. It leaves ``module`` on the meta device.
 
-    The first of the ``updates`` makes the optimisers' states; a ``peak`` with them needs two. It lacks the context of
-    CUDA and the work space of cuDNN and cuFFT. Raises RuntimeError, with the place, for a tensor on the wrong device.
+    Its ``peak`` lacks the context of CUDA and the work space of cuDNN and cuFFT. Raises RuntimeError, with the place,
+    for a tensor on the wrong device.
     """
     module.to("meta").train()
     module.make_optimizers = {name: _plain(make) for name, make in module.make_optimizers.items()}
-    with Rehearsal() as seen, BFloat16Convolutions() if bf16 else nullcontext():
+    with Rehearsal() as seen, bfloat16_convolutions() if bf16 else nullcontext():
         seen.hold(_tensors(module))
         optimizers = module.configure_optimizers()
         batch = {"image": torch.empty(batch_size, 3, *crop, device="meta"),
                  "mask": torch.empty(batch_size, 1, *crop, device="meta")}  # fmt: skip
-        for _ in range(updates):
-            seen.reads.clear()
-            for _ in range(module.accumulate):
-                module.step_or_undo(batch, *optimizers)
-    return StepCost(seen.peak, dict(seen.reads))
+        for _ in range(module.accumulate):
+            module.step_or_undo(batch, *optimizers)
+    states = [value for optimizer in optimizers for state in optimizer.state.values() for value in state.values()]
+    # Optimisers make their states at the end of the first update; later ones begin with them.
+    held = sum(value.untyped_storage().nbytes() for value in states if isinstance(value, Tensor))
+    return StepCost(seen.peak + held, seen.flops, dict(seen.reads))
 
 
 def _tensors(module: InpaintingModule) -> Iterator[Tensor]:
