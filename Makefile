@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz demo sweep-toy test-fast test test-all lint types bench clean
+.PHONY: help fuzz demo sweep-toy test-fast test test-all lint types bench gpu-check clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -56,6 +56,9 @@ bench: $(VENV)/.installed ## measure speed, as ratios of alternated runs
 	@$(BIN)/python bin/bench.py train --variants official "equal semantics" "modern fp32" "modern bf16"
 	@$(BIN)/python bin/bench.py masks
 	@$(BIN)/python bin/bench.py predict --sizes 512
+
+gpu-check: $(VENV)/.installed ## check a GPU: right, fast, enough memory; about 10 minutes (gpu_check/report.html)
+	@$(BIN)/python bin/gpu_check.py
 
 clean: ## remove the virtual environment and caches, never runs/
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -40,6 +40,7 @@ VERBS = {
     "prepare-places": Verb("prepare_places", "unpack Places365 into the official layout"),
     "prepare-celebahq": Verb("prepare_celebahq", "unpack CelebA-HQ into the official layout"),
     "bench": Verb("bench", "measure speed, as ratios"),
+    "gpu-check": Verb("gpu_check", "check a GPU: right, fast, enough memory"),
 }
 
 
