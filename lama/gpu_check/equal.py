@@ -105,12 +105,14 @@ def _losses(
     device: torch.device, recipe: dict[str, Any], dtype: torch.dtype, steps: int, side: int
 ) -> list[dict[str, float]]:
     module = build(4, 1, recipe | {"winograd": False}).to(device, dtype)
-    optimizers = module.configure_optimizers()
+    generator_optimizer, discriminator_optimizer = module.configure_optimizers()
     image, mask = (tensor.to(device, dtype) for tensor in noise(2, side))
     losses = []
     for _ in range(steps):
         with float32():
-            logs, fault = module.step_or_undo({"image": image, "mask": mask}, *optimizers)
+            logs, fault = module.step_or_undo(
+                {"image": image, "mask": mask}, generator_optimizer, discriminator_optimizer
+            )
         if fault:
             raise ArithmeticError(fault["fault"])
         losses.append({name: value.item() for name, value in logs.items()})

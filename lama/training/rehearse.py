@@ -33,11 +33,12 @@ def rehearse_step(module: InpaintingModule, batch_size: int, crop: Sequence[int]
     module.make_optimizers = {name: _plain(make) for name, make in module.make_optimizers.items()}
     with Rehearsal() as seen, bfloat16_convolutions() if bf16 else nullcontext():
         seen.hold(_tensors(module))
-        optimizers = module.configure_optimizers()
+        generator_optimizer, discriminator_optimizer = module.configure_optimizers()
         batch = {"image": torch.empty(batch_size, 3, *crop, device="meta"),
                  "mask": torch.empty(batch_size, 1, *crop, device="meta")}  # fmt: skip
         for _ in range(module.accumulate):
-            module.step_or_undo(batch, *optimizers)
+            module.step_or_undo(batch, generator_optimizer, discriminator_optimizer)
+    optimizers = (generator_optimizer, discriminator_optimizer)
     states = [value for optimizer in optimizers for state in optimizer.state.values() for value in state.values()]
     # Optimisers make their states at the end of the first update; later ones begin with them.
     held = sum(value.untyped_storage().nbytes() for value in states if isinstance(value, Tensor))
