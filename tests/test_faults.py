@@ -302,11 +302,11 @@ def test_other_errors_of_a_checkpoint_are_raised(tmp_path, monkeypatch):
 
 
 def test_workers_leave_signals_to_the_process_that_trains():
-    from lama.data.datamodule import _prepare_worker
+    from lama.data.datamodule import _leave_signals_alone
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _prepare_worker(0)
+        _leave_signals_alone(0)
         assert {signal.getsignal(number) for number in before} == {signal.SIG_IGN}
     finally:
         for number, handler in before.items():

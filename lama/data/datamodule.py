@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-import cv2
 import torch
 
 import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
@@ -115,7 +114,7 @@ class InpaintingDataModule(LightningDataModule):
             sampler=self.sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=_prepare_worker,
+            worker_init_fn=_leave_signals_alone,
             pin_memory=torch.cuda.is_available(),
             drop_last=len(self.sampler) >= self.batch_size,  # BatchNorm needs more than a last batch of one
         )
@@ -130,7 +129,7 @@ class InpaintingDataModule(LightningDataModule):
             EvaluationDataset(self.val_pairs),
             batch_sampler=batches_of_one_size(self._val_sizes, share) if together else [[i] for i in share],
             num_workers=self.num_workers if len(share) >= MANY_PAIRS else 0,
-            worker_init_fn=_prepare_worker,
+            worker_init_fn=_leave_signals_alone,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -204,12 +203,8 @@ class TimedLoader(DataLoader[Any]):
             yield batch
 
 
-def _prepare_worker(worker: int) -> None:
-    """Ignore stop signals: the training process needs batches until it stops, and ends the workers. One thread each.
-
-    torch limits its own threads in a worker; OpenCV would start as many as the machine has cores, in each of them.
-    """
-    cv2.setNumThreads(1)
+def _leave_signals_alone(worker: int) -> None:
+    """Ignore stop signals in a worker: the training process needs batches until it stops, and ends the workers."""
     for name in STOP_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
