@@ -75,8 +75,8 @@ LAWS = {
     "bench": ({"verbs", "masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints",
                "inference", "losses", "training", "fast", "machine", "pictures"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
-    "gpu_check": ({"bench", "conventions", "data", "fast", "files", "machine", "masks", "models", "pages", "training"},
-                  {"torch", "tqdm"}),
+    "gpu_check": ({"bench", "conventions", "data", "fast", "files", "inference", "machine", "masks", "models", "pages",
+                   "training"}, {"numpy", "torch", "tqdm"}),
     "sweeps": ({"config", "verbs", "files", "runs", "evaluation", "paper", "data", "pictures", "models"},
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "submitit"}),
     "commands": (

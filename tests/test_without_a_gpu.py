@@ -13,9 +13,11 @@ from trainings import make_module
 
 from lama import pretrained
 from lama.config import CONFIGS, build_module, fit_to_start, to_yaml
+from lama.evaluation import Evaluator
 from lama.evaluation.metrics import METRICS, scores_images, weight_files
 from lama.fast.fuse import can_fuse, fuse
-from lama.machine.rehearsal import Rehearsal
+from lama.inference.refine import Refiner
+from lama.machine.rehearsal import Rehearsal, bfloat16_convolutions
 from lama.training.rehearse import rehearse_step
 
 TRAININGS = sorted(path.stem for path in (CONFIGS / "training").glob("*.yaml"))
@@ -78,6 +80,26 @@ def test_a_loss_that_waits_or_that_is_on_the_wrong_device_is_found():
         rehearse_step(make_module({"clumsy": Clumsy(read=False)}), 2, (32, 32))
 
 
+def test_bytes_and_operations_of_a_convolution():
+    network = torch.nn.Conv2d(3, 4, 3, padding=1, bias=False).to("meta")
+    with Rehearsal() as seen:
+        seen.hold(network.parameters())
+        x = torch.rand(2, 3, 16, 16, device="meta")
+        for _ in range(3):
+            network(x)  # each result is freed before the next is counted
+    blocks = [4 * 3 * 9, 2 * 3 * 16 * 16, 2 * 4 * 16 * 16]  # weights, input, one output; numbers of 4 bytes
+    assert seen.peak == sum(-(-4 * numbers // 512) * 512 for numbers in blocks)
+    assert seen.flops == 3 * 2 * (2 * 4 * 16 * 16) * (3 * 9)
+
+
+def test_convolutions_in_bfloat16_halve_what_they_give():
+    x = torch.rand(1, 3, 8, 8, device="meta")
+    with bfloat16_convolutions():
+        assert torch.nn.Conv2d(3, 4, 3).to("meta")(x).dtype == torch.bfloat16
+        assert torch.nn.Conv2d(3, 4, 3)(torch.rand(1, 3, 8, 8)).dtype == torch.float32  # on the CPU autocast decides
+    assert torch.nn.Conv2d(3, 4, 3).to("meta")(x).dtype == torch.float32
+
+
 def on_meta(batch=2, side=80):
     image = torch.rand(batch, 3, side, side, device="meta")
     return image, image + 1, torch.rand(batch, 1, side, side, device="meta")
@@ -89,6 +111,24 @@ def test_every_metric_scores_images_on_their_device(name):
     with Rehearsal() as seen:
         assert METRICS[name](*files).score(*on_meta()).shape == (2,)
     assert bool(seen.reads) == (name == "ssim_skimage")  # scikit-image computes on the host
+
+
+def test_a_batch_of_the_validation_waits_once_for_each_number():
+    image, other, mask = on_meta()
+    with Rehearsal() as seen:
+        Evaluator(["psnr_hole", "ssim", "l1"]).update(["a", "b"], image, other, mask)
+    assert sum(seen.reads.values()) == 3 + 2  # the metrics; the areas of the holes, and whether all is finite
+
+
+def test_an_iteration_of_refinement_neither_waits_nor_leaves_its_device():
+    reads = []
+    for iterations in (2, 4):
+        image, _, mask = on_meta(batch=1, side=64)
+        with Rehearsal() as seen:
+            refined = Refiner(n_iters=iterations, min_side=16)(GENERATORS["ffc"]().eval().to("meta"), image, mask)
+        assert refined.shape == image.shape
+        reads.append(sum(seen.reads.values()))
+    assert reads[0] == reads[1] > 0
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -28,7 +28,8 @@ CHECKS: dict[str, Check] = {
     "Memory of a training step, beside the rehearsal": speed.memory,
     "Speed of training": speed.training,
     "Waiting for images": speed.waiting,
-    "Prediction": speed.prediction,
+    "A whole prediction, beside the CPU": equal.whole,
+    "Speed of prediction": speed.prediction,
 }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from lama.bench.train_worker import MODERN, OFFICIAL, build
 from lama.conventions import generator_input
 from lama.fast.fuse import fuse
 from lama.gpu_check.row import Row, Setup, attempt, below
+from lama.inference import Inpainter
 from lama.machine.device import float32
 from lama.models import DilatedResNetGenerator, PatchDiscriminator, ResNetGenerator, SegmentationEncoder
 
@@ -22,6 +24,7 @@ TF32 = 1e-2  # of the largest value: 10 bits
 BF16 = 2e-2  # mean error of an image in [0, 1]
 DOUBLE = 1e-6  # of a loss, after all steps in double precision
 FIRST = 1e-3  # of a loss of the first step in float32
+FIRST_BF16 = 0.1  # of a loss of the first step in bfloat16
 
 
 def networks(setup: Setup) -> Iterator[Row]:
@@ -60,6 +63,7 @@ def precisions(setup: Setup) -> Iterator[Row]:
     """What a faster format costs, of LaMa-Fourier's output."""
     yield attempt("TF32", partial(_tf32, setup))
     yield attempt("bfloat16", partial(_bf16, setup))
+    yield attempt("bfloat16, training", partial(_bf16_step, setup))
 
 
 @torch.no_grad()
@@ -78,6 +82,28 @@ def _bf16(setup: Setup) -> Row:
         expected = network(x)
         drift = (fuse(network, "bf16", compiled=False)(x).float() - expected).abs().mean().item()
     return below("bfloat16, mean error of an image", drift, BF16)
+
+
+def _bf16_step(setup: Setup) -> Row:
+    expected, found = (_losses(setup.device, MODERN, torch.float32, 1, 64, bf16) for bf16 in (False, True))
+    return below("bfloat16, largest relative error of a loss", _relative(found[0], expected[0]), FIRST_BF16)
+
+
+def whole(setup: Setup) -> Iterator[Row]:
+    """The whole way from a photograph to a result, beside the CPU: 8-bit steps, and whether known pixels are kept."""
+    yield attempt("from image to image", partial(_whole, setup))
+
+
+def _whole(setup: Setup) -> Row:
+    rng = np.random.default_rng(0)
+    image, mask = rng.integers(0, 256, (200, 300, 3), np.uint8), np.zeros((200, 300), bool)
+    mask[80:130, 100:180] = True
+    expected, found = (
+        Inpainter(calibrated(**setup.network), str(device))(image, mask) for device in ("cpu", setup.device)
+    )
+    steps, kept = int(np.abs(found.astype(int) - expected).max()), np.array_equal(found[~mask], image[~mask])
+    value = f"{steps} of 255, known pixels {'kept' if kept else 'CHANGED'}"
+    return Row("from image to image", value, "at most 1 of 255, kept", steps <= 1 and kept)
 
 
 def trainings(setup: Setup) -> Iterator[Row]:
@@ -102,14 +128,14 @@ def _training(setup: Setup, title: str, recipe: dict[str, Any], dtype: torch.dty
 
 
 def _losses(
-    device: torch.device, recipe: dict[str, Any], dtype: torch.dtype, steps: int, side: int
+    device: torch.device, recipe: dict[str, Any], dtype: torch.dtype, steps: int, side: int, bf16: bool = False
 ) -> list[dict[str, float]]:
     module = build(4, 1, recipe | {"winograd": False}).to(device, dtype)
     generator_optimizer, discriminator_optimizer = module.configure_optimizers()
     image, mask = (tensor.to(device, dtype) for tensor in noise(2, side))
     losses = []
     for _ in range(steps):
-        with float32():
+        with float32(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             logs, fault = module.step_or_undo(
                 {"image": image, "mask": mask}, generator_optimizer, discriminator_optimizer
             )
