@@ -166,14 +166,15 @@ def test_a_dry_run_prints_an_estimate_and_writes_nothing(tmp_path, monkeypatch, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_for_a_gpu_that_is_not_here(capsys, monkeypatch):
+@pytest.mark.parametrize(("devices", "iterations"), [(2, 6), ([0, 3], 6), ("auto", 12), (-1, 12)])
+def test_a_dry_run_for_a_gpu_that_is_not_here(devices, iterations, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("lama.data.feeding.SECONDS", 0.1)
-    trainer = {"accelerator": "gpu", "devices": 2, "max_epochs": 3, "precision": "bf16-mixed"}
+    trainer = {"accelerator": "gpu", "devices": devices, "max_epochs": 3, "precision": "auto"}
     dry_run(make_module(), make_data(epoch_size=8), TRAINER | trainer, "")
     said = capsys.readouterr().out
     assert "on a GPU: tensors of" in said
-    assert "estimated: 6 iterations; their time is unknown" in said
+    assert f"estimated: {iterations} iterations; their time is unknown" in said
     assert "measured" not in said
     speed, most, cores = re.search(
         r"makes (\S+) images.* at most (\S+) a second, as many as (\d+) cores", said

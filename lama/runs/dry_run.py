@@ -12,7 +12,6 @@ from lama.data.datamodule import InpaintingDataModule
 from lama.data.feeding import feeding
 from lama.machine.memory import peak_memory
 from lama.runs.plain_progress import duration
-from lama.runs.precision import BF16
 from lama.runs.processes import choose_processes
 from lama.runs.run import check_trainer, describe, quieten_lightning
 from lama.training.module import InpaintingModule
@@ -46,7 +45,7 @@ def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[
     epochs = check_trainer(trainer)
     elsewhere = trainer.get("accelerator") in ("gpu", "cuda") and not torch.cuda.is_available()
     if elsewhere:
-        number, first = int(trainer.get("devices", 1)) * int(trainer.get("num_nodes", 1)), True
+        number, first = _processes_elsewhere(trainer), True
     else:
         trainer, processes = choose_processes(trainer)
         number, first = processes.number, processes.first
@@ -54,11 +53,12 @@ def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[
     if not first:
         return
     print(config)
-    print(f"precision: {trainer['precision']}")
+    print(f"precision: {trainer.get('precision')}")
     for line in describe(module, data, number):
         print(line)
     seconds = None if elsewhere else _measure(module, data, trainer)
-    for line in _on_a_gpu(module, data, bf16=trainer["precision"] == BF16):
+    bf16 = str(trainer.get("precision")).startswith("bf16") or (elsewhere and trainer.get("precision") == "auto")
+    for line in _on_a_gpu(module, data, bf16):
         print(line)
     if seconds is None:
         print(f"estimated: {iterations} iterations; their time is unknown, for this machine has no GPU")
@@ -66,6 +66,13 @@ def dry_run(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[
         several = " and the exchange between processes" if number > 1 else ""
         print(f"estimated: {iterations} iterations in {duration(iterations * seconds)}, without validation, waiting "
               f"for images{several}")  # fmt: skip
+
+
+def _processes_elsewhere(trainer: dict[str, Any]) -> int:
+    """The number of processes that ``trainer`` asks for; 1 where only the other machine knows it, as with auto."""
+    devices = trainer.get("devices", 1)
+    here = devices if isinstance(devices, int) else len(devices) if isinstance(devices, list) else 1
+    return max(1, here) * int(trainer.get("num_nodes", 1))
 
 
 def _measure(module: InpaintingModule, data: InpaintingDataModule, trainer: dict[str, Any]) -> float:

@@ -30,6 +30,7 @@ def rehearse_step(module: InpaintingModule, batch_size: int, crop: Sequence[int]
     for a tensor on the wrong device.
     """
     module.to("meta").train()
+    module.generator._compiled_call_impl = None  # compiled code needs a device
     module.make_optimizers = {name: _plain(make) for name, make in module.make_optimizers.items()}
     with Rehearsal() as seen, bfloat16_convolutions() if bf16 else nullcontext():
         seen.hold(_tensors(module))
