@@ -226,8 +226,12 @@ def test_every_private_name_of_another_package_is_tested_here(root):
 
 def test_torch_parts_of_a_rehearsal():
     """Used by lama/machine/rehearsal.py."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
     from torch.utils.flop_counter import flop_registry
 
+    assert hasattr(TorchDispatchMode, "__torch_dispatch__")
+    assert tree_leaves(((1, [2]), {"a": 3})) == [1, 2, 3]
     assert {torch.ops.aten.convolution, torch.ops.aten.convolution_backward, torch.ops.aten.mm} <= flop_registry.keys()
     assert torch.ops.aten._local_scalar_dense.default
     assert torch.ops.aten._to_copy.default

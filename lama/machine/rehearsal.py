@@ -4,7 +4,7 @@ A meta tensor stands for a tensor on a GPU. The rehearsal counts the bytes that 
 places where the host reads a value and so waits for the GPU. A tensor that was made on the wrong device is an error.
 """
 
-import sys
+import inspect
 import sysconfig
 import weakref
 from collections import Counter
@@ -119,7 +119,7 @@ def _leaves_the_device(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
 
 def place() -> str:
     """file:line of the code, of this package or of a user's, that is being executed."""
-    for frame in _callers(sys._getframe(1)):
+    for frame in _callers(inspect.currentframe()):
         name = frame.f_code.co_filename
         if name != __file__ and not name.startswith(_LIBRARIES):
             shown = f"lama{name.removeprefix(_PACKAGE)}" if name.startswith(_PACKAGE) else name
