@@ -26,6 +26,7 @@ CHECKS: dict[str, Check] = {
     "Faster formats": equal.precisions,
     "Training steps, beside the CPU": equal.trainings,
     "Memory of a training step, beside the rehearsal": speed.memory,
+    "Waits of a training step, beside the rehearsal": speed.waits,
     "Speed of training": speed.training,
     "Waiting for images": speed.waiting,
     "A whole prediction, beside the CPU": equal.whole,

@@ -3,16 +3,18 @@
 import os
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from lama.bench.predict import calibrated
 from lama.bench.timing import noise
-from lama.bench.train_worker import MODERN, build
+from lama.bench.train_worker import MODERN, OFFICIAL, build
 from lama.conventions import generator_input
 from lama.data import BuiltinPhotos, Distortions, InpaintingDataModule
 from lama.fast.fuse import fuse
@@ -51,6 +53,30 @@ def _memory(setup: Setup, title: str, name: str, batch: int) -> Row:
     step()
     measured = torch.cuda.max_memory_allocated(setup.device)
     return Row(title, f"{measured / 1e9:.2f} GB", expected, LEAST <= measured / rehearsed <= MOST)
+
+
+def waits(setup: Setup) -> Iterator[Row]:
+    """How often the host waits for the GPU in an update, beside the rehearsal."""
+    for name, recipe in (("official", OFFICIAL), ("modern", MODERN)):
+        yield attempt(f"recipe={name}", partial(_waits, setup, f"recipe={name}", recipe))
+
+
+def _waits(setup: Setup, title: str, recipe: dict[str, Any]) -> Row:
+    rehearsed = sum(rehearse_step(_module(setup, recipe), 2, (64, 64)).waits.values())
+    expected = f"{rehearsed}, as rehearsed"
+    if not setup.on_gpu:
+        return Row(title, "needs a GPU", expected)
+    step = _stepper(setup, "float32", 2, recipe)
+    step()  # the first makes the optimisers' states
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    places = [f"{Path(w.filename).name}:{w.lineno}" for w in seen if "synchronizing" in str(w.message)]
+    return Row(title, f"{len(places)} ({', '.join(places)})", expected, len(places) == rehearsed)
 
 
 def training(setup: Setup) -> Iterator[Row]:
@@ -124,14 +150,14 @@ def _prediction(setup: Setup, title: str, precision: str, side: int) -> Row:
     return Row(title, f"{seconds:.3g} s{peak}", "finite", finite)
 
 
-def _module(setup: Setup) -> Any:
-    return build(**setup.network, options=MODERN | {"winograd": False})
+def _module(setup: Setup, recipe: dict[str, Any] = MODERN) -> Any:
+    return build(**setup.network, options=recipe | {"winograd": False})
 
 
-def _stepper(setup: Setup, name: str, batch: int) -> Callable[[], None]:
+def _stepper(setup: Setup, name: str, batch: int, recipe: dict[str, Any] = MODERN) -> Callable[[], None]:
     """A function that trains on one batch."""
     autocast, tf32, compiled = VARIANTS[name]
-    module = _module(setup).to(setup.device)
+    module = _module(setup, recipe).to(setup.device)
     if compiled:
         compile_generator(module.generator)
     optimizers = module.configure_optimizers()
