@@ -9,6 +9,7 @@ import torch
 from composing import composed, finetuned_from
 from networks import GENERATORS
 from omegaconf import OmegaConf
+from torch.utils._pytree import tree_leaves
 from trainings import make_module
 
 from lama import pretrained
@@ -144,6 +145,35 @@ def test_the_network_of_a_prediction_neither_waits_nor_leaves_its_device(kind, p
     assert not seen.reads
 
 
+class Counted(Rehearsal):
+    """Counts the bytes of tensors with values."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for made in tree_leaves(result):
+            if isinstance(made, torch.Tensor):
+                self._note(made)
+        return result
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("recipe", ["official", "modern"])
+def test_the_tensors_of_a_rehearsal_are_the_tensors_of_a_step(recipe, bf16):
+    def module():
+        return make_module(second_generator_forward=recipe == "official", ema_decay=0.9)
+
+    real = module().train()
+    with Counted() as seen:
+        seen.hold(real.parameters())
+        seen.hold(real.buffers())
+        optimizers = real.configure_optimizers()
+        batch = {"image": torch.rand(2, 3, 128, 128), "mask": (torch.rand(2, 1, 128, 128) > 0.8).float()}
+        for _ in range(2):  # the first makes the optimisers' states
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                real.step_or_undo(batch, *optimizers)
+    assert rehearse_step(module(), 2, (128, 128), bf16).peak == pytest.approx(seen.peak, rel=0.01)
+
+
 STEPS = """
 import sys
 import torch
@@ -167,14 +197,14 @@ print(peak_memory(torch.device("cpu")), rehearse_step(module, batch, (128, 128),
 def test_the_memory_of_a_step_is_the_memory_of_a_process(precision):
     """Of an image, in a process that trains; what a process holds besides is the same for every batch."""
     peaks = []
-    for batch in ("2", "4"):
+    for batch in ("2", "8"):  # far apart: the peak of a process varies by megabytes
         done = subprocess.run(
             [sys.executable, "-c", STEPS, batch, precision], capture_output=True, text=True, check=True
         )
         peaks.append([int(number) for number in done.stdout.split()])
     process, rehearsed = (after - before for before, after in zip(*peaks, strict=True))
-    print(f"{precision}: {process / 2e6:.1f} MB an image in a process, {rehearsed / 2e6:.1f} MB rehearsed")
-    assert rehearsed == pytest.approx(process, rel=0.12)
+    print(f"{precision}: {process / 6e6:.1f} MB an image in a process, {rehearsed / 6e6:.1f} MB rehearsed")
+    assert 0.9 < process / rehearsed < 1.3  # a process holds work space of the convolutions and gaps as well
 
 
 CARDS = {"gpu_8gb": (8, 30), "gpu_24gb": (24, 30), "a100x4": (40, 120), "h200": (141, 120)}  # GB of one, images

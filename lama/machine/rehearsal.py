@@ -81,7 +81,7 @@ class Rehearsal(TorchDispatchMode):
         key = storage._cdata
         if key in self._known:
             return
-        size = -(-storage.nbytes() // _BLOCK) * _BLOCK
+        size = size_on_gpu(tensor)
         self._known.add(key)
         self._alive += size
         self.peak = max(self.peak, self._alive)
@@ -115,6 +115,11 @@ def _leaves_the_device(func: Any, args: Any, kwargs: dict[str, Any]) -> bool:
     if func is torch.ops.aten._to_copy.default:
         return kwargs.get("device") is not None and torch.device(kwargs["device"]).type != "meta"
     return func is torch.ops.aten.copy_.default and not args[0].is_meta
+
+
+def size_on_gpu(tensor: Tensor) -> int:
+    """Bytes that the storage of ``tensor`` takes there."""
+    return -(-tensor.untyped_storage().nbytes() // _BLOCK) * _BLOCK
 
 
 def place() -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lama.losses.frozen import Frozen
-from lama.machine.rehearsal import Rehearsal, bfloat16_convolutions
+from lama.machine.rehearsal import Rehearsal, bfloat16_convolutions, size_on_gpu
 from lama.training.module import InpaintingModule
 
 
@@ -42,7 +42,7 @@ def rehearse_step(module: InpaintingModule, batch_size: int, crop: Sequence[int]
     optimizers = (generator_optimizer, discriminator_optimizer)
     states = [value for optimizer in optimizers for state in optimizer.state.values() for value in state.values()]
     # Optimisers make their states at the end of the first update; later ones begin with them.
-    held = sum(value.untyped_storage().nbytes() for value in states if isinstance(value, Tensor))
+    held = sum(size_on_gpu(value) for value in states if isinstance(value, Tensor))
     return StepCost(seen.peak + held, seen.flops, dict(seen.reads))
 
 
