@@ -57,7 +57,7 @@ bench: $(VENV)/.installed ## measure speed, as ratios of alternated runs
 	@$(BIN)/python bin/bench.py masks
 	@$(BIN)/python bin/bench.py predict --sizes 512
 
-gpu-check: $(VENV)/.installed ## check a GPU: right, fast, enough memory; about 10 minutes (gpu_check/report.html)
+gpu-check: $(VENV)/.installed ## check a GPU: right, fast, enough memory; minutes (gpu_check/report.html)
 	@$(BIN)/python bin/gpu_check.py
 
 clean: ## remove the virtual environment and caches, never runs/

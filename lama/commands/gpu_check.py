@@ -1,6 +1,6 @@
 """Check a GPU on its first day: is it right, how fast is it, how much memory does it take?
 
-lama gpu-check                              # about 10 minutes; writes gpu_check/report.html and report.json
+lama gpu-check                              # minutes; writes gpu_check/report.html and report.json
 lama gpu-check device=cpu size=small        # rehearse the check itself, without a GPU
 
 Exits with 1 if something failed; the report names it.
