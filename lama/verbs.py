@@ -59,6 +59,18 @@ def typed(verb: str) -> str:
     return f"python bin/{script.name}" if script.is_file() else f"lama {verb}"
 
 
+def quoted(value: str) -> str:
+    """A value in Hydra's quotes, which allow any character."""
+    end = len(value) - len(value.rstrip("\\"))  # Hydra reads a backslash as an escape only before a quote
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "\\" * end + "'"
+
+
+def setting(key: str, value: str | Path) -> str:
+    """KEY=VALUE to paste into a shell, quoted where Hydra or the shell would read the value in another way."""
+    plain = re.fullmatch(r"[A-Za-z0-9_./@+-]+", str(value))
+    return shlex.quote(f"{key}={value if plain else quoted(str(value))}")
+
+
 def typed_alike(command: str, verb: str) -> str:
     """The command for ``verb``, in the style of ``command``, a training."""
     words = shlex.split(command)

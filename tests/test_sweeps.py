@@ -510,3 +510,85 @@ def test_rows_of_values_are_rows_of_the_tables(tmp_path):
     make_tables(tmp_path / "evaluations", tmp_path / "tables", ["psnr_hole"], 256)
     text = (tmp_path / "tables" / "tables.md").read_text()
     assert all(row in text for row in sweep.rows)
+
+
+def test_a_sweep_takes_configurations_and_packages_of_the_user(tmp_path, monkeypatch, capsys):
+    from lama import plugins
+    from lama.evaluation import METRICS
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(plugins, "_used", {})
+    before = dict(METRICS)
+    for name, text in {
+        "own/mine.yaml": "defaults: [demo, losses: twice, _self_]\nplugins: [swept]\n".replace(
+            "losses:", "override losses:"
+        ),
+        "own/losses/twice.yaml": "defaults: [demo, _self_]\ntwice: {_target_: swept.Twice}\n",
+        "own/sweep/both.yaml": "# @package _global_\nname: both\nrows: [mine, demo]\nseeds: [4]\n",
+        "swept/__init__.py": PACKAGE,
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    launched = []
+    module = sys.modules["lama.sweeps.start"]  # the room exports a function of that name
+    monkeypatch.setattr(module, "launch", lambda sweep, works: launched.extend(sweep.command(work) for work in works))
+    try:
+        start(["-m", "--config-dir", "own", "sweep=seeds", "row=mine", "seeds=[3]", "evaluation.metrics=[swept_zero]"])
+        start(["-m", "-cd", "own", "sweep=both", "data.batch_size=3"])
+        folder = str(tmp_path / "own")
+        assert [command[4:8] for command in launched] == [
+            ["-cn", row, "--config-dir", folder] for row in ("mine", "mine", "demo")
+        ]
+        sweep = load(tmp_path / "runs" / "seeds-mine")
+        assert (sweep.plugins, sweep.config_dir) == (["swept"], folder)
+        evaluated = sweep.command(Work("evaluate", "mine", 3, "faces"))
+        assert {"plugins=[swept]", "metrics=[swept_zero]"} <= set(evaluated)
+        plugins._used.clear()
+        METRICS.pop("swept_zero")
+        from lama.commands.sweep import main
+
+        main(["status", "runs/seeds-mine"])
+        assert "swept_zero" in METRICS
+        start(["-m", "sweep=seeds", "row=demo", "plugins=[swept]", "+losses.twice={_target_: swept.Twice}"])
+        assert load("runs/seeds-demo").plugins == ["swept"]
+    finally:
+        METRICS.clear()
+        METRICS.update(before)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "swept"]:
+            del sys.modules[name]
+
+
+PACKAGE = """
+from torch import nn
+from lama.interfaces import ImageMetric
+
+class Twice(nn.Module):
+    def forward(self, context):
+        return 2 * context.predicted.mean()
+
+class Zero(ImageMetric):
+    label, higher_is_better, bounds = "Zero", True, (0.0, 1.0)
+    def score(self, completed, target, mask):
+        return completed.flatten(1).mean(dim=1) * 0
+
+METRICS = {"swept_zero": Zero}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--config-dir", "nowhere", "sweep=seeds", "row=demo"], "--config-dir nowhere: no such folder"),
+        (["--confg-dir=x", "sweep=seeds"], "--confg-dir=x"),
+        (["sweep=seeds", "row=demo", "plugins=[not_there]"], "plugins: not_there"),
+        (["-cn", "demo", "sweep=seeds"], "-cn demo"),
+        (["--config-dir", ".", "sweep=nine"], "sweep=nine"),
+    ],
+)
+def test_wrong_options_of_a_sweep_are_one_line(tmp_path, monkeypatch, words, what):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=what) as caught:
+        start(["-m", *words])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()

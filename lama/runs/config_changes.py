@@ -10,7 +10,7 @@ import yaml
 # Keys without an effect on results, and keys that a user may change between the starts of a run.
 HARMLESS = (
     "resume", "overwrite", "debug", "dry_run", "recipe.validate_raw",
-    "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts",
+    "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts", "logger",
     "weights", "evaluator.weights", "checkpoint", "faults", "data.num_workers", "data.cache_gb", "data.max_broken",
     "trainer.max_epochs", "trainer.log_every_n_steps", "trainer.enable_model_summary", "trainer.enable_progress_bar",
     "recipe.recompute_blocks",
