@@ -92,9 +92,15 @@ def _check_paths(config: DictConfig) -> None:
     places = {"val_pairs": "the pairs to validate on"}
     if getattr(source, "reads_files", False):
         places |= {"path": "the images to train on", "val_path": "the images to validate on"}
+    path = config.data.get("path")
+    if isinstance(path, DictConfig):
+        if not getattr(source, "mixes", False):
+            raise ValueError("data.path: several folders, lists or shards need data=mixture")
+        places |= {f"path.{name!s}.path": "images to train on" for name in path}
     for key, meaning in places.items():
-        place = config.data.get(key)
-        if place is not None and not Path(str(place)).expanduser().exists():
+        place = OmegaConf.select(config.data, key)
+        braces = key.startswith("path.") and "{" in str(place)  # of shards
+        if place is not None and not braces and not Path(str(place)).expanduser().exists():
             where = f"no such file or folder (working directory: {Path.cwd()})"
             raise FileNotFoundError(f"data.{key}, {meaning}: {place}: {where}")
 

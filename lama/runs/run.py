@@ -78,13 +78,12 @@ def train(
     _check(module, data, run_dir, resume is not None or overwrite, processes.number, epochs)
     data.share_machine(processes.here)
     checkpointing = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
-    with _folder(run_dir, module, processes.first, 0 if resume is None else resume.progress.iteration):
+    begun = 0 if resume is None else resume.progress.iteration
+    with _folder(run_dir, module, processes.first, begun):
         if processes.first:
             _clear(run_dir, everything=overwrite and resume is None)
-            write_text(run_dir / "config.yaml", Request(config, command).text())  # read by other ranks at the start
-            note_start(run_dir, command, data, 0 if resume is None else resume.progress.iteration, config)
-            plugins = (yaml.safe_load(config) or {}).get("plugins") or []
-            write_text(run_dir / "next_steps.txt", next_steps(run_dir, command, epochs, debug is not None, plugins))
+            note_start(run_dir, command, data, begun, config)
+            _describe_itself(run_dir, Request(config, command), epochs, debug is not None)
         with _log(run_dir / "train.log", processes.first):
             for line in (*origin, f"precision: {trainer['precision']}"):
                 logger.info(line)
@@ -92,7 +91,7 @@ def train(
             speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
             watching = [speed, faults or NonFiniteGuard(), *([] if debug is None else debug.callbacks(run_dir))]
             samples = SampleGrids(run_dir, data.val_pairs, before=bool(origin))
-            places = make_loggers(loggers, run_dir, 0 if resume is None else resume.progress.iteration, config)
+            places = make_loggers(loggers, run_dir, begun, config)
             fit = _make_trainer(trainer, run_dir, data, checkpointing, [samples, *watching], places)
             if resume is not None:
                 resume.apply(fit, data, checkpointing)
@@ -232,6 +231,13 @@ def _clear(run_dir: Path, everything: bool) -> None:
                     "csv/metrics.csv", "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):
             path.unlink()
+
+
+def _describe_itself(run_dir: Path, request: Request, epochs: int, debug: bool) -> None:
+    """Write config.yaml, which other ranks read at the start, and next_steps.txt."""
+    write_text(run_dir / "config.yaml", request.text())
+    plugins = (yaml.safe_load(request.config) or {}).get("plugins") or []
+    write_text(run_dir / "next_steps.txt", next_steps(run_dir, request.command, epochs, debug, plugins))
 
 
 def _announce(
