@@ -82,12 +82,10 @@ def train(
     with _folder(run_dir, module, processes.first, begun):
         if processes.first:
             _clear(run_dir, everything=overwrite and resume is None)
-            note_start(run_dir, command, data, begun, config)
-            _describe_itself(run_dir, Request(config, command), epochs, debug is not None)
+            _begin(run_dir, Request(config, command), data, begun, epochs, debug is not None)
         with _log(run_dir / "train.log", processes.first):
-            for line in (*origin, f"precision: {trainer['precision']}"):
-                logger.info(line)
-            _announce(module, data, epochs, run_dir, monitor, processes.number)
+            first = [*origin, f"precision: {trainer['precision']}"]
+            _announce(first, module, data, epochs, run_dir, monitor, processes.number)
             speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
             watching = [speed, faults or NonFiniteGuard(), *([] if debug is None else debug.callbacks(run_dir))]
             samples = SampleGrids(run_dir, data.val_pairs, before=bool(origin))
@@ -233,18 +231,27 @@ def _clear(run_dir: Path, everything: bool) -> None:
             path.unlink()
 
 
-def _describe_itself(run_dir: Path, request: Request, epochs: int, debug: bool) -> None:
-    """Write config.yaml, which other ranks read at the start, and next_steps.txt."""
+def _begin(
+    run_dir: Path, request: Request, data: InpaintingDataModule, iteration: int, epochs: int, debug: bool
+) -> None:
+    """Write config.yaml, which other ranks read at the start, provenance.json and next_steps.txt."""
     write_text(run_dir / "config.yaml", request.text())
+    note_start(run_dir, request.command, data, iteration, request.config)
     plugins = (yaml.safe_load(request.config) or {}).get("plugins") or []
     write_text(run_dir / "next_steps.txt", next_steps(run_dir, request.command, epochs, debug, plugins))
 
 
 def _announce(
-    module: InpaintingModule, data: InpaintingDataModule, epochs: int, run_dir: Path, monitor: str, processes: int
+    first: Sequence[str],  # lines
+    module: InpaintingModule,
+    data: InpaintingDataModule,
+    epochs: int,
+    run_dir: Path,
+    monitor: str,
+    processes: int,
 ) -> None:
-    """Log the networks, the data and their problems, the length of the training and its folder."""
-    for line in describe(module, data, processes):
+    """Log ``first``, the networks, the data and their problems, the length of the training and its folder."""
+    for line in (*first, *describe(module, data, processes)):
         logger.info(line)
     train_set = data.train_set
     crop = min(train_set.augment.size)
