@@ -27,6 +27,7 @@ VERBS = {
     "report": Verb("report", "make an HTML page about a training run"),
     "export": Verb("export", "write a model as TorchScript, ONNX or pt2"),
     "weights": Verb("weights", "list, fetch and verify released networks"),
+    "publish": Verb("publish", "put a training on the Hugging Face hub, with a model card"),
     "convert": Verb("convert", "write a model in our layout or the official one"),
     "compare": Verb("compare", "compare evaluations image by image"),
     "sweep": Verb("sweep", "show, restart and evaluate the trainings of a sweep"),

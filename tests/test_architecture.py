@@ -71,6 +71,7 @@ LAWS = {
     "project": ({"files"}, set()),
     "figures": ({"files", "interfaces", "pages", "pictures", "data", "evaluation", "inference", "runs"},
                 {"numpy", "matplotlib"}),
+    "publishing": ({"files", "checkpoints", "evaluation", "runs"}, {"huggingface_hub", "safetensors", "yaml"}),
     "config": ({"training", "verbs", "plugins", "evaluation"}, {"hydra", "omegaconf"}),
     "bench": ({"verbs", "masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints",
                "inference", "losses", "training", "fast", "machine", "pictures"},
@@ -79,7 +80,8 @@ LAWS = {
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "submitit"}),
     "commands": (
         {"verbs", "config", "sweeps", "bench", "runs", "training", "demo", "export", "inference", "paper", "evaluation",
-         "data", "pictures", "checkpoints", "machine", "pretrained", "pages", "project", "figures", "files"},
+         "data", "pictures", "checkpoints", "machine", "pretrained", "pages", "project", "figures", "publishing",
+         "files"},
         {"torch", "omegaconf", "tqdm"},
     ),
     "__main__": ({"commands"}, set()),
