@@ -37,7 +37,7 @@ def make_folder(run: str | Path, repo: str, licence: str, evaluations: Sequence[
     places = [Path(place).expanduser() for place in evaluations] or ([own] if (own / "metrics.json").is_file() else [])
     measured = _named(places, about["sha256"])
     config = (run / "config.yaml").read_text(encoding="utf-8")
-    summary = json.loads((run / "summary.json").read_text()) if (run / "summary.json").is_file() else {}
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8")) if (run / "summary.json").is_file() else {}
     plugins = (yaml.safe_load(config) or {}).get("plugins") or []
     text = card(repo, licence, about | _described(file), measured, summary, plugins, list(trace(run)))
     out = run / FOLDER

@@ -41,6 +41,7 @@ from lama.verbs import program, setting, typed_alike
 
 logger = logging.getLogger(__name__)
 
+PUBLISHED_ITERATIONS = 1_000_000
 LEAST_BATCH = 20  # images a step, over all processes: issue 43 of advimman/lama
 
 
@@ -260,6 +261,10 @@ def _announce(
         logger.warning("data: %s", problem)
     logger.info("best weights: by %s%s", monitor, "" if monitor == PUBLISHED else f" (published: {PUBLISHED})")
     iterations = data.batches(processes) * epochs
+    if module.second_generator_forward and iterations < PUBLISHED_ITERATIONS // 10:  # recipe=official
+        logger.warning("warning: the published training makes %s iterations of 30 images, this one %s; "
+                       "data.epoch_batches=25000 makes epochs as long as its own", f"{PUBLISHED_ITERATIONS:,}",
+                       f"{iterations:,}")  # fmt: skip
     logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
 
 
