@@ -505,3 +505,25 @@ def test_a_place_for_results_is_checked_before_a_network_is_opened(tmp_path, mon
         with pytest.raises(SystemExit):
             run_verb(verb, arguments)
         assert re.fullmatch(rf"error: .*{tmp_path}/file.*\n", capsys.readouterr().err), verb
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("losses.feature_matching=10", r"losses\.feature_matching=10: .*losses\.feature_matching\.weight="),
+        ("losses.l1=3", r"losses\.l1=3: .*losses\.l1\.weight_known=.*0 switches"),
+        ("+losses.gradient=3", r"losses\.gradient=3: .*_target_"),
+        ("losses.adversarial=true", r"losses\.adversarial=True"),
+        ("losses.l1=off", r"losses\.l1="),
+    ],
+)
+def test_a_number_in_place_of_a_loss_term_names_its_keys(override, what):
+    with pytest.raises(ValueError, match=what) as caught:
+        preflight(composed("demo", override))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["losses.l1=0", "losses.feature_matching=0.0", "losses.feature_matching=null"])
+def test_0_in_place_of_a_loss_term_switches_it_off(override):
+    objective = build(composed("demo", override).losses, "losses")
+    assert set(objective.terms) == {"l1", "adversarial", "feature_matching"} - {override.split("=")[0].split(".")[1]}

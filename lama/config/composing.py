@@ -12,12 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from lama.config.gate import resolve_target
+from lama.config.gate import CONFIGS, resolve_target
 from lama.config.wording import joined, nearest
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-# In a wheel the configurations are inside the package, in a clone next to it.
-CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
 
 
 def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:

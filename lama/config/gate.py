@@ -21,6 +21,9 @@ from lama import plugins
 from lama.config.wording import nearest
 
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
+_PACKAGE = Path(__file__).resolve().parents[1]
+# In a wheel the configurations are inside the package, in a clone next to it.
+CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
 PROGRAMS = ("lama.bench.", "lama.commands.", "lama.config.", "lama.sweeps.")  # a YAML needs no names of these rooms
 NETWORKS = ("generator", "discriminator", "objective", "evaluator", "optimizers")  # of the module; the rest: recipe
 
@@ -115,7 +118,7 @@ def _typed(path: str, node: Any) -> str:
 
 
 def _plain(node: Any) -> Any:
-    """Resolve interpolations and leave out loss terms of weight 0."""
+    """Resolve interpolations and leave out loss terms of weight 0. Raises ValueError for a number that is no term."""
     plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
     return _without_zero_weights(plain)
 
@@ -127,7 +130,25 @@ def _without_zero_weights(node: Any) -> Any:
         return node
     if str(node.get("_target_", "")).startswith("lama.losses.") and node.get("weight") == 0:
         return None
+    if node.get("_target_") == "lama.losses.Objective":
+        node = {name: _term(name, value) if name != "_target_" else value for name, value in node.items()}
     return {name: _without_zero_weights(value) for name, value in node.items()}
+
+
+def _term(name: str, value: Any) -> Any:
+    """A loss term: the number 0 stands for none. Raises ValueError for another number or a text."""
+    if value is None or isinstance(value, dict):
+        return value
+    if value == 0 and not isinstance(value, bool):
+        return None
+    keys = next((list(one[name]) for one in _loss_configurations() if isinstance(one.get(name), DictConfig)), [])
+    own = [f"losses.{name}.{key}=" for key in keys if key not in ("_target_", "weights")]
+    advice = f"its keys are {', '.join(own)}" if own else f"expected {{_target_: CLASS, weight: {value}}}"
+    raise ValueError(f"losses.{name}={value}: {advice}; 0 switches a term off")
+
+
+def _loss_configurations() -> Iterator[Any]:
+    return (OmegaConf.load(path) for path in sorted((CONFIGS / "training" / "losses").glob("*.yaml")))
 
 
 def _targets(node: Any, key: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
