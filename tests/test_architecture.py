@@ -77,7 +77,8 @@ LAWS = {
                "inference", "losses", "training", "fast", "machine", "pictures"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
     "sweeps": ({"config", "verbs", "files", "runs", "evaluation", "paper", "data", "pictures", "models"},
-               {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "omegaconf", "submitit"}),
+               {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "hydra_plugins", "omegaconf", "optuna",
+                "submitit"}),
     "commands": (
         {"verbs", "config", "sweeps", "bench", "runs", "training", "demo", "export", "inference", "paper", "evaluation",
          "data", "pictures", "checkpoints", "machine", "pretrained", "pages", "project", "figures", "publishing",

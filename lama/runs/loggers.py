@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +80,7 @@ class MLflow(MLFlowLogger):
         self, run_dir: Path, iteration: int, experiment: str = "lama", tracking_uri: str | None = None
     ) -> None:
         place = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it makes the tables of a new database
         known = _recall(run_dir, "mlflow", iteration)
         self.begins = known is None
         with _in_one_line("mlflow", f"expected a server or sqlite:///FILE as logger.mlflow.tracking_uri, got {place}"):

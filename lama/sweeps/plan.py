@@ -35,6 +35,7 @@ class Sweep:
     configurations: dict[str, str] = field(default_factory=dict)  # of rows with another name than theirs
     config_dir: str | None = None  # a folder with configurations of the user
     plugins: list[str] = field(default_factory=list)  # packages of the user that the rows name
+    search: dict[str, Any] | None = None  # "trials", "metric", and "space": overrides with the values to choose from
 
     def __post_init__(self) -> None:
         for key, what in (("rows", self.rows), ("seeds", self.seeds)):

@@ -20,13 +20,15 @@ from lama.runs.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.rows import named_rows, split_values, vary
+from lama.sweeps.rows import has_values, named_rows, split_values, vary
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
 from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
 
-SWEEP_KEYS = ("sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material")
+SWEEP_KEYS = (
+    "sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material", "search",
+)  # fmt: skip
 
 
 def start(arguments: Sequence[str]) -> None:
@@ -53,12 +55,20 @@ def start(arguments: Sequence[str]) -> None:
     unknown = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
     if unknown:
         raise ValueError(f"evaluation.metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+    if sweep.search:
+        from lama.sweeps.search import check_search, search
+
+        check_search(sweep, rows[0])
     check_data(rows)
     if sweep.launcher["name"] == "slurm":
         slurm.check(sweep.launcher)
-    check_folder(sweep)
+    if not sweep.search:  # else its rows are not known yet
+        check_folder(sweep)
     check_writable(sweep.folder)
     with only_one(sweep.folder, "dir", "command"):
+        if sweep.search:
+            search(sweep, rows[0])
+            return
         if check_folder(sweep):
             logger.info("dir=%s: replacing another sweep, which has trained nothing", sweep.dir)
             shutil.rmtree(sweep.folder / "jobs", ignore_errors=True)
@@ -83,7 +93,9 @@ def compose(ours: Sequence[str], overrides: Sequence[str], config_dir: str | Non
         raise ValueError(one_line(error).replace("++", "")) from error
     assert isinstance(config, dict)
     values = {str(name): value for name, value in config.items()}
-    fixed, varied = split_values([*values["overrides"], *overrides])
+    overrides = [*values["overrides"], *overrides]
+    space = [one for one in overrides if values["search"] and has_values(one)]
+    fixed, varied = split_values([one for one in overrides if one not in space])
     named = named_rows(values["rows"], values["own"])
     rows = [vary(row, choice) for row in named for choice in itertools.product(*varied)]
     values |= {
@@ -93,6 +105,7 @@ def compose(ours: Sequence[str], overrides: Sequence[str], config_dir: str | Non
         "configurations": {row.name: row.configuration for row in rows if row.configuration != row.name},
         "config_dir": None if config_dir is None else str(Path(config_dir).resolve()),
         "plugins": [],
+        "search": values["search"] and values["search"] | {"space": space},
     }
     return Sweep(**{name: values[name] for name in Sweep.__dataclass_fields__})
 
