@@ -23,7 +23,7 @@ from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import check_row, compose, train_those
+from lama.sweeps.start import compose_row, compose, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,
@@ -144,7 +144,7 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-m"], r"-m: expected sweep=NAME, one of claims, seeds, table1_lama"),
+        (["-m"], r"-m: expected sweep=NAME, one of claims, search, seeds, table1_lama"),
         (["-m", "sweep=tabel2"], r"sweep=tabel2: no such configuration"),
         (["-m", "sweep=table4_masks", "losses=no_perceptual", "data.batchsize=3"],
          r"lama_small_train_masks: data\.batchsize: unknown config key; did you mean data\.batch_size"),
@@ -460,7 +460,7 @@ def test_several_values_give_a_row_each(tmp_path):
     assert command[command.index("-cn") + 1] == "demo"
     assert {"optimizers.generator.lr=0.001", "losses=lama", "data.batch_size=3"} < set(command)
     assert command[-1] == f"run_dir='{tmp_path}/runs/{first}/seed0'"
-    assert check_row(sweep, last).optimizers.generator.lr == 1e-4
+    assert compose_row(sweep, last).optimizers.generator.lr == 1e-4
     save(sweep)
     assert load(tmp_path) == sweep
 

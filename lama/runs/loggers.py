@@ -37,15 +37,14 @@ class Csv(CSVLogger):
 
     def __init__(self, run_dir: Path, iteration: int) -> None:
         super().__init__(str(run_dir), name="csv", version="", flush_logs_every_n_steps=1)
-        self.kept = _rows(run_dir / "csv/metrics.csv", iteration)
+        self.kept: list[dict[str, Any]] | None = _rows(run_dir / "csv/metrics.csv", iteration)
 
     @property
     def experiment(self) -> Any:
         """Lightning's writer, which removes an earlier file: its rows are written again before the first new one."""
-        new = self._experiment is None
         writer = super().experiment
-        if new and _is_first():
-            writer.metrics = self.kept
+        if self.kept is not None and _is_first():
+            writer.metrics, self.kept = self.kept, None
         return writer
 
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from lama.evaluation import METRICS, higher_is_better
 from lama.runs.callbacks import read_metrics
 from lama.sweeps.plan import Sweep, Work, save
-from lama.sweeps.start import begin, check_folder, check_row
+from lama.sweeps.start import begin, check_folder, check_row, compose_row
 from lama.sweeps.state import DONE, UNFINISHED, states
 from lama.verbs import typed
 
@@ -69,7 +69,7 @@ def check_search(sweep: Sweep, config: DictConfig) -> str:
         known = ", ".join(f"val_{name}_total_mean" for name in config.evaluator.metrics)
         raise ValueError(f"search.metric={metric}: expected a validation metric of the training, one of {known}")
     first = replace(sweep, overrides=[*sweep.overrides, *map(_example, settings["space"])])
-    check_row(first, sweep.rows[0])
+    check_row(compose_row(first, sweep.rows[0]))
     return metric
 
 

@@ -50,11 +50,13 @@ def start(arguments: Sequence[str]) -> None:
     if not any(one.startswith("sweep=") for one in ours):
         raise ValueError(f"-m: expected sweep=NAME, one of {known}")
     sweep = compose(ours, [one for one in arguments if one not in ours], options.config_dir)
-    rows = [check_row(sweep, row) for row in sweep.rows]
+    rows = [compose_row(sweep, row) for row in sweep.rows]
     sweep = replace(sweep, plugins=list(dict.fromkeys(name for config in rows for name in config.plugins)))
     unknown = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
     if unknown:
         raise ValueError(f"evaluation.metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+    for config in rows:
+        check_row(config)
     if sweep.search:
         from lama.sweeps.search import check_search, search
 
@@ -110,17 +112,21 @@ def compose(ours: Sequence[str], overrides: Sequence[str], config_dir: str | Non
     return Sweep(**{name: values[name] for name in Sweep.__dataclass_fields__})
 
 
-def check_row(sweep: Sweep, row: str) -> DictConfig:
-    """Compose the configuration of a row, import its plugins, and check its requirements, without building anything."""
+def compose_row(sweep: Sweep, row: str) -> DictConfig:
+    """The configuration of a row; its plugins are imported."""
     overrides = sweep.training_overrides(Work("train", row, sweep.seeds[0]))
     try:
         config = compose_config("training", sweep.configuration(row), overrides, sweep.config_dir)
         use_plugins(config.plugins)
     except (ValueError, HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"{row}: {one_line(error)}") from error
+    return config
+
+
+def check_row(config: DictConfig) -> None:
+    """Check the requirements of a row, without building anything."""
     check_plan(config)
     preflight(config)
-    return config
 
 
 def check_data(rows: Sequence[DictConfig]) -> None:
