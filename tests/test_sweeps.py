@@ -23,7 +23,7 @@ from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import compose_row, compose, train_those
+from lama.sweeps.start import compose, compose_row, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,
