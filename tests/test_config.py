@@ -527,3 +527,21 @@ def test_a_number_in_place_of_a_loss_term_names_its_keys(override, what):
 def test_0_in_place_of_a_loss_term_switches_it_off(override):
     objective = build(composed("demo", override).losses, "losses")
     assert set(objective.terms) == {"l1", "adversarial", "feature_matching"} - {override.split("=")[0].split(".")[1]}
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("masks=null", r"^masks=null: expected one of .*train_wide"),
+        ("masks@val_masks=null", r"^masks@val_masks=null: expected one of .*train_wide"),
+        ("logger=null", r"^logger=null: expected one of csv, mlflow, tensorboard, wandb"),
+    ],
+)
+def test_null_in_place_of_a_choice_names_the_choices(override, what):
+    with pytest.raises(ValueError, match=what):
+        compose("training", "demo", [override])
+
+
+def test_photographs_of_your_own_need_a_source_and_the_message_says_which():
+    with pytest.raises(ValueError, match=r"'photos'; .*data=folder"):
+        build(composed("demo", "data.path=photos").data, "data")

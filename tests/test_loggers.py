@@ -81,6 +81,13 @@ def test_csv_and_tensorboard_hold_the_numbers_of_the_metrics_and_a_resumed_run_k
     assert [image.step for image in events.Images("samples")] == [2, 4]
 
 
+def test_without_loggers_the_metrics_are_written_all_the_same(begin):
+    run = begin(epochs=1)
+    assert len(expected(run)["train_gen_total"]) == 2
+    assert (run / "summary.json").is_file()
+    assert not (run / "tensorboard").exists()
+
+
 def test_rows_of_csv_after_the_checkpoint_are_dropped(begin, tmp_path):
     run = begin(Csv, epochs=1)
     text = (run / "csv/metrics.csv").read_text()

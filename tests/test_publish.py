@@ -66,7 +66,7 @@ def test_a_dry_run_writes_weights_configuration_numbers_and_a_card(trained, caps
         "FFCResNetGenerator",
         "for 2\niterations",
         about["evaluation_set"][0][:12],
-        "fingerprint",
+        "11 images",
         "l1, adversarial",
     ):
         assert expected in text, expected

@@ -245,3 +245,10 @@ def test_masks_that_hide_nothing_or_all_are_noticed_at_the_start(tmp_path, sampl
     with pytest.raises(ValueError, match=f"masks: .* 10 .* {what}"):
         train(make_module(), data, TRAINER, tmp_path / "run", "", "")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_a_published_training_made_short_is_a_warning(tmp_path, caplog, official):
+    run_into(tmp_path / "run", make_module(second_generator_forward=official))
+    short = [one for one in caplog.records if "1,000,000 iterations" in one.message and "epoch_batches" in one.message]
+    assert [one.levelname for one in short] == ["WARNING"] * official

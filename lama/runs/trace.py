@@ -72,7 +72,8 @@ def _of_run(run: Path) -> Iterator[str]:
     data, settings = about.get("data", {}), yaml.safe_load(config)
     source = (settings.get("data") or {}).get("path") or ""
     where = ", ".join(str(part["path"]) for part in source.values()) if isinstance(source, dict) else source
-    known = f"{data['images']} images, fingerprint {data['fingerprint']}" if data else "not recorded: an older run"
+    known = f"{data['images']} images" if data else "not recorded: an older run"
+    known += f", fingerprint {data['fingerprint']}" if data.get("fingerprint") else ""
     yield f"data         {where or 'built-in photographs'}: {known}"
     for manifest in data.get("manifests", []):
         yield f"  validation manifest {manifest}"
