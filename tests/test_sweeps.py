@@ -411,6 +411,29 @@ def test_collect_wants_finished_trainings_and_sets(tmp_path):
         collect(replace(sweep, evaluation=sweep.evaluation | {"sets": str(tmp_path)}))
 
 
+def test_rows_and_sets_of_the_user_are_collected_in_a_table_of_their_own(tmp_path, monkeypatch):
+    from test_own_tables import evaluation
+
+    (tmp_path / "sets" / "faces").mkdir(parents=True)
+    (tmp_path / "sets" / "faces" / "manifest.json").write_text("{}")
+    settings = {"sets": str(tmp_path / "sets"), "metrics": ["psnr_hole"], "size": None, "overrides": []}
+    sweep = a_sweep(tmp_path / "sweep", rows=["mine", "mine,losses=other"], evaluation=settings)
+    for work in sweep.trainings():
+        record(sweep, work, state=DONE)
+
+    def evaluate(sweep, works, which):
+        for work in works:
+            out = sweep.folder / "evaluations" / work.row / f"seed{work.seed}" / work.set_name
+            evaluation(out, shift=0.4 * (work.row != "mine"), seed=work.seed)
+            record(sweep, work, state=DONE)
+
+    monkeypatch.setattr("lama.sweeps.collect.begin", evaluate)
+    collect(sweep)
+    table = json.loads((sweep.folder / "tables" / "tables.json").read_text())["tables"][0]
+    assert [row["run"] for row in table["rows"]] == sweep.rows
+    assert table["rows"][1]["cells"][0]["difference"]["mean"] == pytest.approx(0.4, abs=0.1)
+
+
 def test_slurm_is_asked_in_its_own_words(tmp_path, monkeypatch):
     for name, text in (("squeue", "echo '12_0 RUNNING'; echo '12_1 PENDING'"), ("sinfo", "echo 'debug*'"),
                        ("sbatch", "true")):  # fmt: skip
