@@ -1,11 +1,13 @@
-"""Two programs on one CPU slow each other down: one line says so, where threads outnumber the free cores."""
+"""A training beside other programs: one line where its threads outnumber the free cores."""
 
 import logging
 import os
 
 import pytest
+import torch
 
-from lama.machine import crowded
+from lama.machine.crowded import crowded
+from lama.runs import processes
 
 
 @pytest.mark.parametrize(
@@ -24,17 +26,12 @@ def test_threads_that_would_wait_for_other_programs_are_one_line(monkeypatch, lo
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0, 0))
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(ours)))
-    line = crowded.crowded(threads)
+    line = crowded(threads)
     assert line.endswith(advice) if advice else not line
 
 
-def test_the_line_is_said_once_when_a_cpu_is_chosen(monkeypatch, caplog):
-    from lama.machine.device import pick_device
-
-    crowded.warn_if_crowded.cache_clear()
-    monkeypatch.setattr(crowded, "crowded", lambda threads: "busy")
+def test_a_training_says_the_line(monkeypatch, caplog):
+    monkeypatch.setattr(processes, "crowded", lambda threads: f"busy with {threads}")
     with caplog.at_level(logging.WARNING, "lama"):
-        pick_device("cpu")
-        pick_device("cpu")
-    assert [record.message for record in caplog.records] == ["busy"]
-    crowded.warn_if_crowded.cache_clear()
+        processes.choose_processes({"accelerator": "cpu"})
+    assert [record.message for record in caplog.records] == [f"busy with {torch.get_num_threads()}"]

@@ -7,8 +7,6 @@ from functools import cache
 
 import torch
 
-from lama.machine.crowded import warn_if_crowded
-
 logger = logging.getLogger(__name__)
 
 _SIZES = ((8, 8), (6, 9), (15, 16), (7, 13))  # all combinations of even and odd
@@ -56,13 +54,8 @@ def pick_device(name: str) -> torch.device:
 
     Raises ValueError for a device that this machine does not have, or that computes wrong Fourier transforms.
     """
-    device = _first_that_works() if name == "auto" else _named(name)
-    if device.type == "cpu":
-        warn_if_crowded()
-    return device
-
-
-def _named(name: str) -> torch.device:
+    if name == "auto":
+        return _first_that_works()
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
