@@ -50,8 +50,8 @@ def search(sweep: Sweep, config: DictConfig) -> None:
             raise
         raise ValueError(f"{sweep.dir}: all {len(trials.sweep.rows)} trials have failed; {typed('sweep')} status "
                          f"{sweep.dir} says why") from error  # fmt: skip
-    logger.info("%s: the %d trials and the best values; rows trial000, trial001, ... are ordinary runs",
-                sweep.folder / "optimization_results.yaml", len(trials.sweep.rows))  # fmt: skip
+    logger.info("best of %d trials: %s; the trials are ordinary runs in %s", len(trials.sweep.rows),
+                sweep.folder / "optimization_results.yaml", sweep.folder / "runs")  # fmt: skip
 
 
 def check_search(sweep: Sweep, config: DictConfig) -> str:
