@@ -132,6 +132,8 @@ def test_every_training_config_takes_a_step_at_reduced_width(name, surroundings)
 
 @pytest.mark.parametrize(("group", "option"), GROUPS)
 def test_every_option_of_every_group_takes_a_step_at_reduced_width(group, option, surroundings):
+    if (group, option) in (("logger", "wandb"), ("logger", "mlflow")):
+        pytest.importorskip(option, reason=f"the extra {option} is not installed")
     overrides = [f"{group}={option}"] + ([] if group == "losses" else ["losses=no_perceptual"])
     overrides += ["data.path=held_out"] if (group, option) == ("data", "builtin") else []
     overrides += [f"data.path={surroundings[0].partition('=')[2]}"] if (group, option) == ("data", "folder") else []
@@ -140,6 +142,9 @@ def test_every_option_of_every_group_takes_a_step_at_reduced_width(group, option
         overrides += [f"masks.path={folder}/masks"]
     if (group, option) in (("data", "list"), ("data", "shards")):
         overrides += [f"data.path={folder}/{'list.txt' if option == 'list' else 'shards'}"]
+    if (group, option) == ("data", "mixture"):
+        parts = {"a": f"{folder}/train", "b": f"{folder}/list.txt"}
+        overrides += ["data.path={" + ", ".join(f"{name}: {{path: {place}}}" for name, place in parts.items()) + "}"]
     overrides += ["generator.ngf=8"] if option == "lama_fourier_lfu" else []
     reduced = REDUCED
     if group == "generator":  # another class may have other arguments
