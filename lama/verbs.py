@@ -27,6 +27,7 @@ VERBS = {
     "report": Verb("report", "make an HTML page about a training run"),
     "export": Verb("export", "write a model as TorchScript, ONNX or pt2"),
     "weights": Verb("weights", "list, fetch and verify released networks"),
+    "publish": Verb("publish", "put a training on the Hugging Face hub, with a model card"),
     "convert": Verb("convert", "write a model in our layout or the official one"),
     "compare": Verb("compare", "compare evaluations image by image"),
     "sweep": Verb("sweep", "show, restart and evaluate the trainings of a sweep"),
@@ -58,6 +59,18 @@ def typed(verb: str) -> str:
     if words[-1] == "lama":
         return f"{' '.join(words)} {verb}"
     return f"python bin/{script.name}" if script.is_file() else f"lama {verb}"
+
+
+def quoted(value: str) -> str:
+    """A value in Hydra's quotes, which allow any character."""
+    end = len(value) - len(value.rstrip("\\"))  # Hydra reads a backslash as an escape only before a quote
+    return "'" + re.sub(r"(\\*)'", r"\1\1\\'", value) + "\\" * end + "'"
+
+
+def setting(key: str, value: str | Path) -> str:
+    """KEY=VALUE to paste into a shell, quoted where Hydra or the shell would read the value in another way."""
+    plain = re.fullmatch(r"[A-Za-z0-9_./@+-]+", str(value))
+    return shlex.quote(f"{key}={value if plain else quoted(str(value))}")
 
 
 def typed_alike(command: str, verb: str) -> str:

@@ -1,6 +1,7 @@
 """bin/check_data.py: findings about a folder of images."""
 
 import runpy
+import shlex
 import sys
 
 import numpy as np
@@ -269,15 +270,37 @@ def test_the_sheet_of_stored_masks_shows_one_hole_whichever_way_it_is_stored():
 def test_the_command_writes_the_sheet_and_ends_with_lines_to_paste(tmp_path, root, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     good(tmp_path / "mine")
+    before = sorted(path.name for path in (tmp_path / "mine").rglob("*"))
     assert main(monkeypatch, root, "mine", "--crop", "32") == 0
     said = capsys.readouterr().out.splitlines()
     assert said[-1].strip().startswith("python bin/train.py")
     assert "location.data_root_dir=mine" in said[-1]
-    assert Image.open(tmp_path / "mine_check.png").size[0] == 6 * 160
-    before = sorted(path.name for path in (tmp_path / "mine").rglob("*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
     assert main(monkeypatch, root, "mine", "--crop", "32", "--sheet", "deep/look.jpg") == 0
     assert Image.open(tmp_path / "deep" / "look.jpg").size[0] == 6 * 160
     assert sorted(path.name for path in (tmp_path / "mine").rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["my photos (1)", "фото", "a=b,c", "it's"])
+@pytest.mark.parametrize("layout", ["images", "pairs", "dataset"])
+def test_the_command_runs_as_pasted_whatever_the_folder_is_called(tmp_path, root, monkeypatch, capsys, name, layout):
+    from lama.config import check_plan, read
+
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / name / ("train/a.png" if layout == "dataset" else "a.png"), noise())
+    if layout == "dataset":
+        write_image(tmp_path / name / "val" / "b.png", noise())
+    if layout == "pairs":
+        write_image(tmp_path / name / "a_mask000.png", noise() // 255 * 255)
+    main(monkeypatch, root, name, "--crop", "32")
+    _, script, *words = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    if layout == "pairs":
+        assert script == "bin/evaluate.py"
+        assert read(words, "", "evaluation", paths=("indir",)).indir == name
+    else:
+        config = read(words, "", "training", None)
+        check_plan(config)
+        assert config.data.path == (f"{name}/train" if layout == "dataset" else name)
 
 
 def test_problems_are_exit_code_1(tmp_path, root, monkeypatch, capsys):

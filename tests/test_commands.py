@@ -238,3 +238,20 @@ def test_a_command_is_printed_as_the_user_types_it(monkeypatch, argv, verb, prin
 ])  # fmt: skip
 def test_other_commands_are_named_like_the_one_that_was_typed(command, printed):
     assert typed_alike(command, "report") == printed
+
+
+STOPPED = """
+import atexit, logging, sys
+from lama import commands
+assert "tqdm" not in sys.modules  # the less is imported before Ctrl-C is caught, the better
+def stop(name):
+    atexit.register(lambda: logging.getLogger("torch._subclasses.fake_tensor").info("cache stats"))
+    raise KeyboardInterrupt
+commands.importlib.import_module = stop
+commands.run_verb("predict", [])
+"""
+
+
+def test_ctrl_c_during_the_imports_is_one_line(root):
+    done = subprocess.run([sys.executable, "-c", STOPPED], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.split()) == (130, ["interrupted"])

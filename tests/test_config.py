@@ -119,6 +119,8 @@ def test_every_training_config_takes_a_step_at_reduced_width(name, surroundings)
 
 @pytest.mark.parametrize(("group", "option"), GROUPS)
 def test_every_option_of_every_group_takes_a_step_at_reduced_width(group, option, surroundings):
+    if (group, option) in (("logger", "wandb"), ("logger", "mlflow")):
+        pytest.importorskip(option, reason=f"the extra {option} is not installed")
     overrides = [f"{group}={option}"] + ([] if group == "losses" else ["losses=no_perceptual"])
     overrides += ["data.path=held_out"] if (group, option) == ("data", "builtin") else []
     overrides += [f"data.path={surroundings[0].partition('=')[2]}"] if (group, option) == ("data", "folder") else []
@@ -127,6 +129,9 @@ def test_every_option_of_every_group_takes_a_step_at_reduced_width(group, option
         overrides += [f"masks.path={folder}/masks"]
     if (group, option) in (("data", "list"), ("data", "shards")):
         overrides += [f"data.path={folder}/{'list.txt' if option == 'list' else 'shards'}"]
+    if (group, option) == ("data", "mixture"):
+        parts = {"a": f"{folder}/train", "b": f"{folder}/list.txt"}
+        overrides += ["data.path={" + ", ".join(f"{name}: {{path: {place}}}" for name, place in parts.items()) + "}"]
     overrides += ["generator.ngf=8"] if option == "lama_fourier_lfu" else []
     reduced = REDUCED
     if group == "generator":  # another class may have other arguments
@@ -492,3 +497,43 @@ def test_a_place_for_results_is_checked_before_a_network_is_opened(tmp_path, mon
         with pytest.raises(SystemExit):
             run_verb(verb, arguments)
         assert re.fullmatch(rf"error: .*{tmp_path}/file.*\n", capsys.readouterr().err), verb
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("losses.feature_matching=10", r"losses\.feature_matching=10: .*losses\.feature_matching\.weight="),
+        ("losses.l1=3", r"losses\.l1=3: .*losses\.l1\.weight_known=.*0 switches"),
+        ("+losses.gradient=3", r"losses\.gradient=3: .*_target_"),
+        ("losses.adversarial=true", r"losses\.adversarial=True"),
+        ("losses.l1=off", r"losses\.l1="),
+    ],
+)
+def test_a_number_in_place_of_a_loss_term_names_its_keys(override, what):
+    with pytest.raises(ValueError, match=what) as caught:
+        preflight(composed("demo", override))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["losses.l1=0", "losses.feature_matching=0.0", "losses.feature_matching=null"])
+def test_0_in_place_of_a_loss_term_switches_it_off(override):
+    objective = build(composed("demo", override).losses, "losses")
+    assert set(objective.terms) == {"l1", "adversarial", "feature_matching"} - {override.split("=")[0].split(".")[1]}
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("masks=null", r"^masks=null: expected one of .*train_wide"),
+        ("masks@val_masks=null", r"^masks@val_masks=null: expected one of .*train_wide"),
+        ("logger=null", r"^logger=null: expected one of csv, mlflow, tensorboard, wandb"),
+    ],
+)
+def test_null_in_place_of_a_choice_names_the_choices(override, what):
+    with pytest.raises(ValueError, match=what):
+        compose("training", "demo", [override])
+
+
+def test_photographs_of_your_own_need_a_source_and_the_message_says_which():
+    with pytest.raises(ValueError, match=r"'photos'; .*data=folder"):
+        build(composed("demo", "data.path=photos").data, "data")

@@ -10,7 +10,9 @@ from PIL import Image
 from lama.commands.evaluate import main as evaluate
 from lama.commands.figure import main
 from lama.data.evaluation_set import write_pairs
+from lama.figures.choosing import most_different
 from lama.figures.patches import Box, box_of
+from lama.figures.sources import Evaluated
 from lama.interfaces import EvaluationPair
 
 
@@ -64,6 +66,21 @@ def test_a_figure_shows_where_two_methods_differ_most(evaluated, tmp_path, shown
     assert any(np.array_equal(image, truth) for image in shown)
     text = (tmp_path / "fig.svg").read_text()
     assert all(f">{name}</text>" in text for name in ("Masked", "Ours", "Telea", "Mean", "Truth"))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_photograph_with_several_masks_is_shown_once(count):
+    scores = {"a_mask000": 9, "a_mask001": 5, "a_crop001_mask000": 7, "b": 1, "b2_mask000": 4, "c_mask000": 0}
+    first, second = (
+        Evaluated(name, {}, {image: {"psnr": factor * score} for image, score in scores.items()})
+        for name, factor in (("x", 1.0), ("y", 2.0))
+    )
+    said = []
+    assert (
+        most_different([first, second], "xy", "psnr", count + 1, said.append)
+        == ["a_mask000", "b2_mask000", "b"][: count + 1]
+    )
+    assert most_different([first], "x", None, count, said.append) == ["a_mask000", "c_mask000"][:count]
 
 
 def test_images_and_the_part_are_chosen_by_hand(evaluated, tmp_path, shown):

@@ -401,7 +401,7 @@ def test_a_result_that_is_not_finite_is_refused(rng):
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "no such device"])
 def test_a_device_that_is_not_there_is_refused_in_one_line(tiny_generator, device):
-    with pytest.raises(ValueError, match="expected auto, cpu, cuda or mps") as caught:
+    with pytest.raises(ValueError, match="expected auto") as caught:
         Inpainter(tiny_generator, device)
     assert f"device={device}" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -23,7 +23,7 @@ from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import check_row, compose, train_those
+from lama.sweeps.start import compose, compose_row, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,
@@ -144,7 +144,7 @@ def test_a_folder_keeps_its_sweep_and_refuses_another(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-m"], r"-m: expected sweep=NAME, one of claims, seeds, table1_lama"),
+        (["-m"], r"-m: expected sweep=NAME, one of claims, search, seeds, table1_lama"),
         (["-m", "sweep=tabel2"], r"sweep=tabel2: no such configuration"),
         (["-m", "sweep=table4_masks", "losses=no_perceptual", "data.batchsize=3"],
          r"lama_small_train_masks: data\.batchsize: unknown config key; did you mean data\.batch_size"),
@@ -411,6 +411,29 @@ def test_collect_wants_finished_trainings_and_sets(tmp_path):
         collect(replace(sweep, evaluation=sweep.evaluation | {"sets": str(tmp_path)}))
 
 
+def test_rows_and_sets_of_the_user_are_collected_in_a_table_of_their_own(tmp_path, monkeypatch):
+    from test_own_tables import evaluation
+
+    (tmp_path / "sets" / "faces").mkdir(parents=True)
+    (tmp_path / "sets" / "faces" / "manifest.json").write_text("{}")
+    settings = {"sets": str(tmp_path / "sets"), "metrics": ["psnr_hole"], "size": None, "overrides": []}
+    sweep = a_sweep(tmp_path / "sweep", rows=["mine", "mine,losses=other"], evaluation=settings)
+    for work in sweep.trainings():
+        record(sweep, work, state=DONE)
+
+    def evaluate(sweep, works, which):
+        for work in works:
+            out = sweep.folder / "evaluations" / work.row / f"seed{work.seed}" / work.set_name
+            evaluation(out, shift=0.4 * (work.row != "mine"), seed=work.seed)
+            record(sweep, work, state=DONE)
+
+    monkeypatch.setattr("lama.sweeps.collect.begin", evaluate)
+    collect(sweep)
+    table = json.loads((sweep.folder / "tables" / "tables.json").read_text())["tables"][0]
+    assert [row["run"] for row in table["rows"]] == sweep.rows
+    assert table["rows"][1]["cells"][0]["difference"]["mean"] == pytest.approx(0.4, abs=0.1)
+
+
 def test_slurm_is_asked_in_its_own_words(tmp_path, monkeypatch):
     for name, text in (("squeue", "echo '12_0 RUNNING'; echo '12_1 PENDING'"), ("sinfo", "echo 'debug*'"),
                        ("sbatch", "true")):  # fmt: skip
@@ -460,7 +483,7 @@ def test_several_values_give_a_row_each(tmp_path):
     assert command[command.index("-cn") + 1] == "demo"
     assert {"optimizers.generator.lr=0.001", "losses=lama", "data.batch_size=3"} < set(command)
     assert command[-1] == f"run_dir='{tmp_path}/runs/{first}/seed0'"
-    assert check_row(sweep, last).optimizers.generator.lr == 1e-4
+    assert compose_row(sweep, last).optimizers.generator.lr == 1e-4
     save(sweep)
     assert load(tmp_path) == sweep
 
@@ -510,3 +533,85 @@ def test_rows_of_values_are_rows_of_the_tables(tmp_path):
     make_tables(tmp_path / "evaluations", tmp_path / "tables", ["psnr_hole"], 256)
     text = (tmp_path / "tables" / "tables.md").read_text()
     assert all(row in text for row in sweep.rows)
+
+
+def test_a_sweep_takes_configurations_and_packages_of_the_user(tmp_path, monkeypatch, capsys):
+    from lama import plugins
+    from lama.evaluation import METRICS
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(plugins, "_used", {})
+    before = dict(METRICS)
+    for name, text in {
+        "own/mine.yaml": "defaults: [demo, losses: twice, _self_]\nplugins: [swept]\n".replace(
+            "losses:", "override losses:"
+        ),
+        "own/losses/twice.yaml": "defaults: [demo, _self_]\ntwice: {_target_: swept.Twice}\n",
+        "own/sweep/both.yaml": "# @package _global_\nname: both\nrows: [mine, demo]\nseeds: [4]\n",
+        "swept/__init__.py": PACKAGE,
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    launched = []
+    module = sys.modules["lama.sweeps.start"]  # the room exports a function of that name
+    monkeypatch.setattr(module, "launch", lambda sweep, works: launched.extend(sweep.command(work) for work in works))
+    try:
+        start(["-m", "--config-dir", "own", "sweep=seeds", "row=mine", "seeds=[3]", "evaluation.metrics=[swept_zero]"])
+        start(["-m", "-cd", "own", "sweep=both", "data.batch_size=3"])
+        folder = str(tmp_path / "own")
+        assert [command[4:8] for command in launched] == [
+            ["-cn", row, "--config-dir", folder] for row in ("mine", "mine", "demo")
+        ]
+        sweep = load(tmp_path / "runs" / "seeds-mine")
+        assert (sweep.plugins, sweep.config_dir) == (["swept"], folder)
+        evaluated = sweep.command(Work("evaluate", "mine", 3, "faces"))
+        assert {"plugins=[swept]", "metrics=[swept_zero]"} <= set(evaluated)
+        plugins._used.clear()
+        METRICS.pop("swept_zero")
+        from lama.commands.sweep import main
+
+        main(["status", "runs/seeds-mine"])
+        assert "swept_zero" in METRICS
+        start(["-m", "sweep=seeds", "row=demo", "plugins=[swept]", "+losses.twice={_target_: swept.Twice}"])
+        assert load("runs/seeds-demo").plugins == ["swept"]
+    finally:
+        METRICS.clear()
+        METRICS.update(before)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "swept"]:
+            del sys.modules[name]
+
+
+PACKAGE = """
+from torch import nn
+from lama.interfaces import ImageMetric
+
+class Twice(nn.Module):
+    def forward(self, context):
+        return 2 * context.predicted.mean()
+
+class Zero(ImageMetric):
+    label, higher_is_better, bounds = "Zero", True, (0.0, 1.0)
+    def score(self, completed, target, mask):
+        return completed.flatten(1).mean(dim=1) * 0
+
+METRICS = {"swept_zero": Zero}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["--config-dir", "nowhere", "sweep=seeds", "row=demo"], "--config-dir nowhere: no such folder"),
+        (["--confg-dir=x", "sweep=seeds"], "--confg-dir=x"),
+        (["sweep=seeds", "row=demo", "plugins=[not_there]"], "plugins: not_there"),
+        (["-cn", "demo", "sweep=seeds"], "-cn demo"),
+        (["--config-dir", ".", "sweep=nine"], "sweep=nine"),
+    ],
+)
+def test_wrong_options_of_a_sweep_are_one_line(tmp_path, monkeypatch, words, what):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((ValueError, FileNotFoundError), match=what) as caught:
+        start(["-m", *words])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "runs").exists()

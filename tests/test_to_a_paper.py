@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from latex import PDFLATEX, compile_page
 
 from lama import plugins
 from lama.data import BuiltinPhotos
@@ -86,3 +87,7 @@ def _walk(lama):
         assert text in printed
     lama("compare", "results/base", "results/edges", "--set", "faces", "--plugins", "mine", "outdir=comparison")
     assert json.loads(Path("comparison/comparison.json").read_text())["first"] == "base"
+    if PDFLATEX:
+        compile_page(Path(), "table/tables", "comparison/comparison")
+    lama("publish", "runs/edges/seed0", "repo=user/edges", "license=other", "dry_run=true", f"evaluations=[{outs[1]}]")
+    assert "plugins=[mine]" in Path("runs/edges/seed0/publish/README.md").read_text()

@@ -165,6 +165,27 @@ def test_next_steps_never_mix_a_resumption_with_something_else():
     assert lines[5] == "python bin/train.py -cn demo data=folder data.path=IMAGES run_dir=runs/mine"
 
 
+def test_next_steps_name_plugins_and_folders_of_configurations_and_are_quoted():
+    import shlex
+
+    from lama.config import read
+    from lama.runs.run import next_steps
+
+    command = shlex.join(["lama", "train", "-cn", "mine", "--config-dir", "my configs", "plugins=[mine]"])
+    run = "runs/é (1)"
+    lines = next_steps(run, command, 3, plugins=["mine", "other"]).splitlines()[1::2]
+    commands = {words[1]: words[2:] for words in map(shlex.split, lines) if words[0] == "lama"}
+    assert all(
+        "--config-dir my configs plugins=[mine]" in " ".join(shlex.split(line)) for line in lines if " train " in line
+    )
+    for verb, keys in {"evaluate": ("model.path",), "predict": ("model.path",), "report": ()}.items():
+        words = [word for word in commands[verb] if not word.startswith("plugins=")]
+        assert "plugins=[mine,other]" in commands[verb]
+        group = {"predict": "prediction", "evaluate": "evaluation"}.get(verb, verb)
+        config = read(words, "", group, paths=keys)
+        assert (config.run if verb == "report" else config.model.path) == run
+
+
 @pytest.mark.parametrize(("script", "folder"), [("bin/train.py", "bin"), ("'my code/bin/train.py'", "my code/bin")])
 def test_next_steps_name_commands_from_where_the_training_was_started(script, folder):
     from lama.runs.run import next_steps
@@ -225,3 +246,10 @@ def test_masks_that_hide_nothing_or_all_are_noticed_at_the_start(tmp_path, sampl
     with pytest.raises(ValueError, match=f"masks: .* 10 .* {what}"):
         train(make_module(), data, TRAINER, tmp_path / "run", "", "")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_a_published_training_made_short_is_a_warning(tmp_path, caplog, official):
+    run_into(tmp_path / "run", make_module(second_generator_forward=official))
+    short = [one for one in caplog.records if "1,000,000 iterations" in one.message and "epoch_batches" in one.message]
+    assert [one.levelname for one in short] == ["WARNING"] * official

@@ -10,8 +10,6 @@ import logging
 import os
 import sys
 
-from tqdm.contrib.logging import logging_redirect_tqdm
-
 from lama.verbs import VERBS
 
 __all__: list[str] = []  # no YAML names a command
@@ -45,8 +43,11 @@ def run_verb(verb: str, arguments: list[str] | None = None) -> None:
     # on the same cores then slow each other down ten times and more.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.getLogger("torch").setLevel(logging.WARNING)  # as torch does, but at the end of its import
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     try:
+        from tqdm.contrib.logging import logging_redirect_tqdm
+
         module = importlib.import_module(f"lama.commands.{verb.replace('-', '_')}")
         with logging_redirect_tqdm():  # log lines stand above a progress bar, not in it
             module.main(sys.argv[1:] if arguments is None else arguments)

@@ -1,7 +1,7 @@
 """Check a data set before training on it: list its images, its problems and the next command.
 
-lama check-data my_dataset                    # images, or train/ and val/; writes my_dataset_check.png
-lama check-data IMAGES --crop 512 --sheet look.png
+lama check-data my_dataset                    # images, or train/ and val/
+lama check-data IMAGES --crop 512 --sheet look.png     # draws a contact sheet too
 """
 
 import sys
@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> None:
     expected = parser("check-data", str(__doc__))
     expected.add_argument("folder", type=Path)
     expected.add_argument("--crop", type=int, default=256, help="size of the training crops in pixels")
-    expected.add_argument("--sheet", type=Path, help="file of the contact sheet")
+    expected.add_argument("--sheet", type=Path, help="write a contact sheet of images and masks to this file")
     options = expected.parse_args(arguments)
     from lama.data.check import check_folder
     from lama.pictures.images import SUFFIXES, write_image
@@ -26,10 +26,9 @@ def main(arguments: list[str]) -> None:
     print("\n".join(findings.lines))
     for problem in findings.problems:
         print(f"problem: {problem}")
-    if sheet is not None:
-        path = options.sheet or Path(f"{root.resolve().name}_check.png")
-        write_image(path, sheet)
-        print(f"contact sheet: {path}")
+    if sheet is not None and options.sheet:
+        write_image(options.sheet, sheet)
+        print(f"contact sheet: {options.sheet}")
     print("next, once the problems are fixed:" if findings.problems else "next:")
     print("\n".join(f"  {command}" for command in commands))
     sys.exit(1 if findings.problems else 0)

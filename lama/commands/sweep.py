@@ -21,6 +21,7 @@ def main(arguments: list[str]) -> None:
     rest = rest[:-1]
     if action not in ACTIONS or not folder or (rest and (action != "collect" or len(rest) > 1)):
         raise ValueError(f"expected {typed('sweep')} {'|'.join(ACTIONS)} DIR, got {' '.join(arguments)}")
+    from lama.config import use_plugins
     from lama.sweeps.collect import collect
     from lama.sweeps.plan import load, save
     from lama.sweeps.start import only_one, say_next, train_those
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> None:
         print(make_material(folder))
         return
     sweep = load(folder)
+    use_plugins(sweep.plugins)
     if action == "status":
         print(table(found := states(sweep, sweep.trainings())))
         say_next(sweep, found)

@@ -56,4 +56,5 @@ def main(arguments: list[str]) -> None:
             module, data, trainer, run_dir, text, command, config.monitor, resume, overwrite,
             origin=[] if start_from is None else initialise(module, start_from, config.init_parts), debug=debug,
             checkpoints=build(config.checkpoint, "checkpoint"), faults=build(config.faults, "faults"),
+            loggers=build(config.logger, "logger").values(),
         )  # fmt: skip

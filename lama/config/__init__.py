@@ -4,7 +4,7 @@
 describes. The configuration chooses; constructors check ranges, shapes and paths.
 """
 
-from lama.config.command_line import literal, read
+from lama.config.command_line import literal, options_of, read
 from lama.config.composing import CONFIGS, compose, load_yaml, to_yaml
 from lama.config.evaluation_sets import build_data_gen, load_data_gen
 from lama.config.finetuning import fit_to_start
@@ -16,5 +16,5 @@ from lama.config.wording import USER_ERRORS, one_line, printable
 __all__ = [
     "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "check_plan", "compose", "fit_to_start",
     "flag", "literal", "load_data_gen", "load_yaml", "official_location", "official_prediction", "one_line",
-    "preflight", "printable", "read", "to_yaml", "use_plugins",
+    "options_of", "preflight", "printable", "read", "to_yaml", "use_plugins",
 ]  # fmt: skip

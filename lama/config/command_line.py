@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from lama.config.composing import CONFIGS, compose, primary
 from lama.config.plugins import use_plugins
 from lama.config.wording import nearest
-from lama.verbs import spelled
+from lama.verbs import quoted, spelled
 
 OPTIONS = ("-cn", "--config-name", "-cd", "--config-dir", "--cfg", "-h", "--help")
 
@@ -32,7 +32,7 @@ def read(
     composed configuration; both exit with 0. The packages of the key ``plugins`` are imported. Raises ValueError,
     in one line, for a mistake in the arguments and for a package that cannot be imported.
     """
-    options, overrides = _parse(arguments)
+    options, overrides = options_of(arguments)
     if options.help:
         print(_help(spelled(usage.strip()), group, name))
         sys.exit(0)
@@ -54,13 +54,11 @@ def literal(argument: str, paths: Sequence[str], short: Mapping[str, str] = type
     key = short.get(key, key) if equals else key
     if key not in paths or not equals or value in ("", "null") or value[0] in "'\"" or value.startswith("${"):
         return f"{key}{equals}{value}"
-    end = len(value) - len(value.rstrip("\\"))  # Hydra reads a backslash as an escape only before a quote
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", value) + "\\" * end
-    return f"{key}='{escaped}'"
+    return f"{key}={quoted(value)}"
 
 
-def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options, and the overrides KEY=VALUE."""
+def options_of(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The options config_name, config_dir, cfg and help, and the overrides. Raises ValueError for any other option."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("-cn", "--config-name")
     parser.add_argument("-cd", "--config-dir")

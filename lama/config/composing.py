@@ -12,12 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from lama.config.gate import resolve_target
+from lama.config.gate import CONFIGS, resolve_target
 from lama.config.wording import joined, nearest
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-# In a wheel the configurations are inside the package, in a clone next to it.
-CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
 
 
 def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
@@ -33,6 +29,10 @@ def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: st
                 raise ValueError(f"{one.input_line}: several values, expected one; {each}a list is "
                                  f"{one.key_or_group}=[A,B]")  # fmt: skip
         return _compose(folders, name, overrides)
+    except ValueError as error:
+        if "Config group override must be" not in str(error):
+            raise
+        raise ValueError(_no_such_choice(group, overrides)) from error
     except MissingConfigException as error:
         raise ValueError(_no_such_config(str(error), group)) from error
     except ConfigCompositionException as error:
@@ -95,6 +95,16 @@ def _unlisted(key: str, config: DictConfig) -> str:
     ):
         return ""
     return f"an option of {target} that its YAML does not list; put a plus before it: +{key}=VALUE"
+
+
+def _no_such_choice(group: str, overrides: Sequence[str]) -> str:
+    """Name the override that chooses nothing of a group of configurations: ``masks=null``."""
+    for one in overrides:
+        key, _, value = one.partition("=")
+        folder = CONFIGS / group / key.partition("@")[0]
+        if value in ("null", "None") and folder.is_dir():
+            return f"{one}: expected one of {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}"
+    return "a group of configurations: expected a name or a list of names"
 
 
 def _no_such_config(text: str, directory: str) -> str:

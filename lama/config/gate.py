@@ -21,6 +21,9 @@ from lama import plugins
 from lama.config.wording import nearest
 
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
+_PACKAGE = Path(__file__).resolve().parents[1]
+# In a wheel the configurations are inside the package, in a clone next to it.
+CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
 PROGRAMS = ("lama.bench.", "lama.commands.", "lama.config.", "lama.sweeps.")  # a YAML needs no names of these rooms
 NETWORKS = ("generator", "discriminator", "objective", "evaluator", "optimizers")  # of the module; the rest: recipe
 
@@ -92,9 +95,15 @@ def _check_paths(config: DictConfig) -> None:
     places = {"val_pairs": "the pairs to validate on"}
     if getattr(source, "reads_files", False):
         places |= {"path": "the images to train on", "val_path": "the images to validate on"}
+    path = config.data.get("path")
+    if isinstance(path, DictConfig):
+        if not getattr(source, "mixes", False):
+            raise ValueError("data.path: several folders, lists or shards need data=mixture")
+        places |= {f"path.{name!s}.path": "images to train on" for name in path}
     for key, meaning in places.items():
-        place = config.data.get(key)
-        if place is not None and not Path(str(place)).expanduser().exists():
+        place = OmegaConf.select(config.data, key)
+        braces = key.startswith("path.") and "{" in str(place)  # of shards
+        if place is not None and not braces and not Path(str(place)).expanduser().exists():
             where = f"no such file or folder (working directory: {Path.cwd()})"
             raise FileNotFoundError(f"data.{key}, {meaning}: {place}: {where}")
 
@@ -109,7 +118,7 @@ def _typed(path: str, node: Any) -> str:
 
 
 def _plain(node: Any) -> Any:
-    """Resolve interpolations and leave out loss terms of weight 0."""
+    """Resolve interpolations and leave out loss terms of weight 0. Raises ValueError for a number that is no term."""
     plain = OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node
     return _without_zero_weights(plain)
 
@@ -121,7 +130,25 @@ def _without_zero_weights(node: Any) -> Any:
         return node
     if str(node.get("_target_", "")).startswith("lama.losses.") and node.get("weight") == 0:
         return None
+    if node.get("_target_") == "lama.losses.Objective":
+        node = {name: _term(name, value) if name != "_target_" else value for name, value in node.items()}
     return {name: _without_zero_weights(value) for name, value in node.items()}
+
+
+def _term(name: str, value: Any) -> Any:
+    """A loss term: the number 0 stands for none. Raises ValueError for another number or a text."""
+    if value is None or isinstance(value, dict):
+        return value
+    if value == 0 and not isinstance(value, bool):
+        return None
+    keys = next((list(one[name]) for one in _loss_configurations() if isinstance(one.get(name), DictConfig)), [])
+    own = [f"losses.{name}.{key}=" for key in keys if key not in ("_target_", "weights")]
+    advice = f"its keys are {', '.join(own)}" if own else f"expected {{_target_: CLASS, weight: {value}}}"
+    raise ValueError(f"losses.{name}={value}: {advice}; 0 switches a term off")
+
+
+def _loss_configurations() -> Iterator[Any]:
+    return (OmegaConf.load(path) for path in sorted((CONFIGS / "training" / "losses").glob("*.yaml")))
 
 
 def _targets(node: Any, key: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:

@@ -12,6 +12,7 @@ _HOMES = {
     "ImageList": "lama.data.sources",
     "InpaintingDataModule": "lama.data.datamodule",
     "MaskDataset": "lama.data.mask_dataset",
+    "Mixture": "lama.data.mixture",
     "NoAugmentation": "lama.data.augment",
     "PairFolder": "lama.data.evaluation_set",
     "ScaleCrop": "lama.data.augment",

@@ -22,7 +22,7 @@ from lama.pictures.masks import MaskReader, read_mask
 from lama.pictures.notices import Notices
 from lama.pictures.pairing import find_pairs, is_mask, masks_among
 from lama.pictures.reading import suspicions
-from lama.verbs import typed
+from lama.verbs import setting, typed
 
 MANY = 0.25  # share of the masks; a warning about more of them is a problem
 LISTED = 20  # damaged files that are listed by name
@@ -214,12 +214,14 @@ def check_folder(root: Path, crop: int = 256) -> tuple[Findings, ImageArray | No
 
 
 def _to_paste(root: Path, val: Path | None, has_masks: bool) -> list[str]:
+    """Commands that run as they are, without a file to fetch."""
     if has_masks:
-        return [f"{typed('evaluate')} indir={root} model.path=MODEL outdir=OUT"]
+        return [f"{typed('evaluate')} {setting('indir', root)} model.path=small outdir=OUT metrics=quick"]
     if val is not None and val.is_dir():
-        return [f"{typed('train')} -cn lama-fourier location=my_dataset location.data_root_dir={root}"]
-    folder = root if val is None else root / "train"
-    return [f"{typed('train')} -cn lama-fourier data=folder data.path={folder}"]
+        data = f"data=places {setting('location.data_root_dir', root)}"
+    else:
+        data = f"data=folder {setting('data.path', root if val is None else root / 'train')}"
+    return [f"{typed('train')} -cn demo {data} run_title=mine"]
 
 
 def contact_sheet(

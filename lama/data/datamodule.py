@@ -23,6 +23,7 @@ from lama.data.cache import DecodedCache, gigabytes_to_spare
 from lama.data.datasets import TrainingDataset
 from lama.data.equal_sizes import batches_of_one_size
 from lama.data.evaluation_set import EvaluationDataset, FrozenPairs, PairFolder
+from lama.data.mixture import MixedPasses, mixed_passes
 from lama.data.sampler import EpochSampler
 from lama.data.sources import Subset, evenly_spaced, known_names, known_paths
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
@@ -43,8 +44,8 @@ class InpaintingDataModule(LightningDataModule):
 
     def __init__(
         self,
-        source: Callable[[str], ImageSource],  # opens ``path`` and ``val_path``
-        path: str,  # training images: a folder, or a split of the built-in photographs
+        source: Callable[[Any], ImageSource],  # opens ``path`` and ``val_path``
+        path: str | dict[str, Any],  # training images: a folder, a split of the built-in photographs, or a mixture
         masks: MaskSampler,  # for training
         augment: Augmentation,
         val_masks: MaskSampler,  # for val_path and val_fraction, drawn once from the seed
@@ -99,7 +100,7 @@ class InpaintingDataModule(LightningDataModule):
         self._may_shrink = cache if cache_gb is None else None
         self.train_set = TrainingDataset(images if cache is None else cache, augment, masks, seed, max_broken)
         process_size = None if epoch_batches is None or epoch_size is not None else epoch_batches * batch_size
-        self.sampler = EpochSampler(len(images), epoch_size, seed, process_size)
+        self.sampler = EpochSampler(len(images), epoch_size, seed, process_size, mixed_passes(images, seed))
         self.white = white
         self.batch_size = batch_size
         self.num_workers = num_workers
@@ -175,7 +176,10 @@ class InpaintingDataModule(LightningDataModule):
     def describe(self, processes: int) -> str:
         """One line for the start of a run on ``processes`` processes."""
         samples, pairs = self.sampler.share(processes) * processes, len(self.val_pairs)
-        return f"{self.sampler.length} training images, {samples} samples per epoch, {pairs} frozen validation pairs"
+        order = self.sampler.order
+        shares = f" ({order.text})" if isinstance(order, MixedPasses) else ""
+        images = f"{self.sampler.length} training images{shares}"
+        return f"{images}, {samples} samples per epoch, {pairs} frozen validation pairs"
 
 
 @dataclass
@@ -217,7 +221,7 @@ def _end_workers() -> None:
             process.kill()
 
 
-def _split(images: ImageSource, fraction: float, path: str) -> tuple[ImageSource, ImageSource]:
+def _split(images: ImageSource, fraction: float, path: Any) -> tuple[ImageSource, ImageSource]:
     n = len(images)
     kept_apart = max(1, round(n * fraction))
     if kept_apart >= n:

@@ -17,7 +17,7 @@ from lama.data.mask_dataset import Result, generate
 from lama.data.shards import check_end
 from lama.files import atomic_write
 from lama.pictures.images import SUFFIXES, list_images, read_image
-from lama.verbs import typed
+from lama.verbs import setting, typed
 
 KINDS = ("thin", "medium", "thick")
 Build = Callable[[str], tuple[Any, Mapping[str, Any]]]  # name of a set -> (its MaskDataset, the settings to record)
@@ -139,7 +139,7 @@ def prepare_places(
     return [
         *([f"categories without an image: {', '.join(unused)}; check their spelling"] if unused else []),
         f"{len(kept)} images in {out}/train; pairs: {n_val} in val, {n_visual} in visual_test, {n_evaluation} to test",
-        f"{typed('train')} -cn lama-fourier location=places_standard location.data_root_dir={out}",
+        f"{typed('train')} -cn lama-fourier location=places_standard {setting('location.data_root_dir', out)}",
     ]
 
 
@@ -188,5 +188,5 @@ def prepare_celebahq(
     make_sets(out / "visual_test_source_256", out / "visual_test_256", names, build, jobs)
     return [
         f"{len(rest) - n_val} images in {out}/train_256, {n_val} in val_256, {len(visual)} in visual_test_256",
-        f"{typed('train')} -cn lama-fourier-celeba location=celeba location.data_root_dir={out}",
+        f"{typed('train')} -cn lama-fourier-celeba location=celeba {setting('location.data_root_dir', out)}",
     ]

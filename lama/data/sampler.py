@@ -1,6 +1,6 @@
 """The order of training samples, as a function of (seed, epoch) alone."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -9,11 +9,26 @@ from lama.data.datasets import SampleKey
 from lama.machine.ranks import rank_and_world
 
 
+class ShuffledPasses:
+    """The order of samples: position in the training -> (pass, image). Pass k is a permutation seeded by (seed, k)."""
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self._order: tuple[int, list[int]] = (-1, [])
+
+    def __call__(self, position: int) -> tuple[int, int]:
+        pass_, offset = divmod(position, self.length)
+        if self._order[0] != pass_:
+            self._order = (pass_, np.random.default_rng([self.seed, pass_]).permutation(self.length).tolist())
+        return pass_, self._order[1][offset]
+
+
 class EpochSampler(Sampler[SampleKey]):
-    """Cuts an endless stream of shuffled passes over the data into epochs.
+    """Cuts an endless stream of samples into epochs; ``order`` is the stream, by default shuffled passes over the data.
 
     An epoch has ``epoch_size`` samples over all processes, or ``process_size`` on each process; by default every
-    image once. Pass k is a permutation seeded by (seed, k). So an epoch may be longer than the data set, and an epoch
+    image once. An epoch may be longer than the data set, and an epoch
     of a large data set continues where the previous one stopped.
 
     With several processes each takes every ``world``-th sample of the same stream. If ``epoch_size`` is not divisible
@@ -23,7 +38,12 @@ class EpochSampler(Sampler[SampleKey]):
     """
 
     def __init__(
-        self, length: int, epoch_size: int | None = None, seed: int = 0, process_size: int | None = None
+        self,
+        length: int,
+        epoch_size: int | None = None,
+        seed: int = 0,
+        process_size: int | None = None,
+        order: Callable[[int], tuple[int, int]] | None = None,
     ) -> None:
         if epoch_size is not None and epoch_size < 1:
             raise ValueError(f"data.epoch_size: expected at least 1 sample, or null for all, got {epoch_size}")
@@ -31,6 +51,7 @@ class EpochSampler(Sampler[SampleKey]):
         self._epoch_size = epoch_size or length
         self._process_size = process_size
         self.seed = seed
+        self.order = order or ShuffledPasses(length, seed)
         self.epoch = 0
         self._begun: tuple[int, int] = (0, 0)  # (epoch, samples of it that each process has seen)
 
@@ -57,11 +78,7 @@ class EpochSampler(Sampler[SampleKey]):
 
     def __iter__(self) -> Iterator[SampleKey]:
         rank, world = rank_and_world()
-        order: tuple[int, list[int]] = (-1, [])
         start = self.epoch * self.epoch_size
         begun = self._begun[1] if self.epoch == self._begun[0] else 0
         for position in range(start + begun * world + rank, start + len(self) * world, world):
-            pass_, offset = divmod(position, self.length)
-            if order[0] != pass_:
-                order = (pass_, np.random.default_rng([self.seed, pass_]).permutation(self.length).tolist())
-            yield SampleKey(pass_, order[1][offset], position)
+            yield SampleKey(*self.order(position), position)

@@ -121,7 +121,8 @@ class BuiltinPhotos:
 
     def __init__(self, split: str, short_side: int = 256) -> None:
         if split not in SPLITS:
-            raise ValueError(f"built-in photographs: expected split train or held_out, got {split!r}")
+            yours = "; photographs of your own: data=folder data.path=FOLDER"
+            raise ValueError(f"built-in photographs: expected split train or held_out, got {split!r}{yours}")
         self.names = SPLITS[split]
         self.short_side = short_side
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,18 @@ def write_comparison(outdir: str | Path, results: Results, first: str, about: st
     for name, text in (
         ("comparison.json", json.dumps({"first": first, "others": results}, indent=2) + "\n"),
         ("comparison.csv", _lines(results, first)),
-        ("comparison.tex", "".join(f"% {line}\n" for line in about.splitlines()) + to_latex(table)),
+        ("comparison.tex", _latex(table, about)),
         ("comparison.md", f"{to_markdown(table)}\n{about}\n"),
     ):
         write_text(Path(outdir) / name, text)
+
+
+def _latex(table: Table, about: str) -> str:
+    """The table, at most as wide as the text; it needs the packages booktabs and graphicx."""
+    comment = "".join(f"% {line}\n" for line in about.splitlines())
+    content = re.sub(r"(?<![\w.])-(?=\d)", "$-$", to_latex(table).strip())
+    width = r"\ifdim\width>\textwidth\textwidth\else\width\fi"
+    return f"{comment}\\noindent\\resizebox{{{width}}}{{!}}{{%\n{content}}}\n"
 
 
 def _lines(results: Results, first: str) -> str:

@@ -1,6 +1,7 @@
 """Which images of an evaluation set a figure shows."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def check_names(evaluations: Sequence[Evaluated], images: Sequence[str] | None) 
 def most_different(
     evaluations: Sequence[Evaluated], labels: Sequence[str], metric: str | None, count: int, say: Callable[[str], None]
 ) -> list[str]:
-    """The names of the ``count`` images on which the first two evaluations differ most.
+    """The names of the ``count`` images on which the first two evaluations differ most, each photograph once.
 
     ``say`` gets a line with the number of images on which each of the two is better. With a single evaluation the
     images are evenly spaced. Raises ValueError for a metric that was not measured for each image.
@@ -33,16 +34,25 @@ def most_different(
         raise ValueError(f"rows={count}: expected at least 1")
     names = list(evaluations[0].rows)
     if len(evaluations) == 1:
-        return [names[i] for i in np.linspace(0, len(names) - 1, min(count, len(names))).round().astype(int)]
+        firsts = one_of_each_photograph(names)
+        return [firsts[i] for i in np.linspace(0, len(firsts) - 1, min(count, len(firsts))).round().astype(int)]
     metric = telling(evaluations[:2], metric)
     a, b = (np.array([one.rows[name][metric] for name in names]) for one in evaluations[:2])
     differences = np.nan_to_num(np.abs(a - b), nan=-1)
-    chosen = [names[i] for i in np.argsort(-differences, kind="stable")[:count]]
+    chosen = one_of_each_photograph(names[i] for i in np.argsort(-differences, kind="stable"))[:count]
     better = np.nansum((a > b) if higher_is_better(metric) else (a < b))
     worse = np.nansum((a < b) if higher_is_better(metric) else (a > b))
     say(f"images where {labels[0]} and {labels[1]} differ most by {METRICS[metric].label}: {', '.join(chosen)}")
     say(f"of all {len(names)} images {labels[0]} is better on {better}, {labels[1]} on {worse}; put it in the caption")
     return chosen
+
+
+def one_of_each_photograph(names: Iterable[str]) -> list[str]:
+    """The first of ``names`` of each photograph: ``a_crop001_mask000`` is of the photograph ``a``."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(re.sub(r"(_crop\d+)?(_mask\d*)?$", "", name), name)
+    return list(first.values())
 
 
 def telling(evaluations: Sequence[Evaluated], metric: str | None) -> str:

@@ -17,6 +17,10 @@ from lama.paper.rows import read_rows
 from lama.paper.runs import read_runs
 
 
+class NothingFitsError(ValueError):
+    """No evaluation belongs to a cell of the paper's tables."""
+
+
 def make_tables(
     runs: str | Path, out: str | Path, metrics: Sequence[str] | None = None, size: int | None = None
 ) -> tuple[list[FilledTable], list[str]]:
@@ -24,7 +28,7 @@ def make_tables(
 
     Also writes tables.png if two rows of one column have a number. ``metrics`` replace FID and LPIPS; ``size`` (pixels)
     replaces the size of the paper's evaluation sets. Raises FileNotFoundError or ValueError for a folder without
-    evaluations, a malformed metrics.json, two evaluations of one cell, an unknown metric.
+    evaluations, a malformed metrics.json, two evaluations of one cell, an unknown metric, and if no cell is filled.
     """
     paper = read_paper()
     names = _checked(metrics) or list(paper.metrics)
@@ -34,7 +38,7 @@ def make_tables(
     tables, lost = fill(paper, evaluations, names, size)
     if len(lost) == len(evaluations):
         sets = ", ".join(sorted({evaluation.set_name for evaluation in evaluations}))
-        raise ValueError(
+        raise NothingFitsError(
             f"runs={runs}: none of {len(evaluations)} evaluations fits a cell; their sets are {sets}, the tables "
             f"need sets of {f'{size} pixels' if size else '512 pixels (CelebA-HQ: 256)'}; pass size=256 for 256, or "
             "layout=own for a table of your own rows and sets"

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
 from lama.checkpoints import save_generator
@@ -23,6 +22,7 @@ from lama.files import atomic_write, survives_a_full_disk, write_text
 from lama.interfaces import EvaluationSet
 from lama.machine.ranks import rank_and_world
 from lama.pictures.images import image_to_tensor, mask_to_tensor, write_image
+from lama.runs.loggers import log_image
 from lama.runs.speed import RESUMED
 from lama.training.averaging import any_of
 from lama.training.module import InpaintingModule
@@ -125,9 +125,7 @@ class SampleGrids(Callback):
             rows.append(torch.cat([image, image * (1 - mask), predicted, completed], dim=3)[0])
         grid = stack_rows(rows)
         write_image(self.folder / f"iteration_{int(module.iteration):07d}.png", grid)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("samples", grid, int(module.iteration), dataformats="HWC")
+        log_image(trainer.loggers, "samples", grid, int(module.iteration))
 
 
 class InferenceWeights(Callback):

@@ -1,5 +1,6 @@
 """Compare the configuration of a run with its first one: some keys may differ when it is resumed."""
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import yaml
 # Keys without an effect on results, and keys that a user may change between the starts of a run.
 HARMLESS = (
     "resume", "overwrite", "debug", "dry_run", "recipe.validate_raw",
-    "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts",
+    "run_dir", "run_title", "location.out_root_dir", "monitor", "init_from", "init_parts", "logger",
     "weights", "evaluator.weights", "checkpoint", "faults", "data.num_workers", "data.cache_gb", "data.max_broken",
     "trainer.max_epochs", "trainer.log_every_n_steps", "trainer.enable_model_summary", "trainer.enable_progress_bar",
     "recipe.recompute_blocks",
@@ -19,6 +20,7 @@ HARMLESS = (
 AT_AN_EPOCH = ("data.batch_size", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.accelerator")
 # Where the data lie; they may move if the files stay the same (``InpaintingDataModule.fingerprint``).
 PLACES = ("data.path", "data.val_path", "data.val_pairs", "location.data_root_dir")
+PART = re.compile(r"data\.path\.[^.]+\.path")  # of a mixture
 COMMAND = "# command: "  # the first line of a run's config.yaml; a resumed run compares it
 MOST = 6  # differences that fit into one line
 
@@ -81,7 +83,7 @@ def compare(before: Request, now: Request) -> Changes:
             updated = only_one and before.command and before.arguments(key) == now.arguments(key)
             is_loss_term = key.startswith("losses.") and key.endswith("._target_")
             found = by_update if updated and not is_loss_term else refused
-            if key in PLACES and isinstance(a, str) and isinstance(b, str) and not only_one:
+            if (key in PLACES or PART.fullmatch(key)) and isinstance(a, str) and isinstance(b, str) and not only_one:
                 found = moved
             # A key may be interpolated into several places; it is reported once.
             found.setdefault((key.rpartition(".")[2], str(a), str(b)), f"{key}={short(a)} (now: {short(b)})")

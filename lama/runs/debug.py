@@ -58,7 +58,7 @@ class Limit(Debug):
 
     def prepare(self, trainer: dict[str, Any], data: InpaintingDataModule, processes: int) -> dict[str, Any]:
         samples = self.batches * data.batch_size * processes
-        data.sampler = EpochSampler(data.sampler.length, samples, data.sampler.seed)
+        data.sampler = EpochSampler(data.sampler.length, samples, data.sampler.seed, order=data.sampler.order)
         data.val_pairs = [data.val_pairs[i] for i in range(min(self.batches * processes, len(data.val_pairs)))]
         return _short(trainer, epochs=1)
 

@@ -23,6 +23,7 @@ from torch import distributed
 
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import causes
+from lama.machine.crowded import crowded
 from lama.machine.ranks import rank_and_world
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.precision import choose_precision
@@ -81,6 +82,8 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
     finally:  # a Trainer sets it for all of Lightning; on the wrong rank, a later training here would write no curves
         rank_zero_only.rank = rank  # type: ignore[attr-defined]
     trainer = trainer | {"precision": choose_precision(trainer.get("precision"), probe.strategy.root_device)}
+    if probe.strategy.root_device.type == "cpu" and (line := crowded(torch.get_num_threads())):
+        logger.warning("%s", line)
     number = probe.num_devices * probe.num_nodes
     started = _started(probe.world_size)
     if started != number:

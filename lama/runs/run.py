@@ -8,14 +8,15 @@ import shlex
 import shutil
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger
 
 import lama
 from lama.data.check import quick_check
@@ -26,6 +27,7 @@ from lama.runs.checkpointing import Checkpoints
 from lama.runs.config_changes import Request
 from lama.runs.debug import Debug
 from lama.runs.lock import only_one
+from lama.runs.loggers import MakeLogger, TensorBoard, make_loggers
 from lama.runs.monitor import PUBLISHED, choose_monitor
 from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.plain_progress import PlainProgress, duration
@@ -35,10 +37,11 @@ from lama.runs.provenance import note_start
 from lama.runs.resume import Resumption, check_free, fits
 from lama.runs.speed import Speed
 from lama.training.module import InpaintingModule
-from lama.verbs import program, typed_alike
+from lama.verbs import program, setting, typed_alike
 
 logger = logging.getLogger(__name__)
 
+PUBLISHED_ITERATIONS = 1_000_000
 LEAST_BATCH = 20  # images a step, over all processes: issue 43 of advimman/lama
 
 
@@ -56,6 +59,7 @@ def train(
     checkpoints: Callable[..., Checkpoints] = Checkpoints,  # takes run_dir, monitor and mode
     faults: NonFiniteGuard | None = None,  # None = with its defaults
     debug: Debug | None = None,  # a short training that answers a question about this one
+    loggers: Iterable[MakeLogger] = (TensorBoard,),  # of ``lama.runs.loggers``
 ) -> Path:
     """Train, and return the run folder: config.yaml, metrics.csv, curves.png, samples/, checkpoints/, models/.
 
@@ -75,20 +79,19 @@ def train(
     _check(module, data, run_dir, resume is not None or overwrite, processes.number, epochs)
     data.share_machine(processes.here)
     checkpointing = checkpoints(run_dir=run_dir, monitor=monitor, mode=mode)
-    with _folder(run_dir, module, processes.first, 0 if resume is None else resume.progress.iteration):
+    begun = 0 if resume is None else resume.progress.iteration
+    with _folder(run_dir, module, processes.first, begun):
         if processes.first:
             _clear(run_dir, everything=overwrite and resume is None)
-            write_text(run_dir / "config.yaml", Request(config, command).text())  # read by other ranks at the start
-            note_start(run_dir, command, data, 0 if resume is None else resume.progress.iteration, config)
-            write_text(run_dir / "next_steps.txt", next_steps(run_dir, command, epochs, debug is not None))
+            _begin(run_dir, Request(config, command), data, begun, epochs, debug is not None)
         with _log(run_dir / "train.log", processes.first):
-            for line in (*origin, f"precision: {trainer['precision']}"):
-                logger.info(line)
-            _announce(module, data, epochs, run_dir, monitor, processes.number)
+            first = [*origin, f"precision: {trainer['precision']}"]
+            _announce(first, module, data, epochs, run_dir, monitor, processes.number)
             speed = Speed(run_dir, data, every=trainer.get("log_every_n_steps", 10))
             watching = [speed, faults or NonFiniteGuard(), *([] if debug is None else debug.callbacks(run_dir))]
             samples = SampleGrids(run_dir, data.val_pairs, before=bool(origin))
-            fit = _make_trainer(trainer, run_dir, data, checkpointing, [samples, *watching], resume)
+            places = make_loggers(loggers, run_dir, begun, config)
+            fit = _make_trainer(trainer, run_dir, data, checkpointing, [samples, *watching], places)
             if resume is not None:
                 resume.apply(fit, data, checkpointing)
             explained = dead_workers_explained(data, module, checkpointing)
@@ -143,6 +146,12 @@ def _log(path: Path, first: bool) -> Iterator[None]:
 
 def check_trainer(trainer: dict[str, Any]) -> int:
     """The number of epochs. Raises ValueError for settings that only Lightning supports."""
+    if "logger" in trainer:
+        raise ValueError(f"trainer.logger={trainer['logger']}: choose loggers with logger=[tensorboard,wandb], say; "
+                         "logger=[] for none")  # fmt: skip
+    own = next((name for name in ("callbacks", "plugins", "default_root_dir") if name in trainer), None)
+    if own is not None:
+        raise ValueError(f"trainer.{own}: a training sets it itself")
     for name, default in (("max_epochs", None), ("log_every_n_steps", 1)):
         value = trainer.get(name, default)
         if not isinstance(value, int) or value < 1:
@@ -160,7 +169,7 @@ def _make_trainer(
     data: InpaintingDataModule,
     checkpoints: Checkpoints,
     watching: list[Callback],
-    resume: Resumption | None,
+    loggers: list[Logger],
 ) -> Trainer:
     """Lightning's Trainer with all callbacks, and ``run_dir`` without half-written files of an earlier start."""
     bar = trainer.get("enable_progress_bar")
@@ -177,13 +186,10 @@ def _make_trainer(
         **(trainer | {"enable_progress_bar": bar}),
         callbacks=callbacks,
         plugins=[checkpoints.files],
-        logger=TensorBoardLogger(
-            str(run_dir), name="tensorboard", version="",
-            purge_step=None if resume is None else resume.progress.iteration + 1,
-        ),
+        logger=loggers,
         default_root_dir=run_dir,
         use_distributed_sampler=False,  # ``EpochSampler`` shards by itself
-    )  # fmt: skip
+    )
     if fit.is_global_zero:
         for folder in (run_dir, *run_dir.glob("*/")):
             remove_partial(folder)
@@ -222,18 +228,34 @@ def _clear(run_dir: Path, everything: bool) -> None:
     (run_dir / "summary.json").unlink(missing_ok=True)
     if not everything:
         return
-    for pattern in ("metrics.csv", "speed.csv", "provenance.json", "curves.png", "broken_images.txt", "train.log",
-                    "profile.*", "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt",
-                    "tensorboard/events.*"):  # fmt: skip
+    for pattern in ("metrics.csv", "speed.csv", "provenance.json", "logged_to.json", "curves.png", "broken_images.txt",
+                    "train.log", "profile.*", "samples/*.png", "models/*.safetensors", "checkpoints/*.ckpt",
+                    "csv/metrics.csv", "tensorboard/events.*"):  # fmt: skip
         for path in run_dir.glob(pattern):
             path.unlink()
 
 
-def _announce(
-    module: InpaintingModule, data: InpaintingDataModule, epochs: int, run_dir: Path, monitor: str, processes: int
+def _begin(
+    run_dir: Path, request: Request, data: InpaintingDataModule, iteration: int, epochs: int, debug: bool
 ) -> None:
-    """Log the networks, the data and their problems, the length of the training and its folder."""
-    for line in describe(module, data, processes):
+    """Write config.yaml, which other ranks read at the start, provenance.json and next_steps.txt."""
+    write_text(run_dir / "config.yaml", request.text())
+    note_start(run_dir, request.command, data, iteration, request.config)
+    plugins = (yaml.safe_load(request.config) or {}).get("plugins") or []
+    write_text(run_dir / "next_steps.txt", next_steps(run_dir, request.command, epochs, debug, plugins))
+
+
+def _announce(
+    first: Sequence[str],  # lines
+    module: InpaintingModule,
+    data: InpaintingDataModule,
+    epochs: int,
+    run_dir: Path,
+    monitor: str,
+    processes: int,
+) -> None:
+    """Log ``first``, the networks, the data and their problems, the length of the training and its folder."""
+    for line in (*first, *describe(module, data, processes)):
         logger.info(line)
     train_set = data.train_set
     crop = min(train_set.augment.size)
@@ -242,6 +264,10 @@ def _announce(
         logger.warning("data: %s", problem)
     logger.info("best weights: by %s%s", monitor, "" if monitor == PUBLISHED else f" (published: {PUBLISHED})")
     iterations = data.batches(processes) * epochs
+    if module.second_generator_forward and iterations < PUBLISHED_ITERATIONS // 10:  # recipe=official
+        logger.warning("warning: the published training makes %s iterations of 30 images, this one %s; "
+                       "data.epoch_batches=25000 makes epochs as long as its own", f"{PUBLISHED_ITERATIONS:,}",
+                       f"{iterations:,}")  # fmt: skip
     logger.info("training %s epochs, about %s iterations, into %s", epochs, iterations, run_dir)
 
 
@@ -296,10 +322,16 @@ def _summarise(
                     rates["images_per_second"], 100 * rates["data_wait"])  # fmt: skip
 
 
-def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) -> str:
-    """The commands that continue, evaluate and use this run; after a ``debug`` run, the training itself."""
+def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False, plugins: Sequence[str] = ()) -> str:
+    """The commands that continue, evaluate and use this run; after a ``debug`` run, the training itself.
+
+    Those for other verbs than ``train`` name the ``plugins`` of the run.
+    """
     plain = _with(command, without=("resume", "debug"))
+    own_code = " " + shlex.quote(f"plugins=[{','.join(plugins)}]") if plugins else ""
     report, evaluate, predict = (typed_alike(command, verb) for verb in ("report", "evaluate", "predict"))
+    run, model = setting("run", run_dir), setting("model.path", run_dir)
+    events, out = shlex.quote(f"{run_dir}/tensorboard"), setting("outdir", f"{run_dir}/evaluation")
     own = _with(plain, "data=folder", "data.path=IMAGES", "run_dir=runs/mine")
     again = ["# tried by", command, "# train it", plain] if debug else [
         "# trained by (resumes where it was stopped)", command,
@@ -309,12 +341,12 @@ def next_steps(run_dir: Path, command: str, epochs: int, debug: bool = False) ->
         [
             *again,
             "# train on your own images, any folder of them", own,
-            "# watch the curves", f"tensorboard --logdir {run_dir}/tensorboard",
-            "# a page with images, curves and a table, once it is trained", f"{report} run={run_dir}",
+            "# watch the curves", f"tensorboard --logdir {events}",
+            "# a page with images, curves and a table, once it is trained", f"{report} {run}{own_code}",
             "# evaluate on a folder of name.png + name_mask000.png",
-            f"{evaluate} model.path={run_dir} indir=PAIRS outdir={run_dir}/evaluation",
+            f"{evaluate} {model} indir=PAIRS {out}{own_code}",
             "# remove things from your own images, given as name.png + name_mask000.png (white = remove)",
-            f"{predict} model.path={run_dir} indir=IMAGES outdir=RESULTS",
+            f"{predict} {model} indir=IMAGES outdir=RESULTS{own_code}",
             "",
         ]
     )  # fmt: skip
@@ -325,9 +357,13 @@ def _with(command: str, *overrides: str, without: tuple[str, ...] = ()) -> str:
     keys = {override.partition("=")[0] for override in overrides}
     kept = [
         argument for argument in shlex.split(command)
-        if argument.partition("=")[0] not in keys and re.split(r"[.=]", argument)[0] not in without
+        if not _replaced(argument.partition("=")[0], keys) and re.split(r"[.=]", argument)[0] not in without
     ]  # fmt: skip
     return " ".join([shlex.join(kept), *overrides])
+
+
+def _replaced(key: str, keys: set[str]) -> bool:
+    return key in keys or ("data.path" in keys and key.startswith("data.path."))
 
 
 def command_line(argv: list[str]) -> str:

@@ -70,9 +70,10 @@ def _of_run(run: Path) -> Iterator[str]:
         yield f"  start      at iteration {start['iteration']}: {start['command']}"
         yield from _code(start)
     data, settings = about.get("data", {}), yaml.safe_load(config)
-    source = (settings.get("data") or {}).get("train") or (settings.get("data") or {}).get("path") or ""
-    where = source.get("path", "") if isinstance(source, dict) else source
-    known = f"{data['images']} images, fingerprint {data['fingerprint']}" if data else "not recorded: an older run"
+    source = (settings.get("data") or {}).get("path") or ""
+    where = ", ".join(str(part["path"]) for part in source.values()) if isinstance(source, dict) else source
+    known = f"{data['images']} images" if data else "not recorded: an older run"
+    known += f", fingerprint {data['fingerprint']}" if data.get("fingerprint") else ""
     yield f"data         {where or 'built-in photographs'}: {known}"
     for manifest in data.get("manifests", []):
         yield f"  validation manifest {manifest}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
-from lama.paper.tables import make_tables
+from lama.paper.tables import NothingFitsError, make_own_table, make_tables
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.start import begin
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, states
@@ -35,11 +35,22 @@ def collect(sweep: Sweep, seconds: float = 5) -> None:
     if failed:
         raise ValueError(f"{len(failed)} of {len(works)} evaluations failed, first {failed[0].work.title}: "
                          f"{failed[0].note}; collect again tries them again")  # fmt: skip
-    evaluation, out = sweep.evaluation, sweep.folder / "tables"
-    _, unplaced = make_tables(sweep.folder / "evaluations", out, evaluation["metrics"], evaluation["size"])
-    for name in unplaced:
-        logger.info("in no cell of the tables: %s", name)
-    logger.info("tables of %d trainings: %s", len(finished), out / "tables.html")
+    _write_tables(sweep, list(dict.fromkeys(one.row for one in finished)))
+    logger.info("tables of %d trainings: %s", len(finished), sweep.folder / "tables" / "tables.html")
+
+
+def _write_tables(sweep: Sweep, rows: Sequence[str]) -> None:
+    """The paper's tables or, for other rows and sets, one table with differences to the first row."""
+    runs, out, metrics = sweep.folder / "evaluations", sweep.folder / "tables", sweep.evaluation["metrics"]
+    try:
+        _, remarks = make_tables(runs, out, metrics, sweep.evaluation["size"])
+        what = "in no cell of the tables: %s"
+    except NothingFitsError:
+        baseline = rows[0] if len(rows) > 1 else None
+        _, remarks = make_own_table(out, rows, runs, sweep.sets(), metrics, baseline, sweep.name)
+        what = "warning: %s"
+    for remark in remarks:
+        logger.info(what, remark)
 
 
 def _wait(sweep: Sweep, works: Sequence[Work], seconds: float) -> None:

@@ -33,6 +33,9 @@ class Sweep:
     launcher: dict[str, Any]  # configs/sweep/launcher
     evaluation: dict[str, Any]  # "sets" (a folder), "metrics", "size" (pixels), "overrides" of evaluate
     configurations: dict[str, str] = field(default_factory=dict)  # of rows with another name than theirs
+    config_dir: str | None = None  # a folder with configurations of the user
+    plugins: list[str] = field(default_factory=list)  # packages of the user that the rows name
+    search: dict[str, Any] | None = None  # "trials", "metric", and "space": overrides with the values to choose from
 
     def __post_init__(self) -> None:
         for key, what in (("rows", self.rows), ("seeds", self.seeds)):
@@ -89,13 +92,15 @@ class Sweep:
     def command(self, work: "Work") -> list[str]:
         """The command of this package that does ``work``, as a list of arguments."""
         if work.kind == "train":
-            return [*subprocess_of("train"), "-cn", self.configuration(work.row), *self.training_overrides(work)]
+            own = [] if self.config_dir is None else ["--config-dir", self.config_dir]
+            return [*subprocess_of("train"), "-cn", self.configuration(work.row), *own, *self.training_overrides(work)]
         metrics = ",".join(self.evaluation["metrics"])
         out = self.folder / "evaluations" / work.row / f"seed{work.seed}" / str(work.set_name)  # for ``make_tables``
         return [
             *subprocess_of("evaluate"), f"indir={self.evaluation['sets']}/{work.set_name}",
             f"model.path={self.run_dir(work)}", f"outdir={out}", f"metrics=[{metrics}]",
-            "overwrite=true", *self.evaluation["overrides"],
+            "overwrite=true", *([f"plugins=[{','.join(self.plugins)}]"] if self.plugins else []),
+            *self.evaluation["overrides"],
         ]  # fmt: skip
 
 

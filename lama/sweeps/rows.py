@@ -52,6 +52,14 @@ def split_values(overrides: Sequence[str]) -> tuple[list[str], list[list[str]]]:
     return fixed, varied
 
 
+def has_values(text: str) -> bool:
+    """Whether an override has several values, or an interval of them."""
+    try:
+        return OverridesParser.create().parse_override(text).is_sweep_override()
+    except OverrideParseException:
+        return False
+
+
 def vary(row: Row, choice: Sequence[str]) -> Row:
     """``row`` with the overrides ``choice``, which its name states: ``demo,optimizers.generator.lr=0.001``."""
     name = ",".join([row.name, *(re.sub(r"[^\w.=,+-]", "-", one.lstrip("+")) for one in choice)])

@@ -6,26 +6,29 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lama.config import CONFIGS, build, check_plan, one_line, preflight
+from lama.config import CONFIGS, build, check_plan, one_line, options_of, preflight, use_plugins
 from lama.config import compose as compose_config
 from lama.evaluation.evaluator import METRICS
 from lama.runs.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.rows import named_rows, split_values, vary
+from lama.sweeps.rows import has_values, named_rows, split_values, vary
 from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
 from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
 
-SWEEP_KEYS = ("sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material")
+SWEEP_KEYS = (
+    "sweep", "launcher", "name", "dir", "rows", "row", "own", "seeds", "retries", "evaluation", "material", "search",
+)  # fmt: skip
 
 
 def start(arguments: Sequence[str]) -> None:
@@ -33,26 +36,41 @@ def start(arguments: Sequence[str]) -> None:
 
     Raises ValueError or FileNotFoundError for a mistake, before anything is started or written.
     """
-    arguments = [argument for argument in arguments if argument not in ("-m", "--multirun")]
+    options, arguments = options_of([argument for argument in arguments if argument not in ("-m", "--multirun")])
     known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
-    if {"--help", "-h"} & set(arguments):
+    if options.help:
         keys = (CONFIGS / "sweep/default.yaml").read_text(encoding="utf-8")
         print(f"{typed('train')} -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
               f"training. These are the sweep's own (docs/cluster.md):\n\n{keys}")  # fmt: skip
         return
     ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in SWEEP_KEYS]
+    if options.config_name or options.cfg:
+        one = f"-cn {options.config_name}" if options.config_name else "--cfg"
+        raise ValueError(f"{one}: not with -m; a configuration is a row, as in -m sweep=seeds row=demo")
     if not any(one.startswith("sweep=") for one in ours):
         raise ValueError(f"-m: expected sweep=NAME, one of {known}")
-    sweep = compose(ours, [one for one in arguments if one not in ours])
+    sweep = compose(ours, [one for one in arguments if one not in ours], options.config_dir)
+    rows = [compose_row(sweep, row) for row in sweep.rows]
+    sweep = replace(sweep, plugins=list(dict.fromkeys(name for config in rows for name in config.plugins)))
     unknown = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
     if unknown:
         raise ValueError(f"evaluation.metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
-    check_data([check_row(sweep, row) for row in sweep.rows])
+    for config in rows:
+        check_row(config)
+    if sweep.search:
+        from lama.sweeps.search import check_search, search
+
+        check_search(sweep, rows[0])
+    check_data(rows)
     if sweep.launcher["name"] == "slurm":
         slurm.check(sweep.launcher)
-    check_folder(sweep)
+    if not sweep.search:  # else its rows are not known yet
+        check_folder(sweep)
     check_writable(sweep.folder)
     with only_one(sweep.folder, "dir", "command"):
+        if sweep.search:
+            search(sweep, rows[0])
+            return
         if check_folder(sweep):
             logger.info("dir=%s: replacing another sweep, which has trained nothing", sweep.dir)
             shutil.rmtree(sweep.folder / "jobs", ignore_errors=True)
@@ -60,20 +78,26 @@ def start(arguments: Sequence[str]) -> None:
         train_those(sweep, UNFINISHED)
 
 
-def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
-    """The sweep of these overrides: ``ours`` of the sweep's own keys, ``overrides`` of every training."""
+def compose(ours: Sequence[str], overrides: Sequence[str], config_dir: str | None = None) -> Sweep:
+    """The sweep of these overrides: ``ours`` of the sweep's own keys, ``overrides`` of every training.
+
+    ``config_dir`` may hold configurations, groups of them, and sweeps: ``sweep/NAME.yaml``.
+    """
     for one in ours:
         if re.match(r"\+*row=[^\['\"]*,", one):
             raise ValueError(f"{one}: expected one configuration; for several, rows=[A,B]")
     ours = [f"++{one}" if "={" in one and one[0] != "+" else one for one in ours]  # a mapping may have new keys
     ours = [part for one in ours for part in (("~rows", one[1:]) if one.startswith("++rows={") else (one,))]  # no list
     try:
-        config = OmegaConf.to_container(compose_config("sweep", "default", ours), resolve=True, throw_on_missing=True)
+        composed = compose_config("sweep", "default", ours, config_dir)
+        config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except (ValueError, OmegaConfBaseException) as error:
         raise ValueError(one_line(error).replace("++", "")) from error
     assert isinstance(config, dict)
     values = {str(name): value for name, value in config.items()}
-    fixed, varied = split_values([*values["overrides"], *overrides])
+    overrides = [*values["overrides"], *overrides]
+    space = [one for one in overrides if values["search"] and has_values(one)]
+    fixed, varied = split_values([one for one in overrides if one not in space])
     named = named_rows(values["rows"], values["own"])
     rows = [vary(row, choice) for row in named for choice in itertools.product(*varied)]
     values |= {
@@ -81,21 +105,28 @@ def compose(ours: Sequence[str], overrides: Sequence[str]) -> Sweep:
         "rows": [row.name for row in rows],
         "own": {row.name: row.overrides for row in rows if row.overrides},
         "configurations": {row.name: row.configuration for row in rows if row.configuration != row.name},
+        "config_dir": None if config_dir is None else str(Path(config_dir).resolve()),
+        "plugins": [],
+        "search": values["search"] and values["search"] | {"space": space},
     }
     return Sweep(**{name: values[name] for name in Sweep.__dataclass_fields__})
 
 
-def check_row(sweep: Sweep, row: str) -> DictConfig:
-    """Compose the configuration of a row and check its requirements, without building anything."""
+def compose_row(sweep: Sweep, row: str) -> DictConfig:
+    """The configuration of a row; its plugins are imported."""
+    overrides = sweep.training_overrides(Work("train", row, sweep.seeds[0]))
     try:
-        config = compose_config(
-            "training", sweep.configuration(row), sweep.training_overrides(Work("train", row, sweep.seeds[0]))
-        )
+        config = compose_config("training", sweep.configuration(row), overrides, sweep.config_dir)
+        use_plugins(config.plugins)
     except (ValueError, HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"{row}: {one_line(error)}") from error
+    return config
+
+
+def check_row(config: DictConfig) -> None:
+    """Check the requirements of a row, without building anything."""
     check_plan(config)
     preflight(config)
-    return config
 
 
 def check_data(rows: Sequence[DictConfig]) -> None:
