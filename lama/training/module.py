@@ -315,12 +315,20 @@ class InpaintingModule(LightningModule):
             }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        scale = checkpoint["state_dict"].get("scale")
+        self.set_scale(None if scale is None else int(scale))
         kept = checkpoint.get("accumulated", {"batches": 0})
         self.accumulated = kept["batches"]
         for name in ("generator", "discriminator") if self.accumulated else ():
             for key, parameter in getattr(self, name).named_parameters():
                 gradient = kept[name][key]
                 parameter.grad = None if gradient is None else torch.empty_like(parameter).copy_(gradient)
+
+    def set_scale(self, scale: int | None) -> None:
+        """The scale that files of the generator and checkpoints state (``lama.checkpoints.format``)."""
+        self.register_buffer("scale", None if scale is None else torch.tensor(scale))
+        for network in (self.generator, self.inference_generator):
+            network.own_scale = scale  # type: ignore[assignment]
 
     def configure_model(self) -> None:
         if self.compiled and self.generator._compiled_call_impl is None:
