@@ -22,11 +22,13 @@ def main(arguments: list[str]) -> None:
         return
     from lama.data import BuiltinPhotos
     from lama.data.sheets import augmentation_sheet, mask_sheet, reading_sheet
+    from lama.files import check_writable
     from lama.pictures.images import SUFFIXES, write_image
 
     kind, out, *rest = [*arguments, "", ""]
     if kind not in ("masks", "augment", "reading") or Path(out).suffix.lower() not in SUFFIXES:
         raise ValueError(f"expected {typed('contact-sheet')} masks|augment|reading OUT.jpg [NAME ...] [KEY=VALUE ...]")
+    check_writable(Path(out).parent)
     if kind == "reading":
         write_image(out, reading_sheet(BuiltinPhotos("train", 256)[0][1]))
         return

@@ -17,7 +17,7 @@ from lama.evaluation.baselines import BASELINES
 from lama.evaluation.metrics import arrow
 from lama.evaluation.plots import panels
 from lama.evaluation.tables import about, best_method, format_cell, markdown_table
-from lama.files import write_text
+from lama.files import check_writable, write_text
 from lama.inference import load
 from lama.interfaces import EvaluationSet, ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
@@ -43,6 +43,7 @@ def make_report(
     Raises FileNotFoundError where a run has no model or no summary.json.
     """
     run_dir, *others = (Path(run) for run in (run_dir, *others))
+    check_writable(run_dir)
     summaries = [_summary(run) for run in (run_dir, *others)]
     methods: dict[str, Fill] = {"LaMa (this run)": _last(run_dir, device)}
     methods |= {f"LaMa ({run.name})": _last(run, device) for run in others}
@@ -66,6 +67,7 @@ def make_report(
 
 def remove_all(folder: str | Path, device: str = "auto") -> list[tuple[Removal, ImageArray]]:
     """Remove the objects with lama-small, write ``folder``/PHOTOGRAPH.png, and return the results (H, W, 3)."""
+    check_writable(Path(folder))
     inpainter, done = load("small", device), []
     for removal in tqdm(REMOVALS, desc="lama-small removes objects", unit="image"):
         done.append((removal, inpainter(removal.image(), removal.mask())))
