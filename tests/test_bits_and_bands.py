@@ -48,6 +48,8 @@ def test_a_data_check_names_twelve_bits_and_their_option(scans):
     findings = Findings()
     check_images(sorted(scans.glob("?.png")), 32, findings)
     assert any("4 of 4 images" in problem and "data.white=4095" in problem for problem in findings.problems)
+    check_images(sorted(scans.glob("?.png")) * 10, 32, findings := Findings(), decode=False)  # at a training's start
+    assert any("20 of 20 images" in problem and "data.white=4095" in problem for problem in findings.problems)
     check_images(sorted(scans.glob("?.png")), 32, findings := Findings(), white=4095)
     assert findings.problems == []
 
