@@ -152,6 +152,14 @@ def test_files_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < 60, f"{node.name} has more than a screen of lines"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_text_files_have_an_encoding(path):
+    """Without one, names of images would be read otherwise on another machine."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if getattr(getattr(node, "func", None), "attr", "") in ("read_text", "write_text"):
+            assert any(keyword.arg == "encoding" for keyword in node.keywords), f"{path}:{node.lineno}"
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_verbs_stay_thin(verb):
     text = (ROOT / "lama" / "commands" / f"{verb.replace('-', '_')}.py").read_text()

@@ -80,7 +80,7 @@ def _summary(run: Path) -> dict[str, Any]:
     path = run / "summary.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a training writes it when it ends")
-    summary: dict[str, Any] = json.loads(path.read_text())
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return summary
 
 
@@ -178,5 +178,5 @@ def _validation_curves(runs: list[Path]) -> bytes | None:
 def _steps(run_dir: Path) -> list[tuple[str, str]]:
     """(description, command) pairs of next_steps.txt."""
     path = run_dir / "next_steps.txt"
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [(text.removeprefix("# "), command) for text, command in zip(lines[::2], lines[1::2], strict=False)]
