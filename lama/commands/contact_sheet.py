@@ -6,7 +6,6 @@ lama contact-sheet augment augment.jpg [NAME ...]
 lama contact-sheet reading reading.jpg
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,7 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"expected {typed('contact-sheet')} masks|augment|reading OUT.jpg [NAME ...] [KEY=VALUE ...]")
     check_writable(Path(out).parent)
     if kind == "reading":
-        write_image(out, reading_sheet(BuiltinPhotos("train", 256)[0][1]))
-        return
+        return write_image(out, reading_sheet(BuiltinPhotos("train", 256)[0][1]))
     parts = _build_all(kind, rest)
     if kind == "augment":
         parts.pop("none", None)
@@ -43,7 +41,7 @@ def main(arguments: list[str]) -> None:
     print(f"{len(parts)} rows in {out}: {', '.join(parts)}")
 
 
-def _build_all(kind: str, words: Sequence[str]) -> dict[str, Any]:
+def _build_all(kind: str, words: list[str]) -> dict[str, Any]:
     """Every configuration of ``configs/training/KIND`` that ``words`` name, or that needs no files."""
     files = {path.stem: path for path in sorted((CONFIGS / "training" / kind).glob("*.yaml"))}
     parts, names = {}, [word for word in words if word and "=" not in word]
