@@ -29,7 +29,8 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"expected {typed('contact-sheet')} masks|augment|reading OUT.jpg [NAME ...] [KEY=VALUE ...]")
     check_writable(Path(out).parent)
     if kind == "reading":
-        return write_image(out, reading_sheet(BuiltinPhotos("train", 256)[0][1]))
+        write_image(out, reading_sheet(BuiltinPhotos("train", 256)[0][1]))
+        return
     parts = _build_all(kind, rest)
     if kind == "augment":
         parts.pop("none", None)
@@ -51,8 +52,7 @@ def _build_all(kind: str, words: list[str]) -> dict[str, Any]:
         config: Any = OmegaConf.create({kind: load_yaml(files[name]), "recipe": {"one_more_stroke": True}})
         for base in config[kind].pop("defaults", [])[:-1]:
             config[kind] = OmegaConf.merge(load_yaml(files[base]), config[kind])
-        merged: Any = OmegaConf.merge(config, OmegaConf.from_dotlist([word for word in words if "=" in word]))
-        chosen = merged[kind]
+        chosen: Any = OmegaConf.merge(config, OmegaConf.from_dotlist([one for one in words if "=" in one]))[kind]
         if not chosen._target_.endswith("PairedMasks") and (names or not OmegaConf.is_missing(chosen, "path")):
             parts[name] = build(chosen, kind)
     if not parts:
