@@ -52,11 +52,10 @@ def _build_all(kind: str, words: list[str]) -> dict[str, Any]:
         config: Any = OmegaConf.create({kind: load_yaml(files[name]), "recipe": {"one_more_stroke": True}})
         for base in config[kind].pop("defaults", [])[:-1]:
             config[kind] = OmegaConf.merge(load_yaml(files[base]), config[kind])
-        config = OmegaConf.merge(config, OmegaConf.from_dotlist([one for one in words if "=" in one]))
-        if not config[kind]._target_.endswith("PairedMasks") and (
-            names or not OmegaConf.is_missing(config[kind], "path")
-        ):
-            parts[name] = build(config[kind], kind)
+        config = OmegaConf.merge(config, OmegaConf.from_dotlist([word for word in words if "=" in word]))
+        one = config[kind]
+        if not one._target_.endswith("PairedMasks") and (names or not OmegaConf.is_missing(one, "path")):
+            parts[name] = build(one, kind)
     if not parts:
         raise ValueError(f"{' '.join(names)}: belongs to its images and cannot be drawn alone")
     return parts
