@@ -33,7 +33,6 @@ def main(arguments: list[str]) -> None:
         return
     parts = _build_all(kind, rest)
     if kind == "augment":
-        parts.pop("none", None)
         sheet = augmentation_sheet(parts, BuiltinPhotos("train", 512)[0][1])
     else:
         sizes = {name: next((s for s in (128, 512) if name.endswith(str(s))), 256) for name in parts}
@@ -46,7 +45,7 @@ def _build_all(kind: str, words: list[str]) -> dict[str, Any]:
     """Every configuration of ``configs/training/KIND`` that ``words`` name, or that needs no files."""
     files = {path.stem: path for path in sorted((CONFIGS / "training" / kind).glob("*.yaml"))}
     parts, names = {}, [word for word in words if word and "=" not in word]
-    for name in names or files:
+    for name in names or [one for one in files if one != "none"]:
         if name not in files:
             raise ValueError(f"{kind}: there is no {name}; known: {', '.join(files)}")
         config: Any = OmegaConf.create({kind: load_yaml(files[name]), "recipe": {"one_more_stroke": True}})
