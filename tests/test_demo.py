@@ -257,7 +257,7 @@ def test_openapi_names_every_address_and_whether_a_token_is_needed(model):
         assert bool(content["security"]) == token
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/openapi.json", "/static/style.css", "/static/main.js", "/static/stage.js",
+@pytest.mark.parametrize("path", ["/", "/api", "/static/style.css", "/static/main.js", "/static/stage.js",
                                   "/static/mask.js", "/static/api.js", "/static/icon.svg"])  # fmt: skip
 def test_the_page_loads_nothing_from_other_servers(page, path):
     status, content, headers = page.ask("GET", path)
