@@ -143,7 +143,9 @@ def check_onnx(path, fft, pre_post):
     assert [(entry.domain, entry.version) for entry in model.opset_import if entry.domain == ""] == [("", 18)]
     assert not model.functions
     assert not any(node.metadata_props for node in model.graph.node)  # traces with names of files
-    assert ("DFT" in {node.op_type for node in model.graph.node}) == (fft == "native")
+    kinds = [node.op_type for node in model.graph.node]
+    assert ("DFT" in kinds) == (fft == "native")
+    assert kinds.count("Cos") == (2 if fft == "matmul" else 0)  # for height and width; all layers share them
     shapes = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]
         for value in (*model.graph.input, *model.graph.output)
