@@ -46,12 +46,18 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Raise NotADirectoryError or PermissionError if ``folder``, which may not exist yet, cannot be written to."""
+    """Raise NotADirectoryError or PermissionError if ``folder``, which may not exist yet, cannot be written to.
+
+    Commands call it before they compute. It tries: root has every permission, also where the system refuses to write.
+    """
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(f"{nearest}: is a file, expected a folder to write to")
-    if not os.access(nearest, os.W_OK):
-        raise PermissionError(f"{nearest}: no permission to write there")
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise PermissionError(f"{nearest}: cannot be written to ({(error.strerror or str(error)).lower()})") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

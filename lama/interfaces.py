@@ -230,6 +230,7 @@ class Exporter(Protocol):
 
     SUFFIX: str  # of the file; one that ``lama.load`` does not read is listed in ``lama.checkpoints.load.EXPORTED``
     PACKAGES: tuple[str, ...]  # beside torch, of the extra ``export``; they are looked for before anything is loaded
+    FFT: str  # the meaning of ``fft=auto``, native or matmul: the form that runtimes of the format compute
     SNIPPET: str  # Python that runs the file, with the fields {file!r}, {inputs}, {feed} (names to values), {output}
 
     def dump(

@@ -74,8 +74,8 @@ LAWS = {
     "publishing": ({"files", "checkpoints", "evaluation", "runs"}, {"huggingface_hub", "safetensors", "yaml"}),
     "config": ({"training", "verbs", "plugins", "evaluation"}, {"hydra", "omegaconf"}),
     "bench": ({"verbs", "masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints",
-               "inference", "losses", "training", "fast", "machine", "pictures"},
-              {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm"}),
+               "inference", "losses", "training", "fast", "machine", "pictures", "export"},
+              {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm", "onnxruntime", "openvino"}),
     "gpu_check": ({"bench", "conventions", "data", "fast", "files", "inference", "machine", "masks", "models", "pages",
                    "training"}, {"numpy", "torch", "tqdm"}),
     "sweeps": ({"config", "verbs", "files", "runs", "evaluation", "paper", "data", "pictures", "models"},
@@ -152,6 +152,14 @@ def test_files_and_functions_stay_small(path):
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name != "__init__":
             assert node.end_lineno - node.lineno < 60, f"{node.name} has more than a screen of lines"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_text_files_have_an_encoding(path):
+    """Without one, names of images would be read otherwise on another machine."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if getattr(getattr(node, "func", None), "attr", "") in ("read_text", "write_text"):
+            assert any(keyword.arg == "encoding" for keyword in node.keywords), f"{path}:{node.lineno}"
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -11,6 +11,7 @@ from lama.data import BuiltinPhotos, ImageFolder, InpaintingDataModule, PairFold
 from lama.data.augment import CropFlip
 from lama.data.check import Findings, check_images
 from lama.masks import Boxes
+from lama.pictures.encode import encode
 from lama.pictures.images import read_image
 from lama.pictures.notices import Notices
 from lama.pictures.reading import read_image_file
@@ -48,6 +49,8 @@ def test_a_data_check_names_twelve_bits_and_their_option(scans):
     findings = Findings()
     check_images(sorted(scans.glob("?.png")), 32, findings)
     assert any("4 of 4 images" in problem and "data.white=4095" in problem for problem in findings.problems)
+    check_images(sorted(scans.glob("?.png")) * 10, 32, findings := Findings(), decode=False)  # at a training's start
+    assert any("20 of 20 images" in problem and "data.white=4095" in problem for problem in findings.problems)
     check_images(sorted(scans.glob("?.png")), 32, findings := Findings(), white=4095)
     assert findings.problems == []
 
@@ -89,6 +92,10 @@ def test_a_fourth_band_is_named_and_is_no_alpha(tmp_path, dtype):
     np.testing.assert_array_equal(image.pixels, bands[..., :3])
     assert image.alpha is None
     assert "4 bands" in image.notes[0]
+    (tmp_path / "written.tiff").write_bytes(encode(image, ".tif"))
+    with tifffile.TiffFile(tmp_path / "written.tiff") as written:
+        assert written.pages[0].shape == COFFEE.shape
+        assert ", 4]" not in written.pages[0].description  # the shape that tifffile has noted
     alpha = read_image_file(tmp_path / "alpha.tif")
     np.testing.assert_array_equal(alpha.alpha, bands[..., 3])
     assert alpha.notes == ()

@@ -1,6 +1,8 @@
 """Our checkpoint: written atomically, read back exactly; other files are refused in one line."""
 
+import itertools
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -167,3 +169,12 @@ def test_a_flipped_bit_in_the_weights_is_found(file):
     content[-5] ^= 1
     file.write_bytes(content)
     assert "wrong checksum" in refusal(file)
+
+
+def test_a_folder_without_end_is_not_searched_to_its_end(tmp_path, monkeypatch):
+    """As the folder of a data set of millions of images."""
+    seen = itertools.count()
+    monkeypatch.setattr(Path, "rglob", lambda self, pattern: (self / f"{next(seen)}.jpg" for _ in itertools.count()))
+    with pytest.raises(FileNotFoundError, match="no model there"):
+        find_weights(tmp_path)
+    assert next(seen) < 100_000

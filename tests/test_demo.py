@@ -27,8 +27,9 @@ import lama
 from lama import pretrained
 from lama.checkpoints import load_generator, save_generator
 from lama.demo import fields
-from lama.demo.app import Limits
+from lama.demo.app import Limits, create_app
 from lama.demo.models import Models, names_of
+from lama.demo.openapi import document
 from lama.demo.refused import RefusedError
 from lama.demo.serve import is_local, serve
 from lama.demo.work import CancelledJobError, Job, Worker
@@ -197,6 +198,63 @@ def test_the_documentation_names_every_field_and_status(page):
         assert all(f"<code>{key}</code>" in text for key in table)
     for status in (400, 401, 408, 413, 415, 422, 503):
         assert f"<td>{status}</td>" in text
+
+
+def schemas(page, path, method="post"):
+    """The schemas of the request (None for GET) and of the answer, from the server's OpenAPI document."""
+    _, content = page.get("/openapi.json")
+    operation = content["paths"][path][method]
+    found = [operation.get("requestBody"), operation["responses"]["200"]]
+    return [part and part["content"]["application/json"]["schema"] for part in found]
+
+
+@pytest.mark.parametrize("name", ["inpaint", "open", "convert"])
+def test_openapi_has_the_fields_that_the_endpoint_accepts(page, name):
+    table = {"inpaint": fields.INPAINT, "open": fields.OPEN, "convert": fields.CONVERT}[name]
+    schema, _ = schemas(page, f"/api/{name}")
+    assert set(schema["properties"]) == set(table)
+    good = {"image": file_of(photo())} | {"inpaint": {"mask": file_of(hole())}, "convert": {"like": file_of(photo())},
+                                          "open": {}}[name]  # fmt: skip
+    assert set(schema["required"]) == good.keys()
+    wrong = {"string": 3, "integer": "x", "boolean": 3}
+    for key, field in schema["properties"].items():
+        kind, *null = field["type"] if isinstance(field["type"], list) else [field["type"]]
+        tried = [(wrong[kind], 422), (None, 200 if null else 422)]
+        tried += [(field[edge] + step, 422) for edge, step in (("minimum", -1), ("maximum", 1)) if edge in field]
+        tried += [(field["default"], 200)] if field.get("default") is not None else []
+        for value, status in tried:
+            assert page.post(f"/api/{name}", good | {key: value})[0] == status, (key, value)
+
+
+def test_answers_are_as_openapi_says(page):
+    jsonschema = pytest.importorskip("jsonschema")
+    posts = {
+        "/api/inpaint": [request(), request(preview=32, detail="on")],
+        "/api/open": [{"image": file_of(photo())}, {"image": file_of(hole()), "mask": True}],
+        "/api/convert": [{"image": file_of(photo()), "like": file_of(photo())}],
+    }
+    for path, bodies in posts.items():
+        asked, answered = schemas(page, path)
+        for body in bodies:
+            jsonschema.validate(body, asked)
+            status, answer = page.post(path, body)
+            assert status == 200, answer
+            jsonschema.validate(answer, answered)
+    for path in ("/health", "/api/jobs/x", "/api/released"):
+        _, schema = schemas(page, path.replace("jobs/x", "jobs/{name}"), "get")
+        jsonschema.validate(page.get(path)[1], schema)
+
+
+def test_openapi_names_every_address_and_whether_a_token_is_needed(model):
+    worker = Worker(1)
+    app = create_app(Models([model]), worker)
+    worker.close()
+    ours = [route for route in app.routes if route.path.startswith(("/api/", "/health"))]
+    expected = {route.path: {method.lower() for method in route.methods - {"HEAD"}} for route in ours}
+    for token in (False, True):
+        content = document(token)
+        assert {path: methods.keys() - {"parameters"} for path, methods in content["paths"].items()} == expected
+        assert bool(content["security"]) == token
 
 
 @pytest.mark.parametrize("path", ["/", "/api", "/static/style.css", "/static/main.js", "/static/stage.js",

@@ -320,7 +320,7 @@ def inpainter(**options):
 
 
 def test_small_is_detailed_and_others_are_not(tmp_path):
-    assert load_generator("small").known_as == "small"
+    assert load_generator("small").own_scale == 256
     photos = BuiltinPhotos("held_out", 256)
     _, image = photos[photos.names.index("coffee")]
     hole = block(image.shape[:2], 100, 160, 100, 180)

@@ -1,11 +1,15 @@
 """Files are written completely or not at all, also if several writers share a folder."""
 
+import importlib
 import os
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from lama.files import PARTIAL, atomic_write, remove_partial
+from lama.files import PARTIAL, atomic_write, check_writable, remove_partial
 
 
 def test_two_writers_of_one_file_in_one_process_do_not_share_a_temporary(tmp_path):
@@ -71,3 +75,46 @@ def test_only_temporaries_of_killed_writers_are_removed(tmp_path):
         (tmp_path / name).touch()
     remove_partial(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".env.1", ".lock", ".notes.2024.txt", "a.txt"]
+
+
+READ_ONLY = Path("/proc/self/nothing")  # not even root can write there
+LATE = [  # a later step of each would raise another error: its inputs are missing or wrong
+    "check-data NOWHERE --sheet READ_ONLY/a.png",
+    "compare NOWHERE NOWHERE outdir=READ_ONLY",
+    "contact-sheet masks READ_ONLY/a.png no_such_mask",
+    "convert src=NOWHERE dst=READ_ONLY/a.safetensors",
+    "evaluate-predicts eval2_gpu TMP TMP READ_ONLY/a.csv",
+    "export model.path=NOWHERE format=torchscript out=READ_ONLY/a.pt",
+    "figure NOWHERE NOWHERE out=READ_ONLY/a.pdf",
+    "figure curves NOWHERE out=READ_ONLY/a.pdf",
+    "masks random_thick_256 NOWHERE READ_ONLY",
+    "predict model.path=NOWHERE indir=TMP outdir=READ_ONLY",
+    "predict model.path=NOWHERE image=TMP/a.png mask=TMP/a_mask000.png out=READ_ONLY/a.png",
+    "prepare-celebahq TMP/a.png READ_ONLY",
+    "prepare-places TMP/a.png TMP/a.png TMP/a.png READ_ONLY",
+    "report run=null removals=READ_ONLY",
+    "tables runs=NOWHERE out=READ_ONLY",
+    "tables layout=own rows=[NOWHERE] out=READ_ONLY",
+    "train -cn demo run_dir=READ_ONLY init_from=NOWHERE",
+]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder that nobody can write to")
+@pytest.mark.parametrize("words", LATE)
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch, words):
+    for name, image in (("a", np.zeros((16, 16, 3), np.uint8)), ("a_mask000", np.eye(16, dtype=np.uint8) * 255)):
+        Image.fromarray(image).save(tmp_path / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    verb, *arguments = words.replace("READ_ONLY", str(READ_ONLY)).replace("TMP", str(tmp_path)).split()
+    command = importlib.import_module(f"lama.commands.{verb.replace('-', '_')}")
+    with pytest.raises(PermissionError, match="/proc"):
+        command.main(arguments)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_mask000.png"]
+
+
+def test_a_folder_that_does_not_exist_yet_is_tried_where_it_would_be_made(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="file"):
+        check_writable(tmp_path / "file" / "b")

@@ -1,7 +1,9 @@
 """Fine-tuning from released and own weights; conversion of a trained network and back."""
 
 import copy
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from formula import fill
@@ -10,6 +12,7 @@ from trainings import a_batch, make_module, run_into
 import lama
 from lama.checkpoints import convert, open_checkpoint, save_generator, save_official
 from lama.models import FFCResNetGenerator, PatchDiscriminator
+from lama.runs import Checkpoints
 from lama.training import initialise
 
 
@@ -143,3 +146,45 @@ def test_a_fine_tuning_shows_the_network_before_the_first_step(tmp_path):
     run_into(tmp_path / "tuned", origin=["init_from: a"])
     sheets = {name: sorted(p.name for p in (tmp_path / name / "samples").iterdir()) for name in ("anew", "tuned")}
     assert sheets["tuned"] == ["iteration_0000000.png", *sheets["anew"]]
+
+
+@pytest.mark.parametrize("ema_decay", [None, 0.9])
+def test_a_network_trained_from_small_keeps_its_scale_and_its_detail(tmp_path, ema_decay, generator):
+    """In the files of its run, after resuming, after a conversion, and as the start of a further training."""
+    generator.own_scale = 64
+    save_generator(tmp_path / "start.safetensors", generator)
+    module = make_module(ema_decay=ema_decay)
+    initialise(module, open_checkpoint(tmp_path / "start.safetensors"))
+    run_into(tmp_path / "run", module, checkpoints=partial(Checkpoints, every_batches=1))
+    run_into(tmp_path / "run", make_module(ema_decay=ema_decay), trainer={"max_epochs": 2}, resume="auto")
+    convert(tmp_path / "run", tmp_path / "converted.safetensors")
+    (tmp_path / "run/checkpoints/last.ckpt").rename(tmp_path / "last.ckpt")  # away from the config.yaml of a test
+    again = make_module(ema_decay=ema_decay)
+    initialise(again, open_checkpoint(tmp_path / "last.ckpt"))
+    assert again.inference_generator.own_scale == 64
+    image = np.random.default_rng(0).integers(0, 256, (96, 100, 3), np.uint8)
+    hole = np.zeros((96, 100), np.uint8)
+    hole[40:60, 40:70] = 255
+    for place in ("run", "last.ckpt", "converted.safetensors"):
+        inpaint = lama.load(tmp_path / place, "cpu")
+        np.testing.assert_array_equal(inpaint(image, hole), inpaint.variant(detail="on", scale=64)(image, hole))
+        assert (inpaint(image, hole) != inpaint.variant(detail="off")(image, hole)).any()
+
+
+def test_the_scale_of_another_network_is_not_taken_over(tmp_path, both, discriminator):
+    module = make_module()
+    initialise(module, both)
+    assert module.generator.own_scale is None
+    module.set_scale(64)
+    initialise(module, both, "discriminator")  # its generator stays
+    assert module.generator.own_scale == 64
+    initialise(module, both, "generator")
+    run_into(tmp_path / "run", module)
+    assert lama.load(tmp_path / "run", "cpu").generator.own_scale is None
+
+
+def test_a_scale_that_is_no_number_is_damage(tmp_path, generator):
+    generator.own_scale = "many"
+    save_generator(tmp_path / "a.safetensors", generator)
+    with pytest.raises(ValueError, match=r"a\.safetensors: .*scale 'many'"):
+        open_checkpoint(tmp_path / "a.safetensors")

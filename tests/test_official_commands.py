@@ -19,6 +19,7 @@ from lama.checkpoints import load_generator, save_official
 from lama.commands import run_verb
 from lama.evaluation.official_table import write_official_table
 from lama.models import FFCResNetGenerator
+from lama.pictures.prediction_set import find
 from lama.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -195,3 +196,12 @@ def test_a_checkpoint_of_a_run_of_ours_is_named_alike(clone, tmp_path):
     torch.save({"state_dict": {f"generator.{k}": v for k, v in state.items()}}, tmp_path / "run/checkpoints/last.ckpt")
     assert in_folder(tmp_path / "run", "last.ckpt") == tmp_path / "run/checkpoints/last.ckpt"
     assert in_folder("big-lama", "best.ckpt") == "big-lama"
+
+
+def test_a_mask_whose_image_has_another_suffix_than_img_suffix_says_which_was_asked_for(tmp_path):
+    for name in ("a.png", "a_mask000.png"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / name)
+    places = {"indir": str(tmp_path), "outdir": str(tmp_path / "out")}
+    assert len(find(places, img_suffix=".png").items) == 1
+    with pytest.raises(ValueError, match=r"a_mask000\.png: .*expected a\.jpeg \(dataset\.img_suffix=\.jpeg\)"):
+        find(places, img_suffix=".jpeg")

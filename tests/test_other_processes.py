@@ -38,7 +38,7 @@ def test_a_used_inpainter_can_be_pickled_and_copied(used, make):
     inpaint, result = used
     other = make(inpaint)
     np.testing.assert_array_equal(other(IMAGE, HOLE), result)
-    assert other.generator.known_as == "small"
+    assert other.generator.own_scale == 256
 
 
 def _sum(arguments):

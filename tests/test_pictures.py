@@ -1,5 +1,6 @@
 """Reading and writing images for prediction: everything outside the hole is preserved."""
 
+import contextlib
 import io
 import re
 import struct
@@ -12,6 +13,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, PngImagePlugin
 
+from lama.data.duplicates import difference_hash
 from lama.pictures.encode import is_lossy, losses, write_image_file
 from lama.pictures.reading import ImageFile, read_image_file
 
@@ -338,6 +340,28 @@ def test_a_decompression_bomb_is_refused(tmp_path):
     assert len(content) < 100_000
     with pytest.raises(ValueError, match=r"more than 179 megapixels.*max_megapixels="):
         read_image_file(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_large_photograph_is_read_without_a_word(tmp_path, suffix, recwarn):
+    Image.new("1", (12000, 8000)).save(
+        tmp_path / f"a{suffix}", **({"compression": "group4"} if suffix == ".tif" else {})
+    )
+    assert read_image_file(tmp_path / f"a{suffix}").size == (12000, 8000)
+    difference_hash(tmp_path / f"a{suffix}")
+    assert not recwarn.list
+
+
+def test_a_damaged_tiff_is_one_error_and_nothing_else(tmp_path, recwarn, caplog):
+    file = tmp_path / "a.tif"
+    Image.fromarray(np.zeros((20, 24, 3), np.uint8)).save(file, compression="tiff_lzw")
+    content = file.read_bytes()
+    for length in range(8, len(content), 7):
+        file.write_bytes(content[:length])
+        with contextlib.suppress(ValueError):
+            read_image_file(file)
+    assert not recwarn.list
+    assert not caplog.records
 
 
 def test_a_missing_file_and_a_folder_are_reported(tmp_path):

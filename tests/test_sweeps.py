@@ -21,7 +21,7 @@ from lama.paper.tables import make_tables
 from lama.sweeps import slurm, start, state
 from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
-from lama.sweeps.launch import Task, launch, resources
+from lama.sweeps.launch import PYTHON, Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
 from lama.sweeps.start import compose, compose_row, train_those
 from lama.sweeps.state import (
@@ -210,6 +210,7 @@ def test_jobs_are_submitted_as_one_array_with_their_resources_and_not_waited_for
     script = (tmp_path / "script.sh").read_text()
     for option in ("array=0-3%4", "partition=fast", "account=me", "time=1440", "cpus-per-task=8", "signal=USR2@120"):
         assert f"#SBATCH --{option}" in script, option
+    assert f"{PYTHON} -u -m submitit" in script
     pickles = sorted((tmp_path / "sweep/jobs/.submitit").rglob("*submitted.pkl"))
     delayed = DelayedSubmission.load(pickles[0])
     assert delayed.args == (str(tmp_path / "sweep"), str(sweep.trainings()[0]))
@@ -282,6 +283,22 @@ def test_a_signal_reaches_the_training_and_the_job_asks_to_be_queued_again(tmp_p
     assert ended.value.code == 75
     assert called == ([(signal.SIGUSR2, "ready\nsaved\n")] if number == signal.SIGUSR2 else [])
     assert states(sweep, [TRAINING])[0].state == STOPPED
+
+
+def test_a_job_whose_time_is_up_during_its_imports_asks_to_be_queued_again(tmp_path):
+    script = tmp_path / "task.py"
+    script.write_text(f"""if True:
+        import os, signal, sys; os.kill(os.getpid(), signal.SIGUSR2)
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_sweeps import Job, TRAINING, scripted
+        signal.signal(signal.SIGUSR2, lambda *_: print("queued again"))  # as submitit does
+        Job(scripted({str(tmp_path)!r}, "echo started"), TRAINING).run()
+    """)
+    done = subprocess.run(f"{PYTHON} -u {script}", shell=True, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (75, "queued again\n"), done.stderr
+    sweep = a_sweep(tmp_path)
+    assert states(sweep, [TRAINING])[0].state == STOPPED
+    assert not state.log_file(sweep, TRAINING).exists()
 
 
 def test_a_training_whose_job_is_killed_ends_too(tmp_path):

@@ -6,15 +6,19 @@ import re
 import runpy
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from composing import composed
 from hydra.core.global_hydra import GlobalHydra
-from trainings import TRAINER, make_data, make_module, norms, run_into
+from PIL import Image
+from trainings import BOXES, TRAINER, make_data, make_module, norms, run_into
 
 from lama.config import build
+from lama.data import BuiltinPhotos, Distortions, InpaintingDataModule
 from lama.data.datamodule import TimedLoader, Waited
 from lama.evaluation import Evaluator
+from lama.masks import MaskFolder
 from lama.runs import Checkpoints, Limit, Overfit, Profile, callbacks, dry_run
 from lama.runs.callbacks import read_metrics
 
@@ -180,6 +184,20 @@ def test_a_dry_run_for_a_gpu_that_is_not_here(devices, iterations, capsys, monke
         r"makes (\S+) images.* at most (\S+) a second, as many as (\d+) cores", said
     ).groups()
     assert int(cores) == pytest.approx(float(most) / float(speed), rel=0.02, abs=1)
+
+
+def test_problems_of_the_data_are_named_by_a_training_and_by_its_dry_run(tmp_path, capsys, caplog):
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(255 - 255 * np.eye(64, dtype=np.uint8)).save(tmp_path / "masks/a.png")
+    masks = MaskFolder(str(tmp_path / "masks"))
+    data = InpaintingDataModule(
+        BuiltinPhotos, "train", masks, Distortions(32), BOXES, epoch_size=2, batch_size=2, val_path="held_out",
+        val_size=32, num_workers=0,
+    )  # fmt: skip
+    dry_run(make_module(), data, TRAINER, "")
+    assert "masks.invert=" in capsys.readouterr().out
+    run_into(tmp_path / "run", data=data)
+    assert "masks.invert=" in caplog.text
 
 
 def test_a_dry_run_of_an_epoch_of_one_batch(capsys):

@@ -2,6 +2,7 @@
 
 from lama.bench.data import bench_data
 from lama.bench.detail import bench_detail
+from lama.bench.export import bench_export
 from lama.bench.fid import bench_fid
 from lama.bench.masks import bench_masks
 from lama.bench.predict import bench_hole, bench_predict
@@ -12,6 +13,7 @@ __all__ = [
     "alternate",
     "bench_data",
     "bench_detail",
+    "bench_export",
     "bench_fid",
     "bench_hole",
     "bench_masks",

@@ -1,8 +1,9 @@
 """Our checkpoint: one safetensors file with the weights, and the networks' description inside.
 
 The description is {class name, constructor arguments} as JSON in the metadata, as are the CRC-32 of all tensors: the
-format itself has no checksums. Weights of the generator keep their names; weights of a discriminator, if there is one,
-have the prefix ``discriminator.``.
+format itself has no checksums. ``scale`` is there too if the generator has one: the longer side in pixels of a hole
+with its context at which it works best (the option ``scale`` of prediction). Weights of the generator keep their names;
+weights of a discriminator, if there is one, have the prefix ``discriminator.``.
 """
 
 import json
@@ -34,6 +35,8 @@ def save_generator(
 ) -> None:
     """Write the networks atomically. Raises OSError if the disk is full."""
     metadata = {"format": FORMAT, "info": json.dumps(info or {})}
+    if getattr(generator, "own_scale", None):
+        metadata["scale"] = str(generator.own_scale)
     state: dict[str, Tensor] = {}
     for role, network in zip(ROLES, (generator, discriminator), strict=True):
         if network is not None:
@@ -51,8 +54,8 @@ def save_generator(
             raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
-def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Description]]:
-    """Tensors of ``file``, and descriptions by role if in our format. Raises ValueError for a damaged file."""
+def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Description], int | None]:
+    """Tensors of ``file``; if in our format, descriptions by role and the scale. Raises ValueError if damaged."""
     try:
         content = safe_open(file, "pt")
         metadata = content.metadata() or {}
@@ -69,7 +72,11 @@ def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Des
                 descriptions[role] = (described["class"], dict(described["config"]))
             except (ValueError, TypeError, KeyError) as error:
                 raise ValueError(f"{file}: damaged description of its {role} ({type(error).__name__})") from error
-    return tensors, descriptions
+    try:
+        scale = int(metadata["scale"]) if descriptions and "scale" in metadata else None
+    except ValueError as error:
+        raise ValueError(f"{file}: damaged, scale {metadata['scale']!r} in its metadata is no number") from error
+    return tensors, descriptions, scale
 
 
 def _stored(content: Any, key: str, checksum: int | None, file: Path) -> StoredTensor:

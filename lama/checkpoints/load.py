@@ -50,6 +50,9 @@ _FIRST = {
 }
 _AVERAGE = re.compile(r"(^|[._])(ema|average|avg)\b|_ema(?=[._])")
 BUNDLED = {"small": pretrained.SMALL}
+_SMALL_SCALE = (
+    256  # pixels at which the network of this package works; our files carry it on to networks trained from it
+)
 EXPORTED = (".onnx", ".pt2")  # files of ``lama export`` for other runtimes; its .pt files can be read
 _IN_A_FOLDER = ("models/best.safetensors", "models/last.safetensors", "models/best.ckpt", "models/last.ckpt")
 
@@ -64,6 +67,7 @@ class Checkpoint:
     file: Path
     tensors: Mapping[str, StoredTensor]
     descriptions: Mapping[str, Description]  # by role, "generator" or "discriminator"; empty if it must be inferred
+    stored_scale: int | None = None  # of our format
 
     def part(self, role: str) -> dict[str, StoredTensor]:
         """The weights of the generator or the discriminator under their own names; empty if there are none."""
@@ -73,6 +77,14 @@ class Checkpoint:
         if prefix is None:
             return {}
         return {key[len(prefix) :]: tensor for key, tensor in self.tensors.items() if key.startswith(prefix)}
+
+    @property
+    def scale(self) -> int | None:
+        """The longer side in pixels at which the generator works best, if it is lama-small or was trained from it."""
+        if self.file in BUNDLED.values():
+            return _SMALL_SCALE
+        stored = self.tensors.get("scale")  # in the checkpoint of a training
+        return int(stored.load()) if stored is not None and stored.shape == () else self.stored_scale
 
     def left(self) -> Counter[str]:
         """How many tensors belong to neither network, by the first part of their names."""
@@ -105,6 +117,8 @@ class Checkpoint:
         except (ValueError, TypeError, RuntimeError, OverflowError) as error:
             raise ValueError(f"{self.file}: damaged description of its {role} ({_first_line(error)})") from error
         network.load_state_dict(self.state(role, network), assign=True)
+        if role == "generator":
+            network.own_scale = self.scale  # type: ignore[assignment]  # for prediction; a training hands it on
         return network
 
     def state(self, role: str, network: nn.Module) -> dict[str, Tensor]:
@@ -166,8 +180,7 @@ def open_checkpoint(path: str | Path, key: str = "") -> Checkpoint:
         what = pretrained.not_read(file) or "exported for another runtime; give the model that it was made from"
         raise ValueError(f"{file}: {what}")
     if file.suffix.lower() == ".safetensors" or not _is_archive(file):
-        tensors, descriptions = read_safetensors(file)
-        checkpoint = Checkpoint(file, tensors, descriptions)
+        checkpoint = Checkpoint(file, *read_safetensors(file))
         return checkpoint if checkpoint.descriptions else _with_config(checkpoint, file)
     member = member_of(file)
     content = None if member is None else unpacked(member)
@@ -236,8 +249,6 @@ def load_generator(path: str | Path) -> nn.Module:
     """The generator at ``path``, in eval mode, on the CPU. Raises as ``open_checkpoint``."""
     checkpoint = open_checkpoint(path)
     generator = checkpoint.build("generator")
-    own = (name for name, file in BUNDLED.items() if file == checkpoint.file)
-    generator.known_as = next(own, "")  # type: ignore[assignment]  # prediction knows the networks of the package by name
     config: Any = generator.config
     if config.get("input_nc", 4) != 4 or config.get("output_nc", 3) != 3:
         raise ValueError(f"{path}: expected a network from 4 channels (image and mask) to 3, got {config}")

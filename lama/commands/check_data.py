@@ -17,11 +17,14 @@ def main(arguments: list[str]) -> None:
     expected.add_argument("--sheet", type=Path, help="write a contact sheet of images and masks to this file")
     options = expected.parse_args(arguments)
     from lama.data.check import check_folder
+    from lama.files import check_writable
     from lama.pictures.images import SUFFIXES, write_image
 
     root = options.folder.expanduser()
     if options.crop < 16 or (options.sheet and options.sheet.suffix.lower() not in SUFFIXES):
         raise ValueError("expected --crop of at least 16 pixels, and --sheet with the suffix of an image")
+    if options.sheet:
+        check_writable(options.sheet.parent)
     findings, sheet, commands = check_folder(root, options.crop)
     print("\n".join(findings.lines))
     for problem in findings.problems:

@@ -5,6 +5,8 @@ lama compare OUT_A OUT_B outdir=DIR     # files as well: comparison.md, .tex, .c
 lama compare ROW_A ROW_B --set SET      # of a sweep: ROW_A/seed*/SET against ROW_B/seed*/SET
 """
 
+from pathlib import Path
+
 from lama.config import use_plugins
 from lama.verbs import parser
 
@@ -23,8 +25,11 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"{options.first}: nothing to compare it with; expected two evaluations or more")
     from lama.evaluation.compare import compare_all, short_names
     from lama.evaluation.comparison_files import comparison_table, explanation, write_comparison
+    from lama.files import check_writable
     from lama.pages.table import to_markdown
 
+    for outdir in outdirs:
+        check_writable(Path(outdir))
     results = compare_all([options.first, *others], options.set)
     first = short_names([options.first, *others])[0]
     about = explanation(results, first, of_seeds=options.set is not None)

@@ -6,7 +6,6 @@ lama contact-sheet augment augment.jpg [NAME ...]
 lama contact-sheet reading reading.jpg
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,18 @@ def main(arguments: list[str]) -> None:
         return
     from lama.data import BuiltinPhotos
     from lama.data.sheets import augmentation_sheet, mask_sheet, reading_sheet
+    from lama.files import check_writable
     from lama.pictures.images import SUFFIXES, write_image
 
     kind, out, *rest = [*arguments, "", ""]
     if kind not in ("masks", "augment", "reading") or Path(out).suffix.lower() not in SUFFIXES:
         raise ValueError(f"expected {typed('contact-sheet')} masks|augment|reading OUT.jpg [NAME ...] [KEY=VALUE ...]")
+    check_writable(Path(out).parent)
     if kind == "reading":
         write_image(out, reading_sheet(BuiltinPhotos("train", 256)[0][1]))
         return
     parts = _build_all(kind, rest)
     if kind == "augment":
-        parts.pop("none", None)
         sheet = augmentation_sheet(parts, BuiltinPhotos("train", 512)[0][1])
     else:
         sizes = {name: next((s for s in (128, 512) if name.endswith(str(s))), 256) for name in parts}
@@ -41,20 +41,20 @@ def main(arguments: list[str]) -> None:
     print(f"{len(parts)} rows in {out}: {', '.join(parts)}")
 
 
-def _build_all(kind: str, words: Sequence[str]) -> dict[str, Any]:
+def _build_all(kind: str, words: list[str]) -> dict[str, Any]:
     """Every configuration of ``configs/training/KIND`` that ``words`` name, or that needs no files."""
     files = {path.stem: path for path in sorted((CONFIGS / "training" / kind).glob("*.yaml"))}
     parts, names = {}, [word for word in words if word and "=" not in word]
-    for name in names or files:
+    for name in names or [one for one in files if one != "none"]:
         if name not in files:
             raise ValueError(f"{kind}: there is no {name}; known: {', '.join(files)}")
         config: Any = OmegaConf.create({kind: load_yaml(files[name]), "recipe": {"one_more_stroke": True}})
         for base in config[kind].pop("defaults", [])[:-1]:
             config[kind] = OmegaConf.merge(load_yaml(files[base]), config[kind])
-        merged: Any = OmegaConf.merge(config, OmegaConf.from_dotlist([word for word in words if "=" in word]))
-        chosen = merged[kind]
-        if not chosen._target_.endswith("PairedMasks") and (names or not OmegaConf.is_missing(chosen, "path")):
-            parts[name] = build(chosen, kind)
+        config = OmegaConf.merge(config, OmegaConf.from_dotlist([word for word in words if "=" in word]))
+        one = config[kind]
+        if not one._target_.endswith("PairedMasks") and (names or not OmegaConf.is_missing(one, "path")):
+            parts[name] = build(one, kind)
     if not parts:
         raise ValueError(f"{' '.join(names)}: belongs to its images and cannot be drawn alone")
     return parts

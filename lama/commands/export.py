@@ -1,7 +1,8 @@
 """Write a network as one file for another runtime. The file is read again and compared with the network.
 
 lama export model.path=big-lama format=torchscript out=big-lama.pt
-lama export model.path=runs/demo format=onnx out=demo.onnx fft=matmul       # without the DFT operator
+lama export model.path=runs/demo format=onnx out=demo.onnx
+lama export model.path=runs/demo format=onnx out=dft.onnx fft=native        # with the DFT operator: ONNX Runtime alone
 lama export model.path=runs/demo format=pt2 out=demo.pt2 pre_post=false     # the network alone
 lama export model.path=big-lama format=onnx out=half.onnx half=true         # float16, half the size
 """

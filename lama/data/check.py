@@ -21,10 +21,11 @@ from lama.pictures.images import list_images, open_header, read_image, too_large
 from lama.pictures.masks import MaskReader, read_mask
 from lama.pictures.notices import Notices
 from lama.pictures.pairing import find_pairs, is_mask, masks_among
-from lama.pictures.reading import suspicions
+from lama.pictures.reading import nearly_black, unread_bands
 from lama.verbs import setting, typed
 
 MANY = 0.25  # share of the masks; a warning about more of them is a problem
+DECODED = 20  # images of 16 bits whose brightness is looked at where nothing else is decoded
 LISTED = 20  # damaged files that are listed by name
 WIDTH = 6  # images in a row of the contact sheet
 
@@ -46,14 +47,17 @@ def check_images(
     """
     sizes: list[tuple[int, int]] = []
     kinds: Counter[str] = Counter()
-    readable, broken, notices = [], [], Notices(log=False)
+    readable, broken, bands, dark = [], [], Notices(log=False), Notices(log=False)
+    numbers = range(len(paths))
+    deep = set(() if white is not None else numbers if decode else evenly_spaced(numbers, DECODED))
     for number, path in enumerate(tqdm(paths, desc="images", unit="image", leave=False, disable=not decode)):
         try:
             with open_header(path) as header:
                 size, mode = upright_size(header), header.mode
-                key = "data.white" if white is None and (decode or number % 10 == 0) else ""
-                for text in suspicions(path, header, key):
-                    notices.add(text, str(path))
+                for text in unread_bands(header):
+                    bands.add(text, str(path))
+                for text in nearly_black(path, header, "data.white") if number in deep else ():
+                    dark.add(text, str(path))
             if decode:
                 read_image(path)
         except Image.DecompressionBombError:
@@ -71,8 +75,9 @@ def check_images(
         findings.problems += broken[:LISTED]
     if not readable:
         return readable
-    for text, names in notices.names.items():
-        findings.problems.append(f"{len(names)} of {len(paths)} images, first {names[0]}: {text}")
+    for notices, looked_at in ((bands, paths), (dark, deep)):
+        for text, names in notices.names.items():
+            findings.problems.append(f"{len(names)} of {len(looked_at)} images, first {names[0]}: {text}")
     short = [min(size) for size in sizes]
     suffixes = Counter(path.suffix.lower() for path in paths)
     findings.lines.append(f"{len(paths)} images: {_counted(suffixes)}; {_counted(kinds)}")

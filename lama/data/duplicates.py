@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from lama.pictures.images import quiet_pillow
+
 SIDE = 8  # a hash compares 8 x 8 neighbours to the right, and as many below
 MOST = 7  # bits of 128 that may differ; one of 8 parts of 16 bits is equal then
 STEP = 2  # grey levels that count as a difference: less is the noise of a compression
@@ -22,7 +24,7 @@ def difference_hash(path: Path) -> Hash | None:
     Sizes, compression and small changes of brightness leave most of the 128 bits as they are.
     """
     try:
-        with Image.open(path) as image:
+        with quiet_pillow(), Image.open(path) as image:
             image.draft("L", (16 * SIDE, 16 * SIDE))  # a JPEG is decoded at a fraction of its size
             small = ImageOps.exif_transpose(image).convert("L").resize((SIDE + 1, SIDE + 1), Image.Resampling.BOX)
     except Exception:  # Pillow raises errors of many types; other checks name the file

@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from lama.data.manifest import JOURNAL, Manifest, write_manifest
-from lama.files import PARTIAL, sha256_of, write_text
+from lama.files import PARTIAL, check_writable, sha256_of, write_text
 from lama.interfaces import ImageArray, MaskArray, MaskSampler
 from lama.pictures.images import header_size, list_images, open_header, read_image, write_image
 from lama.pictures.notices import Notices
@@ -130,6 +130,7 @@ def generate(
     root, out = Path(indir).expanduser(), Path(outdir).expanduser()
     if out.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{out}: lies in the image folder {root}; choose a folder outside of it")
+    check_writable(out)
     paths = _images(root, suffix)
     names = {path.relative_to(root).with_suffix("").as_posix() for path in paths}
     if white is not None and not 0 < white <= 65535:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from lama.data.mask_dataset import Result, generate
 from lama.data.shards import check_end
-from lama.files import atomic_write
+from lama.files import atomic_write, check_writable
 from lama.pictures.images import SUFFIXES, list_images, read_image
 from lama.verbs import setting, typed
 
@@ -121,6 +121,7 @@ def prepare_places(
     lines = None if categories is None else categories.read_text(encoding="utf-8").splitlines()
     wanted = None if lines is None else [line.strip() for line in lines if line.strip()]
     require(train, val, test)
+    check_writable(out)
     kept = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
     check_only(out / "train", kept)
     unused = [word for word in wanted or () if not any(word in path.as_posix() for path in kept)]
@@ -153,6 +154,7 @@ def prepare_celebahq(
     line, like the official ``val_shuffled.flist``; without it they are drawn from the seed. The official split of the
     other images is not reproducible, since it was shuffled without a seed.
     """
+    check_writable(out)
     extract(archive, out / "source")
     numbered = {int(path.stem): path for path in list_images(out / "source") if path.stem.isdigit()}
     if len(numbered) <= sum(counts):

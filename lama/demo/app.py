@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import lama
-from lama.demo import exchange, fields
+from lama.demo import exchange, fields, openapi
 from lama.demo.body import Body
 from lama.demo.models import Models
 from lama.demo.pages import Pages
@@ -77,6 +77,10 @@ class Service:
                 "token": self.token is not None,
             }
         )
+
+    async def openapi(self, request: Request) -> Response:
+        """GET /openapi.json: the addresses, fields and answers, for programs."""
+        return JSONResponse(openapi.document(self.token is not None))
 
     async def job(self, request: Request) -> Response:
         """GET /api/jobs/NAME: the progress of the request with that name."""
@@ -246,6 +250,7 @@ def create_app(
     routes = [
         Route("/", pages.index),
         Route("/api", pages.api),
+        Route("/openapi.json", service.openapi),
         Route("/static/{name}", pages.static),
         Route("/examples", pages.examples),
         Route("/examples/{name}", pages.example),

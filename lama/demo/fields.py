@@ -39,7 +39,9 @@ OPTION_FIELDS = {
         str, "auto", "auto, on or off: fill the hole with texture from the image, in the network's colours"
     ),
     "scale": Field(
-        int, None, "longer side in pixels at which the network sees a hole; default: 256 for small, else 512"
+        int,
+        None,
+        "longer side in pixels at which the network sees a hole; default: 512, or 256 for small and networks from it",
     ),
     "refine": Field(bool, False, "multi-scale refinement, for large holes in large images: minutes on a CPU"),
 }

@@ -24,7 +24,7 @@ from lama.files import atomic_write, check_writable
 from lama.interfaces import Exporter
 
 FORMATS: dict[str, Exporter] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
-_FFT = ("native", "matmul")
+_FFT = ("auto", "native", "matmul")
 
 
 def export_model(
@@ -32,7 +32,7 @@ def export_model(
     format: str,  # torchscript, onnx or pt2
     out: str,
     pre_post: bool = True,  # masking, padding, cropping and compositing inside
-    fft: str = "native",  # or matmul: matrix products in place of the Fourier transform
+    fft: str = "auto",  # native: the runtime's Fourier transform; matmul: matrix products; auto: by the format
     half: bool = False,  # weights and activations in float16, inputs, output and Fourier transforms in float32
     overwrite: bool = False,
     say: Callable[[str], None] = lambda line: None,  # called with each line of the report
@@ -45,6 +45,7 @@ def export_model(
     """
     path = Path(out).expanduser()
     _check_request(format, path, fft, overwrite)
+    fft = FORMATS[format].FFT if fft == "auto" else fft
     generator = load_generator(model)
     interface = contract(generator, pre_post)
     say(f"{model}: {type(generator).__name__}, {sum(p.numel() for p in generator.parameters()):,} parameters")

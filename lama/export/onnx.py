@@ -14,6 +14,7 @@ from lama.export.pt2 import program
 
 SUFFIX = ".onnx"
 PACKAGES: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
+FFT = "matmul"  # of the runtimes that were tried only ONNX Runtime computes DFT: ``lama bench export``
 SNIPPET = """import onnxruntime
 session = onnxruntime.InferenceSession({file!r})
 {output} = session.run(None, {feed})[0]"""

@@ -14,6 +14,7 @@ from lama.export.deployed import Deployed
 
 SUFFIX = ".pt2"
 PACKAGES: tuple[str, ...] = ()
+FFT = "native"
 SNIPPET = "import torch\nnetwork = torch.export.load({file!r}).module()\n{output} = network({inputs})"
 
 

@@ -17,6 +17,7 @@ from lama.export.fourier import MatmulFourierUnit
 
 SUFFIX = ".pt"
 PACKAGES: tuple[str, ...] = ()
+FFT = "native"
 SNIPPET = "import torch\nnetwork = torch.jit.load({file!r})\n{output} = network({inputs})"
 
 

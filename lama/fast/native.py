@@ -78,7 +78,7 @@ def openmp_runtime() -> list[Path]:
 def cpu() -> str:
     """The properties of the CPU that ``-march=native`` depends on."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     kept = {line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))}
     return "\n".join([platform.machine(), *sorted(kept)])
 

@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from lama.files import atomic_write
+from lama.files import atomic_write, check_writable
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it reports every table of a font that it embeds
 SUFFIXES = (".pdf", ".svg", ".png")
@@ -27,12 +27,16 @@ STYLE: dict[Any, Any] = {  # of matplotlib
 
 
 def check(out: str | Path, width: float) -> Path:
-    """The file of a figure. Raises ValueError for another suffix than .pdf, .svg or .png, and for an odd width."""
+    """The file of a figure.
+
+    Raises ValueError for another suffix than .pdf, .svg or .png, and for an odd width; PermissionError.
+    """
     path = Path(out).expanduser()
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"out={out}: expected a file with the suffix {', '.join(SUFFIXES)}")
     if not 1 <= width <= 40:
         raise ValueError(f"width={width}: expected 1 to 40 inches, such as 3.3 for a column or 6.9 for a page")
+    check_writable(path.parent)
     return path
 
 

@@ -22,8 +22,7 @@ from lama.windows import Piece, Window, hole_pieces
 logger = logging.getLogger(__name__)
 
 DETAILS = ("auto", "on", "off")
-_SCALES = {"small": 256}  # longer side in pixels that a network of this package works at
-_SCALE = 512  # of all others
+_SCALE = 512  # longer side in pixels at which a network works whose file states no scale
 _MUCH = 2  # a window of so many times the scale is much larger than it
 _LEAST_SCALE = 64
 _PLAIN_MOST = 20_000  # pixels of a hole that NumPy is asked to synthesise, some ten seconds of it
@@ -34,15 +33,16 @@ Fill = Callable[[Sequence[OpenedImage], Sequence[Array]], None]
 class Detailed:
     """What ``detail`` and ``scale`` mean for one network. Raises ValueError for values out of range.
 
-    ``auto`` is on for lama-small, and for other networks where a hole with its context has more than twice the scale;
-    it is off with ``strategy=full`` and ``tile`` and with refinement. ``scale=None`` is 256 for lama-small, and 512.
+    ``auto`` is on for a network with a scale of its own (lama-small and what was trained from it), and for others where
+    a hole with its context has more than twice 512 pixels; it is off with ``strategy=full`` and ``tile`` and with
+    refinement. ``scale=None`` is the network's own, 256 for lama-small, or 512.
     """
 
     detail: str
     scale: int | None
     strategy: str
     margin: int | None
-    known_as: str  # the network's name in this package, or ""
+    own_scale: int | None  # of the network, from its file
     refined: bool = False
     said: set[str] = field(default_factory=set, compare=False)  # log lines of earlier images, which are not repeated
 
@@ -103,7 +103,7 @@ class Detailed:
 
     @property
     def _scale(self) -> int:
-        return self.scale or _SCALES.get(self.known_as, _SCALE)
+        return self.scale or self.own_scale or _SCALE
 
     def _pieces(self, image: OpenedImage) -> list[Piece]:
         """The windows that are computed at the scale; none where the image is computed as the strategy says."""
@@ -121,7 +121,7 @@ class Detailed:
         found = hole_pieces(hole, context(self.margin, whole.height, whole.width, 1))
         longest = max(max(piece.window.height, piece.window.width) for piece in found)
         much = longest > _MUCH * self._scale
-        asked = self.detail == "on" or self.scale is not None or self.known_as in _SCALES
+        asked = self.detail == "on" or self.scale is not None or self.own_scale is not None
         return list(found) if much or asked else []
 
     def _reduce(self, image: OpenedImage, window: Window) -> OpenedImage:

@@ -92,8 +92,8 @@ class Inpainter:
             "margin": margin, "tile": tile, "compiled": compiled, "refiner": refiner,
             "detail": detail, "scale": scale,
         }  # fmt: skip
-        known_as = str(getattr(generator, "known_as", ""))  # ``load_generator`` names the weights of this package
-        self._detailed = Detailed(detail, scale, strategy, margin, known_as, refined=refiner is not None)
+        own_scale: Any = getattr(generator, "own_scale", None)  # from its file
+        self._detailed = Detailed(detail, scale, strategy, margin, own_scale, refined=refiner is not None)
         self.strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self.device = pick_device(device)
         self.generator = generator.eval().to(self.device)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lama.evaluation.metrics import metric_names
-from lama.files import atomic_write, write_text
+from lama.files import atomic_write, check_writable, write_text
 from lama.paper.cells import FilledTable
 from lama.paper.filling import fill
 from lama.paper.formats import OWN_LEGEND, PAPER_LEGEND, Document, as_csv, as_data, html, latex, markdown
@@ -30,6 +30,7 @@ def make_tables(
     replaces the size of the paper's evaluation sets. Raises FileNotFoundError or ValueError for a folder without
     evaluations, a malformed metrics.json, two evaluations of one cell, an unknown metric, and if no cell is filled.
     """
+    check_writable(Path(out))
     paper = read_paper()
     names = _checked(metrics) or list(paper.metrics)
     if size is not None and (type(size) is not int or size < 1):
@@ -65,6 +66,7 @@ def make_own_table(
     A warning names a condition, such as the protocol, that should be equal in all rows and is not. Raises
     FileNotFoundError or ValueError for a row without evaluations, an unknown set, metric or baseline.
     """
+    check_writable(Path(out))
     names = _checked(metrics)
     if isinstance(sets, str) or (sets is not None and not sets):
         raise ValueError(f"sets={sets}: expected a list of evaluation sets, such as [random_thick_256]")

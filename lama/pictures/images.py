@@ -6,6 +6,7 @@ is converted, 16 bits are reduced to the upper 8, alpha is dropped.
 
 import contextlib
 import io
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from torch import Tensor
 from lama.files import atomic_write
 from lama.interfaces import ImageArray, MaskArray
 
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage that our error is about
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 OTHERS = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".nef", ".arw")  # images that Pillow may not open either
 NOT_USERS = ("@eaDir", "__MACOSX")  # folders of thumbnails and attributes, by Synology and by macOS
@@ -90,10 +92,17 @@ def others_named(stem: str, folder: Path) -> str:
     return ""
 
 
-def open_header(file: str | Path | io.BytesIO, formats: list[str] | None = None) -> Image.Image:
-    """``PIL.Image.open`` without its warning about large photographs; images above the limit are an error."""
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Without Pillow's warnings: about large photographs, and about damage, for which there is one error of ours."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")
+        yield
+
+
+def open_header(file: str | Path | io.BytesIO, formats: list[str] | None = None) -> Image.Image:
+    """``PIL.Image.open`` without its warnings; images above its limit of pixels are an error."""
+    with quiet_pillow():
         return Image.open(file, formats=formats)
 
 
@@ -190,9 +199,10 @@ def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image,
     """
     try:
         image = open_header(path if content is None else io.BytesIO(content))
-        orientation = image.getexif().get(0x0112)
-        image.load()
-        return image, ImageOps.exif_transpose(image), orientation
+        with quiet_pillow():
+            orientation = image.getexif().get(0x0112)
+            image.load()
+            return image, ImageOps.exif_transpose(image), orientation
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Image.DecompressionBombError:

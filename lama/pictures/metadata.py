@@ -12,7 +12,8 @@ ORIENTATION = 0x0112
 JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
 JPEG_SEGMENT = 65000  # bytes of EXIF or XMP that a JPEG segment holds, roughly
 # Tags of a TIFF that describe the photograph; the others describe the layout of that file.
-TIFF_TAGS = (270, 271, 272, ORIENTATION, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)
+DESCRIPTION = 270
+TIFF_TAGS = (DESCRIPTION, 271, 272, ORIENTATION, 282, 283, 296, 305, 306, 315, 316, 33432, 34665, 34853)
 
 SUB_IFDS = (34665, 34853)  # EXIF and GPS
 
@@ -84,6 +85,8 @@ def _exif(opened: Image.Image, had_orientation: bool) -> Image.Exif | None:
         exif = opened.getexif()
         if opened.format == "TIFF":
             exif = _copy(exif, TIFF_TAGS)
+            if str(exif.get(DESCRIPTION, "")).startswith('{"shape":'):  # by tifffile; the result may have fewer bands
+                del exif[DESCRIPTION]
         if had_orientation:
             exif[ORIENTATION] = 1
         exif.tobytes()

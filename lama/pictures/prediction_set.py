@@ -69,7 +69,7 @@ def find(
         indir, outdir = given["indir"], given["outdir"]
         files = _images_outside(indir, outdir, "indir")
         pairs = masks_among(files, indir, img_suffix)
-        found = _named_after_masks(pairs, _of_suffix(files, img_suffix), indir, indir, outdir, out_ext)
+        found = _named_after_masks(pairs, files, indir, indir, outdir, out_ext, img_suffix)
     if join:
         if "indir" not in given or "mask" in given:
             raise ValueError("mask.join=true: expected several masks for each image: indir= outdir=, with or without "
@@ -106,7 +106,7 @@ def _two_folders(indir: Path, maskdir: Path, outdir: Path, out_ext: str, img_suf
         raise ValueError(f"maskdir={maskdir}: is indir; omit maskdir= if masks and images share a folder")
     masks, files = _images_outside(maskdir, outdir, "maskdir"), _images_outside(indir, outdir, "indir")
     pairs = match_masks(masks, maskdir, files, indir, img_suffix)
-    return _named_after_masks(pairs, _of_suffix(files, img_suffix), maskdir, indir, outdir, out_ext)
+    return _named_after_masks(pairs, files, maskdir, indir, outdir, out_ext, img_suffix)
 
 
 def _of_suffix(files: Sequence[Path], img_suffix: str | None) -> list[Path]:
@@ -130,12 +130,14 @@ def _one_mask(indir: Path, mask: Path, outdir: Path, out_ext: str) -> Prediction
 
 
 def _named_after_masks(
-    pairs: Pairs, files: Sequence[Path], mask_root: Path, indir: Path, outdir: Path, out_ext: str
-) -> PredictionSet:
+    pairs: Pairs, files: Sequence[Path], mask_root: Path, indir: Path, outdir: Path, out_ext: str,
+    img_suffix: str | None,
+) -> PredictionSet:  # fmt: skip
+    files = _of_suffix(files, img_suffix)
     if not pairs:
         raise ValueError(_no_pairs(indir, files))
     _check_ambiguous(pairs, files)
-    missing = _missing([mask for image, mask in pairs if image is None], mask_root, indir, files)
+    missing = _missing([mask for image, mask in pairs if image is None], mask_root, indir, files, img_suffix)
     if len(missing) == len(pairs):
         others = f" (and {len(pairs) - 1} more masks without an image)" if len(pairs) > 1 else ""
         raise ValueError(missing[pairs[0][1]] + others)
@@ -180,7 +182,9 @@ def _images_outside(folder: Path, outdir: Path, key: str) -> list[Path]:
     return [path for path in files if not path.resolve().is_relative_to(outdir.resolve())]
 
 
-def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Path]) -> dict[Path, str]:
+def _missing(
+    masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Path], img_suffix: str | None
+) -> dict[Path, str]:
     """A message for each of the ``masks`` below ``root``, which have no image."""
     lines = {}
     for number, mask in enumerate(masks):
@@ -191,7 +195,8 @@ def _missing(masks: Sequence[Path], root: Path, indir: Path, files: Sequence[Pat
             names = {path.stem: path.name for path in files if path.parent == folder and not is_mask(path)}
             close = difflib.get_close_matches(stem, names, n=1)
             nearest = f"; the nearest is {names[close[0]]}" if close else ""
-        expected = f"expected {stem} with one of {' '.join(SUFFIXES)} in {folder}"
+        only = f"{stem}{img_suffix} (dataset.img_suffix={img_suffix})"
+        expected = f"expected {only if img_suffix else f'{stem} with one of ' + ' '.join(SUFFIXES)} in {folder}"
         lines[mask] = f"{mask}: mask without an image; {expected}{others_named(stem, folder) or nearest}"
     return lines
 

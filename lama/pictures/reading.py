@@ -147,11 +147,20 @@ def suspicions(path: Path, header: Image.Image, key: str) -> list[str]:
     ``header`` is the file, opened by Pillow. With ``key``, images of 16 bits are decoded. Raises as
     ``read_image_file``.
     """
-    found = ["it has bands besides colour and alpha, which are not read"] if _extra_bands(header)[1] else []
-    if key and _has_16_bits(path, None, header) and read_image_file(path).pixels.max() < DIM * 65535:
-        found.append(f"its brightest pixel is below a sixteenth of 65535, so it is nearly black in 8 bits; {key}=4095 "
-                     "(for 12 bits, 1023 for 10) stretches it")  # fmt: skip
-    return found
+    return unread_bands(header) + (nearly_black(path, header, key) if key else [])
+
+
+def unread_bands(header: Image.Image) -> list[str]:
+    """A notice if the image has bands besides colour and alpha."""
+    return ["it has bands besides colour and alpha, which are not read"] if _extra_bands(header)[1] else []
+
+
+def nearly_black(path: Path, header: Image.Image, key: str) -> list[str]:
+    """A notice if the image has 16 bits but uses few of them; decodes it. Raises as ``read_image_file``."""
+    if not _has_16_bits(path, None, header) or read_image_file(path).pixels.max() >= DIM * 65535:
+        return []
+    return [f"its brightest pixel is below a sixteenth of 65535, so it is nearly black in 8 bits; {key}=4095 "
+            "(for 12 bits, 1023 for 10) stretches it"]  # fmt: skip
 
 
 def _head(path: Path) -> bytes:

@@ -99,7 +99,7 @@ def fetch(spec: ReleasedFile) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(partial, target)
             if not spec.sha256:
-                noted_sha256(target).write_text(sha256)
+                noted_sha256(target).write_text(sha256, encoding="utf-8")
             return target
     raise CannotFetchError(list(dict.fromkeys(reasons)))
 

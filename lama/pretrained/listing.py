@@ -76,7 +76,7 @@ def verify(names: Sequence[str] = ()) -> tuple[list[str], bool]:
 def _verify(spec: ReleasedFile) -> Iterator[str]:
     own = cache_dir() / spec.filename
     noted = noted_sha256(own)
-    expected = spec.sha256 or (noted.read_text().strip() if noted.is_file() else "")
+    expected = spec.sha256 or (noted.read_text(encoding="utf-8").strip() if noted.is_file() else "")
     if own.is_file() and expected and sha256_of(own) != expected:
         yield f"{own}: DAMAGED or another file: sha256 {sha256_of(own)}, expected {expected}; remove it"
     said = {0: "announced by the server when it was fetched", 1: "known from one source only"}

@@ -83,6 +83,6 @@ def find_copy(spec: ReleasedFile) -> tuple[str, Path] | None:
         if not own.is_file():
             return None
         noted = noted_sha256(own)
-        whole = not noted.is_file() or noted.read_text().strip() == sha256_of(own)
+        whole = not noted.is_file() or noted.read_text(encoding="utf-8").strip() == sha256_of(own)
         return ("lama", own) if whole else None
     return ("lama", own) if _is(own, spec) else next(copies(spec), None)

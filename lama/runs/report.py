@@ -17,7 +17,7 @@ from lama.evaluation.baselines import BASELINES
 from lama.evaluation.metrics import arrow
 from lama.evaluation.plots import panels
 from lama.evaluation.tables import about, best_method, format_cell, markdown_table
-from lama.files import write_text
+from lama.files import check_writable, write_text
 from lama.inference import load
 from lama.interfaces import EvaluationSet, ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
@@ -43,6 +43,7 @@ def make_report(
     Raises FileNotFoundError where a run has no model or no summary.json.
     """
     run_dir, *others = (Path(run) for run in (run_dir, *others))
+    check_writable(run_dir)
     summaries = [_summary(run) for run in (run_dir, *others)]
     methods: dict[str, Fill] = {"LaMa (this run)": _last(run_dir, device)}
     methods |= {f"LaMa ({run.name})": _last(run, device) for run in others}
@@ -66,6 +67,7 @@ def make_report(
 
 def remove_all(folder: str | Path, device: str = "auto") -> list[tuple[Removal, ImageArray]]:
     """Remove the objects with lama-small, write ``folder``/PHOTOGRAPH.png, and return the results (H, W, 3)."""
+    check_writable(Path(folder))
     inpainter, done = load("small", device), []
     for removal in tqdm(REMOVALS, desc="lama-small removes objects", unit="image"):
         done.append((removal, inpainter(removal.image(), removal.mask())))
@@ -78,7 +80,7 @@ def _summary(run: Path) -> dict[str, Any]:
     path = run / "summary.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; a training writes it when it ends")
-    summary: dict[str, Any] = json.loads(path.read_text())
+    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return summary
 
 
@@ -176,5 +178,5 @@ def _validation_curves(runs: list[Path]) -> bytes | None:
 def _steps(run_dir: Path) -> list[tuple[str, str]]:
     """(description, command) pairs of next_steps.txt."""
     path = run_dir / "next_steps.txt"
-    lines = path.read_text().splitlines() if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [(text.removeprefix("# "), command) for text, command in zip(lines[::2], lines[1::2], strict=False)]

@@ -13,6 +13,7 @@ import yaml
 from pytorch_lightning import Trainer
 
 from lama.data.datamodule import InpaintingDataModule
+from lama.files import check_writable
 from lama.runs.checkpointing import LAST, PREVIOUS, Checkpoints, newest_checkpoint, read_checkpoint
 from lama.runs.config_changes import Request, compare, joined, short
 from lama.runs.progress import Progress, go_on_from
@@ -87,12 +88,13 @@ def find_run(
 
     A command that has begun a new run from another one (``resume=PATH``) continues the new run when it is repeated.
     Raises ValueError where the run was begun with another ``config``, FileExistsError where ``run_dir`` holds a run
-    that must not be continued, FileNotFoundError where there is nothing at ``resume``.
+    that must not be continued, FileNotFoundError where there is nothing at ``resume``, PermissionError.
     """
     run_dir = Path(run_dir)
     now = Request(config, command)
     if run_dir.exists() and not run_dir.is_dir():
         raise NotADirectoryError(f"run_dir={run_dir}: is a file; expected a folder, or a name for a new one")
+    check_writable(run_dir)
     if overwrite and run_dir.exists() and not (run_dir / "config.yaml").is_file() and any(run_dir.glob("[!.]*")):
         raise ValueError(f"overwrite=true run_dir={run_dir}: holds no training run but other files; choose another")
     names_a_checkpoint = resume is not None and resume != "auto"

@@ -254,14 +254,9 @@ def _announce(
     monitor: str,
     processes: int,
 ) -> None:
-    """Log ``first``, the networks, the data and their problems, the length of the training and its folder."""
+    """Log ``first``, the networks, the data and its problems, the length of the training and its folder."""
     for line in (*first, *describe(module, data, processes)):
         logger.info(line)
-    train_set = data.train_set
-    crop = min(train_set.augment.size)
-    findings = quick_check(train_set.source, data.val_pairs, crop, train_set.masks, data.white)
-    for problem in findings.problems:
-        logger.warning("data: %s", problem)
     logger.info("best weights: by %s%s", monitor, "" if monitor == PUBLISHED else f" (published: {PUBLISHED})")
     iterations = data.batches(processes) * epochs
     if module.second_generator_forward and iterations < PUBLISHED_ITERATIONS // 10:  # recipe=official
@@ -272,10 +267,13 @@ def _announce(
 
 
 def describe(module: InpaintingModule, data: InpaintingDataModule, processes: int) -> Iterator[str]:
-    """Lines on the networks, the data, the batch size and the losses."""
+    """Lines on the networks, the data and its problems, the batch size and the losses."""
     parameters = [sum(p.numel() for p in net.parameters()) / 1e6 for net in (module.generator, module.discriminator)]
     yield "generator {:.2f} M parameters, discriminator {:.2f} M".format(*parameters)
     yield f"data: {data.describe(processes)}"
+    images = data.train_set
+    found = quick_check(images.source, data.val_pairs, min(images.augment.size), images.masks, data.white)
+    yield from (f"warning: data: {problem}" for problem in found.problems)
     batch = data.batch_size * processes * module.accumulate
     parts = [f"{data.batch_size} on each of {processes} processes"] * (processes > 1)
     parts += [f"{module.accumulate} batches for one update"] * (module.accumulate > 1)

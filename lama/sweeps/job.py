@@ -37,6 +37,7 @@ class Job:
         if self.first:
             logger.info("%s: output in %s", self.work.title, log_file(self.sweep, self.work))
         before = {number: signal.signal(number, self._pass_on) for number in stop_signals()}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR2])  # held back since the start (``launch.PYTHON``)
         try:
             code, error = self._attempts()
         finally:

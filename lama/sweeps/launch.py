@@ -1,5 +1,7 @@
 """Start the jobs of a sweep: one after the other on this machine, or as a job array on SLURM, through submitit."""
 
+import shlex
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +11,11 @@ from lama.sweeps.state import forget, submitted
 
 SHARED = ("cpus_per_task", "mem_gb", "timeout_min")  # keys of launcher=slurm; submitit has them for every cluster
 SLURM = ("partition", "signal_delay_s", "array_parallelism", "additional_parameters")  # submitit: slurm_KEY
+
+# Python that holds SIGUSR2 back: a job whose time is up during its imports would die of it. ``Job`` lets it through.
+_HOLD = ("import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2}); "
+         "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])")  # fmt: skip
+PYTHON = f"{shlex.quote(sys.executable)} -c {shlex.quote(_HOLD)}"
 
 
 def launch(sweep: Sweep, works: Sequence[Work]) -> None:
@@ -27,7 +34,7 @@ def _submit(sweep: Sweep, works: Sequence[Work]) -> None:
 
     timeouts = sweep.launcher["max_num_timeout"]  # how often a job that has run out of time is queued again
     executor = submitit.AutoExecutor(sweep.folder.resolve() / "jobs/.submitit/%j", cluster="slurm",
-                                     slurm_max_num_timeout=timeouts)  # fmt: skip
+                                     slurm_max_num_timeout=timeouts, slurm_python=PYTHON)  # fmt: skip
     executor.update_parameters(**resources(sweep.launcher, evaluating=works[0].kind == "evaluate"))
     jobs = executor.map_array(Task(), [str(sweep.folder.resolve())] * len(works), list(map(str, works)))
     for one, job in zip(works, jobs, strict=True):

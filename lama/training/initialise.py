@@ -38,6 +38,8 @@ def initialise(module: InpaintingModule, checkpoint: Checkpoint, parts: Parts = 
     for role, network in networks.items():
         if role in states:
             network.load_state_dict(states[role])
+            if role == "generator":
+                module.set_scale(checkpoint.scale)
             size = sum(p.numel() for p in network.parameters()) / 1e6
             lines.append(f"  {role}: loaded, {len(states[role])} tensors, {size:.2f} M parameters")
         else:

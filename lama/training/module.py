@@ -322,12 +322,20 @@ class InpaintingModule(LightningModule):
             }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        scale = checkpoint["state_dict"].get("scale")
+        self.set_scale(None if scale is None else int(scale))
         kept = checkpoint.get("accumulated", {"batches": 0})
         self.accumulated = kept["batches"]
         for name in ("generator", "discriminator") if self.accumulated else ():
             for key, parameter in getattr(self, name).named_parameters():
                 gradient = kept[name][key]
                 parameter.grad = None if gradient is None else torch.empty_like(parameter).copy_(gradient)
+
+    def set_scale(self, scale: int | None) -> None:
+        """The scale that files of the generator and checkpoints state (``lama.checkpoints.format``)."""
+        self.register_buffer("scale", None if scale is None else torch.tensor(scale))
+        for network in (self.generator, self.inference_generator):
+            network.own_scale = scale  # type: ignore[assignment]
 
     def configure_model(self) -> None:
         if self.compiled and self.generator._compiled_call_impl is None:
@@ -363,16 +371,12 @@ class InpaintingModule(LightningModule):
         self.evaluator.gather()  # each rank has seen its share of the images
         groups = self.evaluator.compute_groups() | {"total": self.evaluator.compute()}
         self.evaluator.reset()
-        self.log_dict(dict(self._scores(groups)))
+        self.log_dict(dict(_logged(groups, "val", bool(self.diverged))))
         if self.raw_evaluator is not None:
             self.raw_evaluator.gather()
-            self.log_dict(dict(self._scores({"total": self.raw_evaluator.compute()}, "val_raw")))
+            self.log_dict(dict(_logged({"total": self.raw_evaluator.compute()}, "val_raw", bool(self.diverged))))
             self.raw_evaluator.reset()
         self.log("step", self.iteration.float())
-
-    def _scores(self, groups: dict[str, dict[str, Any]], prefix: str = "val") -> Iterator[tuple[str, float]]:
-        for name, value in _logged(groups, prefix):
-            yield name, float("nan") if self.diverged else value
 
 
 @contextmanager
@@ -385,10 +389,10 @@ def frozen(network: nn.Module) -> Iterator[None]:
         network.requires_grad_(True)
 
 
-def _logged(groups: dict[str, dict[str, Any]], prefix: str = "val") -> Iterator[tuple[str, float]]:
+def _logged(groups: dict[str, dict[str, Any]], prefix: str, diverged: bool) -> Iterator[tuple[str, float]]:
     """(name, value) with the official names, such as ``val_ssim_total_mean`` and ``val_fid_10-20%_mean``."""
     for group, results in groups.items():
         for metric, result in results.items():
             for statistic in ("mean", "std"):
                 if result.get(statistic) is not None:
-                    yield f"{prefix}_{metric}_{group}_{statistic}", result[statistic]
+                    yield f"{prefix}_{metric}_{group}_{statistic}", float("nan") if diverged else result[statistic]

@@ -5,6 +5,7 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,12 @@ MOST = 1_500_000_000  # bytes by which the peak memory of this process may grow
 
 
 @pytest.fixture(autouse=True)
-def bounded(tmp_path, monkeypatch):
-    """Memory stays bounded, and nothing is left in the working directory."""
+def bounded(tmp_path, monkeypatch, caplog):
+    """Memory stays bounded, nothing is left in the working directory, no library writes to the log."""
     monkeypatch.chdir(tmp_path)
     before = peak_memory(torch.device("cpu"))
     yield
+    assert not [record for record in caplog.records if not record.name.startswith("lama")]
     assert peak_memory(torch.device("cpu")) - before < MOST
     assert not [path for path in tmp_path.iterdir() if path.name not in ("a.safetensors", "a.ckpt", "a.pt", "f")]
 
@@ -48,7 +50,9 @@ def tried(name, content, use, count, damage=mutations.damaged):
     for number in range(COUNT or count):
         mutant = damage(content, np.random.default_rng([seed, number]))
         try:
-            use(mutant)
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")  # Pillow's and others' would reach the terminal
+                use(mutant)
         except (ValueError, RefusedError, FileNotFoundError) as error:
             refused += 1
             text = str(error)
