@@ -45,19 +45,22 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def check_writable(folder: Path) -> None:
+def check_writable(folder: Path, key: str = "") -> None:
     """Raise NotADirectoryError or PermissionError if ``folder``, which may not exist yet, cannot be written to.
 
     Commands call it before they compute. It tries: root has every permission, also where the system refuses to write.
+    The message begins with the configuration's ``key``, if one is given.
     """
+    where = f"{key}={folder}: " if key else ""
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        raise NotADirectoryError(f"{nearest}: is a file, expected a folder to write to")
+        raise NotADirectoryError(f"{where}{nearest}: is a file, expected a folder to write to")
     try:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        raise PermissionError(f"{nearest}: cannot be written to ({(error.strerror or str(error)).lower()})") from error
+        reason = (error.strerror or str(error)).lower()
+        raise PermissionError(f"{where}{nearest}: cannot be written to ({reason})") from error
 
 
 def write_text(path: str | Path, text: str) -> None:

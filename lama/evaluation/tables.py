@@ -11,7 +11,7 @@ from typing import Any
 import lama
 from lama.evaluation.evaluator import Evaluator
 from lama.evaluation.metrics import arrow, higher_is_better
-from lama.files import write_text
+from lama.files import check_writable, write_text
 from lama.machine.provenance import commit, environment
 from lama.pages.table import Table, text_cell, to_latex, to_markdown
 
@@ -109,19 +109,15 @@ def prepare(outdir: str | Path, overwrite: bool, keep_apart: Sequence[str | Path
     """Make the output folder and test that it is writable, before an evaluation that may take hours.
 
     Raises FileExistsError for a folder that holds an evaluation, unless ``overwrite``; ValueError for a folder that is
-    in ``keep_apart`` or not writable.
+    in ``keep_apart``; as ``check_writable`` does.
     """
     outdir = Path(outdir).expanduser()
     if any(folder is not None and outdir.resolve() == Path(folder).expanduser().resolve() for folder in keep_apart):
         raise ValueError(f"outdir={outdir}: holds the images; choose another folder for the results")
     if (outdir / "metrics.json").exists() and not overwrite:
         raise FileExistsError(f"outdir={outdir}: holds an evaluation; choose another, or use overwrite=true")
-    try:
-        outdir.mkdir(parents=True, exist_ok=True)
-        (outdir / ".probe").touch()
-        (outdir / ".probe").unlink()
-    except OSError as error:
-        raise ValueError(f"outdir={outdir}: cannot be written to ({(error.strerror or str(error)).lower()})") from error
+    check_writable(outdir, "outdir")
+    outdir.mkdir(parents=True, exist_ok=True)
 
 
 def write_results(

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from lama.checkpoints.identity import identify
 from lama.evaluation.compare import read_folder
-from lama.files import atomic_write, write_text
+from lama.files import atomic_write, check_writable, write_text
 from lama.publishing.card import WEIGHTS, card
 from lama.runs.trace import trace
 
@@ -28,6 +28,7 @@ def make_folder(run: str | Path, repo: str, licence: str, evaluations: Sequence[
     run = Path(run).expanduser()
     if not (run / "config.yaml").is_file():
         raise FileNotFoundError(f"{run}: no config.yaml in it; expected the folder of a training")
+    check_writable(run)
     about = identify(run)
     assert about is not None
     file = Path(about["file"])

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from lama.config import CONFIGS, build, check_plan, one_line, options_of, preflight, use_plugins
 from lama.config import compose as compose_config
 from lama.evaluation.evaluator import METRICS
+from lama.files import check_writable
 from lama.runs.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
@@ -66,7 +66,8 @@ def start(arguments: Sequence[str]) -> None:
         slurm.check(sweep.launcher)
     if not sweep.search:  # else its rows are not known yet
         check_folder(sweep)
-    check_writable(sweep.folder)
+    check_writable(sweep.folder, "dir")
+    sweep.folder.mkdir(parents=True, exist_ok=True)
     with only_one(sweep.folder, "dir", "command"):
         if sweep.search:
             search(sweep, rows[0])
@@ -154,16 +155,6 @@ def check_folder(sweep: Sweep) -> bool:
             raise
         return True
     return False
-
-
-def check_writable(folder: Path) -> None:
-    """Make the folder. Raises PermissionError if it cannot be made or written to."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PermissionError(f"dir={folder}: cannot be made, {str(error.strerror).lower()}") from error
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"dir={folder}: not writable; choose another dir=")
 
 
 def train_those(sweep: Sweep, which: Sequence[str]) -> None:
