@@ -231,6 +231,7 @@ def test_every_mask_value_above_0_is_a_hole_and_what_lies_under_it_does_not_matt
     assert torch.equal(run(image, mask), run(other, mask))
 
 
+@pytest.mark.slow
 def test_every_runtime_on_this_machine_runs_the_default_file(folder, exported):
     """OpenCV's has dynamic sizes from version 5 on; only ONNX Runtime computes the DFT operator."""
     pytest.importorskip("onnxruntime")
