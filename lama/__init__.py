@@ -5,6 +5,7 @@ inpainter = lama.load("small")              # or "big-lama", a run folder, a .sa
 result = inpainter(image, mask)             # NumPy or PIL, any size; white = remove
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,10 +16,9 @@ __all__ = ["Inpainter", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:  # importing the package stays light: torch is loaded on first use
-    if name in ("Inpainter", "load"):
-        import lama.inference
-
-        return getattr(lama.inference, name)
+    if name in ("Inpainter", "inference", "load"):
+        inference = importlib.import_module("lama.inference")
+        return inference if name == "inference" else getattr(inference, name)
     raise AttributeError(f"module 'lama' has no attribute {name!r}")
 
 

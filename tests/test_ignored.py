@@ -9,8 +9,10 @@ from lama.inference import Inpainter
 from lama.inference.image_kinds import open_image
 from lama.inference.refine import Refiner
 from lama.pictures import MaskReader
+from lama.pictures.ignored import Ignored
 from lama.pictures.prediction_jobs import PredictionPlan, fill_all
 from lama.pictures.prediction_set import find
+from lama.pictures.reading import ImageFile
 
 HOLE = np.zeros((160, 160), np.bool_)
 HOLE[50:90, 44:64] = True
@@ -204,3 +206,23 @@ def test_the_command_takes_a_file_or_a_colour(tmp_path, caplog):
 def test_python_warns_of_an_ignore_that_covers_nearly_all(caplog):
     open_image(BANNER, HOLE, ~HIDDEN | HIDDEN)
     assert "ignore covers" in caplog.text
+
+
+def test_a_colour_that_no_pixel_has_is_a_warning(caplog):
+    image = ImageFile(np.full((4, 5, 3), 200, np.uint8))
+    assert not Ignored("magenta").of(image, "a.png").any()
+    assert "a.png" in caplog.text
+    caplog.clear()
+    assert Ignored("#c8c8c8").of(image, "a.png").all()
+    assert not caplog.text
+
+
+def test_one_colour_serves_many_images_and_other_counts_are_refused(tiny_generator):
+    inpainter = Inpainter(tiny_generator, "cpu")
+    image, mask = np.full((32, 40, 3), 90, np.uint8), np.zeros((32, 40), bool)
+    mask[8:16, 8:16] = True
+    image[:, 30:] = 0
+    each = inpainter.many([image, image], [mask, mask], ignore=["black", "black"])
+    np.testing.assert_array_equal(each, inpainter.many([image, image], [mask, mask], ignore="black"))
+    with pytest.raises(ValueError, match=r"ignore.*2 images.*got 1"):
+        inpainter.many([image, image], [mask, mask], ignore=["black"])

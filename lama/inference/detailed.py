@@ -84,6 +84,8 @@ class Detailed:
                     guides[position] = target.copy()
                 longest = max((max(piece.window.height, piece.window.width) for piece in some), default=0)
                 self._add_detail(image, target, len(some), min(self._scale, longest))  # smaller ones are not enlarged
+            elif some:
+                self._say(f"scale: network at {self._scale} pixels at most, without detail")
 
     def _add_detail(self, image: OpenedImage, filled: Array, windows: int, scale: int) -> None:
         """Replace ``filled`` in the hole, and log what was done, once for each kind."""
@@ -96,10 +98,12 @@ class Detailed:
             + ("texture where the surroundings have it" if texture else
                f"colours levelled at the seam (more than {_PLAIN_MOST} pixels need a C++ compiler for texture)")
         )  # fmt: skip
-        level = logging.DEBUG if done in self.said else logging.INFO
-        self.said.add(done)
-        logger.log(level, "detail: %s; detail=off gives the network's own", done)
+        self._say(f"detail: {done}; detail=off gives the network's own")
         logger.debug("detail: %d pixels in %d windows, %.1f s", count, windows, time.monotonic() - started)
+
+    def _say(self, line: str) -> None:
+        logger.log(logging.DEBUG if line in self.said else logging.INFO, "%s", line)
+        self.said.add(line)
 
     @property
     def _scale(self) -> int:

@@ -132,7 +132,7 @@ class Inpainter:
 
     def many(
         self, images: Sequence[AnyImage], masks: Sequence[AnyMask], batch_size: int = 8,
-        ignore: Sequence[AnyMask | str | None] | None = None,
+        ignore: Sequence[AnyMask | str | None] | str | None = None,
     ) -> list[AnyImage]:  # fmt: skip
         """Fill several images, of any sizes and kinds; the same results as one by one, up to rounding.
 
@@ -153,11 +153,13 @@ class Inpainter:
 
     def _many(
         self, images: Sequence[AnyImage], masks: Sequence[AnyMask], batch_size: int,
-        ignore: Sequence[AnyMask | str | None] | None, guides: dict[int, Array] | None = None,
+        ignore: Sequence[AnyMask | str | None] | str | None, guides: dict[int, Array] | None = None,
     ) -> list[tuple[AnyImage, AnyImage | None]]:  # fmt: skip
         """Results; each with the network's own one, if a dictionary ``guides`` is given and detail was added."""
         opened = []
-        apart = [None] * len(images) if ignore is None else ignore
+        apart = [ignore] * len(images) if ignore is None or isinstance(ignore, str) else ignore
+        if len(apart) != len(images):
+            raise ValueError(f"ignore: expected one for each of {len(images)} images, or a colour; got {len(apart)}")
         for position, (image, mask, parts) in enumerate(zip(images, masks, apart, strict=True)):
             try:
                 opened.append(open_image(image, mask, parts))

@@ -1,5 +1,6 @@
 """Pixels that the network must not see: the white pixels of a file, or all pixels of one colour."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from lama.interfaces import MaskArray
 from lama.pictures.masks import LARGE, MaskReader
 from lama.pictures.reading import ImageFile, Pixels
 
+logger = logging.getLogger(__name__)
 NEARLY_ALL = f"ignore covers more than {LARGE:.0%} of the image, so the network sees little; is it inverted?"
 
 
@@ -40,7 +42,10 @@ class Ignored:
     def of(self, image: ImageFile, name: str) -> MaskArray:
         """The marked pixels (H, W) of ``image``, which messages call ``name``. Raises as ``MaskReader``."""
         if not self._path.is_file():
-            return of_colour(image.pixels, self.value)
+            found = of_colour(image.pixels, self.value)
+            if not found.any():
+                logger.warning("ignore=%s: no pixel of %s has this colour", self.value, name)
+            return found
         return MaskReader(resize=self.resize, key="ignore").read(self._path, image, name)[0]
 
 

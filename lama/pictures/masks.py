@@ -100,7 +100,8 @@ class MaskReader:
         if (height, width) == image.size:
             before = f"{this} has the size of the image before its EXIF orientation is applied"
             hint = before if image.turned else f"rotate {this} by 90 degrees"
-        sizes = f"{this} is {width} x {height}, but its image {name} is {image_width} x {image_height} pixels"
+        whose = "its image" if name == "image" else f"its image {name}"
+        sizes = f"{this} is {width} x {height}, but {whose} is {image_width} x {image_height} pixels"
         raise ValueError(f"{path}: {sizes}; {hint}")
 
     def _grown(self, hole: MaskArray, faint: bool) -> tuple[MaskArray, list[str]]:
