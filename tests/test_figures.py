@@ -150,6 +150,7 @@ def test_metrics_against_the_area_of_the_hole(evaluated, tmp_path, monkeypatch):
     ("words", "what"),
     [
         (["own", "telea", "out=fig.jpg"], "out=fig.jpg"), (["own", "names=[A,B]"], "names="),
+        (["own", "names=[Base,Discs & co]"], r"names=\[A,'B \(c\)'\]"),
         ([], "figure OUT_A"),
         (["own", "telea", "images=[no]"], "'no'"), (["own", "telea", "metric=fid"], "metric=fid"),
         (["own", "rows=0"], "rows=0"),
