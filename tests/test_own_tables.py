@@ -2,6 +2,9 @@
 
 import csv
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -199,3 +202,36 @@ def test_the_command(three, tmp_path, capsys):
     for wrong, key in (("layout=mine", "layout=mine"), ("size=256", "size=256"), ("rows=[a]", "rows=")):
         with pytest.raises(ValueError, match=key):
             main([f"runs={three}", f"out={tmp_path / 'out'}", *(["layout=own"] if "size" in wrong else []), wrong])
+
+
+def test_the_documented_names_of_rows_are_accepted(three, tmp_path, monkeypatch):
+    from lama.commands.tables import main
+
+    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    documented = re.search(r"^lama tables (layout=own .*names=.*)$", page, re.MULTILINE)[1]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "OUT_A").symlink_to(three / "base")
+    (tmp_path / "OUT_B").symlink_to(three / "grad")
+    main(shlex.split(documented))
+    rows = json.loads((tmp_path / "table5" / "tables.json").read_text())["tables"][0]["rows"]
+    assert [row["run"] for row in rows] == ["Base", "Ours (gradient)"]
+    assert rows[1]["cells"][0]["difference"]["mean"] > 0
+    main(["layout=own", "rows=[[OUT_A],OUT_B]", "names=[A,'B & (c), d']", "out=two"])
+    assert r"B \& (c), d" in (tmp_path / "two" / "tables.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["rows=[OUT_A,OUT_B]", "names=[A]"], "names="), (["rows=[OUT_A,OUT_B]", "names=[A,A]"], "names="),
+        (["runs=OUT", "names=[A]"], "names="), (["rows=[[OUT_A,OUT_C],OUT_B]"], "names="),
+        (["rows={Base:OUT_A,'Ours (g)':OUT_B}"], r"names=\[A,'B \(c\)'\]"),
+        (["rows=[OUT_A,OUT_B]", "names=[A,B (c)]"], r"names=\[A,'B \(c\)'\]"),
+    ],
+)  # fmt: skip
+def test_wrong_names_of_rows(tmp_path, words, what):
+    from lama.commands.tables import main
+
+    with pytest.raises(ValueError, match=what):
+        main(["layout=own", *words, f"out={tmp_path / 'out'}"])
+    assert not (tmp_path / "out").exists()

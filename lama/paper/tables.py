@@ -60,6 +60,7 @@ def make_own_table(
     metrics: Sequence[str] | None = None,  # None: every metric with a number
     baseline: str | None = None,  # a row
     title: str = "Results",
+    names: Sequence[str] | None = None,  # of the rows; None: of their folders
 ) -> tuple[FilledTable, list[str]]:
     """Write one table of ``rows`` as the files of ``make_tables``; returns it and its warnings.
 
@@ -67,11 +68,11 @@ def make_own_table(
     FileNotFoundError or ValueError for a row without evaluations, an unknown set, metric or baseline.
     """
     check_writable(Path(out))
-    names = _checked(metrics)
+    columns = _checked(metrics)
     if isinstance(sets, str) or (sets is not None and not sets):
         raise ValueError(f"sets={sets}: expected a list of evaluation sets, such as [random_thick_256]")
-    found = read_rows(rows, runs)
-    table, warnings = fill_own(found, sets, names, baseline, title)
+    found = read_rows(rows, runs, names)
+    table, warnings = fill_own(found, sets, columns, baseline, title)
     legend = [text.format(baseline=baseline) for text in OWN_LEGEND if baseline or "{baseline}" not in text]
     source = ", ".join(row.name for row in found) if runs is None else str(runs)
     _write(Document(title, legend, [table], source, ("Warnings", warnings)), Path(out))
