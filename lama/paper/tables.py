@@ -30,7 +30,7 @@ def make_tables(
     replaces the size of the paper's evaluation sets. Raises FileNotFoundError or ValueError for a folder without
     evaluations, a malformed metrics.json, two evaluations of one cell, an unknown metric, and if no cell is filled.
     """
-    check_writable(Path(out))
+    check_writable(Path(out), "out")
     paper = read_paper()
     names = _checked(metrics) or list(paper.metrics)
     if size is not None and (type(size) is not int or size < 1):
@@ -67,7 +67,7 @@ def make_own_table(
     A warning names a condition, such as the protocol, that should be equal in all rows and is not. Raises
     FileNotFoundError or ValueError for a row without evaluations, an unknown set, metric or baseline.
     """
-    check_writable(Path(out))
+    check_writable(Path(out), "out")
     columns = _checked(metrics)
     if isinstance(sets, str) or (sets is not None and not sets):
         raise ValueError(f"sets={sets}: expected a list of evaluation sets, such as [random_thick_256]")
