@@ -35,8 +35,9 @@ PAPER_LEGEND = (
 )
 OWN_LEGEND = (
     "Each cell: the mean [95 % interval over images], or ± the standard deviation of several seeds.",
-    "Δ: the difference to {baseline} [95 % interval over images, paired];"
-    " *: established (p < 0.05, t-test, Holm's correction over the rows of a column).",
+    "Δ: the row minus {baseline} [95 % interval over images, paired]. *: established (p < 0.05, Holm's correction over"
+    " the rows of a column). p is the larger of two t-tests, one over images and, if both rows have several seeds, one"
+    " over trainings: so an interval over images that excludes 0 may have no star.",
     "—: not evaluated; n/a: evaluated, but without a number.",
 )
 
