@@ -145,6 +145,19 @@ def test_seeds_are_tested_over_trainings_too(tmp_path):
     assert "]*" not in page
     assert "one over trainings" in page  # or a reader would miss the star
     assert "the row minus base" in page
+    assert "<sup>" not in page  # three seeds everywhere: said once
+    assert page.count("3 seeds") == 1
+    decimals = re.search(r"\d+\.(\d+)\*\* ± \d+\.(\d+) ", page)
+    assert len(decimals[1]) == len(decimals[2])
+    evaluation(tmp_path / "runs" / "other" / "faces")
+    table(tmp_path / "out", None, tmp_path / "runs", metrics=["psnr_hole"])
+    assert "<sup>1</sup>" in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_a_difference_that_rounds_to_zero_has_no_sign(three, tmp_path):
+    evaluation(three / "thin" / "faces", -1e-5, noise=0.2, seed=0)
+    table(tmp_path / "out", ["base", "thin"], three, baseline="base", metrics=["psnr_hole"])
+    assert "Δ 0.00 [0.00, 0.00]" in (tmp_path / "out" / "tables.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from lama.evaluation.metrics import metric_names
 from lama.files import atomic_write, check_writable, write_text
 from lama.paper.cells import FilledTable
 from lama.paper.filling import fill
-from lama.paper.formats import OWN_LEGEND, PAPER_LEGEND, Document, as_csv, as_data, html, latex, markdown
+from lama.paper.formats import OWN_LEGEND, PAPER_LEGEND, Document, as_csv, as_data, html, latex, markdown, shared_notes
 from lama.paper.own import fill_own
 from lama.paper.plot import dots
 from lama.paper.published import read_paper
@@ -74,6 +74,7 @@ def make_own_table(
     found = read_rows(rows, runs, names)
     table, warnings = fill_own(found, sets, columns, baseline, title)
     legend = [text.format(baseline=baseline) for text in OWN_LEGEND if baseline or "{baseline}" not in text]
+    legend += [f"All numbers: {note}." for note in shared_notes(table)]
     source = ", ".join(row.name for row in found) if runs is None else str(runs)
     _write(Document(title, legend, [table], source, ("Warnings", warnings)), Path(out))
     return table, warnings
