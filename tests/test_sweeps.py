@@ -370,10 +370,10 @@ def test_an_evaluation_that_fails_is_not_for_resubmit(tmp_path, caplog):
     assert "resubmit" not in caplog.text
 
 
-@pytest.mark.parametrize("folder", ["file/sweep", "/proc/sweep"])
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder):
+@pytest.mark.parametrize(("folder", "error"), [("file/sweep", NotADirectoryError), ("/proc/sweep", PermissionError)])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder, error):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PermissionError, match=r"dir=.*sweep: "):
+    with pytest.raises(error, match=r"dir=.*sweep: "):
         start(["-m", "sweep=table4_masks", "losses=no_perceptual", "data=builtin", f"dir={tmp_path / folder}"])
 
 
