@@ -45,13 +45,13 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
-def check_writable(folder: Path, key: str = "") -> None:
+def check_writable(folder: Path, key: str = "", given: Path | None = None) -> None:
     """Raise NotADirectoryError or PermissionError if ``folder``, which may not exist yet, cannot be written to.
 
     Commands call it before they compute. It tries: root has every permission, also where the system refuses to write.
-    The message begins with the configuration's ``key``, if one is given.
+    The message begins with the configuration's ``key``, if there is one, and its value ``given``: ``folder`` for None.
     """
-    where = f"{key}={folder}: " if key else ""
+    where = f"{key}={given or folder}: " if key else ""
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         raise NotADirectoryError(f"{where}{nearest}: is a file, expected a folder to write to")

@@ -11,6 +11,7 @@ from lama.commands.evaluate import main as evaluate
 from lama.commands.figure import main
 from lama.data.evaluation_set import write_pairs
 from lama.figures.choosing import most_different
+from lama.figures.labels import labels_of
 from lama.figures.patches import Box, box_of
 from lama.figures.sources import Evaluated
 from lama.interfaces import EvaluationPair
@@ -144,12 +145,29 @@ def test_metrics_against_the_area_of_the_hole(evaluated, tmp_path, monkeypatch):
     scores = [float(row["psnr_hole"]) for row in csv.DictReader((evaluated / "own" / "per_image.csv").open())]
     assert [label for label, _ in drawn] == ["own", "telea"]
     assert list(drawn[0][1][1]) == pytest.approx([np.mean(scores)])  # six images are one group
+    areas = [float(row["mask_area"]) for row in csv.DictReader((evaluated / "own" / "per_image.csv").open())]
+    for _, (x, *_) in drawn:  # no method is moved aside
+        assert list(x) == pytest.approx([100 * np.mean(areas)])
+
+
+@pytest.mark.parametrize(
+    ("places", "labels"),
+    [
+        (["E/base/seed0/held", "E/laplace/seed0/held"], ["base", "laplace"]),
+        (["E/base/seed0/held", "E/base/seed1/held"], ["seed0", "seed1"]),
+        (["E/a/seed0/held", "E/b/seed1/held", "E/a/seed1/held"], ["a/seed0", "b/seed1", "a/seed1"]),
+        (["E/base/held"], ["held"]),
+    ],
+)
+def test_labels_are_the_parts_in_which_the_folders_differ(places, labels):
+    assert labels_of(places, None) == labels
 
 
 @pytest.mark.parametrize(
     ("words", "what"),
     [
         (["own", "telea", "out=fig.jpg"], "out=fig.jpg"), (["own", "names=[A,B]"], "names="),
+        (["own", "names=[Base,Discs & co]"], r"names=\[A,'B \(c\)'\]"),
         ([], "figure OUT_A"),
         (["own", "telea", "images=[no]"], "'no'"), (["own", "telea", "metric=fid"], "metric=fid"),
         (["own", "rows=0"], "rows=0"),

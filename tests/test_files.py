@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -107,7 +108,8 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, 
     monkeypatch.chdir(tmp_path)
     verb, *arguments = words.replace("READ_ONLY", str(READ_ONLY)).replace("TMP", str(tmp_path)).split()
     command = importlib.import_module(f"lama.commands.{verb.replace('-', '_')}")
-    with pytest.raises(PermissionError, match="/proc"):
+    given = next(word for word in arguments if str(READ_ONLY) in word)  # with its key
+    with pytest.raises(PermissionError, match=f"{re.escape(given)}: /proc.*: cannot be written to"):
         command.main(arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a_mask000.png"]
 
@@ -118,3 +120,14 @@ def test_a_folder_that_does_not_exist_yet_is_tried_where_it_would_be_made(tmp_pa
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="file"):
         check_writable(tmp_path / "file" / "b")
+
+
+@pytest.mark.parametrize(
+    "words", ["tables runs=NOWHERE out=FILE", "compare A B outdir=FILE", "masks random_thin_256 A FILE"]
+)
+def test_a_file_in_place_of_a_folder_to_write_to_is_named_with_its_key(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").touch()
+    verb, *arguments = words.split()
+    with pytest.raises(NotADirectoryError, match=r"out(dir)?=FILE: .*is a file"):
+        importlib.import_module(f"lama.commands.{verb}").main(arguments)

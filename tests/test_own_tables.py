@@ -2,6 +2,9 @@
 
 import csv
 import json
+import re
+import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,7 +141,23 @@ def test_seeds_are_tested_over_trainings_too(tmp_path):
     assert one["difference"]["ci95"][0] > 0  # over images it is established
     assert one["difference"]["seeds_ci95"][0] < 0  # over trainings it is not
     assert one["difference"]["p_holm"] > 0.05
-    assert "]*" not in (tmp_path / "out" / "tables.md").read_text()
+    page = (tmp_path / "out" / "tables.md").read_text()
+    assert "]*" not in page
+    assert "one over trainings" in page  # or a reader would miss the star
+    assert "the row minus base" in page
+    assert "<sup>" not in page  # three seeds everywhere: said once
+    assert page.count("3 seeds") == 1
+    decimals = re.search(r"\d+\.(\d+)\*\* ± \d+\.(\d+) ", page)
+    assert len(decimals[1]) == len(decimals[2])
+    evaluation(tmp_path / "runs" / "other" / "faces")
+    table(tmp_path / "out", None, tmp_path / "runs", metrics=["psnr_hole"])
+    assert "<sup>1</sup>" in (tmp_path / "out" / "tables.md").read_text()
+
+
+def test_a_difference_that_rounds_to_zero_has_no_sign(three, tmp_path):
+    evaluation(three / "thin" / "faces", -1e-5, noise=0.2, seed=0)
+    table(tmp_path / "out", ["base", "thin"], three, baseline="base", metrics=["psnr_hole"])
+    assert "Δ 0.00 [0.00, 0.00]" in (tmp_path / "out" / "tables.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -199,3 +218,36 @@ def test_the_command(three, tmp_path, capsys):
     for wrong, key in (("layout=mine", "layout=mine"), ("size=256", "size=256"), ("rows=[a]", "rows=")):
         with pytest.raises(ValueError, match=key):
             main([f"runs={three}", f"out={tmp_path / 'out'}", *(["layout=own"] if "size" in wrong else []), wrong])
+
+
+def test_the_documented_names_of_rows_are_accepted(three, tmp_path, monkeypatch):
+    from lama.commands.tables import main
+
+    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+    documented = re.search(r"^lama tables (layout=own .*names=.*)$", page, re.MULTILINE)[1]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "OUT_A").symlink_to(three / "base")
+    (tmp_path / "OUT_B").symlink_to(three / "grad")
+    main(shlex.split(documented))
+    rows = json.loads((tmp_path / "table5" / "tables.json").read_text())["tables"][0]["rows"]
+    assert [row["run"] for row in rows] == ["Base", "Ours (gradient)"]
+    assert rows[1]["cells"][0]["difference"]["mean"] > 0
+    main(["layout=own", "rows=[[OUT_A],OUT_B]", "names=[A,'B & (c), d']", "out=two"])
+    assert r"B \& (c), d" in (tmp_path / "two" / "tables.tex").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["rows=[OUT_A,OUT_B]", "names=[A]"], "names="), (["rows=[OUT_A,OUT_B]", "names=[A,A]"], "names="),
+        (["runs=OUT", "names=[A]"], "names="), (["rows=[[OUT_A,OUT_C],OUT_B]"], "names="),
+        (["rows={Base:OUT_A,'Ours (g)':OUT_B}"], r"names=\[A,'B \(c\)'\]"),
+        (["rows=[OUT_A,OUT_B]", "names=[A,B (c)]"], r"names=\[A,'B \(c\)'\]"),
+    ],
+)  # fmt: skip
+def test_wrong_names_of_rows(tmp_path, words, what):
+    from lama.commands.tables import main
+
+    with pytest.raises(ValueError, match=what):
+        main(["layout=own", *words, f"out={tmp_path / 'out'}"])
+    assert not (tmp_path / "out").exists()

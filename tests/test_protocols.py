@@ -449,7 +449,7 @@ def test_one_model_is_compared_with_many_on_the_screen_and_in_files(tmp_path, im
 
     shifts = {"a": 0.0, "b": 0.001, "c": 0.3}
     folders = [str(written(tmp_path / name / "faces", images, shift)) for name, shift in shifts.items()]
-    main([*folders, "--plugins", "", f"outdir={tmp_path / 'out'}"])
+    main([*folders, "plugins=[]", f"outdir={tmp_path / 'out'}"])
     printed = capsys.readouterr().out
     content = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert content["first"] == "a/faces"
@@ -497,6 +497,14 @@ def test_two_trainings_of_several_seeds_are_compared_over_images_and_over_seeds(
     with warnings.catch_warnings():  # seeds that do not differ: nothing to judge by, and nothing of scipy's
         warnings.simplefilter("error")
         assert welch(np.full(3, 0.5), np.full(3, 0.5)) is None
+    from lama.commands.compare import main
+
+    rows = [str(tmp_path / row) for row in "ab"]
+    for given in (["set=thick"], ["--set", "thick"]):
+        main([*rows, *given, f"outdir={tmp_path / 'out'}"])
+        assert json.loads((tmp_path / "out" / "comparison.json").read_text())["others"]["b"]["psnr"]["p"] == result["p"]
+    with pytest.raises(ValueError, match=rf"{tmp_path}/a: .*set=.*thick"):
+        main(rows)
     with pytest.raises(FileNotFoundError, match=r"a.*thin/metrics\.json"):
         compare(tmp_path / "a", tmp_path / "b", "thin")
     written(tmp_path / "a" / "seed2" / "thick", images, 0.0, evaluation_set=["other"])

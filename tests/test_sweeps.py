@@ -23,7 +23,7 @@ from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import PYTHON, Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import compose, compose_row, train_those
+from lama.sweeps.start import compose, compose_row, say_next, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,
@@ -32,6 +32,7 @@ from lama.sweeps.state import (
     RUNNING,
     STOPPED,
     UNFINISHED,
+    State,
     record,
     states,
     submitted,
@@ -369,10 +370,10 @@ def test_an_evaluation_that_fails_is_not_for_resubmit(tmp_path, caplog):
     assert "resubmit" not in caplog.text
 
 
-@pytest.mark.parametrize("folder", ["file/sweep", "/proc/sweep"])
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder):
+@pytest.mark.parametrize(("folder", "error"), [("file/sweep", NotADirectoryError), ("/proc/sweep", PermissionError)])
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, folder, error):
     (tmp_path / "file").write_text("")
-    with pytest.raises(PermissionError, match=r"dir=.*sweep: "):
+    with pytest.raises(error, match=r"dir=.*sweep: "):
         start(["-m", "sweep=table4_masks", "losses=no_perceptual", "data=builtin", f"dir={tmp_path / folder}"])
 
 
@@ -426,6 +427,23 @@ def test_collect_wants_finished_trainings_and_sets(tmp_path):
         collect(sweep)
     with pytest.raises(FileNotFoundError, match=r"evaluation\.sets=.*manifest\.json"):
         collect(replace(sweep, evaluation=sweep.evaluation | {"sets": str(tmp_path)}))
+    frozen = tmp_path / "sets" / "thick"
+    for where, error, what in (
+        (frozen, FileNotFoundError, "no such folder"), (frozen, ValueError, f"parent folder {frozen.parent}$"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=rf"evaluation\.sets={where}.*{what}"):
+            collect(replace(sweep, evaluation=sweep.evaluation | {"sets": str(where)}))
+        frozen.mkdir(parents=True, exist_ok=True)
+        (frozen / "manifest.json").write_text("{}")
+
+
+def test_the_command_that_is_named_next_has_every_argument(tmp_path, caplog):
+    caplog.set_level("INFO")
+    sweep = a_sweep(tmp_path)
+    for sets, arguments in ((None, f"collect {sweep.dir} SETS "), ("sets", f"collect {sweep.dir} evaluates")):
+        caplog.clear()
+        say_next(replace(sweep, evaluation=sweep.evaluation | {"sets": sets}), [State(TRAINING, DONE)])
+        assert arguments in caplog.text
 
 
 def test_rows_and_sets_of_the_user_are_collected_in_a_table_of_their_own(tmp_path, monkeypatch):

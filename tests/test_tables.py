@@ -390,3 +390,14 @@ def test_the_command(root, runs, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: runs=")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_numbers_on_the_axes_of_the_plot_are_few(runs, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    few = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: few.append(len(figure.axes[0].get_xticks())))
+    for run, value in (("lama-fourier", 0.02962), ("lama-regular", 0.02969)):
+        evaluate(runs, f"{run}/random_thick_256", l1=value)
+    make_tables(runs, tmp_path / "out", ["l1"], 256)
+    assert 2 <= few[0] <= 4 + 2  # matplotlib counts one outside each end

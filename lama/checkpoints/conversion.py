@@ -28,7 +28,7 @@ def convert(
     if dst.suffix.lower() in (".ckpt", ".pt", ".pth", ".bin", *EXPORTED):
         raise ValueError(f"dst={dst}: expected a name ending in .safetensors, or a folder for the official layout")
     _check_free(dst, overwrite)
-    check_writable(dst.parent)
+    check_writable(dst.parent, "dst", dst)
     checkpoint = open_checkpoint(src, "src")
     training = Path(src).expanduser() / "checkpoints" / "last.ckpt"
     if discriminator and not checkpoint.part("discriminator") and training.is_file():

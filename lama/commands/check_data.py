@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
     if options.crop < 16 or (options.sheet and options.sheet.suffix.lower() not in SUFFIXES):
         raise ValueError("expected --crop of at least 16 pixels, and --sheet with the suffix of an image")
     if options.sheet:
-        check_writable(options.sheet.parent)
+        check_writable(options.sheet.parent, "--sheet", options.sheet)
     findings, sheet, commands = check_folder(root, options.crop)
     print("\n".join(findings.lines))
     for problem in findings.problems:

@@ -2,9 +2,12 @@
 
 lama compare OUT_A OUT_B [OUT_C ...]    # folders that lama evaluate has written: the first against each
 lama compare OUT_A OUT_B outdir=DIR     # files as well: comparison.md, .tex, .csv, .json
-lama compare ROW_A ROW_B --set SET      # of a sweep: ROW_A/seed*/SET against ROW_B/seed*/SET
+lama compare ROW_A ROW_B set=SET        # of a sweep: ROW_A/seed*/SET against ROW_B/seed*/SET
+
+outdir=, set= and plugins=[A,B] may be written as options too: --set SET.
 """
 
+import re
 from pathlib import Path
 
 from lama.config import use_plugins
@@ -14,26 +17,27 @@ from lama.verbs import parser
 def main(arguments: list[str]) -> None:
     expected = parser("compare", str(__doc__))
     expected.add_argument("first", help="outdir of one evaluation, or DIR/evaluations/ROW of a sweep")
-    expected.add_argument("others", nargs="+", help="outdirs of the other evaluations, or the other rows; outdir=DIR")
+    expected.add_argument("others", nargs="*", help="outdirs of the other evaluations, or the other rows")
+    expected.add_argument("--outdir", type=Path, help="write comparison.md, .tex, .csv and .json into this folder")
     expected.add_argument("--set", help="evaluation set of a sweep, such as random_thick_256; all its seeds are used")
     expected.add_argument("--plugins", default="", help="packages with metrics of your own: A,B (docs/plugins.md)")
-    options = expected.parse_intermixed_args(arguments)  # outdir= may come after an option
-    outdirs = [one.removeprefix("outdir=") for one in options.others if one.startswith("outdir=")]
-    use_plugins([name for name in options.plugins.split(",") if name])
-    others = [one for one in options.others if not one.startswith("outdir=")]
-    if not others:
+    arguments = [f"--{one}" if re.match("(outdir|set|plugins)=", one) else one for one in arguments]
+    options = expected.parse_intermixed_args(arguments)
+    use_plugins([name for name in options.plugins.strip("[]").split(",") if name])
+    if not options.others:
         raise ValueError(f"{options.first}: nothing to compare it with; expected two evaluations or more")
     from lama.evaluation.compare import compare_all, short_names
     from lama.evaluation.comparison_files import comparison_table, explanation, write_comparison
     from lama.files import check_writable
     from lama.pages.table import to_markdown
 
-    for outdir in outdirs:
-        check_writable(Path(outdir))
-    results = compare_all([options.first, *others], options.set)
-    first = short_names([options.first, *others])[0]
+    if options.outdir:
+        check_writable(options.outdir, "outdir")
+    folders = [options.first, *options.others]
+    results = compare_all(folders, options.set)
+    first = short_names(folders)[0]
     about = explanation(results, first, of_seeds=options.set is not None)
     print(f"{to_markdown(comparison_table(results, first))}\n{about}")
-    for outdir in outdirs:
-        write_comparison(outdir, results, first, about)
-        print(f"written to {outdir}: comparison.md, .tex, .csv, .json")
+    if options.outdir:
+        write_comparison(options.outdir, results, first, about)
+        print(f"written to {options.outdir}: comparison.md, .tex, .csv, .json")

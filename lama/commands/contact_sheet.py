@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
     kind, out, *rest = [*arguments, "", ""]
     if kind not in ("masks", "augment", "reading") or Path(out).suffix.lower() not in SUFFIXES:
         raise ValueError(f"expected {typed('contact-sheet')} masks|augment|reading OUT.jpg [NAME ...] [KEY=VALUE ...]")
-    check_writable(Path(out).parent)
+    check_writable(Path(out).parent, "OUT", Path(out))
     if kind == "reading":
         write_image(out, reading_sheet(BuiltinPhotos("train", 256)[0][1]))
         return

@@ -2,7 +2,7 @@
 
     lama tables runs=RUNS out=OUT          # RUNS/lama-fourier/random_thick_512/metrics.json, ...
     lama tables runs=RUNS out=OUT metrics=[psnr_hole,lpips_squeeze] size=256
-    lama tables layout=own rows=[OUT_A,OUT_B,OUT_C] baseline=OUT_A out=OUT
+    lama tables layout=own rows=[OUT_A,OUT_B] "names=[Base,'Ours (gradient)']" baseline=Base out=OUT
     lama tables layout=own runs=RUNS rows=[base,thin] sets=[faces,streets] metrics=[psnr_hole,fid] baseline=base out=OUT
 
 RUNS/NAME/SET is the outdir= of a lama evaluate; with several seeds RUNS/NAME/seed0/SET. For the paper's tables NAME is
@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from lama.config import read
 
-ONLY_OWN = ("rows", "sets", "baseline", "title")
+ONLY_OWN = ("rows", "names", "sets", "baseline", "title")
 
 
 def main(arguments: list[str]) -> None:

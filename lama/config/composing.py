@@ -47,7 +47,18 @@ def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: st
         if not re.match(r"[+~]{0,2}[\w./@]+=", override := str(error.override)):
             raise ValueError(f"{override}: expected KEY=VALUE, without dashes or spaces around =") from error
         reason = str(error).splitlines()[0]
-        raise ValueError(f"{error.override}: not readable ({reason}); quote odd values: \"KEY='VALUE'\"") from error
+        raise ValueError(f"{override}: not readable ({reason}); {_quoting(override, group)}") from error
+
+
+def _quoting(override: str, group: str) -> str:
+    """How to write odd characters in ``override``: a value, a list or a mapping."""
+    key, _, value = override.partition("=")
+    if value.startswith("["):
+        return f"quote odd entries: \"{key}=[A,'B (c)']\""
+    if value.startswith("{"):
+        instead = "; for other names \"names=[A,'B (c)']\" beside rows=[OUT_A,OUT_B]" if group == "tables" else ""
+        return f"in braces only values take quotes: \"{key}={{A:'VALUE'}}\"{instead}"
+    return "quote odd values: \"KEY='VALUE'\""
 
 
 def to_yaml(config: DictConfig) -> str:

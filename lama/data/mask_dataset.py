@@ -130,7 +130,7 @@ def generate(
     root, out = Path(indir).expanduser(), Path(outdir).expanduser()
     if out.resolve().is_relative_to(root.resolve()):
         raise ValueError(f"{out}: lies in the image folder {root}; choose a folder outside of it")
-    check_writable(out)
+    check_writable(out, "outdir")
     paths = _images(root, suffix)
     names = {path.relative_to(root).with_suffix("").as_posix() for path in paths}
     if white is not None and not 0 < white <= 65535:

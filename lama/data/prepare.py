@@ -121,7 +121,7 @@ def prepare_places(
     lines = None if categories is None else categories.read_text(encoding="utf-8").splitlines()
     wanted = None if lines is None else [line.strip() for line in lines if line.strip()]
     require(train, val, test)
-    check_writable(out)
+    check_writable(out, "out")
     kept = extract(train, out / "train", lambda name: wanted is None or any(w in name for w in wanted))
     check_only(out / "train", kept)
     unused = [word for word in wanted or () if not any(word in path.as_posix() for path in kept)]
@@ -154,7 +154,7 @@ def prepare_celebahq(
     line, like the official ``val_shuffled.flist``; without it they are drawn from the seed. The official split of the
     other images is not reproducible, since it was shuffled without a seed.
     """
-    check_writable(out)
+    check_writable(out, "out")
     extract(archive, out / "source")
     numbered = {int(path.stem): path for path in list_images(out / "source") if path.stem.isdigit()}
     if len(numbered) <= sum(counts):

@@ -87,6 +87,11 @@ def compare_seeds(a: Sequence[Path], b: Sequence[Path]) -> dict[str, dict[str, A
 def _folders(folder: Path, set_name: str | None) -> list[Path]:
     """One evaluation, or one for every seed."""
     if set_name is None:
+        sets = dict.fromkeys(path.parent.name for path in sorted(folder.glob("seed*/*/metrics.json")))
+        if sets and not (folder / "metrics.json").is_file():
+            raise ValueError(
+                f"{folder}: a row of a sweep, without its evaluation set; add set= one of {', '.join(sets)}"
+            )
         return [folder]
     found = sorted(path.parent for path in folder.glob(f"seed*/{set_name}/metrics.json"))
     if not found:

@@ -17,8 +17,8 @@ Results = Mapping[str, Mapping[str, Mapping[str, Any]]]  # {other: {metric: comp
 
 def comparison_table(results: Results, first: str) -> Table:
     """One row for each metric and each other model; ``first`` is the name of the model that all are compared with."""
-    headings = ["metric", "other", first, "the other", "difference", "95 %, images", "95 %, seeds", f"{first} better",
-                "other better", "equal", "p", "p (Holm)"]  # fmt: skip
+    headings = ["metric", "other", first, "the other", f"{first} - other", "95 %, images", "95 %, seeds",
+                f"{first} better", "other better", "equal", "p", "p (Holm)"]  # fmt: skip
     rows = [
         [
             f"{METRICS[metric].label} {arrow(metric)}", other, METRICS[metric].text(one["a"]),
@@ -36,7 +36,7 @@ def explanation(results: Results, first: str, of_seeds: bool) -> str:
     """The meaning of the columns of the table, in lines for a terminal."""
     n, seeds = max((one["n"], one["seeds"]) for found in results.values() for one in found.values())
     trained = "{} and {} seeds".format(*seeds) if of_seeds else "one evaluation each"
-    return f"""{n} images, {trained}. Difference: {first} minus the other, with its intervals over images (bootstrap)
+    return f"""{n} images, {trained}. {first} - other: the difference, with intervals over images (bootstrap)
 and over trainings (Welch's t, if both have two or more). better, equal: numbers of images. p: the larger p of two
 t-tests, paired over images and Welch's over trainings. p (Holm): corrected for the number of models that are
 compared with {first}; a difference is established if it is below 0.05. Metrics of whole sets (FID, KID, ...) have

@@ -18,7 +18,7 @@ METRICS = {
 
 def check_out(path: Path) -> None:
     """Raise NotADirectoryError or PermissionError if the table cannot be written to ``path``, before hours of work."""
-    check_writable(path.parent)
+    check_writable(path.parent, "outpath", path)
 
 
 def write_official_table(path: Path, evaluator: Evaluator) -> str:

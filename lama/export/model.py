@@ -88,7 +88,7 @@ def _check_request(format: str, path: Path, fft: str, overwrite: bool) -> None:
         raise FileExistsError(f"out={path}: is a folder; choose another name")
     if path.exists() and not overwrite:
         raise FileExistsError(f"out={path}: exists already; replace it with overwrite=true")
-    check_writable(path.parent)
+    check_writable(path.parent, "out", path)
     missing = [name for name in FORMATS[format].PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(f"format={format} needs {' and '.join(missing)}: pip install '.[export]' in the clone")

@@ -37,16 +37,15 @@ def area_figure(
     middles = [100 * np.mean([evaluations[0].rows[name]["mask_area"] for name in group]) for group in groups]
 
     def draw(axis: Any, index: int) -> None:
-        spread = np.ptp(middles) / len(groups) if len(groups) > 1 else 1
         for i, (label, one) in enumerate(zip(labels, evaluations, strict=True)):
             scores = [np.array([one.rows[name][chosen[index]] for name in group]) for group in groups]
             scores = [values[np.isfinite(values)] for values in scores]
             means = np.array([values.mean() if len(values) else np.nan for values in scores])
             ends = np.array([mean_interval(values) or (mean, mean) for values, mean in zip(scores, means, strict=True)])
-            shift = (i - (len(labels) - 1) / 2) * 0.12 * spread  # or bars would hide each other
             axis.errorbar(
-                np.array(middles) + shift, means, np.abs(ends.T - means), label=label, capsize=2, elinewidth=0.7,
+                middles, means, np.abs(ends.T - means), label=label, elinewidth=0.7,
                 color=COLOURS[i % len(COLOURS)], marker=MARKS[i % len(MARKS)],
+                capsize=2 + 1.2 * (len(labels) - 1 - i),  # all stay visible where bars are equal
             )  # fmt: skip
         axis.set_xlabel("hidden, % of the image")
 

@@ -36,7 +36,7 @@ def check(out: str | Path, width: float) -> Path:
         raise ValueError(f"out={out}: expected a file with the suffix {', '.join(SUFFIXES)}")
     if not 1 <= width <= 40:
         raise ValueError(f"width={width}: expected 1 to 40 inches, such as 3.3 for a column or 6.9 for a page")
-    check_writable(path.parent)
+    check_writable(path.parent, "out", path)
     return path
 
 

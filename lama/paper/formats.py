@@ -35,8 +35,9 @@ PAPER_LEGEND = (
 )
 OWN_LEGEND = (
     "Each cell: the mean [95 % interval over images], or ± the standard deviation of several seeds.",
-    "Δ: the difference to {baseline} [95 % interval over images, paired];"
-    " *: established (p < 0.05, t-test, Holm's correction over the rows of a column).",
+    "Δ: the row minus {baseline} [95 % interval over images, paired]. *: established (p < 0.05, Holm's correction over"
+    " the rows of a column). p is the larger of two t-tests, one over images and, if both rows have several seeds, one"
+    " over trainings: so an interval over images that excludes 0 may have no star.",
     "—: not evaluated; n/a: evaluated, but without a number.",
 )
 
@@ -61,7 +62,8 @@ def ours_text(metric: str, ours: Ours | None) -> tuple[str, str]:
         return "—" if ours is None else "n/a", ""
     text = METRICS[metric].text
     if ours.std is not None:
-        return text(ours.mean), f"± {ours.std:.2g}"
+        mean = text(ours.mean)
+        return mean, f"± {ours.std:.{_digits(mean)}f}"
     ends = "" if ours.ci95 is None else f"[{', '.join(map(text, ours.ci95))}]"
     return text(ours.mean), ends
 
@@ -72,24 +74,42 @@ def below(metric: str, cell: Cell) -> str:
     difference = cell.difference
     if difference is None:
         return interval
-    digits = len(text.partition(".")[2])  # as many as the number has
-    numbers = (difference.mean, *(difference.ci95 or ()))
-    signed, *ends = (f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}") for value in numbers)
+    signed, *ends = (_signed(value, _digits(text)) for value in (difference.mean, *(difference.ci95 or ())))
     spread = f"{interval} " if interval.startswith("±") else ""
     established = "*" if difference.p_holm is not None and difference.p_holm < SIGNIFICANT else ""
     return f"{spread}Δ {signed}" + (f" [{', '.join(ends)}]" if ends else "") + established
 
 
+def _digits(number: str) -> int:
+    """The decimals of a printed number: its deviation and its difference get as many."""
+    return len(number.partition(".")[2])
+
+
+def _signed(value: float, digits: int) -> str:
+    text = f"{value:+z.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return text if text.strip("+0.") else text[1:]  # zero has no sign
+
+
+def shared_notes(table: FilledTable) -> list[str]:
+    """The notes that every number of a user's table has: its legend states them, once."""
+    cells = [cell.ours for row in (*table.rows, *table.others) for cell in row.cells if cell.ours]
+    numbers = [ours.notes for ours in cells if ours.mean is not None]
+    if table.layout.number is not None or not numbers:
+        return []
+    return [note for note in numbers[0] if all(note in notes for notes in numbers)]
+
+
 def notes_of(table: FilledTable) -> list[str]:
     """The footnotes of a table in the order of their cells; the mark of the i-th is i + 1."""
     cells = (cell for row in (*table.rows, *table.others) for cell in row.cells)
-    return list(dict.fromkeys(note for cell in cells if cell.ours for note in cell.ours.notes))
+    found = dict.fromkeys(note for cell in cells if cell.ours for note in cell.ours.notes)
+    return [note for note in found if note not in shared_notes(table)]
 
 
 def marks(table: FilledTable, ours: Ours | None) -> str:
     """The marks of the footnotes of a cell, such as "1,3"."""
     notes = notes_of(table)
-    return ",".join(str(i) for i in sorted(notes.index(note) + 1 for note in ours.notes)) if ours else ""
+    return ",".join(str(i) for i, note in enumerate(notes, start=1) if ours and note in ours.notes)
 
 
 def spans(table: FilledTable) -> list[tuple[str, int]]:

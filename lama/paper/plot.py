@@ -31,6 +31,7 @@ def dots(tables: Sequence[FilledTable]) -> bytes | None:
             axis.plot(ours.seeds, [y] * len(ours.seeds), "o", color=ACCENT, markersize=4, alpha=0.8)
             if ours.ci95:
                 axis.plot(ours.ci95, [y, y], "-", color=INK, linewidth=1)
+        axis.locator_params(axis="x", nbins=3)  # more labels would overlap where the numbers are long
         axis.set_yticks(range(len(measured)), measured, fontsize=7)
         axis.set_ylim(len(measured) - 0.5, -0.5)  # the first row on top, as in the table
         return title

@@ -37,13 +37,18 @@ class Row:
         }
 
 
-def read_rows(rows: Sequence[str] | Mapping[str, Any] | None, runs: str | Path | None) -> list[Row]:
+def read_rows(
+    rows: Sequence[Any] | Mapping[str, Any] | None, runs: str | Path | None, names: Sequence[str] | None = None
+) -> list[Row]:
     """The rows of a table, in their order.
 
     A row is a name in the folder ``runs`` (RUNS/NAME/SET, or RUNS/NAME/seed0/SET), or an evaluation, or a folder of
-    evaluations. A mapping gives rows names of their own. Without ``rows``, every name in ``runs``. Raises ValueError or
-    FileNotFoundError for a row without an evaluation, and for two rows with one name.
+    evaluations, or a list of these. ``names``, or a mapping, gives rows names of their own. Without ``rows``, every
+    name in ``runs``. Raises ValueError or FileNotFoundError for a row without an evaluation, for two rows with one
+    name, and for another number of names than of rows.
     """
+    if names is not None:
+        rows = _named(rows, names)
     in_runs: dict[str, Row] = {}
     for evaluation in read_runs(runs)[0] if runs is not None else ():
         _add(in_runs.setdefault(evaluation.run, Row(evaluation.run, {})), evaluation)
@@ -53,16 +58,26 @@ def read_rows(rows: Sequence[str] | Mapping[str, Any] | None, runs: str | Path |
         raise ValueError(f"rows={rows}: expected a list, such as [base,thin], or names, such as {{Base:OUT_A}}")
     if rows is None:
         return list(in_runs.values())
+    if not isinstance(rows, Mapping) and any(isinstance(where, list | tuple) for where in rows):
+        raise ValueError("rows: a row of several folders has no name; give one to every row: names=[A,B]")
     named = rows.items() if isinstance(rows, Mapping) else [(_folder(str(where)).name, where) for where in rows]
     made: dict[str, Row] = {}
     for name, where in named:
         if name in made:
-            raise ValueError(f"rows: two are called {name}; give them names: rows={{A:FOLDER,B:FOLDER}}")
+            raise ValueError(f"rows: two are called {name}; give them names: names=[A,B]")
         row = made[name] = Row(str(name), {})
         for place in where if isinstance(where, list | tuple) else [where]:
             for evaluation in _evaluations(str(place), in_runs, runs):
                 _add(row, evaluation)
     return list(made.values())
+
+
+def _named(rows: Any, names: Sequence[str]) -> dict[str, Any]:
+    if isinstance(rows, str | Mapping) or rows is None:
+        raise ValueError(f"names={names}: expected a list of rows to name, such as rows=[OUT_A,OUT_B]")
+    if isinstance(names, str) or len(names) != len(rows) or len(set(map(str, names))) < len(names):
+        raise ValueError(f"names={names}: expected a list of {len(rows)} different names, one for each of rows=")
+    return dict(zip(map(str, names), rows, strict=True))
 
 
 def _add(row: Row, evaluation: Evaluation) -> None:

@@ -9,7 +9,7 @@ from lama.evaluation.metrics import metric_names
 from lama.files import atomic_write, check_writable, write_text
 from lama.paper.cells import FilledTable
 from lama.paper.filling import fill
-from lama.paper.formats import OWN_LEGEND, PAPER_LEGEND, Document, as_csv, as_data, html, latex, markdown
+from lama.paper.formats import OWN_LEGEND, PAPER_LEGEND, Document, as_csv, as_data, html, latex, markdown, shared_notes
 from lama.paper.own import fill_own
 from lama.paper.plot import dots
 from lama.paper.published import read_paper
@@ -30,7 +30,7 @@ def make_tables(
     replaces the size of the paper's evaluation sets. Raises FileNotFoundError or ValueError for a folder without
     evaluations, a malformed metrics.json, two evaluations of one cell, an unknown metric, and if no cell is filled.
     """
-    check_writable(Path(out))
+    check_writable(Path(out), "out")
     paper = read_paper()
     names = _checked(metrics) or list(paper.metrics)
     if size is not None and (type(size) is not int or size < 1):
@@ -60,19 +60,21 @@ def make_own_table(
     metrics: Sequence[str] | None = None,  # None: every metric with a number
     baseline: str | None = None,  # a row
     title: str = "Results",
+    names: Sequence[str] | None = None,  # of the rows; None: of their folders
 ) -> tuple[FilledTable, list[str]]:
     """Write one table of ``rows`` as the files of ``make_tables``; returns it and its warnings.
 
     A warning names a condition, such as the protocol, that should be equal in all rows and is not. Raises
     FileNotFoundError or ValueError for a row without evaluations, an unknown set, metric or baseline.
     """
-    check_writable(Path(out))
-    names = _checked(metrics)
+    check_writable(Path(out), "out")
+    columns = _checked(metrics)
     if isinstance(sets, str) or (sets is not None and not sets):
         raise ValueError(f"sets={sets}: expected a list of evaluation sets, such as [random_thick_256]")
-    found = read_rows(rows, runs)
-    table, warnings = fill_own(found, sets, names, baseline, title)
+    found = read_rows(rows, runs, names)
+    table, warnings = fill_own(found, sets, columns, baseline, title)
     legend = [text.format(baseline=baseline) for text in OWN_LEGEND if baseline or "{baseline}" not in text]
+    legend += [f"All numbers: {note}." for note in shared_notes(table)]
     source = ", ".join(row.name for row in found) if runs is None else str(runs)
     _write(Document(title, legend, [table], source, ("Warnings", warnings)), Path(out))
     return table, warnings

@@ -75,7 +75,9 @@ def find(
             raise ValueError("mask.join=true: expected several masks for each image: indir= outdir=, with or without "
                              "maskdir=")  # fmt: skip
         found = replace(found, items=_joined(found.items, given["indir"], given["outdir"], out_ext))
-    _check_outputs(found.items, "give each its own name in the column out" if "pairs" in given else "")
+    key = next((key for key in ("out", "outdir") if key in given), "")
+    advice = "give each its own name in the column out" if "pairs" in given else ""
+    _check_outputs(found.items, advice, key, given.get(key))
     return found
 
 
@@ -263,8 +265,8 @@ def _check_ambiguous(pairs: Pairs, files: Sequence[Path]) -> None:
             raise ValueError(f"{mask}: expected one image of its name, found {', '.join(same)}; keep only one of them")
 
 
-def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
-    """Refuse results that would overwrite another result or an input, or that cannot be written."""
+def _check_outputs(items: Sequence[PredictionItem], advice: str, key: str, place: Path | None) -> None:
+    """Refuse results that would overwrite another result or an input, or that cannot be written to ``place``."""
     inputs = {p.resolve() for item in items for p in (item.image, item.mask, *item.more_masks) if p is not None}
     seen: dict[Path, PredictionItem] = {}
     for item in items:
@@ -278,7 +280,7 @@ def _check_outputs(items: Sequence[PredictionItem], advice: str) -> None:
             raise ValueError(f"{both[0]} and {both[1]} would both be written to {item.out}; {advice}")
         seen[out] = item
     for folder in {item.out.parent for item in items}:
-        check_writable(folder)
+        check_writable(folder, key, place)
     for item in items:
         if item.out.is_dir():
             raise IsADirectoryError(f"{item.out}: is a folder, expected the name of an image to write")

@@ -43,7 +43,7 @@ def make_report(
     Raises FileNotFoundError where a run has no model or no summary.json.
     """
     run_dir, *others = (Path(run) for run in (run_dir, *others))
-    check_writable(run_dir)
+    check_writable(run_dir, "run")
     summaries = [_summary(run) for run in (run_dir, *others)]
     methods: dict[str, Fill] = {"LaMa (this run)": _last(run_dir, device)}
     methods |= {f"LaMa ({run.name})": _last(run, device) for run in others}
@@ -67,7 +67,7 @@ def make_report(
 
 def remove_all(folder: str | Path, device: str = "auto") -> list[tuple[Removal, ImageArray]]:
     """Remove the objects with lama-small, write ``folder``/PHOTOGRAPH.png, and return the results (H, W, 3)."""
-    check_writable(Path(folder))
+    check_writable(Path(folder), "removals")
     inpainter, done = load("small", device), []
     for removal in tqdm(REMOVALS, desc="lama-small removes objects", unit="image"):
         done.append((removal, inpainter(removal.image(), removal.mask())))

@@ -94,7 +94,7 @@ def find_run(
     now = Request(config, command)
     if run_dir.exists() and not run_dir.is_dir():
         raise NotADirectoryError(f"run_dir={run_dir}: is a file; expected a folder, or a name for a new one")
-    check_writable(run_dir)
+    check_writable(run_dir, "run_dir")
     if overwrite and run_dir.exists() and not (run_dir / "config.yaml").is_file() and any(run_dir.glob("[!.]*")):
         raise ValueError(f"overwrite=true run_dir={run_dir}: holds no training run but other files; choose another")
     names_a_checkpoint = resume is not None and resume != "auto"

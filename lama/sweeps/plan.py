@@ -1,5 +1,6 @@
 """A sweep: rows, seeds, and the commands of all trainings and evaluations; stored as sweep.yaml in its folder."""
 
+import os
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -65,11 +66,19 @@ class Sweep:
         return [Work("train", row, seed) for row in self.rows for seed in self.seeds]
 
     def sets(self) -> list[str]:
-        """Names of the evaluation sets. Raises ValueError if no folder is given, FileNotFoundError if it holds none."""
+        """Names of the evaluation sets, which are folders in ``evaluation.sets``.
+
+        Raises ValueError if no folder is given or it is a set itself, FileNotFoundError if it is missing or holds none.
+        """
         where = self.evaluation["sets"]
         if where is None:
-            raise ValueError("evaluation.sets: a value is required; expected a folder that holds random_thick_512, "
-                             "random_thin_512, segm_512 or others of " + typed("masks"))  # fmt: skip
+            command = f"{typed('sweep')} collect {self.dir} SETS"
+            raise ValueError(f"evaluation.sets: no folder is given; {command}; SETS: sets made by {typed('masks')}")
+        if not Path(where).is_dir():
+            raise FileNotFoundError(f"evaluation.sets={where}: no such folder")
+        if (Path(where) / "manifest.json").is_file():
+            parent = Path(os.path.abspath(where)).parent
+            raise ValueError(f"evaluation.sets={where}: is one frozen set; give its parent folder {parent}")
         found = sorted(path.parent.name for path in Path(where).glob("*/manifest.json"))
         if not found:
             raise FileNotFoundError(f"evaluation.sets={where}: no NAME/manifest.json in it; {typed('masks')} "

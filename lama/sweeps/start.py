@@ -3,6 +3,7 @@
 import itertools
 import logging
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -192,6 +193,8 @@ def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Wor
 def say_next(sweep: Sweep, found: Sequence[State]) -> None:
     """Log the next commands for a sweep with trainings in the states ``found``."""
     if all(one.state == DONE for one in found):
-        logger.info("%s collect %s evaluates them and makes the tables", typed("sweep"), sweep.dir)
+        sets = ("", "") if sweep.evaluation["sets"] else (" SETS", f"; SETS: sets made by {typed('masks')}")
+        command = f"{typed('sweep')} collect {shlex.quote(sweep.dir)}"
+        logger.info("%s%s evaluates them and makes the tables%s", command, *sets)
     if any(one.state == FAILED for one in found):
         logger.info("%s resubmit %s starts the failed ones again", typed("sweep"), sweep.dir)
