@@ -1,6 +1,6 @@
 """The registry of metrics. A new metric is a file with a class of ``lama.interfaces`` and one line in ``METRICS``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lama.evaluation.colour import ColourError
@@ -70,6 +70,12 @@ def metric_names(metrics: Sequence[str] | str) -> list[str]:
     if unknown:
         raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
     return list(dict.fromkeys(metrics))
+
+
+def plugins_advice(abouts: Iterable[Mapping[str, Any]] = ()) -> str:
+    """``add plugins=[paper]``: the packages that evaluations were made with; ``abouts`` is their metrics.json each."""
+    packages = {name: None for about in abouts for name in (about.get("configuration") or {}).get("plugins") or ()}
+    return f"add plugins=[{','.join(packages) or 'PACKAGE'}]"
 
 
 def with_parts(metrics: Iterable[str]) -> list[str]:
