@@ -71,7 +71,7 @@ LAWS = {
     "project": ({"files"}, set()),
     "figures": ({"files", "interfaces", "pages", "pictures", "data", "evaluation", "inference", "runs"},
                 {"numpy", "matplotlib"}),
-    "publishing": ({"files", "checkpoints", "evaluation", "runs"}, {"huggingface_hub", "safetensors", "yaml"}),
+    "publishing": ({"files", "checkpoints", "evaluation", "runs"}, {"huggingface_hub", "safetensors"}),
     "config": ({"training", "verbs", "plugins", "evaluation"}, {"hydra", "omegaconf"}),
     "bench": ({"verbs", "masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints",
                "inference", "losses", "training", "fast", "machine", "pictures", "export"},

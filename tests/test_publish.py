@@ -23,6 +23,7 @@ from lama.data.evaluation_set import write_pairs
 from lama.evaluation import METRICS
 from lama.files import sha256_of
 from lama.interfaces import EvaluationPair
+from lama.publishing.card import card
 from lama.runs import callbacks
 
 
@@ -34,7 +35,7 @@ def trained(tmp_path_factory):
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks, "draw_curves", lambda *_: None)
-        config = f"plugins: []\nplace: {Path.home()}/photos\n"
+        config = f"plugins: [of_a_loss]\nplace: {Path.home()}/photos\n"
         for name in ("run", "other"):
             module = make_module()
             module.generator.model[1].ffc.convl2l.weight.data += name == "other"
@@ -73,6 +74,7 @@ def test_a_dry_run_writes_weights_configuration_numbers_and_a_card(trained, caps
     ):
         assert expected in text, expected
     everything = "".join((folder / name).read_text() for name in files if not name.endswith("safetensors"))
+    assert "plugins=" not in text  # the network is a class of lama
     assert "~/photos" in everything
     assert f"{Path.home()}/" not in everything
     publish(trained, "dry_run=true")  # without evaluations
@@ -106,6 +108,12 @@ def test_wrong_requests_are_one_line_and_write_nothing(trained, tmp_path, words,
     assert isinstance(caught.value, USER_ERRORS)
     assert "\n" not in one_line(caught.value)
     assert not (run / "publish").exists()
+
+
+def test_the_card_names_the_package_of_a_network():
+    network = {"class": "paper.networks.Plain", "parameters": None, "iteration": 3, "info": {}}
+    text = card("user/holes", "other", network, {}, {}, [])
+    assert 'out=result.png "plugins=[paper]"\n' in text
 
 
 def test_a_metric_of_a_package_needs_its_package(trained, tmp_path, monkeypatch):

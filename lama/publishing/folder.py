@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import safe_open
 
 from lama.checkpoints.identity import identify
@@ -41,8 +40,7 @@ def make_folder(run: str | Path, repo: str, licence: str, evaluations: Sequence[
     measured = _named(places, about["sha256"])
     config = (run / "config.yaml").read_text(encoding="utf-8")
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8")) if (run / "summary.json").is_file() else {}
-    plugins = (yaml.safe_load(config) or {}).get("plugins") or []
-    text = card(repo, licence, about | _described(file), measured, summary, plugins, list(trace(run)))
+    text = card(repo, licence, about | _described(file), measured, summary, list(trace(run)))
     out = run / FOLDER
     shutil.rmtree(out, ignore_errors=True)
     with atomic_write(out / WEIGHTS) as partial:
