@@ -72,6 +72,12 @@ def metric_names(metrics: Sequence[str] | str) -> list[str]:
     return list(dict.fromkeys(metrics))
 
 
+def left_out(abouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for the metrics of packages that are not imported; ``abouts`` is the metrics.json of each evaluation."""
+    unknown = {name: None for about in abouts for name in about.get("overall", {}) if name not in METRICS}
+    return [f"{', '.join(unknown)} left out; {plugins_advice(abouts)}"] if unknown else []
+
+
 def plugins_advice(abouts: Iterable[Mapping[str, Any]] = ()) -> str:
     """``add plugins=[paper]``: the packages that evaluations were made with; ``abouts`` is their metrics.json each."""
     packages = {name: None for about in abouts for name in (about.get("configuration") or {}).get("plugins") or ()}
