@@ -92,6 +92,8 @@ def test_a_table_names_the_metrics_of_packages_that_are_not_imported(tmp_path):
     a = evaluation(tmp_path / "a", **about, overall={"psnr_hole": result, "rough_of_paper": result})
     assert table(tmp_path / "out", [str(a)])[2] == ["rough_of_paper left out; add plugins=[paper]"]
     assert table(tmp_path / "out", [str(a)], metrics=["psnr_hole"])[2] == []
+    with pytest.raises(ValueError, match=r"'rough_of_paper'.*add plugins=\[paper\]"):
+        table(tmp_path / "out", [str(a)], metrics=["rough_of_paper"])
     b = evaluation(tmp_path / "b", **about, overall={"rough_of_paper": result})
     with pytest.raises(ValueError, match=r"rough_of_paper left out; add plugins=\[paper\]"):
         table(tmp_path / "out", [str(b)])

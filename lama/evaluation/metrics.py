@@ -57,18 +57,22 @@ def register(name: str, metric: type[Any], owner: str) -> None:
     METRICS[name] = metric
 
 
-def metric_names(metrics: Sequence[str] | str) -> list[str]:
-    """The names in a preset, or in a list without repetitions. Raises ValueError for an unknown name or none."""
+def metric_names(metrics: Sequence[str] | str, abouts: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+    """The names in a preset, or in a list without repetitions. Raises ValueError for an unknown name or none.
+
+    ``abouts``: metrics.json of evaluations that have the metrics; the error names their packages.
+    """
+    own = f"for a metric of your own {plugins_advice(abouts)}"
     if isinstance(metrics, str):
         if metrics not in PRESETS and metrics not in METRICS:
             known = f"{', '.join(PRESETS)}, or of {', '.join(METRICS)}"
-            raise ValueError(f"metrics={metrics}: expected a list such as [psnr,ssim], or one of {known}")
+            raise ValueError(f"metrics={metrics}: expected a list such as [psnr,ssim], or one of {known}; {own}")
         return PRESETS.get(metrics, [metrics])
     if not metrics:
         raise ValueError(f"metrics=[]: expected at least one of {', '.join(METRICS)}")
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
-        raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+        raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}; {own}")
     return list(dict.fromkeys(metrics))
 
 

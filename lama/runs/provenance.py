@@ -34,6 +34,15 @@ def note_start(run_dir: Path, command: str, data: InpaintingDataModule, iteratio
     write_text(run_dir / NAME, json.dumps(content, indent=2) + "\n")
 
 
+def read_settings(run_dir: Path) -> dict[str, Any]:
+    """The configuration of a run; empty if its config.yaml is missing or damaged."""
+    try:
+        content = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def read_provenance(run_dir: Path) -> dict[str, Any]:
     """The content of the file; empty if there is none or it is damaged."""
     try:

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from lama.config import CONFIGS, build, check_plan, one_line, options_of, preflight, use_plugins
 from lama.config import compose as compose_config
-from lama.evaluation.evaluator import METRICS
+from lama.evaluation.metrics import metric_names
 from lama.files import check_writable
 from lama.runs.lock import only_one
 from lama.sweeps import slurm
@@ -52,9 +52,10 @@ def start(arguments: Sequence[str]) -> None:
     sweep = compose(ours, [one for one in arguments if one not in ours], options.config_dir)
     rows = [compose_row(sweep, row) for row in sweep.rows]
     sweep = replace(sweep, plugins=list(dict.fromkeys(name for config in rows for name in config.plugins)))
-    unknown = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
-    if unknown:
-        raise ValueError(f"evaluation.metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+    try:
+        metric_names(sweep.evaluation["metrics"])
+    except ValueError as error:
+        raise ValueError(f"evaluation.{error}") from error
     for config in rows:
         check_row(config)
     if sweep.search:
