@@ -257,6 +257,8 @@ def run_with(monkeypatch, capsys, *argv, name="demo"):
         ),
         (["+data.batchsize=3"], "data.batchsize: unknown key; did you mean batch_size?"),
         (["data=foldr"], "data=foldr: no such configuration; did you mean folder?; known: builtin"),
+        (["logger=[tensorboard,cvs]"], "logger=cvs: no such configuration; did you mean csv?; known: csv, mlflow"),
+        (["logger=[cvs]"], "logger=cvs: no such configuration; did you mean csv?"),
         (["data=folder"], "data.path: a value is required"),
         (["-cn", "lama-furier"], "-cn lama-furier: no such configuration; did you mean lama-fourier?"),
         (["-cn", "ablv2_work_md"], "-cn ablv2_work_md: no such configuration; that is lama-dilated here"),

@@ -109,7 +109,7 @@ def _no_such_choice(group: str, overrides: Sequence[str]) -> str:
 
 def _no_such_config(text: str, directory: str) -> str:
     """Name the configuration that Hydra's message ``text`` misses, the nearest that exists, and all that do."""
-    found = re.search(r"(?:primary config '|Could not find ')([^']+)'", text)
+    found = re.search(r"(?:primary config '|Could not (?:find|load) ')([^']+)'", text)
     if found is None:
         return joined(text)
     group, _, name = found[1].rpartition("/")
