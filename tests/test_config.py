@@ -436,6 +436,20 @@ def test_config_dir_adds_configurations(tmp_path, monkeypatch, capsys):
     assert (config.seed, config.location.data_root_dir) == (7, "here")
 
 
+def test_choices_of_config_dir_are_known_to_messages(tmp_path):
+    for file in ("losses/laplace.yaml", "sweep/mine.yaml", "paper.yaml"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("defaults: [demo]\n" if file == "paper.yaml" else "a: 1\n")
+    for group, name, overrides, what in (
+        ("training", "demo", ["losses=laplce"], r"^losses=laplce: .*did you mean laplace\?; known: .* lama, laplace, "),
+        ("training", "demo", ["losses=null"], r"^losses=null: .* lama, laplace, "),
+        ("training", "papr", [], r"^-cn papr: .*did you mean paper\?; known: .*lama-fourier, .*paper"),
+        ("sweep", "default", ["sweep=mien"], r"^sweep=mien: .*did you mean mine\?; known: claims, mine, "),
+    ):
+        with pytest.raises(ValueError, match=what):
+            compose(group, name, overrides, str(tmp_path))
+
+
 def test_cfg_prints_the_configuration(capsys):
     with pytest.raises(SystemExit) as stop:
         run_verb("train", ["-cn", "demo", "seed=3", "--cfg", "job"])

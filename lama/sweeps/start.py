@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lama.config import CONFIGS, build, check_plan, one_line, options_of, preflight, use_plugins
+from lama.config import CONFIGS, build, check_plan, choices, one_line, options_of, preflight, use_plugins
 from lama.config import compose as compose_config
 from lama.evaluation.metrics import metric_names
 from lama.files import check_writable
@@ -37,7 +37,7 @@ def start(arguments: Sequence[str]) -> None:
     Raises ValueError or FileNotFoundError for a mistake, before anything is started or written.
     """
     options, arguments = options_of([argument for argument in arguments if argument not in ("-m", "--multirun")])
-    known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
+    known = ", ".join(choices("sweep", "sweep", options.config_dir))
     if options.help:
         keys = (CONFIGS / "sweep/default.yaml").read_text(encoding="utf-8")
         print(f"{typed('train')} -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
