@@ -11,7 +11,7 @@ from composing import composed
 from PIL import Image
 from trainings import BOXES, make_module, run_into
 
-from lama.config import build, check_plan
+from lama.config import build, check_plan, compose
 from lama.data import Distortions, InpaintingDataModule, Mixture
 from lama.data.mixture import mixed_passes
 from lama.data.sampler import EpochSampler
@@ -125,6 +125,18 @@ def test_the_configuration_describes_a_mixture(places):
     assert data.sampler.order.text == "60 % faces, 40 % streets"
     assert len(data.fingerprint) == 64
     assert data.train_set[0, 0]["image"].shape == (3, 128, 128)
+
+
+def test_a_part_without_a_weight_takes_one(places):
+    parts = f"data.path={{big: {{path: {places / 'faces'}}}, small: {{path: {places / 'streets'}}}}}"
+    config = compose("training", "demo", ["data=mixture", parts, "data.path.small.weight=3"])
+    assert build(config.data, "data").sampler.order.text == "25 % big, 75 % small"
+    for words, what in (
+        (["data=mixture", parts], r"data\.path\.smal\.weight: .*did you mean small\?; known: big, small"),
+        (["data=folder", "data.path=faces"], r"data\.path\.smal\.weight: .*data=mixture"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            compose("training", "demo", [*words, "data.path.smal.weight=3"])
 
 
 def test_a_part_may_move_and_another_weight_is_refused():

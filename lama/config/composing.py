@@ -39,6 +39,11 @@ def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: st
         if "Could not override" not in str(error):
             raise
         key = str(error).split("'")[1]
+        weights = [one for one in overrides if one.startswith(f"{key}=")]
+        if weights and (part := re.fullmatch(r"data\.path\.([^.]+)\.weight", key)):
+            rest = [one for one in overrides if one not in weights]
+            _check_part(key, part[1], compose(group, name, rest, config_dir))
+            return compose(group, name, [*rest, *(f"++{one}" for one in weights)], config_dir)
         chosen = [one for one in overrides if "=" in one and choices(group, one.split("=")[0], config_dir)]
         composed = _compose(folders, name, chosen)
         advice = _unlisted(key, composed) or f"unknown config key{nearest(key, _keys(composed))}"
@@ -88,6 +93,15 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
         yield key
         if isinstance(value, DictConfig):
             yield from _keys(value, f"{key}.")
+
+
+def _check_part(key: str, name: str, config: DictConfig) -> None:
+    """Raise ValueError for the weight of a part that a mixture lacks; a part without a weight takes one."""
+    parts = OmegaConf.select(config, "data.path")
+    if not isinstance(parts, DictConfig):
+        raise ValueError(f'{key}: only with data=mixture "data.path={{{name}: {{path: FOLDER}}, ...}}"')
+    if name not in parts:
+        raise ValueError(f"{key}: no such part{nearest(name, map(str, parts))}; known: {', '.join(map(str, parts))}")
 
 
 def _unlisted(key: str, config: DictConfig) -> str:
