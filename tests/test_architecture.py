@@ -39,8 +39,8 @@ LAWS = {
         {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "braceexpand"},
     ),
     "evaluation": (
-        {"verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops", "pages",
-         "machine"},
+        {"plugins", "verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops",
+         "pages", "machine"},
         {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm",
          "kornia"},
     ),
@@ -64,8 +64,8 @@ LAWS = {
         {"torch", "pytorch_lightning"},
     ),
     "runs": (
-        {"verbs", "training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine", "pages",
-         "interfaces", "files", "torchvision_ops"},
+        {"plugins", "verbs", "training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine",
+         "pages", "interfaces", "files", "torchvision_ops"},
         {"torch", "numpy", "tqdm", "pytorch_lightning", "yaml", "filelock"},
     ),
     "project": ({"files"}, set()),
