@@ -57,6 +57,12 @@ def is_used(name: str) -> bool:
     return name.partition(".")[0] in _used
 
 
+def used() -> dict[str, Path]:
+    """The packages that are used, and the folder of each, or the file of one that is a single file."""
+    files = {name: Path(package.__file__).resolve() for name, package in _used.items() if package.__file__}
+    return {name: file.parent if file.name == "__init__.py" else file for name, file in files.items()}
+
+
 def full_name(kind: type) -> str:
     """The name by which a file of weights calls a class: short for ours, with its module for others."""
     return kind.__name__ if kind.__module__.startswith("lama.") else f"{kind.__module__}.{kind.__qualname__}"

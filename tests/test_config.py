@@ -257,6 +257,8 @@ def run_with(monkeypatch, capsys, *argv, name="demo"):
         ),
         (["+data.batchsize=3"], "data.batchsize: unknown key; did you mean batch_size?"),
         (["data=foldr"], "data=foldr: no such configuration; did you mean folder?; known: builtin"),
+        (["logger=[tensorboard,cvs]"], "logger=cvs: no such configuration; did you mean csv?; known: csv, mlflow"),
+        (["logger=[cvs]"], "logger=cvs: no such configuration; did you mean csv?"),
         (["data=folder"], "data.path: a value is required"),
         (["-cn", "lama-furier"], "-cn lama-furier: no such configuration; did you mean lama-fourier?"),
         (["-cn", "ablv2_work_md"], "-cn ablv2_work_md: no such configuration; that is lama-dilated here"),
@@ -432,6 +434,20 @@ def test_config_dir_adds_configurations(tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.yaml").write_text("defaults: [demo, _self_]\nseed: 7\n")
     config = read(["-cn", "mine", "-cd", str(tmp_path), "location=mine"], "", "training", None)
     assert (config.seed, config.location.data_root_dir) == (7, "here")
+
+
+def test_choices_of_config_dir_are_known_to_messages(tmp_path):
+    for file in ("losses/laplace.yaml", "sweep/mine.yaml", "paper.yaml"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("defaults: [demo]\n" if file == "paper.yaml" else "a: 1\n")
+    for group, name, overrides, what in (
+        ("training", "demo", ["losses=laplce"], r"^losses=laplce: .*did you mean laplace\?; known: .* lama, laplace, "),
+        ("training", "demo", ["losses=null"], r"^losses=null: .* lama, laplace, "),
+        ("training", "papr", [], r"^-cn papr: .*did you mean paper\?; known: .*lama-fourier, .*paper"),
+        ("sweep", "default", ["sweep=mien"], r"^sweep=mien: .*did you mean mine\?; known: claims, mine, "),
+    ):
+        with pytest.raises(ValueError, match=what):
+            compose(group, name, overrides, str(tmp_path))
 
 
 def test_cfg_prints_the_configuration(capsys):

@@ -1,6 +1,8 @@
 """Figures: which images and which part, the numbers that are drawn, text in vector files, wrong requests."""
 
 import csv
+import json
+import shutil
 
 import numpy as np
 import pytest
@@ -126,6 +128,22 @@ def test_curves_have_the_mean_and_the_range_of_the_seeds(tmp_path, monkeypatch):
     one = str(tmp_path / "grad" / "seed0")
     main(["curves", one, str(tmp_path / "grad"), "names=[A,B]", "metrics=[psnr_hole]", f"out={tmp_path / 'c.svg'}"])
     assert [name for name, _ in drawn[1:]] == ["A", "B (2 seeds)"]
+
+
+def test_a_metric_of_a_package_that_is_not_imported_names_the_package(evaluated, tmp_path):
+    (tmp_path / "metrics.csv").write_text("iteration,name,value\n3,val_rough_of_paper_total_mean,0.5\n")
+    (tmp_path / "config.yaml").write_text("plugins: [paper]\n")
+    with pytest.raises(ValueError, match=r"rough_of_paper.*add plugins=\[paper\]"):
+        main(["curves", str(tmp_path), f"out={tmp_path / 'curves.svg'}", "metrics=[rough_of_paper]"])
+    shutil.copytree(evaluated / "telea", tmp_path / "telea")
+    about = json.loads((tmp_path / "telea/metrics.json").read_text())
+    about["overall"]["rough_of_paper"], about["configuration"]["plugins"] = about["overall"]["psnr"], ["paper"]
+    (tmp_path / "telea/metrics.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"rough_of_paper.*add plugins=\[paper\]"):
+        main(["area", str(tmp_path / "telea"), f"out={tmp_path / 'area.svg'}", "metrics=[rough_of_paper]"])
+    with pytest.raises(ValueError, match=r"'rough_of_paper'.*plugins=\[PACKAGE\]"):
+        evaluate([f"indir={evaluated / 'faces'}", "baseline=telea", f"outdir={tmp_path / 'out'}", "device=cpu",
+                  "metrics=[psnr_hole,rough_of_paper]"])  # fmt: skip
 
 
 def test_metrics_against_the_area_of_the_hole(evaluated, tmp_path, monkeypatch):

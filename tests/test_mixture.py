@@ -11,7 +11,7 @@ from composing import composed
 from PIL import Image
 from trainings import BOXES, make_module, run_into
 
-from lama.config import build, check_plan
+from lama.config import build, check_plan, compose
 from lama.data import Distortions, InpaintingDataModule, Mixture
 from lama.data.mixture import mixed_passes
 from lama.data.sampler import EpochSampler
@@ -127,6 +127,18 @@ def test_the_configuration_describes_a_mixture(places):
     assert data.train_set[0, 0]["image"].shape == (3, 128, 128)
 
 
+def test_a_part_without_a_weight_takes_one(places):
+    parts = f"data.path={{big: {{path: {places / 'faces'}}}, small: {{path: {places / 'streets'}}}}}"
+    config = compose("training", "demo", ["data=mixture", parts, "data.path.small.weight=3"])
+    assert build(config.data, "data").sampler.order.text == "25 % big, 75 % small"
+    for words, what in (
+        (["data=mixture", parts], r"data\.path\.smal\.weight: .*did you mean small\?; known: big, small"),
+        (["data=folder", "data.path=faces"], r"data\.path\.smal\.weight: .*data=mixture"),
+    ):
+        with pytest.raises(ValueError, match=what):
+            compose("training", "demo", [*words, "data.path.smal.weight=3"])
+
+
 def test_a_part_may_move_and_another_weight_is_refused():
     def run(place, weight):
         part = {"path": place, "weight": weight}
@@ -142,7 +154,7 @@ def test_a_part_may_move_and_another_weight_is_refused():
     [
         ({}, r"data\.path"),
         ({"a": "faces"}, r"data\.path\.a=faces"),
-        ({"a": {"path": "faces", "wieght": 2}}, r"data\.path\.a.*wieght"),
+        ({"a": {"path": "faces", "wieght": 2}}, r"^data\.path\.a\.wieght: unknown key"),
         ({"a": {"path": "faces", "weight": 0.5}}, r"data\.path\.a\.weight=0\.5"),
         ({"a": {"path": "faces", "weight": 0}}, r"data\.path\.a\.weight=0"),
         ({"a": {"path": "faces", "weight": True}}, r"data\.path\.a\.weight=True"),
@@ -160,6 +172,9 @@ def test_missing_parts_are_named_before_anything_is_opened(places):
     for words, what in (
         (["data=mixture", "data.path={a: {path: /no/where}}"], r"data\.path\.a\.path.*/no/where"),
         (["data=folder", "data.path={a: {path: /no/where}}"], r"data\.path.*data=mixture"),
+        (["data=folder", "data.path=[docs,tests]"], r"data\.path=\['docs', 'tests'\].*data=mixture"),
+        (["data=mixture", "data.path=[docs,tests]"], r"data\.path=\['docs', 'tests'\].*a mapping"),
+        (["data=mixture", "data.path=docs"], r"data\.path=docs: .*expects a mapping.*data=folder"),
     ):
         with pytest.raises((ValueError, FileNotFoundError), match=what):
             check_plan(composed("demo", *words))

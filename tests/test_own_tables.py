@@ -89,6 +89,19 @@ def test_a_table_has_differences_with_paired_intervals_and_corrected_p(three, tm
     assert rows["grad"]["cost"]["parameters"] == 1200000
 
 
+def test_a_table_names_the_metrics_of_packages_that_are_not_imported(tmp_path):
+    result = {"mean": 0.5, "n": N}
+    about = {"configuration": {"plugins": ["paper"]}}
+    a = evaluation(tmp_path / "a", **about, overall={"psnr_hole": result, "rough_of_paper": result})
+    assert table(tmp_path / "out", [str(a)])[2] == ["rough_of_paper left out; add plugins=[paper]"]
+    assert table(tmp_path / "out", [str(a)], metrics=["psnr_hole"])[2] == []
+    with pytest.raises(ValueError, match=r"'rough_of_paper'.*add plugins=\[paper\]"):
+        table(tmp_path / "out", [str(a)], metrics=["rough_of_paper"])
+    b = evaluation(tmp_path / "b", **about, overall={"rough_of_paper": result})
+    with pytest.raises(ValueError, match=r"rough_of_paper left out; add plugins=\[paper\]"):
+        table(tmp_path / "out", [str(b)])
+
+
 def test_every_format_shows_the_same_numbers(three, tmp_path):
     cells, _, _ = table(tmp_path / "out", ["base", "thin", "grad"], three, baseline="base", title="Ablation")
     one = cells["grad"]["psnr_hole"]

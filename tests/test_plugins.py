@@ -72,6 +72,7 @@ def test_a_package_gives_targets_and_metrics_once_it_is_named(package):
     use_plugins([name])
     assert build(node, "generator").config == {"width": 5}
     assert METRICS["plugged_half"].label == "Half of plugged"
+    assert {name: place.name for name, place in plugins.used().items()} == {"plugged": "plugged"}
     use_plugins([name])  # again: nothing changes
     with pytest.raises(ValueError, match=r"generator\.width.*true"):
         build({**node, "width": True}, "generator")

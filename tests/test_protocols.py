@@ -443,6 +443,22 @@ def test_two_models_are_compared_on_every_metric_they_share(tmp_path, images):
     assert compare(a / "metrics.json", b) == results
 
 
+def test_a_comparison_names_the_metrics_of_packages_that_are_not_imported(tmp_path, images, capsys):
+    from lama.commands.compare import main
+
+    folders = [written(tmp_path / name, images, shift) for name, shift in (("a", 0.0), ("b", 0.1))]
+    for folder in folders:
+        file = folder / "metrics.json"
+        content = json.loads(file.read_text())
+        content["overall"]["rough_of_paper"] = content["overall"]["psnr"]
+        file.write_text(json.dumps(content | {"configuration": {"plugins": ["paper"]}}))
+    main([*map(str, folders), f"outdir={tmp_path / 'out'}"])
+    for text in (capsys.readouterr().out, (tmp_path / "out" / "comparison.md").read_text()):
+        assert "\nrough_of_paper left out; add plugins=[paper]\n" in text
+    with pytest.raises(ValueError, match="paper_of_nobody"):
+        main([*map(str, folders), "plugins=[paper_of_nobody]"])
+
+
 def test_one_model_is_compared_with_many_on_the_screen_and_in_files(tmp_path, images, capsys):
     from lama.commands.compare import main
     from lama.evaluation.compare import compare
@@ -463,6 +479,7 @@ def test_one_model_is_compared_with_many_on_the_screen_and_in_files(tmp_path, im
     assert row.startswith(f"| PSNR ↑ | c/faces | {METRICS['psnr'].text(pairs['c']['a'])} | ")
     assert "| n/a |" in row  # one training each: no interval over trainings
     assert row in (tmp_path / "out" / "comparison.md").read_text()
+    assert "left out" not in printed
     assert "c/faces & " in (tmp_path / "out" / "comparison.tex").read_text()
     lines = list(csv.DictReader((tmp_path / "out" / "comparison.csv").open()))
     assert [float(one["difference"]) for one in lines if one["metric"] == "psnr"] == [

@@ -16,11 +16,14 @@ import yaml
 from trainings import make_data, make_module, run_into
 
 import lama
+from lama import plugins
 from lama.commands.evaluate import main as evaluate
 from lama.commands.publish import main
 from lama.data.evaluation_set import write_pairs
+from lama.evaluation import METRICS
 from lama.files import sha256_of
 from lama.interfaces import EvaluationPair
+from lama.publishing.card import card
 from lama.runs import callbacks
 
 
@@ -32,7 +35,7 @@ def trained(tmp_path_factory):
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(callbacks, "draw_curves", lambda *_: None)
-        config = f"plugins: []\nplace: {Path.home()}/photos\n"
+        config = f"plugins: [of_a_loss]\nplace: {Path.home()}/photos\n"
         for name in ("run", "other"):
             module = make_module()
             module.generator.model[1].ffc.convl2l.weight.data += name == "other"
@@ -71,6 +74,7 @@ def test_a_dry_run_writes_weights_configuration_numbers_and_a_card(trained, caps
     ):
         assert expected in text, expected
     everything = "".join((folder / name).read_text() for name in files if not name.endswith("safetensors"))
+    assert "plugins=" not in text  # the network is a class of lama
     assert "~/photos" in everything
     assert f"{Path.home()}/" not in everything
     publish(trained, "dry_run=true")  # without evaluations
@@ -104,6 +108,35 @@ def test_wrong_requests_are_one_line_and_write_nothing(trained, tmp_path, words,
     assert isinstance(caught.value, USER_ERRORS)
     assert "\n" not in one_line(caught.value)
     assert not (run / "publish").exists()
+
+
+def test_the_card_names_the_package_of_a_network():
+    network = {"class": "paper.networks.Plain", "parameters": None, "iteration": 3, "info": {}}
+    text = card("user/holes", "other", network, {}, {}, [])
+    assert 'out=result.png "plugins=[paper]"\n' in text
+
+
+def test_a_metric_of_a_package_needs_its_package(trained, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "_used", {})
+    monkeypatch.setitem(METRICS, "rough_of_paper", None)
+    del METRICS["rough_of_paper"]  # and again at the end
+    (tmp_path / "paper_of_a_test.py").write_text(
+        "from lama.interfaces import ImageMetric\nclass Rough(ImageMetric):\n"
+        "    label, higher_is_better, bounds = 'Rough', False, (0.0, 2.0)\n    def score(self, *images): pass\n"
+        "METRICS = {'rough_of_paper': Rough}\n"
+    )
+    shutil.copytree(trained / "out", tmp_path / "out")
+    about = json.loads((tmp_path / "out/metrics.json").read_text())
+    about["overall"]["rough_of_paper"] = {"mean": 0.1234, "n": 1}
+    about["configuration"]["plugins"] = ["paper_of_a_test"]
+    (tmp_path / "out/metrics.json").write_text(json.dumps(about))
+    words = ["dry_run=true", f"evaluations=[{tmp_path / 'out'}]"]
+    with pytest.raises(ValueError, match=r"out: rough_of_paper .*plugins=\[paper_of_a_test\]") as caught:
+        publish(trained, *words)
+    assert "\n" not in str(caught.value)
+    folder = publish(trained, *words, "plugins=[paper_of_a_test]")
+    assert "0.1234" in (folder / "README.md").read_text()
 
 
 def test_a_missing_package_is_one_line(trained, monkeypatch):

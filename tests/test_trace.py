@@ -13,7 +13,7 @@ from lama.commands.evaluate import main as evaluate
 from lama.data.evaluation_set import write_pairs
 from lama.files import sha256_of
 from lama.interfaces import EvaluationPair
-from lama.machine.provenance import commit
+from lama.machine.provenance import commit, packages
 from lama.runs.provenance import read_provenance
 from lama.runs.trace import trace
 
@@ -89,6 +89,26 @@ def test_a_commit_with_changes_is_not_clean(tmp_path):
     assert commit(tmp_path) == {"hash": head, "clean": True}
     (tmp_path / "file").write_text("2")
     assert commit(tmp_path) == {"hash": head, "clean": False}
+
+
+def test_packages_of_the_user_are_identified(tmp_path, chain):
+    (tmp_path / "mine" / "inner").mkdir(parents=True)
+    for file in ("__init__", "inner/part"):
+        (tmp_path / "mine" / f"{file}.py").write_text("x = 1\n")
+    place = {"mine": tmp_path / "mine"}
+    before = packages(place)["mine"]
+    assert (before["path"], before["commit"]) == (str(tmp_path / "mine"), None)
+    (tmp_path / "mine" / "data.txt").write_text("no code")
+    assert packages(place)["mine"] == before
+    (tmp_path / "mine" / "inner" / "part.py").write_text("x = 2\n")
+    now = packages(place)["mine"]
+    assert now["sha256"] != before["sha256"]
+    about = json.loads((chain[0] / "out" / "metrics.json").read_text())
+    assert about["plugins"] == read_provenance(chain[1])["starts"][0]["plugins"] == {}
+    now["commit"] = {"hash": "a" * 40, "clean": False}
+    (tmp_path / "metrics.json").write_text(json.dumps(about | {"plugins": {"mine": now}}))
+    line = next(line for line in trace(tmp_path) if line.startswith("  package"))
+    assert all(text in line for text in (now["path"], now["sha256"], "a" * 40, "not committed"))
 
 
 def test_a_file_of_another_format_is_identified_by_its_content(tmp_path):

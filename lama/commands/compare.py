@@ -26,7 +26,7 @@ def main(arguments: list[str]) -> None:
     use_plugins([name for name in options.plugins.strip("[]").split(",") if name])
     if not options.others:
         raise ValueError(f"{options.first}: nothing to compare it with; expected two evaluations or more")
-    from lama.evaluation.compare import compare_all, short_names
+    from lama.evaluation.compare import compare_all, not_compared, short_names
     from lama.evaluation.comparison_files import comparison_table, explanation, write_comparison
     from lama.files import check_writable
     from lama.pages.table import to_markdown
@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> None:
     folders = [options.first, *options.others]
     results = compare_all(folders, options.set)
     first = short_names(folders)[0]
-    about = explanation(results, first, of_seeds=options.set is not None)
+    lines = [explanation(results, first, of_seeds=options.set is not None)]
+    about = "\n".join([*lines, *not_compared(folders, options.set)])
     print(f"{to_markdown(comparison_table(results, first))}\n{about}")
     if options.outdir:
         write_comparison(options.outdir, results, first, about)

@@ -5,7 +5,7 @@ describes. The configuration chooses; constructors check ranges, shapes and path
 """
 
 from lama.config.command_line import literal, options_of, read
-from lama.config.composing import CONFIGS, compose, load_yaml, to_yaml
+from lama.config.composing import CONFIGS, choices, compose, load_yaml, to_yaml
 from lama.config.evaluation_sets import build_data_gen, load_data_gen
 from lama.config.finetuning import fit_to_start
 from lama.config.gate import build, build_module, check_plan, flag, preflight
@@ -14,7 +14,7 @@ from lama.config.plugins import use_plugins
 from lama.config.wording import USER_ERRORS, one_line, printable
 
 __all__ = [
-    "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "check_plan", "compose", "fit_to_start",
-    "flag", "literal", "load_data_gen", "load_yaml", "official_location", "official_prediction", "one_line",
-    "options_of", "preflight", "printable", "read", "to_yaml", "use_plugins",
+    "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "check_plan", "choices", "compose",
+    "fit_to_start", "flag", "literal", "load_data_gen", "load_yaml", "official_location", "official_prediction",
+    "one_line", "options_of", "preflight", "printable", "read", "to_yaml", "use_plugins",
 ]  # fmt: skip

@@ -38,7 +38,9 @@ def read(
         sys.exit(0)
     chosen = options.config_name or name
     if chosen is None:
-        raise ValueError(f"-cn NAME: a configuration is required; known: {', '.join(primary(group))}")
+        raise ValueError(
+            f"-cn NAME: a configuration is required; known: {', '.join(primary(group, options.config_dir))}"
+        )
     overrides = [literal(override, paths, short) for override in overrides]
     config = compose(group, chosen, overrides, options.config_dir)
     use_plugins(config.get("plugins") or ())

@@ -32,15 +32,20 @@ def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: st
     except ValueError as error:
         if "Config group override must be" not in str(error):
             raise
-        raise ValueError(_no_such_choice(group, overrides)) from error
+        raise ValueError(_no_such_choice(group, overrides, config_dir)) from error
     except MissingConfigException as error:
-        raise ValueError(_no_such_config(str(error), group)) from error
+        raise ValueError(_no_such_config(str(error), group, config_dir)) from error
     except ConfigCompositionException as error:
         if "Could not override" not in str(error):
             raise
         key = str(error).split("'")[1]
-        choices = [one for one in overrides if "=" in one and (CONFIGS / group / one.split("=")[0]).is_dir()]
-        composed = _compose(folders, name, choices)
+        weights = [one for one in overrides if one.startswith(f"{key}=")]
+        if weights and (part := re.fullmatch(r"data\.path\.([^.]+)\.weight", key)):
+            rest = [one for one in overrides if one not in weights]
+            _check_part(key, part[1], compose(group, name, rest, config_dir))
+            return compose(group, name, [*rest, *(f"++{one}" for one in weights)], config_dir)
+        chosen = [one for one in overrides if "=" in one and choices(group, one.split("=")[0], config_dir)]
+        composed = _compose(folders, name, chosen)
         advice = _unlisted(key, composed) or f"unknown config key{nearest(key, _keys(composed))}"
         raise ValueError(f"{key}: {advice}") from error
     except OverrideParseException as error:
@@ -74,9 +79,15 @@ def load_yaml(path: str | Path) -> DictConfig:
     return cast(DictConfig, OmegaConf.load(path))
 
 
-def primary(group: str) -> list[str]:
+def primary(group: str, config_dir: str | None = None) -> list[str]:
     """The complete configurations of ``group``, which -cn can choose."""
-    return sorted(path.stem for path in (CONFIGS / group).glob("*.yaml") if path.stem != "base")
+    return [name for name in choices(group, "", config_dir) if name != "base"]
+
+
+def choices(group: str, folder: str, config_dir: str | None = None) -> list[str]:
+    """The configurations in ``folder`` of ``group``: the built-in ones, and the user's in ``config_dir``."""
+    roots = [CONFIGS / group, *([] if config_dir is None else [Path(config_dir)])]
+    return sorted({path.stem for root in roots for path in (root / folder).glob("*.yaml")})
 
 
 def _compose(folders: Sequence[Path], name: str, overrides: Sequence[str]) -> DictConfig:
@@ -95,6 +106,15 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
             yield from _keys(value, f"{key}.")
 
 
+def _check_part(key: str, name: str, config: DictConfig) -> None:
+    """Raise ValueError for the weight of a part that a mixture lacks; a part without a weight takes one."""
+    parts = OmegaConf.select(config, "data.path")
+    if not isinstance(parts, DictConfig):
+        raise ValueError(f'{key}: only with data=mixture "data.path={{{name}: {{path: FOLDER}}, ...}}"')
+    if name not in parts:
+        raise ValueError(f"{key}: no such part{nearest(name, map(str, parts))}; known: {', '.join(map(str, parts))}")
+
+
 def _unlisted(key: str, config: DictConfig) -> str:
     """How to set ``key`` if it is an option of its class that the YAML leaves out, else nothing."""
     parent, _, name = key.rpartition(".")
@@ -108,24 +128,24 @@ def _unlisted(key: str, config: DictConfig) -> str:
     return f"an option of {target} that its YAML does not list; put a plus before it: +{key}=VALUE"
 
 
-def _no_such_choice(group: str, overrides: Sequence[str]) -> str:
+def _no_such_choice(group: str, overrides: Sequence[str], config_dir: str | None) -> str:
     """Name the override that chooses nothing of a group of configurations: ``masks=null``."""
     for one in overrides:
         key, _, value = one.partition("=")
-        folder = CONFIGS / group / key.partition("@")[0]
-        if value in ("null", "None") and folder.is_dir():
-            return f"{one}: expected one of {', '.join(sorted(path.stem for path in folder.glob('*.yaml')))}"
+        known = choices(group, key.partition("@")[0], config_dir)
+        if value in ("null", "None") and known:
+            return f"{one}: expected one of {', '.join(known)}"
     return "a group of configurations: expected a name or a list of names"
 
 
-def _no_such_config(text: str, directory: str) -> str:
+def _no_such_config(text: str, directory: str, config_dir: str | None) -> str:
     """Name the configuration that Hydra's message ``text`` misses, the nearest that exists, and all that do."""
-    found = re.search(r"(?:primary config '|Could not find ')([^']+)'", text)
+    found = re.search(r"(?:primary config '|Could not (?:find|load) ')([^']+)'", text)
     if found is None:
         return joined(text)
     group, _, name = found[1].rpartition("/")
     official = OmegaConf.load(CONFIGS / "official_names.yaml")
     ours = OmegaConf.select(official, f"{group or 'primary'}.{name.lower()}")
-    known = sorted(path.stem for path in (CONFIGS / directory / group).glob("*.yaml")) if group else primary(directory)
+    known = choices(directory, group, config_dir) if group else primary(directory, config_dir)
     advice = f"; that is {ours} here" if ours else nearest(name, known)
     return f"{f'{group}={name}' if group else f'-cn {name}'}: no such configuration{advice}; known: {', '.join(known)}"

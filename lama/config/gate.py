@@ -15,7 +15,7 @@ from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lama import plugins
 from lama.config.wording import nearest
@@ -90,15 +90,21 @@ def preflight(config: DictConfig) -> None:
 
 
 def _check_paths(config: DictConfig) -> None:
-    """Raise FileNotFoundError, naming the key, for data that does not exist: a source of files, or pairs."""
+    """Raise FileNotFoundError, naming the key, for data that does not exist: a source of files, or pairs.
+
+    Raises ValueError for a path of another form than the source takes.
+    """
     source = resolve_target("data.source", config.data.source._target_)
     places = {"val_pairs": "the pairs to validate on"}
     if getattr(source, "reads_files", False):
         places |= {"path": "the images to train on", "val_path": "the images to validate on"}
-    path = config.data.get("path")
+    path, mixes = config.data.get("path"), getattr(source, "mixes", False)
+    several = "{A: {path: FOLDER, weight: 3}, B: {path: FILE, weight: 1}}"
+    if mixes and path is not None and not isinstance(path, DictConfig):
+        raise ValueError(f"data.path={path}: data=mixture expects a mapping, {several}; for one folder, data=folder")
+    if not mixes and isinstance(path, DictConfig if "path" not in places else (DictConfig, ListConfig)):
+        raise ValueError(f'data.path={path}: several need a mapping, data=mixture "data.path={several}"')
     if isinstance(path, DictConfig):
-        if not getattr(source, "mixes", False):
-            raise ValueError("data.path: several folders, lists or shards need data=mixture")
         places |= {f"path.{name!s}.path": "images to train on" for name in path}
     for key, meaning in places.items():
         place = OmegaConf.select(config.data, key)

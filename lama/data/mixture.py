@@ -113,7 +113,10 @@ def mixed_passes(images: ImageSource, seed: int) -> MixedPasses | None:
 def _checked(name: str, part: Any) -> tuple[str, int]:
     """The place and the weight of a part."""
     key = f"data.path.{name}" if name else "data.path"
-    if not isinstance(part, Mapping) or not part.get("path") or set(part) - {"path", "weight"}:
+    unknown = [one for one in part if one not in ("path", "weight")] if isinstance(part, Mapping) else []
+    if unknown:
+        raise ValueError(f"{key}.{unknown[0]}: unknown key; a part has path and weight: {{path: FOLDER, weight: 3}}")
+    if not isinstance(part, Mapping) or not part.get("path"):
         raise ValueError(f"{key}={part}: expected {{path: FOLDER, weight: 3}}")
     weight = part.get("weight", 1)
     if isinstance(weight, bool) or not isinstance(weight, int) or not 1 <= weight <= SAMPLES:

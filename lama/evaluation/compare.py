@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lama.evaluation.metrics import METRICS, higher_is_better, scores_images
+from lama.evaluation.metrics import METRICS, higher_is_better, left_out, scores_images
 from lama.evaluation.statistics import holm, paired_comparison, welch
 from lama.verbs import typed
 
@@ -28,16 +28,24 @@ def compare_all(folders: Sequence[str | Path], set_name: str | None = None) -> d
     """{other: {metric: comparison}} of the first of ``folders`` with each of the others, in the order given.
 
     The names of the others are the ends of their paths. "p_holm" is p after Holm's correction over the others. Only
-    metrics that all of them share are compared. Raises as ``compare``, and ValueError for a folder that is given twice.
+    metrics that all of them share are compared. Raises as ``compare``, and ValueError for a folder that is given twice
+    and where no metric is shared.
     """
     names = short_names(folders)
     results = {name: compare(folders[0], folder, set_name) for name, folder in zip(names[1:], folders[1:], strict=True)}
     shared = [metric for metric in METRICS if all(metric in result for result in results.values())]
+    if not shared:
+        raise ValueError("; ".join(["no metric of single images is in all of them", *not_compared(folders, set_name)]))
     for metric in shared:
         corrected = holm([result[metric]["p"] for result in results.values()])
         for result, p in zip(results.values(), corrected, strict=True):
             result[metric]["p_holm"] = p
     return {name: {metric: result[metric] for metric in shared} for name, result in results.items()}
+
+
+def not_compared(folders: Sequence[str | Path], set_name: str | None = None) -> list[str]:
+    """One line for metrics of ``folders`` whose packages are not imported: ``compare_all`` leaves them out."""
+    return left_out([read_folder(one)[0] for folder in folders for one in _folders(Path(folder), set_name)])
 
 
 def short_names(folders: Sequence[str | Path]) -> list[str]:

@@ -1,6 +1,6 @@
 """The registry of metrics. A new metric is a file with a class of ``lama.interfaces`` and one line in ``METRICS``."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lama.evaluation.colour import ColourError
@@ -57,19 +57,35 @@ def register(name: str, metric: type[Any], owner: str) -> None:
     METRICS[name] = metric
 
 
-def metric_names(metrics: Sequence[str] | str) -> list[str]:
-    """The names in a preset, or in a list without repetitions. Raises ValueError for an unknown name or none."""
+def metric_names(metrics: Sequence[str] | str, abouts: Iterable[Mapping[str, Any]] = ()) -> list[str]:
+    """The names in a preset, or in a list without repetitions. Raises ValueError for an unknown name or none.
+
+    ``abouts``: metrics.json of evaluations that have the metrics; the error names their packages.
+    """
+    own = f"for a metric of your own {plugins_advice(abouts)}"
     if isinstance(metrics, str):
         if metrics not in PRESETS and metrics not in METRICS:
             known = f"{', '.join(PRESETS)}, or of {', '.join(METRICS)}"
-            raise ValueError(f"metrics={metrics}: expected a list such as [psnr,ssim], or one of {known}")
+            raise ValueError(f"metrics={metrics}: expected a list such as [psnr,ssim], or one of {known}; {own}")
         return PRESETS.get(metrics, [metrics])
     if not metrics:
         raise ValueError(f"metrics=[]: expected at least one of {', '.join(METRICS)}")
     unknown = [name for name in metrics if name not in METRICS]
     if unknown:
-        raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+        raise ValueError(f"metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}; {own}")
     return list(dict.fromkeys(metrics))
+
+
+def left_out(abouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for the metrics of packages that are not imported; ``abouts`` is the metrics.json of each evaluation."""
+    unknown = {name: None for about in abouts for name in about.get("overall", {}) if name not in METRICS}
+    return [f"{', '.join(unknown)} left out; {plugins_advice(abouts)}"] if unknown else []
+
+
+def plugins_advice(abouts: Iterable[Mapping[str, Any]] = ()) -> str:
+    """``add plugins=[paper]``: the packages that evaluations were made with; ``abouts`` is their metrics.json each."""
+    packages = {name: None for about in abouts for name in (about.get("configuration") or {}).get("plugins") or ()}
+    return f"add plugins=[{','.join(packages) or 'PACKAGE'}]"
 
 
 def with_parts(metrics: Iterable[str]) -> list[str]:

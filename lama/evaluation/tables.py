@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import lama
+from lama import plugins
 from lama.evaluation.evaluator import Evaluator
 from lama.evaluation.metrics import arrow, higher_is_better
 from lama.files import check_writable, write_text
-from lama.machine.provenance import commit, environment
+from lama.machine.provenance import commit, environment, packages
 from lama.pages.table import Table, text_cell, to_latex, to_markdown
 
 Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
@@ -88,6 +89,7 @@ def about(what: Mapping[str, Any], evaluator: Evaluator) -> dict[str, Any]:
         "sizes": [list(size) for size in sorted(evaluator.sizes)],
         **what,
         "commit": commit(),
+        "plugins": packages(plugins.used()),
         "environment": environment(),
         "versions": {"lama": lama.__version__, **versions},
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from lama.evaluation.metrics import METRICS, higher_is_better
+from lama.evaluation.metrics import METRICS, higher_is_better, left_out
 from lama.figures.sources import Evaluated
 
 
@@ -61,5 +61,7 @@ def telling(evaluations: Sequence[Evaluated], metric: str | None) -> str:
     if metric is None and shared:
         return min(shared, key=lambda name: METRICS[name].example_rank)
     if metric is None or metric not in shared:
-        raise ValueError(f"metric={metric}: not measured for each image of all; was: {', '.join(shared) or 'none'}")
+        own = () if metric in METRICS else left_out([one.about for one in evaluations])
+        reason = f"not measured for each image of all; was: {', '.join(shared) or 'none'}"
+        raise ValueError("; ".join([f"metric={metric}: {reason}", *own]))
     return metric

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lama.evaluation.metrics import METRICS, arrow
+from lama.evaluation.metrics import METRICS, arrow, plugins_advice
 from lama.figures.labels import labels_of
 from lama.figures.style import COLOURS, MARKS, check, plots
 from lama.runs.callbacks import read_metrics
+from lama.runs.provenance import read_settings
 
 Series = dict[str, tuple[list[int], list[float]]]  # as ``read_metrics`` gives it
 VALIDATION = ("val_", "_total_mean")
@@ -31,7 +32,7 @@ def curves_figure(
     labels = labels_of(runs, names)
     every = [_seeds(Path(run).expanduser()) for run in runs]
     shared = set.intersection(*(set(series) for seeds in every for series in seeds))
-    columns = _columns(metrics, shared)
+    columns = _columns(metrics, shared, runs)
 
     def draw(axis: Any, index: int) -> None:
         for i, (label, seeds) in enumerate(zip(labels, every, strict=True)):
@@ -50,7 +51,7 @@ def curves_figure(
 
 def _seeds(folder: Path) -> list[Series]:
     """The curves of a run, or of every seed of a run."""
-    files = [folder / "metrics.csv"] if (folder / "metrics.csv").is_file() else sorted(folder.glob("seed*/metrics.csv"))
+    files = _files(folder)
     if not files:
         raise FileNotFoundError(
             f"{folder}: no metrics.csv in it, nor in seed0, seed1, ...; expected the folder of a run"
@@ -58,7 +59,12 @@ def _seeds(folder: Path) -> list[Series]:
     return [read_metrics(file) for file in files]
 
 
-def _columns(metrics: Sequence[str] | None, shared: set[str]) -> list[str]:
+def _files(folder: Path) -> list[Path]:
+    alone = folder / "metrics.csv"
+    return [alone] if alone.is_file() else sorted(folder.glob("seed*/metrics.csv"))
+
+
+def _columns(metrics: Sequence[str] | None, shared: set[str], runs: Sequence[str]) -> list[str]:
     """Columns of metrics.csv, in the order of the registry if none are named."""
     full = {name: name.join(VALIDATION) for name in METRICS}
     if metrics is None:
@@ -74,7 +80,11 @@ def _columns(metrics: Sequence[str] | None, shared: set[str]) -> list[str]:
     ]
     missing = [column for column in columns if column not in shared]
     if missing or not columns:
-        raise ValueError(f"metrics={metrics}: not in every run; in all are {', '.join(sorted(shared))}")
+        own = ""
+        if any(name.join(VALIDATION) in shared for name in missing):  # of a package that is not imported
+            files = [file for run in runs for file in _files(Path(run).expanduser())]
+            own = "; " + plugins_advice([{"configuration": read_settings(file.parent)} for file in files])
+        raise ValueError(f"metrics={metrics}: not in every run; in all are {', '.join(sorted(shared))}{own}")
     return columns
 
 

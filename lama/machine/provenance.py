@@ -1,7 +1,9 @@
 """Which code computed a number, and where: the commit, its state, the versions and the machine."""
 
+import hashlib
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,24 @@ def commit(folder: Path = CLONE) -> dict[str, Any] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return {"hash": found.strip(), "clean": not changes.strip()}
+
+
+def packages(places: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """{"path", "sha256", "commit"} of each package, by its name; ``places`` holds its folder, or its only file.
+
+    "sha256" is of the names and contents of its .py files; "commit" as ``commit``, of the repository that it lies in.
+    """
+    found = {}
+    for name, place in places.items():
+        digest = hashlib.sha256()
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            content = hashlib.sha256(file.read_bytes()).hexdigest()
+            digest.update(f"{file.relative_to(place.parent).as_posix()} {content}\n".encode())
+        installed = "site-packages" in place.parts  # perhaps in an environment inside another repository
+        clone = None if installed else next((one for one in place.parents if (one / ".git").exists()), None)
+        head = None if clone is None else commit(clone)
+        found[name] = {"path": str(place), "sha256": digest.hexdigest(), "commit": head}
+    return found
 
 
 def environment() -> dict[str, Any]:

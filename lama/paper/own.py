@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lama.evaluation.compare import compare_seeds
-from lama.evaluation.metrics import METRICS, higher_is_better
+from lama.evaluation.metrics import METRICS, higher_is_better, left_out
 from lama.evaluation.statistics import holm
 from lama.pages.table import TIMES
 from lama.paper.cells import Cell, Difference, FilledRow, FilledTable, measured, set_ranks
@@ -26,7 +26,7 @@ def fill_own(
     """The table, and one line for each condition that differs between its rows and should be equal.
 
     ``sets`` and ``metrics`` are all that were evaluated if they are None. Raises ValueError for a baseline that is no
-    row and for a set or a metric of no row.
+    row, for a set or a metric of no row and for rows without any number.
     """
     names = [row.name for row in rows]
     if baseline is not None and baseline not in names:
@@ -39,6 +39,10 @@ def fill_own(
         raise ValueError(f"sets: {unknown[0]!r} was not evaluated; evaluated are {', '.join(found)}")
     columns = [Column(name, _column_title(name, rows)) for name in sets or found]
     fields = [(column, metric) for column in columns for metric in metrics or _metrics(rows)]
+    every = [evaluation.about for row in rows for evaluated in row.sets.values() for evaluation in evaluated]
+    unknown = left_out(every) if metrics is None else []
+    if not fields:
+        raise ValueError("; ".join(["no metric with a number in any row", *unknown]))
     costs = [row.cost() for row in rows]
     headings = [heading for heading in ("Parameters", "Training") if any(_text(cost, heading) for cost in costs)]
     filled = []
@@ -50,6 +54,7 @@ def fill_own(
     problems = [] if baseline is None else _set_differences(rows, filled, fields, names.index(baseline))
     layout = Layout(None, title, ("", *headings), tuple(columns), baseline or "")
     return FilledTable(layout, fields, None, tuple(filled)), [
+        *unknown,
         *problems,
         *_unequal(rows, costs, [c.key for c in columns]),
     ]

@@ -14,7 +14,7 @@ from lama.paper.own import fill_own
 from lama.paper.plot import dots
 from lama.paper.published import read_paper
 from lama.paper.rows import read_rows
-from lama.paper.runs import read_runs
+from lama.paper.runs import Evaluation, read_runs
 
 
 class NothingFitsError(ValueError):
@@ -32,10 +32,10 @@ def make_tables(
     """
     check_writable(Path(out), "out")
     paper = read_paper()
-    names = _checked(metrics) or list(paper.metrics)
     if size is not None and (type(size) is not int or size < 1):
         raise ValueError(f"size={size}: expected a number of pixels, such as 256")
     evaluations, strays = read_runs(runs)
+    names = _checked(metrics, evaluations) or list(paper.metrics)
     tables, lost = fill(paper, evaluations, names, size)
     if len(lost) == len(evaluations):
         sets = ", ".join(sorted({evaluation.set_name for evaluation in evaluations}))
@@ -68,10 +68,10 @@ def make_own_table(
     FileNotFoundError or ValueError for a row without evaluations, an unknown set, metric or baseline.
     """
     check_writable(Path(out), "out")
-    columns = _checked(metrics)
     if isinstance(sets, str) or (sets is not None and not sets):
         raise ValueError(f"sets={sets}: expected a list of evaluation sets, such as [random_thick_256]")
     found = read_rows(rows, runs, names)
+    columns = _checked(metrics, [evaluation for row in found for each in row.sets.values() for evaluation in each])
     table, warnings = fill_own(found, sets, columns, baseline, title)
     legend = [text.format(baseline=baseline) for text in OWN_LEGEND if baseline or "{baseline}" not in text]
     legend += [f"All numbers: {note}." for note in shared_notes(table)]
@@ -80,10 +80,10 @@ def make_own_table(
     return table, warnings
 
 
-def _checked(metrics: Sequence[str] | None) -> list[str] | None:
+def _checked(metrics: Sequence[str] | None, evaluations: Sequence[Evaluation]) -> list[str] | None:
     if isinstance(metrics, str) or (metrics is not None and not metrics):
         raise ValueError(f"metrics={metrics}: expected a list of names, such as [psnr_hole,lpips_squeeze]")
-    return None if metrics is None else metric_names(metrics)
+    return None if metrics is None else metric_names(metrics, [one.about for one in evaluations])
 
 
 def _write(document: Document, out: Path) -> None:

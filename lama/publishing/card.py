@@ -49,15 +49,15 @@ def card(
     network: Mapping[str, Any],  # "class", "parameters", "iteration" of the weights, and "info" that lies beside them
     evaluations: Mapping[str, Mapping[str, Any]],  # metrics.json by the name of the evaluation
     summary: Mapping[str, Any],  # summary.json of the run; may be empty
-    plugins: Sequence[str],
     origin: Sequence[str],  # lines of ``lama trace``
 ) -> str:
     """The text of the card. It holds the numbers of ``evaluations`` with their protocol and sets, and no others."""
     parameters = "" if network["parameters"] is None else f" with {network['parameters'] / 1e6:.2f} M parameters"
+    package, dot, _ = network["class"].partition(".")  # a class of lama has a short name
     return CARD.format(
         repo=repo, license=licence, weights=WEIGHTS, name=repo.rpartition("/")[2],
         network=f"`{network['class']}`{parameters}", iterations=network["iteration"] or "an unknown number of",
-        plugins=f' "plugins=[{",".join(plugins)}]"' if plugins else "",
+        plugins=f' "plugins=[{package}]"' if dot else "",
         measured=_measured(evaluations, network["info"]), training=_training(summary), origin="\n".join(origin),
     )  # fmt: skip
 

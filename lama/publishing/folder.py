@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from safetensors import safe_open
 
 from lama.checkpoints.identity import identify
 from lama.evaluation.compare import read_folder
+from lama.evaluation.metrics import METRICS, plugins_advice
 from lama.files import atomic_write, check_writable, write_text
 from lama.publishing.card import WEIGHTS, card
 from lama.runs.trace import trace
@@ -23,7 +23,8 @@ def make_folder(run: str | Path, repo: str, licence: str, evaluations: Sequence[
 
     ``evaluations``: folders of ``lama evaluate`` with numbers of these weights; RUN/evaluation is taken by itself. The
     home folder of the user is written as ``~``. Raises FileNotFoundError where ``run`` is no run with weights,
-    ValueError for an evaluation of other weights, before anything is written.
+    ValueError for an evaluation of other weights or with a metric of a package that is not imported, before anything is
+    written.
     """
     run = Path(run).expanduser()
     if not (run / "config.yaml").is_file():
@@ -39,8 +40,7 @@ def make_folder(run: str | Path, repo: str, licence: str, evaluations: Sequence[
     measured = _named(places, about["sha256"])
     config = (run / "config.yaml").read_text(encoding="utf-8")
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8")) if (run / "summary.json").is_file() else {}
-    plugins = (yaml.safe_load(config) or {}).get("plugins") or []
-    text = card(repo, licence, about | _described(file), measured, summary, plugins, list(trace(run)))
+    text = card(repo, licence, about | _described(file), measured, summary, list(trace(run)))
     out = run / FOLDER
     shutil.rmtree(out, ignore_errors=True)
     with atomic_write(out / WEIGHTS) as partial:
@@ -71,6 +71,10 @@ def _named(places: Sequence[Path], sha256: str) -> dict[str, dict[str, Any]]:
             raise ValueError(
                 f"evaluations: {place} measured {model.get('file', 'other predictions')}, not these weights"
             )
+        unknown = next((metric for metric in content["overall"] if metric not in METRICS), None)
+        if unknown is not None:
+            advice = plugins_advice([content])
+            raise ValueError(f"evaluations: {place}: {unknown} is a metric of a package of your own; {advice}")
         name = Path(content["indir"]).name
         measured[f"{name}_{len(measured)}" if name in measured else name] = content
     return measured

@@ -6,10 +6,11 @@ from typing import Any
 
 import yaml
 
+from lama import plugins
 from lama.checkpoints.identity import identify
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import write_text
-from lama.machine.provenance import commit, environment
+from lama.machine.provenance import commit, environment, packages
 
 NAME = "provenance.json"
 
@@ -21,7 +22,10 @@ def note_start(run_dir: Path, command: str, data: InpaintingDataModule, iteratio
     """
     known = read_provenance(run_dir) if iteration else {}
     origin = (yaml.safe_load(config) or {}).get("init_from")
-    start = {"iteration": iteration, "command": command, "commit": commit(), "environment": environment()}
+    start = {
+        "iteration": iteration, "command": command, "commit": commit(), "plugins": packages(plugins.used()),
+        "environment": environment(),
+    }  # fmt: skip
     content = {
         "starts": [*known.get("starts", []), start],
         "data": {
@@ -32,6 +36,15 @@ def note_start(run_dir: Path, command: str, data: InpaintingDataModule, iteratio
         "init_from": identify(origin) if origin and not iteration else known.get("init_from"),
     }
     write_text(run_dir / NAME, json.dumps(content, indent=2) + "\n")
+
+
+def read_settings(run_dir: Path) -> dict[str, Any]:
+    """The configuration of a run; empty if its config.yaml is missing or damaged."""
+    try:
+        content = yaml.safe_load((run_dir / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def read_provenance(run_dir: Path) -> dict[str, Any]:

@@ -85,13 +85,19 @@ def _of_run(run: Path) -> Iterator[str]:
 def _code(about: Mapping[str, Any]) -> Iterator[str]:
     commit, environment = about.get("commit"), about.get("environment") or {}
     if commit:
-        changes = "" if commit["clean"] else ", with changes that are not committed"
-        yield f"  code       commit {commit['hash']}{changes}"
+        yield f"  code       {_commit(commit)}"
     elif "versions" in about:
         yield f"  code       lama {about['versions']['lama']}, commit not known"
+    for name, package in (about.get("plugins") or {}).items():
+        head = f", {_commit(package['commit'])}" if package["commit"] else ""
+        yield f"  package    {name}: {package['path']}, sha256 {package['sha256']}{head}"
     if environment:
         machine = environment["gpu"] or f"{environment['machine']}, {environment['threads']} threads"
         yield f"  machine    Python {environment['python']}, torch {environment['torch']}, {machine}"
+
+
+def _commit(commit: Mapping[str, Any]) -> str:
+    return f"commit {commit['hash']}" + ("" if commit["clean"] else ", with changes that are not committed")
 
 
 def _run_of(path: Path) -> Path | None:

@@ -13,9 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from lama.config import CONFIGS, build, check_plan, one_line, options_of, preflight, use_plugins
+from lama.config import CONFIGS, build, check_plan, choices, one_line, options_of, preflight, use_plugins
 from lama.config import compose as compose_config
-from lama.evaluation.evaluator import METRICS
+from lama.evaluation.metrics import metric_names
 from lama.files import check_writable
 from lama.runs.lock import only_one
 from lama.sweeps import slurm
@@ -38,7 +38,7 @@ def start(arguments: Sequence[str]) -> None:
     Raises ValueError or FileNotFoundError for a mistake, before anything is started or written.
     """
     options, arguments = options_of([argument for argument in arguments if argument not in ("-m", "--multirun")])
-    known = ", ".join(sorted(path.stem for path in (CONFIGS / "sweep/sweep").glob("*.yaml")))
+    known = ", ".join(choices("sweep", "sweep", options.config_dir))
     if options.help:
         keys = (CONFIGS / "sweep/default.yaml").read_text(encoding="utf-8")
         print(f"{typed('train')} -m sweep=NAME [KEY=VALUE ...]\n\nNAME is one of {known}; other keys go to every "
@@ -53,9 +53,10 @@ def start(arguments: Sequence[str]) -> None:
     sweep = compose(ours, [one for one in arguments if one not in ours], options.config_dir)
     rows = [compose_row(sweep, row) for row in sweep.rows]
     sweep = replace(sweep, plugins=list(dict.fromkeys(name for config in rows for name in config.plugins)))
-    unknown = [name for name in sweep.evaluation["metrics"] if name not in METRICS]
-    if unknown:
-        raise ValueError(f"evaluation.metrics: unknown {unknown[0]!r}; known are {', '.join(METRICS)}")
+    try:
+        metric_names(sweep.evaluation["metrics"])
+    except ValueError as error:
+        raise ValueError(f"evaluation.{error}") from error
     for config in rows:
         check_row(config)
     if sweep.search:
