@@ -93,7 +93,7 @@ def compare(path, generator, pre_post):
         ("torchscript", "matmul", False),
         ("onnx", "native", True),
         ("onnx", "auto", True),
-        ("pt2", "auto", True),
+        pytest.param("pt2", "auto", True, marks=pytest.mark.slow),
         pytest.param("onnx", "native", False, marks=pytest.mark.slow),
         pytest.param("pt2", "matmul", False, marks=pytest.mark.slow),
     ],

@@ -187,7 +187,7 @@ def test_an_evaluation_is_not_replaced_unasked_nor_mixed_with_its_images(root, t
     prepare(tmp_path / "out", True, ())
     with pytest.raises(ValueError, match=rf"outdir={tmp_path / 'set'}: .*images"):
         prepare(tmp_path / "set", False, (tmp_path / "set",))
-    with pytest.raises(ValueError, match=rf"outdir={tmp_path}.*/x"):
+    with pytest.raises(NotADirectoryError, match=rf"outdir={tmp_path}.*/x"):
         prepare(tmp_path / "out" / "metrics.json" / "x", False, ())
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == [
         "a.png", "a_mask000.png", "metrics.json",
