@@ -13,8 +13,9 @@ from lama.data import BuiltinPhotos
 from lama.evaluation import METRICS
 from lama.pictures.images import write_image
 
-TINY = ["discriminator.ndf=4", "augment.size=64", "data.epoch_size=4", "data.batch_size=2", "data.num_workers=0",
-        "data.val_per_image=1", "data.val_size=64", "trainer.accelerator=cpu", "trainer.max_epochs=1"]  # fmt: skip
+TINY = ["data=folder", "data.path=photos", "discriminator.ndf=4", "augment.size=64", "data.epoch_size=4",
+        "data.batch_size=2", "data.num_workers=0", "data.val_per_image=1", "data.val_size=64",
+        "trainer.accelerator=cpu", "trainer.max_epochs=1"]  # fmt: skip
 
 
 @pytest.mark.slow
