@@ -3,6 +3,7 @@
 import errno
 import functools
 import hashlib
+import json
 import logging
 import os
 import tempfile
@@ -61,6 +62,15 @@ def check_writable(folder: Path, key: str = "", given: Path | None = None) -> No
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise PermissionError(f"{where}{nearest}: cannot be written to ({reason})") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; empty if the file is missing, damaged or holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -440,13 +440,13 @@ def test_choices_of_config_dir_are_known_to_messages(tmp_path):
     for file in ("losses/laplace.yaml", "sweep/mine.yaml", "paper.yaml"):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).write_text("defaults: [demo]\n" if file == "paper.yaml" else "a: 1\n")
-    for group, name, overrides, what in (
+    for group, name, overrides, message in (
         ("training", "demo", ["losses=laplce"], r"^losses=laplce: .*did you mean laplace\?; known: .* lama, laplace, "),
         ("training", "demo", ["losses=null"], r"^losses=null: .* lama, laplace, "),
         ("training", "papr", [], r"^-cn papr: .*did you mean paper\?; known: .*lama-fourier, .*paper"),
         ("sweep", "default", ["sweep=mien"], r"^sweep=mien: .*did you mean mine\?; known: claims, mine, "),
     ):
-        with pytest.raises(ValueError, match=what):
+        with pytest.raises(ValueError, match=message):
             compose(group, name, overrides, str(tmp_path))
 
 

@@ -204,14 +204,14 @@ def test_loggers_are_chosen_by_name(choice, names):
 
 
 def test_wrong_loggers_are_one_line_and_leave_no_run(root, tmp_path):
-    for words, what in (
+    for words, message in (
         (["+trainer.logger=wandb"], r"trainer.logger=wandb"),
         (["logger=wanbd"], "logger=wanbd"),
         (["logger=csv", "logger.csv.b=3"], "logger.csv.b"),
     ):
         code, _, error = command(root, "train.py", *TINY, *words, cwd=tmp_path)
         assert code == 2
-        assert what in last_line(error)
+        assert message in last_line(error)
         assert not (tmp_path / "run").exists()
 
 

@@ -131,11 +131,11 @@ def test_a_part_without_a_weight_takes_one(places):
     parts = f"data.path={{big: {{path: {places / 'faces'}}}, small: {{path: {places / 'streets'}}}}}"
     config = compose("training", "demo", ["data=mixture", parts, "data.path.small.weight=3"])
     assert build(config.data, "data").sampler.order.text == "25 % big, 75 % small"
-    for words, what in (
+    for words, message in (
         (["data=mixture", parts], r"data\.path\.smal\.weight: .*did you mean small\?; known: big, small"),
         (["data=folder", "data.path=faces"], r"data\.path\.smal\.weight: .*data=mixture"),
     ):
-        with pytest.raises(ValueError, match=what):
+        with pytest.raises(ValueError, match=message):
             compose("training", "demo", [*words, "data.path.smal.weight=3"])
 
 
@@ -150,7 +150,7 @@ def test_a_part_may_move_and_another_weight_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("path", "what"),
+    ("path", "message"),
     [
         ({}, r"data\.path"),
         ({"a": "faces"}, r"data\.path\.a=faces"),
@@ -161,22 +161,22 @@ def test_a_part_may_move_and_another_weight_is_refused():
         ({"a": {"path": "nowhere"}}, "nowhere"),
     ],
 )
-def test_wrong_mixtures_are_one_line(places, monkeypatch, path, what):
+def test_wrong_mixtures_are_one_line(places, monkeypatch, path, message):
     monkeypatch.chdir(places)
-    with pytest.raises((ValueError, FileNotFoundError), match=what) as caught:
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as caught:
         Mixture(path)
     assert "\n" not in str(caught.value)
 
 
 def test_missing_parts_are_named_before_anything_is_opened(places):
-    for words, what in (
+    for words, message in (
         (["data=mixture", "data.path={a: {path: /no/where}}"], r"data\.path\.a\.path.*/no/where"),
         (["data=folder", "data.path={a: {path: /no/where}}"], r"data\.path.*data=mixture"),
         (["data=folder", "data.path=[docs,tests]"], r"data\.path=\['docs', 'tests'\].*data=mixture"),
         (["data=mixture", "data.path=[docs,tests]"], r"data\.path=\['docs', 'tests'\].*a mapping"),
         (["data=mixture", "data.path=docs"], r"data\.path=docs: .*expects a mapping.*data=folder"),
     ):
-        with pytest.raises((ValueError, FileNotFoundError), match=what):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
             check_plan(composed("demo", *words))
 
 

@@ -5,9 +5,10 @@ describes. The configuration chooses; constructors check ranges, shapes and path
 """
 
 from lama.config.command_line import literal, options_of, read
-from lama.config.composing import CONFIGS, choices, compose, load_yaml, to_yaml
+from lama.config.composing import choices, compose, load_yaml, to_yaml
 from lama.config.evaluation_sets import build_data_gen, load_data_gen
 from lama.config.finetuning import fit_to_start
+from lama.config.folder import CONFIGS
 from lama.config.gate import build, build_module, check_plan, flag, preflight
 from lama.config.official import official_location, official_prediction
 from lama.config.plugins import use_plugins

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from lama.config.composing import CONFIGS, compose, primary
+from lama.config.composing import compose, primary
+from lama.config.folder import CONFIGS
 from lama.config.plugins import use_plugins
 from lama.config.wording import nearest
 from lama.verbs import quoted, spelled

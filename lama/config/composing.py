@@ -12,7 +12,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
-from lama.config.gate import CONFIGS, resolve_target
+from lama.config.folder import CONFIGS
+from lama.config.gate import resolve_target
 from lama.config.wording import joined, nearest
 
 

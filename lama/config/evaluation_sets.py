@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lama.config.composing import CONFIGS, load_yaml
+from lama.config.composing import load_yaml
+from lama.config.folder import CONFIGS
 from lama.config.gate import build
 
 

@@ -18,12 +18,10 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lama import plugins
+from lama.config.folder import CONFIGS
 from lama.config.wording import nearest
 
 WHITELIST = ("lama.", "torch.optim.", "torch.utils.data.", "pytorch_lightning.")
-_PACKAGE = Path(__file__).resolve().parents[1]
-# In a wheel the configurations are inside the package, in a clone next to it.
-CONFIGS = next(path for path in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if path.is_dir())
 PROGRAMS = ("lama.bench.", "lama.commands.", "lama.config.", "lama.sweeps.")  # a YAML needs no names of these rooms
 NETWORKS = ("generator", "discriminator", "objective", "evaluator", "optimizers")  # of the module; the rest: recipe
 

@@ -25,7 +25,7 @@ from lama.pictures.reading import nearly_black, unread_bands
 from lama.verbs import setting, typed
 
 MANY = 0.25  # share of the masks; a warning about more of them is a problem
-DECODED = 20  # images of 16 bits whose brightness is looked at where nothing else is decoded
+DARK_SAMPLE = 20  # images; a check that reads headers only decodes this many to find scans of 12 bits, which look black
 LISTED = 20  # damaged files that are listed by name
 WIDTH = 6  # images in a row of the contact sheet
 
@@ -49,7 +49,7 @@ def check_images(
     kinds: Counter[str] = Counter()
     readable, broken, bands, dark = [], [], Notices(log=False), Notices(log=False)
     numbers = range(len(paths))
-    deep = set(() if white is not None else numbers if decode else evenly_spaced(numbers, DECODED))
+    deep = set(() if white is not None else numbers if decode else evenly_spaced(numbers, DARK_SAMPLE))
     for number, path in enumerate(tqdm(paths, desc="images", unit="image", leave=False, disable=not decode)):
         try:
             with open_header(path) as header:

@@ -19,8 +19,8 @@ Long = NDArray[np.int64]
 class Level:
     """Arrays are (H, W, ...) with a mirrored frame of ``radius`` pixels; indices are flat, row by row.
 
-    A *centre* is a pixel whose patch touches the hole, a *source* one whose patch is known. Centres of one colour of a
-    chessboard come first, ``boundary`` of them, then those of the other colour.
+    A *centre* is a pixel whose patch touches the hole. A *source* is a pixel whose patch lies in known pixels. The
+    centres are ordered like a chessboard: first all black fields, ``boundary`` of them, then all white fields.
 
     The cost of source q for centre p, in squared steps::
 

@@ -44,7 +44,7 @@ def compare_all(folders: Sequence[str | Path], set_name: str | None = None) -> d
 
 
 def not_compared(folders: Sequence[str | Path], set_name: str | None = None) -> list[str]:
-    """One line for metrics of ``folders`` whose packages are not imported: ``compare_all`` leaves them out."""
+    """A line that names the metrics that ``compare_all`` leaves out: their packages were not imported. Or no line."""
     return left_out([read_folder(one)[0] for folder in folders for one in _folders(Path(folder), set_name)])
 
 

@@ -15,7 +15,7 @@ import yaml
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from lama.files import write_text
+from lama.files import read_json, write_text
 
 IDS = "logged_to.json"  # in a run folder: the names that W&B and MLflow have given to the run
 MakeLogger = Callable[..., Logger]  # takes run_dir and iteration
@@ -143,18 +143,10 @@ def _in_one_line(name: str, advice: str) -> Iterator[None]:
         raise ValueError(f"logger.{name}: {reason}; {advice}") from error
 
 
-def _ids(run_dir: Path) -> dict[str, str]:
-    try:
-        content: dict[str, str] = json.loads((run_dir / IDS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def _recall(run_dir: Path, name: str, iteration: int) -> str | None:
     """The name of this run at the logger ``name``; None for a run that begins."""
-    return _ids(run_dir).get(name) if iteration else None
+    return read_json(run_dir / IDS).get(name) if iteration else None
 
 
 def _remember(run_dir: Path, name: str, identity: str) -> None:
-    write_text(run_dir / IDS, json.dumps(_ids(run_dir) | {name: identity}, indent=1) + "\n")
+    write_text(run_dir / IDS, json.dumps(read_json(run_dir / IDS) | {name: identity}, indent=1) + "\n")

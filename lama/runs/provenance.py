@@ -9,7 +9,7 @@ import yaml
 from lama import plugins
 from lama.checkpoints.identity import identify
 from lama.data.datamodule import InpaintingDataModule
-from lama.files import write_text
+from lama.files import read_json, write_text
 from lama.machine.provenance import commit, environment, packages
 
 NAME = "provenance.json"
@@ -49,8 +49,4 @@ def read_settings(run_dir: Path) -> dict[str, Any]:
 
 def read_provenance(run_dir: Path) -> dict[str, Any]:
     """The content of the file; empty if there is none or it is damaged."""
-    try:
-        content: dict[str, Any] = json.loads((run_dir / NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    return read_json(run_dir / NAME)

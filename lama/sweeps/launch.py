@@ -12,7 +12,8 @@ from lama.sweeps.state import forget, submitted
 SHARED = ("cpus_per_task", "mem_gb", "timeout_min")  # keys of launcher=slurm; submitit has them for every cluster
 SLURM = ("partition", "signal_delay_s", "array_parallelism", "additional_parameters")  # submitit: slurm_KEY
 
-# Python that holds SIGUSR2 back: a job whose time is up during its imports would die of it. ``Job`` lets it through.
+# SLURM sends SIGUSR2 before a job's time ends. During the imports nothing handles this signal, and the job would die.
+# So this command starts Python with the signal blocked, and ``Job`` unblocks it once its handlers are set.
 _HOLD = ("import os, signal, sys; signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2}); "
          "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])")  # fmt: skip
 PYTHON = f"{shlex.quote(sys.executable)} -c {shlex.quote(_HOLD)}"

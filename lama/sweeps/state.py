@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lama.files import write_text
+from lama.files import read_json, write_text
 from lama.sweeps.plan import Sweep, Work
 from lama.sweeps.slurm import queue
 
@@ -53,7 +53,7 @@ def states(sweep: Sweep, works: Iterable[Work]) -> list[State]:
 
 
 def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
-    recorded: dict[str, Any] = _read(_file(sweep, work, ".json"))
+    recorded: dict[str, Any] = read_json(_file(sweep, work, ".json"))
     name = _file(sweep, work, ".job")
     job = name.read_text(encoding="utf-8").strip() if name.is_file() else None
     if recorded.get("state") == DONE:
@@ -103,14 +103,6 @@ def _is_alive(recorded: dict[str, Any]) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _file(sweep: Sweep, work: Work, suffix: str) -> Path:
