@@ -99,10 +99,11 @@ def test_a_sweep_survives_preemption_timeout_and_crash(slurm, tmp_path):
     shutil.rmtree(images)  # the third job waits for one of the two before it
 
     fourier = folder / "runs/lama-fourier/seed0"
-    until(slurm, folder, lambda _: (fourier / "checkpoints/last.ckpt").exists() or over(_))
+    found = until(slurm, folder, lambda _: (fourier / "checkpoints/last.ckpt").exists() or over(_))
     job = (folder / "jobs/train-lama-fourier-seed0.job").read_text().strip()
-    assert "running" in status(slurm, folder)["lama-fourier/seed0"]
-    assert slurm.ask("scontrol", "requeue", job) == ""
+    said = slurm.ask("scontrol", "requeue", job)
+    assert "running" in found["lama-fourier/seed0"]
+    assert said == "" or "pending" in said  # on a busy machine its time may be up before
 
     found = until(slurm, folder, over)
     states = {title: state.split()[0] for title, state in found.items()}
