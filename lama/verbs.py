@@ -29,6 +29,7 @@ VERBS = {
     "weights": Verb("weights", "list, fetch and verify released networks"),
     "publish": Verb("publish", "put a training on the Hugging Face hub, with a model card"),
     "convert": Verb("convert", "write a model in our layout or the official one"),
+    "study": Verb("study", "serve a page on which people compare methods blindly; scores, agreement of metrics"),
     "compare": Verb("compare", "compare evaluations image by image"),
     "sweep": Verb("sweep", "show, restart and evaluate the trainings of a sweep"),
     "tables": Verb("make_tables", "make tables: the paper's with our numbers, or your own"),

@@ -23,16 +23,20 @@ from lama.progress_bar import bar
 def served(models, most=8, limits=None, most_mb=1000, **options):
     """Serve ``models`` on a free port; gives a ``Client``."""
     worker = Worker(most, most_mb)
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(models, worker, limits or Limits(), **options), port=0, log_level="warning",
-                       timeout_graceful_shutdown=1)
-    )  # fmt: skip
+    with running(create_app(models, worker, limits or Limits(), **options)) as port:
+        yield Client(port, worker)
+
+
+@contextmanager
+def running(app):
+    """Serve an application on a free port, which it gives."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         while not server.started:
             time.sleep(0.01)
-        yield Client(server.servers[0].sockets[0].getsockname()[1], worker)
+        yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
         thread.join()

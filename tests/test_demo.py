@@ -30,14 +30,15 @@ from lama.demo import fields
 from lama.demo.app import Limits, create_app
 from lama.demo.models import Models, names_of
 from lama.demo.openapi import document
-from lama.demo.refused import RefusedError
-from lama.demo.serve import is_local, serve
+from lama.demo.serve import serve
 from lama.demo.work import CancelledJobError, Job, Worker
 from lama.inference import Inpainter, Refiner
 from lama.models import FFCResNetGenerator
 from lama.pictures.encode import encode
 from lama.pictures.reading import ImageFile, read_image_file
 from lama.pretrained import ReleasedFile, ReleasedNetwork, networks
+from lama.serving.address import is_local
+from lama.serving.refused import RefusedError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -257,8 +258,9 @@ def test_openapi_names_every_address_and_whether_a_token_is_needed(model):
         assert bool(content["security"]) == token
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/static/style.css", "/static/main.js", "/static/stage.js",
-                                  "/static/mask.js", "/static/api.js", "/static/icon.svg"])  # fmt: skip
+@pytest.mark.parametrize("path", ["/", "/api", "/static/base.css", "/static/style.css", "/static/main.js",
+                                  "/static/stage.js", "/static/mask.js", "/static/api.js",
+                                  "/static/icon.svg"])  # fmt: skip
 def test_the_page_loads_nothing_from_other_servers(page, path):
     status, content, headers = page.ask("GET", path)
     assert status == 200
@@ -639,7 +641,7 @@ def test_a_host_that_is_not_known_is_refused_and_named(model):
 
 def test_the_page_works_below_another_path(page):
     """No address in it begins at the root of the server, so a proxy may serve it at /lama/."""
-    for path in ("/", "/api", "/static/main.js", "/static/api.js", "/static/style.css"):
+    for path in ("/", "/api", "/static/main.js", "/static/api.js", "/static/base.css", "/static/style.css"):
         text = page.ask("GET", path)[1].decode()
         assert not re.search(r"""(?:href|src)=["']/|(?:get|post|fetch|url)\(["'`]/|src: [`"']/|from ["']/""", text), (
             path

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from comparing import assert_equal, everything
+from lama.runs.lock import only_one
 from PIL import Image
 from processes import forked
 from pytorch_lightning.utilities import rank_zero_only
@@ -26,7 +27,6 @@ from lama.machine.ranks import gather_rows
 from lama.runs import Checkpoints, callbacks
 from lama.runs.callbacks import read_metrics
 from lama.runs.checkpointing import read_checkpoint
-from lama.runs.lock import only_one
 from lama.runs.processes import AveragedGradients, Processes, choose_processes
 from lama.training import averaging
 

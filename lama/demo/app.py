@@ -1,9 +1,7 @@
 """The routes of the page and of its endpoint, on Starlette."""
 
 import asyncio
-import hmac
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -12,31 +10,24 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import lama
 from lama.demo import exchange, fields, openapi
-from lama.demo.body import Body
 from lama.demo.models import Models
 from lama.demo.pages import Pages
-from lama.demo.refused import RefusedError
 from lama.demo.work import CancelledJobError, Job, Worker, closing
 from lama.interfaces import MaskArray
 from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile
+from lama.serving.body import Body
+from lama.serving.guarded import authorise, guarded, has_token
+from lama.serving.refused import RefusedError
 
 logger = logging.getLogger(__name__)
 
-HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors {frames}",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-}
 POLL_SECONDS = 0.1  # seconds between two checks that the client is still connected
 CLIENT_GONE = 499  # the code of nginx for a client that has disconnected
 
@@ -61,7 +52,7 @@ class Service:
 
     async def health(self, request: Request) -> Response:
         """GET /health: version, models, load and limits; without the token, only that the server runs."""
-        if not self._has_token(request):
+        if not has_token(request, self.token):
             return JSONResponse({"status": "ok", "token": True})
         jobs = self.worker.jobs
         return JSONResponse(
@@ -84,7 +75,7 @@ class Service:
 
     async def job(self, request: Request) -> Response:
         """GET /api/jobs/NAME: the progress of the request with that name."""
-        self._authorise(request)
+        authorise(request, self.token)
         job = self.worker.find(request.path_params["name"])
         if job is None:
             return JSONResponse({"state": "unknown"})
@@ -107,12 +98,12 @@ class Service:
 
     async def released(self, request: Request) -> Response:
         """GET /api/released: the networks that the page offers to fetch."""
-        self._authorise(request)
+        authorise(request, self.token)
         return JSONResponse(await run_in_threadpool(self.models.offered))
 
     async def fetch(self, request: Request) -> Response:
         """POST /api/released/NAME: fetch and load a released network; answers with the names of all models."""
-        self._authorise(request)
+        authorise(request, self.token)
         try:
             await run_in_threadpool(self.models.fetch, request.path_params["name"])
         except OSError as error:
@@ -124,7 +115,7 @@ class Service:
         job = Job()
         body = Body(request, self.limits.max_mb, lambda count: self.worker.hold(job, count))
         try:
-            self._authorise(request)
+            authorise(request, self.token)
             with self.worker.admitted(job):
                 task = asyncio.ensure_future(work(await body.read(), job))
                 while not task.done():
@@ -142,16 +133,6 @@ class Service:
         except RefusedError:
             await body.drop()
             raise
-
-    def _has_token(self, request: Request) -> bool:
-        """True too if the server has none."""
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").strip()
-        return self.token is None or hmac.compare_digest(given.encode(), self.token.encode())
-
-    def _authorise(self, request: Request) -> None:
-        if not self._has_token(request):
-            raise RefusedError(401, "expected the header 'Authorization: Bearer TOKEN' with the token that the server "
-                                    "printed at its start", {"WWW-Authenticate": "Bearer"})  # fmt: skip
 
     async def _inpaint(self, body: bytes, job: Job) -> dict[str, Any]:
         values, upload, hole, ignored, notes = await self.worker.image_work(self._read, body, job)
@@ -262,67 +243,4 @@ def create_app(
         Route("/api/released", service.released),
         Route("/api/released/{name}", service.fetch, methods=["POST"]),
     ]
-    handlers: dict[Any, Any] = {
-        RefusedError: _refused,
-        ValueError: _wrong,
-        HTTPException: _http_error,
-        Exception: _failed,
-    }
-    middleware = [
-        Middleware(_Headers, frames=frames),
-        Middleware(_Hosts, hosts=hosts),
-    ]
-    return Starlette(routes=routes, exception_handlers=handlers, middleware=middleware, lifespan=lifespan)
-
-
-class _Headers:
-    """Adds ``HEADERS`` to every response."""
-
-    def __init__(self, app: Any, frames: str) -> None:
-        self.app = app
-        self.headers = [(k.lower().encode(), v.format(frames=frames).encode()) for k, v in HEADERS.items()]
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        async def with_headers(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self.headers]
-            await send(message)
-
-        await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
-
-
-class _Hosts:
-    """Refuses requests for other names than ``hosts``: a page of another site may have made its name point here."""
-
-    def __init__(self, app: Any, hosts: Sequence[str]) -> None:
-        self.app, self.hosts = app, hosts
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        app = self.app
-        if scope["type"] == "http" and "*" not in self.hosts:
-            asked = Request(scope).headers.get("host", "")
-            name = re.sub(r":\d*$", "", asked).strip("[]").lower()
-            if name not in self.hosts:
-                error = (
-                    f"Host: this server is not known as {name[:80]!r}; start it with hosts=[{name[:80]}] to allow it"
-                )
-                app = JSONResponse({"error": error}, 400)
-        await app(scope, receive, send)
-
-
-async def _refused(request: Request, error: RefusedError) -> Response:
-    return JSONResponse({"error": error.message}, error.status, error.headers)
-
-
-async def _wrong(request: Request, error: ValueError) -> Response:
-    """A ValueError is a mistake in the request."""
-    return JSONResponse({"error": exchange.in_our_words(str(error))}, 422)
-
-
-async def _http_error(request: Request, error: HTTPException) -> Response:
-    what = f"{request.method} {request.url.path[:80]}: {str(error.detail).lower()}; see /api"
-    return JSONResponse({"error": what}, error.status_code, error.headers)
-
-
-async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "internal error; see the terminal of the server"}, 500)
+    return guarded(routes, hosts, frames, lifespan, exchange.in_our_words, "; see /api")

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lama.demo.refused import RefusedError
 from lama.interfaces import MaskArray
 from lama.pictures.encode import encode, is_lossy, losses
 from lama.pictures.images import open_header
 from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile, read_image_file
+from lama.serving.refused import RefusedError
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "TIFF": ".tif"}
 OPENED = [name for name in SUFFIXES if name != "MPO"]  # MPO files are read as JPEG

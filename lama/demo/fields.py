@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lama.demo.refused import RefusedError
+from lama.serving.refused import RefusedError
 
 REQUIRED = object()
 

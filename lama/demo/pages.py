@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -11,40 +10,29 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from lama.data import BuiltinPhotos
 from lama.demo import fields
-from lama.demo.refused import RefusedError
 from lama.demo.work import RETRY_AFTER
 from lama.pages import render
 from lama.pictures.encode import encode
 from lama.pictures.reading import ImageFile
+from lama.serving.refused import RefusedError
+from lama.serving.static_files import StaticFiles
 
-TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 EXAMPLES = {"coffee": "held_out", "chelsea": "held_out", "astronaut": "train", "rocket": "train",
             "motorcycle_left": "train", "retina": "held_out"}  # fmt: skip
 SHORT_SIDE = 480  # pixels, of the built-in images
 
 
-class Pages:
-    """Serves files of the package, read at the start: no name in a request is used as a path."""
+class Pages(StaticFiles):
+    """The page with its files, the documentation, the built-in images."""
 
     def __init__(self) -> None:
-        folder = files("lama.demo") / "static"
-        self._files = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir() if file.is_file()}
+        super().__init__(["lama.demo"])
         tables = {"inpaint": fields.INPAINT, "open": fields.OPEN, "convert": fields.CONVERT}
         rows = {name: _rows(table) for name, table in tables.items()}
         self._api = render("endpoint", tables=rows, retry_after=RETRY_AFTER)
 
-    async def index(self, request: Request) -> Response:
-        return HTMLResponse(self._files["index.html"])
-
     async def api(self, request: Request) -> Response:
         return HTMLResponse(self._api)
-
-    async def static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        kind = next((kind for suffix, kind in TYPES.items() if name.endswith(suffix)), None)
-        if kind is None or name not in self._files:
-            raise RefusedError(404, f"no such file: {name[:80]}")
-        return Response(self._files[name], media_type=kind)
 
     async def examples(self, request: Request) -> Response:
         return JSONResponse(list(EXAMPLES))

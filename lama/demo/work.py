@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from lama.demo.refused import RefusedError
 from lama.machine.allocator import give_back
 from lama.progress_bar import listening
+from lama.serving.refused import RefusedError
 
 Result = TypeVar("Result")
 RETRY_AFTER = 5  # seconds, in the answer when the queue is full

@@ -19,13 +19,13 @@ from lama.checkpoints import open_checkpoint
 from lama.checkpoints.official import read_config
 from lama.data.manifest import Manifest
 from lama.demo.app import Limits, Service
-from lama.demo.refused import RefusedError
 from lama.demo.work import Job, Worker
 from lama.machine.memory import peak_memory
 from lama.pictures import MaskReader
 from lama.pictures.images import read_image
 from lama.pictures.prediction_set import find
 from lama.pictures.reading import read_image_file
+from lama.serving.refused import RefusedError
 
 COUNT = int(os.environ.get("LAMA_FUZZ", "0"))
 IMAGES = mutations.images()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect, Request
 
-from lama.demo.refused import RefusedError
+from lama.serving.refused import RefusedError
 
 SECONDS = 60.0  # time limit for a body to arrive
 
