@@ -53,6 +53,7 @@ LAWS = {
         {"torch", "numpy", "cv2", "PIL", "kornia"},
     ),
     "export": ({"checkpoints", "models", "conventions", "interfaces", "files"}, {"torch", "onnx", "onnxruntime"}),
+    "browser": ({"pretrained", "checkpoints", "conventions", "export", "files"}, {"torch"}),
     "demo": (
         {"verbs", "inference", "checkpoints", "pictures", "data", "machine", "interfaces", "pages", "progress_bar",
          "pretrained"},
