@@ -47,13 +47,15 @@ export async function get(path) {
 
 export async function getHealth() {
   const page = await (await fetch("page.json")).json();
-  prepare(page);
+  prepare();
   return { models: [page.model] };
 }
 
 // Words and options that are true of this page.
-function prepare(page) {
-  document.querySelector("#drop .hint").firstChild.textContent = `${page.model}: the image stays in this browser, at `;
+function prepare() {
+  const where = document.getElementById("where"); // of the served page: the server that the image is sent to
+  where.hidden = true;
+  document.querySelector("#drop .hint").replaceChildren("JPEG, PNG, WebP or BMP. It stays in this browser: nothing is sent.", where);
   for (const id of HIDDEN) document.getElementById(id).closest("label").hidden = true;
   document.querySelector("nav a").hidden = true;
   document.querySelector("#start h2").hidden = true;
