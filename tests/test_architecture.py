@@ -54,7 +54,9 @@ LAWS = {
          "windows"},
         {"torch", "numpy", "cv2", "PIL", "kornia"},
     ),
-    "export": ({"checkpoints", "models", "conventions", "interfaces", "files"}, {"torch", "onnx", "onnxruntime"}),
+    "export": ({"checkpoints", "models", "conventions", "interfaces", "files"},
+               {"numpy", "torch", "onnx", "onnxruntime"}),
+    "browser": ({"pretrained", "checkpoints", "conventions", "export", "files"}, {"torch"}),
     "demo": (
         {"verbs", "inference", "checkpoints", "pictures", "data", "machine", "interfaces", "pages", "progress_bar",
          "pretrained", "serving"},
@@ -88,7 +90,7 @@ LAWS = {
     "commands": (
         {"verbs", "config", "sweeps", "bench", "runs", "training", "demo", "export", "inference", "paper", "evaluation",
          "data", "pictures", "checkpoints", "machine", "pretrained", "pages", "project", "figures", "publishing",
-         "files", "gpu_check", "study"},
+         "files", "gpu_check", "study", "browser"},
         {"torch", "omegaconf", "tqdm"},
     ),
     "__main__": ({"commands"}, set()),

@@ -23,7 +23,7 @@ def test_every_generator_in_half_precision(name, matmul):
     with torch.no_grad():
         expected, result = generator(x), half(x)
     assert result.dtype == torch.float32
-    assert 0 < (result - expected).abs().max() < check.HALF_TOLERANCE / 2
+    assert 0 < (result - expected).abs().max() < check.SMALL_TOLERANCE / 2
     kinds = {value.dtype for key, value in half.state_dict().items() if key.endswith("weight") and value.ndim > 1}
     assert kinds == {torch.float16}
 
@@ -80,7 +80,7 @@ def test_a_half_file_has_half_the_size_and_runs_at_other_sizes(tmp_path, format,
     export_model(str(source), format, str(out), pre_post, fft, half=True, say=lines.append)
     assert any("float16" in line for line in lines)
     assert metadata(out)["precision"] == "float16"
-    assert 1e-6 < compare(out, load_generator(source), pre_post) < check.HALF_TOLERANCE
+    assert 1e-6 < compare(out, load_generator(source), pre_post) < check.SMALL_TOLERANCE
     weights = 4 * sum(parameter.numel() for parameter in generator.parameters())
     graph = 1_300_000 if format == "pt2" else 450_000
     assert out.stat().st_size < weights / 2 + graph

@@ -1,0 +1,169 @@
+"""The page without a server: its folder, and a removal in Chromium that no server takes part in."""
+
+import functools
+import http.server
+import io
+import json
+import os
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_page import CHROMIUM, browser, photograph, upload  # noqa: F401  (fixtures)
+
+import lama
+from lama.browser import write_page
+from lama.browser.runtime import ARCHIVE, WASM, WEBGPU
+from lama.checkpoints.format import save_generator
+from lama.models import FFCResNetGenerator
+
+RUNTIME = os.environ.get("LAMA_RUNTIME")  # the archive of npm, which the suite does not fetch
+needs_runtime = pytest.mark.skipif(RUNTIME is None, reason=f"LAMA_RUNTIME=FILE names no {ARCHIVE.filename}")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_generator(path, FFCResNetGenerator(ngf=4, n_blocks=1).eval())
+    return path
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """An archive with the names of onnxruntime-web's files."""
+    path = tmp_path / "runtime.tgz"
+    with tarfile.open(path, "w:gz") as package:
+        for name in (*WASM, *WEBGPU):
+            member = tarfile.TarInfo(f"package/dist/{name}")
+            member.size = len(name)
+            package.addfile(member, io.BytesIO(name.encode()))
+    return path
+
+
+@pytest.mark.slow
+def test_the_folder_is_whole_and_is_replaced_only_on_request(model, archive, tmp_path):
+    out = tmp_path / "page"
+    write_page(str(model), str(out), runtime=str(archive))
+    assert (out / "static" / WEBGPU[0]).read_text() == WEBGPU[0]
+    info = json.loads((out / "page.json").read_text())
+    assert info["model"] == "tiny"
+    assert info["bytes"] == (out / "network.onnx").stat().st_size
+    assert "import" in (out / "static/main.js").read_text()
+    assert "VERSION" not in (out / "sw.js").read_text()
+    with pytest.raises(FileExistsError, match="overwrite=true"):
+        write_page(str(model), str(out), runtime=str(archive))
+    write_page(str(model), str(out), runtime=str(archive), webgpu=False, overwrite=True)
+    assert not (out / "static" / WEBGPU[0]).exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "text", "other"])
+def test_a_wrong_archive_leaves_nothing(model, tmp_path, damage):
+    path = tmp_path / "runtime.tgz"
+    if damage == "text":
+        path.write_text("not an archive")
+    elif damage == "other":
+        with tarfile.open(path, "w:gz"):
+            pass
+    with pytest.raises((ValueError, FileNotFoundError), match=r"runtime=.*runtime\.tgz.*npmjs"):
+        write_page(str(model), str(tmp_path / "page"), runtime=str(path))
+    assert [each.name for each in tmp_path.iterdir()] == [path.name] * (damage != "missing")
+
+
+def test_another_folder_is_kept(model, tmp_path):
+    (tmp_path / "photo.jpg").write_text("mine")
+    with pytest.raises(FileExistsError, match="no page"):
+        write_page(str(model), str(tmp_path), overwrite=True)
+    assert (tmp_path / "photo.jpg").read_text() == "mine"
+
+
+@pytest.fixture(scope="module")
+def served_page(model, tmp_path_factory):
+    """The folder behind a static host that knows nothing of it; ``stop`` ends the host."""
+    out = tmp_path_factory.mktemp("web") / "page"
+    write_page(str(model), str(out), runtime=RUNTIME)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(out)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def visitor(browser, served_page):  # noqa: F811
+    """A page in Chromium; a request to another address, or an error on the console, fails the test."""
+    address, _ = served_page
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    page, asked, wrong = context.new_page(), [], []
+    context.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(address)
+    page.wait_for_function("self.crossOriginIsolated && navigator.serviceWorker.controller", timeout=60_000)
+    yield page
+    context.close()
+    assert {url for url in asked if not url.startswith((address, "data:", f"blob:{address}"))} == set()
+    assert wrong == []
+
+
+def remove(page, box):
+    """Paint a rectangle (left, top, right, bottom in pixels of the image), remove it, and download the result."""
+    page.keyboard.press("r")
+    scale = page.evaluate("""() => { const r = document.getElementById("after").getBoundingClientRect();
+        return [r.left, r.top, r.width / document.getElementById("after").width]; }""")
+    left, top, size = scale
+    page.mouse.move(left + box[0] * size, top + box[1] * size)
+    page.mouse.down()
+    page.mouse.move(left + box[2] * size, top + box[3] * size, steps=4)
+    page.mouse.up()
+    page.click("#run")
+    page.wait_for_selector("#run:not([hidden])", timeout=120_000)
+    assert "Done" in page.text_content("#status")
+
+
+def downloaded(page):
+    with page.expect_download() as download:
+        page.click("#download")
+    return np.array(Image.open(download.value.path()).convert("RGB")).astype(int)
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)")
+@needs_runtime
+def test_a_removal_equals_the_library(visitor, model, photograph):  # noqa: F811
+    """One window, not reduced: the result of ONNX Runtime in the browser is torch's, to the last bit of 8."""
+    upload(visitor, photograph)
+    remove(visitor, (100, 60, 160, 110))
+    got = downloaded(visitor)
+    changed = (got != photograph).any(axis=2)
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    box = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    assert all(abs(a - b) <= 3 for a, b in zip(box, (60, 110, 100, 160), strict=True))
+    mask = np.zeros(photograph.shape[:2], bool)
+    mask[box[0] : box[1], box[2] : box[3]] = True
+    expected = lama.load(str(model), strategy="crop", detail="off")(photograph, mask).astype(int)
+    assert np.abs(got - expected).max() <= 1
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)")
+@needs_runtime
+def test_it_works_when_the_host_is_gone(visitor, served_page, photograph):  # noqa: F811
+    """After a first removal nothing is fetched any more; a second visit with the network cut computes too."""
+    upload(visitor, photograph)
+    remove(visitor, (100, 60, 160, 110))
+    visitor.context.set_offline(True)
+    visitor.reload()
+    upload(visitor, photograph)
+    remove(visitor, (20, 20, 60, 60))
+    got = downloaded(visitor)
+    assert (got[100:] == photograph[100:]).all()
