@@ -17,18 +17,15 @@ from comparing import assert_equal, everything
 from PIL import Image
 from processes import forked
 from pytorch_lightning.utilities import rank_zero_only
-from torch import distributed
 from trainings import BOXES, make_data, make_module, run_into
 
 from lama.data import Distortions, InpaintingDataModule
 from lama.losses import NonSaturatingAdversarialLoss
-from lama.machine.ranks import gather_rows
 from lama.runs import Checkpoints, callbacks
 from lama.runs.callbacks import read_metrics
 from lama.runs.checkpointing import read_checkpoint
 from lama.runs.lock import only_one
 from lama.runs.processes import AveragedGradients, Processes, choose_processes
-from lama.training import averaging
 
 IMAGES, EPOCHS = 40, 2
 STEPS = 20  # of two processes with two images each
@@ -433,26 +430,3 @@ def test_a_process_that_fails_ends_the_command_with_its_line(tmp_path, root):
     assert process.returncode == 2, message
     assert "Traceback" not in message
     assert "images cannot be used, more than data.max_broken=0.02" in message
-
-
-def exchange(folder):
-    """Average in small buckets and gather rows, on each of two ranks."""
-    distributed.init_process_group("gloo")
-    rank = distributed.get_rank()
-    averaging.BUCKET = 10
-    tensors = [torch.full(shape, float(rank + i)) for i, shape in enumerate([(), (3, 2), (40,), (0,), (5,)])]
-    averaging.mean_over_ranks(tensors)
-    features = torch.arange(6.0).reshape(3, 2) if rank else torch.empty(0, 0)
-    torch.save((tensors, gather_rows(features)), folder / f"{rank}.pt")
-    distributed.barrier()
-    distributed.destroy_process_group()
-
-
-def test_gradients_are_averaged_in_buckets_and_features_are_gathered(tmp_path):
-    assert forked(exchange, tmp_path) == [0, 0]
-    for rank in range(2):
-        tensors, rows = torch.load(tmp_path / f"{rank}.pt")
-        for i, shape in enumerate([(), (3, 2), (40,), (0,), (5,)]):
-            assert torch.equal(tensors[i], torch.full(shape, i + 0.5))
-        assert rows[0].numel() == 0
-        assert torch.equal(rows[1], torch.arange(6.0).reshape(3, 2))
