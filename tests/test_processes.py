@@ -3,10 +3,12 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 
@@ -25,6 +27,7 @@ from lama.runs import Checkpoints, callbacks
 from lama.runs.callbacks import read_metrics
 from lama.runs.checkpointing import read_checkpoint
 from lama.runs.lock import only_one
+from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.processes import AveragedGradients, Processes, choose_processes
 
 IMAGES, EPOCHS = 40, 2
@@ -63,10 +66,10 @@ def without_batches(module):
         layer.eval()
 
 
-def a_run(folder, batch=2, change=None, **settings):
+def a_run(folder, batch=2, change=None, source=Noise, **settings):
     """A training of one process of two, or of one alone; writes its state and its samples next to the folder."""
     module = make_module(ema_decay=0.9)
-    data = InpaintingDataModule(Noise, "train", BOXES, Distortions(32), BOXES, val_path="val", val_size=32,
+    data = InpaintingDataModule(source, "train", BOXES, Distortions(32), BOXES, val_path="val", val_size=32,
                                 batch_size=batch, num_workers=0, cache_gb=0)  # fmt: skip
     seen, crop = [], data.train_set._crop
     data.train_set._crop = lambda index, rng: (seen.append(index), crop(index, rng))[1]
@@ -176,7 +179,7 @@ def test_a_killed_process_ends_the_other_with_one_line_and_they_resume_to_the_bi
     folder = tmp_path / "run"
     codes = forked(a_run, folder, 2, signalled(signal.SIGKILL, 13))
     assert codes == [1, -signal.SIGKILL]
-    assert "ValueError: training: another rank has ended" in capfd.readouterr().err
+    assert re.search(r"TryAgainError: training: a process on \S+ \(127.0.0.1\) was killed; the", capfd.readouterr().err)
     assert forked(a_run, folder) == [0, 0]
     assert_equal(everything(folder), everything(of_two))
 
@@ -215,6 +218,105 @@ def test_a_non_finite_step_on_one_rank_is_skipped_by_both(tmp_path):
     log = (folder / "train.log").read_text()
     assert log.count("iteration 7 skipped, generator: loss nan") == 1
     assert read_metrics(folder / "metrics.csv")["train_skipped"] == ([10, 20], [1.0, 1.0])
+
+
+def on_own_disk(folder, *arguments, swapped=False, **settings):
+    """Each rank has a disk, and its run folder there."""
+    a_run(folder / f"disk{rank() ^ swapped}/run", *arguments, **settings)
+
+
+def test_without_a_common_disk_rank_0_sends_its_checkpoint_and_another_first_machine_is_refused(
+    tmp_path, of_two, capfd
+):
+    assert forked(on_own_disk, tmp_path, 2, signalled(signal.SIGTERM, 6)) == [75, 0]
+    assert not any((tmp_path / "disk1/run").iterdir())
+    assert forked(partial(on_own_disk, swapped=True), tmp_path) == [1, 1]
+    assert not (tmp_path / "disk1/run/checkpoints").exists()
+    line = r"run_dir: rank 1 on \S+ \(127.0.0.1\) has a checkpoint of iteration 7, rank 0 on \S+ .* has none; "
+    assert len(re.findall(f"ValueError: {line}", capfd.readouterr().err)) == 2
+    assert forked(on_own_disk, tmp_path) == [0, 0]
+    assert "the checkpoint of iteration 7 is sent" in (tmp_path / "disk0/run/train.log").read_text()
+    assert_equal(everything(tmp_path / "disk0/run"), everything(of_two))
+
+
+def test_without_a_common_disk_all_ranks_return_to_the_checkpoint_of_rank_0(tmp_path):
+    settings = {"change": poisoned([10, 11]), "faults": NonFiniteGuard(max_skipped=2)}
+    assert forked(partial(on_own_disk, **settings), tmp_path) == [0, 0]
+    first, second = (torch.load(tmp_path / f"disk{r}/{r}.pt", weights_only=True) for r in range(2))
+    assert_equal(first, second)
+    assert "returned to the weights and optimisers of iteration 8" in (tmp_path / "disk0/run/train.log").read_text()
+
+
+class Fewer(Noise):
+    """Rank 1 lacks images."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        if rank() == 1 and path == "train":
+            self.names = self.names[:-4]
+
+
+def unlike(folder, what):
+    """Two ranks that cannot train together."""
+    if what == "images":
+        a_run(folder / "run", source=Fewer)
+    else:
+        a_run(folder / "run", config=f"data: {{batch_size: {2 + rank()}}}\nrun_dir: /disk{rank()}\n")
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        (
+            "images",
+            r"data: rank 1 on \S+ \(127.0.0.1\) has 36 images to train on, rank 0 on \S+ \S+ has 40; all machines",
+        ),
+        (
+            "settings",
+            r"training: rank 1 on .* other settings than rank 0 on \S+ \S+ data.batch_size=3 \(2\); start all",
+        ),
+    ],
+)
+def test_ranks_with_other_images_or_settings_are_refused_on_all(tmp_path, capfd, what, line):
+    assert forked(unlike, tmp_path, what) == [1, 1]
+    assert len(re.findall(f"ValueError: {line}", capfd.readouterr().err)) == 2
+    assert not (tmp_path / "run").exists()
+
+
+def failing(folder):
+    """Rank 1 ends with an error of its own."""
+
+    def change(module):
+        step = module.training_step
+
+        def wrapped(*arguments):
+            if rank() == 1 and int(module.iteration) == 5:
+                raise ValueError("data: too many broken images")
+            return step(*arguments)
+
+        module.training_step = wrapped
+
+    a_run(folder, 2, change)
+
+
+def test_the_error_of_one_rank_is_the_line_of_the_others(tmp_path, capfd):
+    assert forked(failing, tmp_path / "run") == [1, 1]
+    said = capfd.readouterr().err
+    assert re.search(
+        r"ValueError: training: rank 1 on \S+ \(127.0.0.1\) has ended: data: too many broken images; the", said
+    )
+
+
+def alone(folder):
+    """The first of two ranks; the other never starts."""
+    os.environ["WORLD_SIZE"] = "2"
+    AveragedGradients.PATIENCE = timedelta(seconds=3)
+    a_run(folder)
+
+
+def test_a_rank_that_never_starts_ends_the_wait_of_the_others(tmp_path, capfd):
+    assert forked(alone, tmp_path / "run", world=1) == [1]
+    assert "ValueError: training: not all of the 2 processes have started" in capfd.readouterr().err
 
 
 def test_a_second_training_in_the_same_folder_is_refused_and_a_killed_one_leaves_it_free(tmp_path):

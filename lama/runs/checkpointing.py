@@ -115,8 +115,9 @@ class Checkpoints(lightning.Checkpoint):
         self.progress = progress
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
         self.written = time.monotonic()
-        if trainer.is_global_zero and self.files.written:
+        if not trainer.is_global_zero or self.files.written:  # other ranks do not know, and rely on rank 0
             self.on_disk = iteration
+        if trainer.is_global_zero and self.files.written:
             self._keep_best(iteration)
         if stop and progress.epoch < int(trainer.max_epochs or 0):  # else the training ends anyway
             raise self.stop.stopped(stop, iteration, trainer.is_global_zero)

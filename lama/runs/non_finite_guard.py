@@ -5,6 +5,7 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from lama.machine.ranks import from_rank_0
 from lama.runs.checkpointing import newest_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,8 @@ class NonFiniteGuard(Callback):
             self._go_back(trainer, module, "the predictions of a validation were not finite")
 
     def _go_back(self, trainer: Trainer, module: LightningModule, row: str) -> None:
-        newest = newest_checkpoint(trainer.checkpoint_callback.folder)  # type: ignore[union-attr]
+        folder = trainer.checkpoint_callback.folder  # type: ignore[union-attr]
+        newest = from_rank_0(lambda: newest_checkpoint(folder))
         if newest is None:
             raise ValueError(f"training: {row}, and there is no checkpoint yet; {ADVICE}")
         path, content, notes = newest

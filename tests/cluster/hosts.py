@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
+_NUMBERS = count()  # of the sets of hosts that live at once
 ROOT = Path(__file__).resolve().parents[2]
 # Shifts the calendar clock by SHIFT seconds. Deadlines of waits in the calendar clock are shifted back: the kernel,
 # which ends these waits, knows nothing of the shift.
@@ -86,7 +88,7 @@ class Hosts:
         self.number = number
         self.folder = folder
         self.disk = folder / "disk"
-        self.prefix = f"lama{os.getpid()}-"
+        self.prefix = f"lama{os.getpid()}-{next(_NUMBERS)}-"
         self.running: list[subprocess.Popen[str]] = []
 
     def address(self, host: int) -> str:
@@ -94,8 +96,10 @@ class Hosts:
 
     def __enter__(self) -> "Hosts":
         self.disk.mkdir(parents=True, exist_ok=True)
-        names = "".join(f"{self.address(i)} host{i}\n" for i in range(self.number))
-        (self.folder / "hosts").write_text(f"127.0.0.1 localhost\n{names}")
+        for i in range(self.number):  # as Debian does: the own name is an address that others cannot reach
+            addresses = [self.address(other) if other != i else "127.0.1.1" for other in range(self.number)]
+            names = "".join(f"{address} host{other}\n" for other, address in enumerate(addresses))
+            (self.folder / f"hosts{i}").write_text(f"127.0.0.1 localhost\n{names}")
         (self.folder / "shim.c").write_text(SHIM)
         switch = f"{self.prefix}switch"
         try:
@@ -123,35 +127,28 @@ class Hosts:
         for name in (*(f"{self.prefix}{i}" for i in range(self.number)), f"{self.prefix}switch"):
             subprocess.run(["ip", "netns", "delete", name], capture_output=True)  # and its interfaces
 
+    def inside(self, host: int, own_disk: bool = False) -> list[str]:
+        """The words before a command that runs it on ``host``."""
+        setup = f"hostname host{host} && mount --bind {self.folder}/hosts{host} /etc/hosts && "
+        setup += f"mount --bind {self.folder}/disk{host} {self.disk} && " * own_disk
+        namespace = f"{self.prefix}{host}"  # of the network; ``ip`` makes one of the mounts too
+        return ["ip", "netns", "exec", namespace, "unshare", "--uts", "sh", "-c", f'{setup} exec "$@"', "sh"]
+
     def start(
         self, host: int, command: list[str], out: Path, own_disk: bool = False, shift: int = 0, **environment: str
     ) -> "subprocess.Popen[str]":
         """Start ``command`` on ``host``; its output goes to ``out``. Its calendar clock is ``shift`` seconds ahead."""
-        setup = f"hostname host{host} && mount --bind {self.folder}/hosts /etc/hosts && "
-        setup += f"mount --bind {self.folder}/disk{host} {self.disk} && " * own_disk
         if shift:
             shim = self.folder / "shim.so"
             if not shim.exists():
                 subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", str(shim), str(self.folder / "shim.c"), "-ldl"],
                                check=True)  # fmt: skip
             environment |= {"LD_PRELOAD": str(shim), "SHIFT": str(shift)}
-        words = [
-            "ip",
-            "netns",
-            "exec",
-            f"{self.prefix}{host}",
-            "unshare",
-            "--uts",
-            "sh",
-            "-c",
-            f'{setup} exec "$@"',
-            "sh",
-        ]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | environment
         with out.open("w") as file:
             process = subprocess.Popen(
-                [*words, *command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=file,
-                stderr=subprocess.STDOUT, text=True,
+                [*self.inside(host, own_disk), *command], cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+                stdout=file, stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
         self.running.append(process)
         return process
