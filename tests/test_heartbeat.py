@@ -1,9 +1,11 @@
 """A machine that has gone is noticed; one that is slow, suspended or through is not."""
 
+import os
 import time
 
 import pytest
 
+from lama.machine import network
 from lama.runs.heartbeat import Board, Heartbeat, Note
 
 RANKS = ["rank 0 on a (10.0.0.1)", "rank 1 on b (10.0.0.2)"]
@@ -20,10 +22,10 @@ def both(monkeypatch):
     for beat in beats:
         beat.start()
     yield beats
-    for beat in beats:
+    for beat in beats[::-1]:
         beat.end()
-    board.shutdown()
-    board.server_close()
+        beat.join(10)
+    assert board.socket.fileno() == -1  # closed
 
 
 def said(beat, seconds):
@@ -79,3 +81,18 @@ def test_the_first_note_stays_and_is_known_when_the_board_has_ended(both):
     both[1].note = None
     with pytest.raises(OSError, match="rank 0 on a"):
         both[1].find_note()
+
+
+def test_gloo_listens_where_others_reach_this_machine(monkeypatch):
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    monkeypatch.setattr(network, "_interfaces", lambda: iter([("lo", "127.0.0.1"), ("ib0", "10.0.0.5")]))
+    monkeypatch.setattr(network, "_towards", lambda host: "127.0.0.1")  # Debian's own name, and no default route
+    assert network.own_address("own-name", machines=1) == "127.0.0.1"
+    assert network.own_address("own-name", machines=2) == "10.0.0.5"
+    network.let_gloo_use("127.0.0.1")
+    assert "GLOO_SOCKET_IFNAME" not in os.environ
+    network.let_gloo_use("10.0.0.5")
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "ib0"
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth1")
+    network.let_gloo_use("10.0.0.5")
+    assert os.environ["GLOO_SOCKET_IFNAME"] == "eth1"  # the user's choice

@@ -30,6 +30,14 @@ def from_rank_0(make: Callable[[], T]) -> T:
     return made[0]
 
 
+def same_on_all_ranks(value: object) -> bool:
+    """Whether every rank calls this with an equal ``value``."""
+    values: list[object] = [value] * rank_and_world()[1]
+    if len(values) > 1:
+        torch.distributed.all_gather_object(values, value)
+    return all(one == values[0] for one in values)
+
+
 def gather_rows(rows: Tensor) -> list[Tensor]:
     """The ``rows`` (N, D) of each rank, on the CPU; N may differ, and D where a rank has none (0, 0)."""
     device = exchange_device()

@@ -86,6 +86,9 @@ class Heartbeat(threading.Thread):
         while not self.ended.wait(self.EVERY):
             self._round()
         self._ask(OVER)
+        if self.board is not None:
+            self.board.shutdown()
+            self.board.server_close()
 
     def _round(self) -> None:
         counts = self._ask(self.rounds + 1)

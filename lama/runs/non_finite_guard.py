@@ -5,8 +5,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lama.machine.ranks import from_rank_0
-from lama.runs.checkpointing import newest_checkpoint
+from lama.machine.ranks import from_rank_0, same_on_all_ranks
+from lama.runs.checkpointing import identity, newest_checkpoint
 
 logger = logging.getLogger(__name__)
 ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or look at the images"
@@ -50,7 +50,9 @@ class NonFiniteGuard(Callback):
 
     def _go_back(self, trainer: Trainer, module: LightningModule, row: str) -> None:
         folder = trainer.checkpoint_callback.folder  # type: ignore[union-attr]
-        newest = from_rank_0(lambda: newest_checkpoint(folder))
+        newest = newest_checkpoint(folder)
+        if not same_on_all_ranks(identity(newest and newest[1])):  # machines without a common disk
+            newest = from_rank_0(lambda: newest)
         if newest is None:
             raise ValueError(f"training: {row}, and there is no checkpoint yet; {ADVICE}")
         path, content, notes = newest

@@ -16,6 +16,7 @@ from torch import distributed
 from lama.data.datamodule import InpaintingDataModule
 from lama.machine.network import let_gloo_use, own_address
 from lama.machine.ranks import from_rank_0, rank_and_world
+from lama.runs.checkpointing import identity
 from lama.runs.config_changes import Request, between_ranks, joined
 from lama.runs.heartbeat import Board, Heartbeat
 from lama.runs.resume import Resumption
@@ -31,6 +32,7 @@ class Start:
     address: str
     port: int  # of its board; 0: it has none
     iteration: int  # of the checkpoint that it has found; -1: none
+    checkpoint: str  # its identity
     images: int
     files: str  # their fingerprint
     request: Request
@@ -52,15 +54,15 @@ def start_together(
         let_gloo_use(address)
     trainer.strategy.setup_environment()
     rank, world = rank_and_world()
-    iteration = -1 if resume is None else resume.progress.iteration
+    iteration, content = (-1, None) if resume is None else (resume.progress.iteration, resume.content)
     board = Board(world) if rank == 0 else None
     start = Start(f"rank {rank} on {socket.gethostname()} ({address})", address, 0 if board is None else board.port,
-                  iteration, data.sampler.length, data.fingerprint, request)  # fmt: skip
+                  iteration, identity(content), data.sampler.length, data.fingerprint, request)  # fmt: skip
     starts: list[Any] = [None] * world
     distributed.all_gather_object(starts, start)
     for start in starts:
         _check(starts[0], start)
-    if any(start.iteration != starts[0].iteration for start in starts):
+    if any(start.checkpoint != starts[0].checkpoint for start in starts):
         logger.info("the checkpoint of iteration %d is sent to the machines that lack it", starts[0].iteration)
         resume = from_rank_0(lambda: resume)
     reached = main if starts[0].address.startswith("127.") else starts[0].address
