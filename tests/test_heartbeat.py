@@ -39,19 +39,19 @@ def said(beat, seconds):
 
 
 def test_ranks_that_answer_and_ranks_that_are_through_are_left_alone(both):
-    assert said(both[0], 1.5) is None
+    assert said(both[0], 0.8) is None
     both[1].end()
-    assert said(both[0], 1.5) is None
+    assert said(both[0], 0.8) is None
 
 
 def test_a_rank_that_no_longer_counts_has_gone(both, monkeypatch):
-    assert said(both[0], 0.5) is None
+    assert said(both[0], 0.3) is None
     monkeypatch.setattr(both[1], "_round", lambda _: None)
     assert said(both[0], 5) == f"{RANKS[1]} has not answered for 0 seconds"
 
 
 def test_without_the_board_its_machine_has_gone(both, monkeypatch):
-    assert said(both[1], 0.5) is None
+    assert said(both[1], 0.3) is None
     monkeypatch.setattr(both[1], "_ask", lambda _: None)
     assert said(both[1], 5) == f"{RANKS[0]} has not answered for 0 seconds"
 
@@ -59,16 +59,16 @@ def test_without_the_board_its_machine_has_gone(both, monkeypatch):
 def test_a_board_that_was_never_reached_ends_nothing(caplog):
     beat = Heartbeat(RANKS, 1, ("127.0.0.1", 1))
     beat.PATIENCE = 0.2
-    assert said(beat, 1) is None
+    assert said(beat, 0.5) is None
     assert [record.message for record in caplog.records] == [
         "no connection to port 1 of 127.0.0.1: a machine that goes is noticed late"
     ]
 
 
 def test_a_process_that_was_suspended_itself_finds_the_others_alive(both):
-    assert said(both[0], 0.5) is None
-    time.sleep(1.5)  # ``gone`` is not called: as if all threads had stood still
-    assert said(both[0], 0.5) is None
+    assert said(both[0], 0.3) is None
+    time.sleep(0.8)  # ``gone`` is not called: as if all threads had stood still
+    assert said(both[0], 0.3) is None
 
 
 def test_the_first_note_stays_and_is_known_when_the_board_has_ended(both):

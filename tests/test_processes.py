@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from lama.data import Distortions, InpaintingDataModule
 from lama.losses import NonSaturatingAdversarialLoss
 from lama.runs import Checkpoints, callbacks
 from lama.runs.callbacks import read_metrics
-from lama.runs.checkpointing import read_checkpoint
+from lama.runs.checkpointing import read_checkpoint, write_checkpoint
 from lama.runs.lock import only_one
 from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.processes import AveragedGradients, Processes, choose_processes
@@ -234,6 +235,11 @@ def test_without_a_common_disk_rank_0_sends_its_checkpoint_and_another_first_mac
     assert not (tmp_path / "disk1/run/checkpoints").exists()
     line = r"run_dir: rank 1 on \S+ \(127.0.0.1\) has a checkpoint of iteration 7, rank 0 on \S+ .* has none; "
     assert len(re.findall(f"ValueError: {line}", capfd.readouterr().err)) == 2
+    shutil.copytree(tmp_path / "disk0/run", tmp_path / "disk1/run", dirs_exist_ok=True)
+    other = read_checkpoint(tmp_path / "disk1/run/checkpoints/last.ckpt")  # of the same iteration, another training
+    for state in (*other["state_dict"].values(), other["optimizer_states"][0]["state"][0]["exp_avg"]):
+        state.zero_() if state.is_floating_point() else None
+    write_checkpoint(other, tmp_path / "disk1/run/checkpoints/last.ckpt")
     assert forked(on_own_disk, tmp_path) == [0, 0]
     assert "the checkpoint of iteration 7 is sent" in (tmp_path / "disk0/run/train.log").read_text()
     assert_equal(everything(tmp_path / "disk0/run"), everything(of_two))
@@ -314,6 +320,7 @@ def alone(folder):
     a_run(folder)
 
 
+@pytest.mark.slow
 def test_a_rank_that_never_starts_ends_the_wait_of_the_others(tmp_path, capfd):
     assert forked(alone, tmp_path / "run", world=1) == [1]
     assert "ValueError: training: not all of the 2 processes have started" in capfd.readouterr().err

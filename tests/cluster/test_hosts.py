@@ -24,8 +24,8 @@ SMALL = [
     "bin/train.py", "-cn", "lama-fourier", "losses=no_perceptual", "recipe=modern", "trainer.accelerator=cpu",
     "data=builtin", "data.batch_size=2", "data.epoch_size=80", "data.max_val_pairs=8", "data.val_per_image=2",
     "data.val_size=64", "data.num_workers=0", "augment=crop_flip", "augment.size=72", "masks=train_wide_128",
-    "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "evaluator.intervals=false", "checkpoint.every_batches=5",
-    "logger=[]", "trainer.max_epochs=2",
+    "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "evaluator.intervals=false",
+    "checkpoint.every_batches=5", "logger=[]", "trainer.max_epochs=2",
 ]  # fmt: skip
 HOUR = 3600
 GOES_ON = "the same command continues from the last checkpoint"
