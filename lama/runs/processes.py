@@ -26,6 +26,7 @@ from lama.data.datamodule import InpaintingDataModule
 from lama.files import causes
 from lama.machine.crowded import crowded
 from lama.runs.checkpointing import Checkpoints
+from lama.runs.config_changes import short
 from lama.runs.heartbeat import Heartbeat, Note
 from lama.runs.precision import choose_precision
 from lama.runs.signals import TRY_AGAIN, Stopped
@@ -205,11 +206,13 @@ class RankWatcher(threading.Thread):
     def lost(self, error: str, checkpoints: Checkpoints) -> ValueError:
         """Explain the ``error`` of a collective operation: by another rank's note, or the lack of one."""
         again = "the same command continues from the last checkpoint"
+        reason = short(" ".join(error.split()), 200)
         if self.heartbeat is None:
             if not distributed.is_initialized():
                 start = f"not all of the {self.world} processes have started within {AveragedGradients.PATIENCE}"
-                return ValueError(f"training: {start} ({' '.join(error.split())}); look at the other machines")
-            return ValueError(f"training: another rank has ended; its error is above, unless it was killed; {again}")
+                return ValueError(f"training: {start} ({reason}); look at the other machines")
+            return ValueError(f"training: another rank has ended ({reason}); its error is above, unless it was killed; "
+                              f"{again}")  # fmt: skip
         machines = [rank.partition(" on ")[2] for rank in self.heartbeat.ranks]  # "host1 (10.0.0.2)"
         try:
             note = self.heartbeat.find_note()
@@ -217,11 +220,13 @@ class RankWatcher(threading.Thread):
             self.stop.wait(Heartbeat.EVERY * 2)  # ``run`` may be about to notice the latter
             return checkpoints.interrupted(f"training: {machines[0]} has ended")
         if note is None:  # of a rank that was killed; those that end because of it may find this one
-            lost = next((name for name in machines if f"[{name.rpartition('(')[2][:-1]}]" in error), "")
-            note = Note(f"a process on {lost} was killed" if lost else "a process was killed", TRY_AGAIN)
+            lost = next((name for name in machines if f"[{name.rpartition('(')[2][:-1]}]" in error), None)
+            failed = Note(f"an exchange between the ranks has failed ({reason})", 2)
+            note = failed if lost is None else Note(f"a process on {lost} was killed", TRY_AGAIN)
             self.heartbeat.leave_note(note)
-        kind = checkpoints.interrupted if note.code == TRY_AGAIN else ValueError
-        return kind(f"training: {note.line}" + f"; {again}" * (kind is ValueError))
+        if note.code == TRY_AGAIN:
+            return checkpoints.interrupted(f"training: {note.line}")
+        return ValueError(f"training: {note.line}; {again}")
 
     def _end_training(self, dead: DeadRank) -> None:
         """Kill the other ranks. End this process too if its main thread hangs in a collective operation."""

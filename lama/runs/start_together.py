@@ -7,6 +7,7 @@ others.
 import logging
 import socket
 from dataclasses import dataclass
+from threading import Timer
 from typing import Any
 
 from pytorch_lightning import Trainer
@@ -52,7 +53,13 @@ def start_together(
     address = own_address(main, trainer.num_nodes)
     if trainer.num_nodes > 1:
         let_gloo_use(address)
-    trainer.strategy.setup_environment()
+    notice = Timer(30, logger.warning, [f"waiting until all {trainer.world_size} processes have started"])
+    notice.daemon = True
+    notice.start()
+    try:
+        trainer.strategy.setup_environment()
+    finally:
+        notice.cancel()
     rank, world = rank_and_world()
     iteration, content = (-1, None) if resume is None else (resume.progress.iteration, resume.content)
     board = Board(world) if rank == 0 else None
