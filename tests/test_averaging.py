@@ -1,5 +1,6 @@
 """Gradients are averaged in buckets during the backward pass: their bits, the bytes moved, the memory."""
 
+import json
 import time
 import weakref
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from processes import forked
 from torch import distributed, nn
+from trainings import a_batch, make_module
 
 from lama.machine.ranks import gather_rows
 from lama.training import averaging
@@ -117,6 +119,32 @@ def test_buckets_travel_while_the_backward_pass_computes(averaged):
     assert averaged[1]["during"]["events"] == [*["sent"] * 3, "first layer", "sent"]
     # Rank 0 lacks a gradient of the first bucket: it sends all in the same order, but late.
     assert averaged[0]["during"]["events"] == ["first layer", *["sent"] * 4]
+
+
+@ranks
+def a_step(rank, folder):
+    averaging.BUCKET = 5000
+    counted = {}
+    for official in (True, False):
+        module = make_module(second_generator_forward=official)
+        optimizers = module.configure_optimizers()
+        with pytest.MonkeyPatch.context() as patch:
+            traffic = Traffic(patch, [])
+            logs = module.step(a_batch(rank), *optimizers)
+        networks = (module.generator, module.discriminator)
+        statistics = [buffer for network in networks for buffer in averaging.statistics(network)]
+        numbers = sum(tensor.numel() for network in networks for tensor in network.parameters())
+        own = 2 + len(logs) + sum(tensor.numel() for tensor in statistics)  # losses, logged values, BatchNorm
+        counted[str(official)] = [traffic.bytes, 4 * (numbers + own), traffic.peak, 4 * numbers]
+    (folder / f"{rank}.json").write_text(json.dumps(counted))
+
+
+def test_a_training_step_sends_every_gradient_once(tmp_path):
+    assert forked(a_step, tmp_path) == [0, 0]
+    for rank in range(2):
+        for moved, expected, peak, gradients in json.loads((tmp_path / f"{rank}.json").read_text()).values():
+            assert moved == expected
+            assert peak <= gradients / 2  # and not a copy of all
 
 
 @ranks

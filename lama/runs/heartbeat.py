@@ -6,11 +6,13 @@ calendar clock is read, and only rounds that this process has made itself are co
 taken for dead when it continues. A rank that ends because of an error leaves a note on the board.
 """
 
+import atexit
 import json
 import logging
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -86,7 +88,7 @@ class Heartbeat(threading.Thread):
         while not self.ended.wait(self.EVERY):
             self._round()
         self._ask(OVER)
-        if self.board is not None:
+        if self.board is not None and self.board.note is None:
             self.board.shutdown()
             self.board.server_close()
 
@@ -127,8 +129,6 @@ class Heartbeat(threading.Thread):
         """Tell the other ranks why this one ends; the first note stays."""
         with suppress(OSError, ValueError):
             _exchange(_connected(self.address, self.ANSWER), [self.rank, OVER, note])
-        if self.board is not None:  # it ends with this process
-            threading.Event().wait(2 * self.EVERY)
 
     def find_note(self) -> Note | None:
         """The note on the board. Raises OSError where it does not answer and no note has been read before."""
@@ -141,9 +141,16 @@ class Heartbeat(threading.Thread):
         return None if note is None else Note(*note)
 
     def end(self) -> None:
-        """Tell the others that this rank is through."""
+        """Tell the others that this rank is through. A board with a note is kept until they have read it."""
         self.ended.set()
         self.join(self.EVERY)
+        if self.board is not None and self.board.note is not None:
+            atexit.register(self.linger)  # after this rank has printed its own line
+
+    def linger(self) -> None:
+        """Wait before the board ends with this process."""
+        if self.board is not None:
+            time.sleep(2 * self.EVERY)
 
 
 def _connected(address: tuple[str, int], seconds: float) -> Any:

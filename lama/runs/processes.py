@@ -190,8 +190,9 @@ class RankWatcher(threading.Thread):
                 self._end_training(self.dead)
                 return
             if self.heartbeat is not None and (gone := self.heartbeat.gone(self.EVERY)) is not None:
-                self.heartbeat.leave_note(Note(gone, TRY_AGAIN))
                 logger.error("error: training: %s; the same command continues from the last checkpoint", gone)
+                self.heartbeat.leave_note(Note(gone, TRY_AGAIN))
+                self.heartbeat.linger()
                 os._exit(TRY_AGAIN)  # the main thread waits for a machine that has gone
 
     def tell_why(self, error: BaseException) -> None:

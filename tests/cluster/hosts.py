@@ -131,8 +131,8 @@ class Hosts:
         """The words before a command that runs it on ``host``."""
         setup = f"hostname host{host} && mount --bind {self.folder}/hosts{host} /etc/hosts && "
         setup += f"mount --bind {self.folder}/disk{host} {self.disk} && " * own_disk
-        namespace = f"{self.prefix}{host}"  # of the network; ``ip`` makes one of the mounts too
-        return ["ip", "netns", "exec", namespace, "unshare", "--uts", "sh", "-c", f'{setup} exec "$@"', "sh"]
+        network = f"--net=/run/netns/{self.prefix}{host}"
+        return ["nsenter", network, "unshare", "--uts", "--mount", "sh", "-c", f'{setup} exec "$@"', "sh"]
 
     def start(
         self, host: int, command: list[str], out: Path, own_disk: bool = False, shift: int = 0, **environment: str

@@ -36,6 +36,7 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 ReturnToService=2
 KillWait=20
+SlurmdTimeout=15
 OverTimeLimit=0
 SchedulerParameters=sched_interval=2,requeue_delay=1,bf_interval=2
 SlurmdParameters=config_overrides
@@ -68,7 +69,7 @@ class Slurm:
 
     def __enter__(self) -> "Slurm":
         folder = self.folder
-        for name in ("state", "spool"):
+        for name in ("state", *(f"spool/{node}" for node in self.nodes)):
             (folder / name).mkdir(parents=True)
         ports = []
         for _ in range(2):
