@@ -78,6 +78,7 @@ def test_the_first_note_stays_and_is_known_when_the_board_has_ended(both):
     both[1].leave_note(Note("rank 1 has ended: a mistake", 2))
     both[0].leave_note(Note("rank 0 has ended: because of it", 75))
     assert both[1].find_note() == Note("rank 1 has ended: a mistake", 2)
+    both[1].end()
     both[1].address = ("127.0.0.1", 1)
     assert both[1].find_note() == Note("rank 1 has ended: a mistake", 2)
     both[1].note = None

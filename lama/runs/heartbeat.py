@@ -137,8 +137,9 @@ class Heartbeat(threading.Thread):
         except (OSError, ValueError) as error:
             if self.note is None:
                 raise ConnectionError(f"no answer from {self.ranks[0]}") from error
-            return self.note
-        return None if note is None else Note(*note)
+        else:
+            self.note = None if note is None else Note(*note)
+        return self.note
 
     def end(self) -> None:
         """Tell the others that this rank is through. A board with a note is kept until they have read it."""
