@@ -220,7 +220,7 @@ def identity(content: dict[str, Any] | None) -> str:
     if not content:
         return ""
     weight = next(tensor for name, tensor in content["state_dict"].items() if name.startswith("generator."))
-    digest = hashlib.sha256(weight.contiguous().numpy().tobytes()).hexdigest()
+    digest = hashlib.sha256(weight.contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
     return f"{content['progress']['iteration']} {digest}"
 
 
