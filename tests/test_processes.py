@@ -3,10 +3,13 @@
 import json
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from datetime import timedelta
 from functools import partial
 from types import SimpleNamespace
 
@@ -14,21 +17,19 @@ import numpy as np
 import pytest
 import torch
 from comparing import assert_equal, everything
-from lama.runs.lock import only_one
 from PIL import Image
 from processes import forked
 from pytorch_lightning.utilities import rank_zero_only
-from torch import distributed
 from trainings import BOXES, make_data, make_module, run_into
 
 from lama.data import Distortions, InpaintingDataModule
+from lama.lock import only_one
 from lama.losses import NonSaturatingAdversarialLoss
-from lama.machine.ranks import gather_rows
 from lama.runs import Checkpoints, callbacks
 from lama.runs.callbacks import read_metrics
-from lama.runs.checkpointing import read_checkpoint
+from lama.runs.checkpointing import read_checkpoint, write_checkpoint
+from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.processes import AveragedGradients, Processes, choose_processes
-from lama.training import averaging
 
 IMAGES, EPOCHS = 40, 2
 STEPS = 20  # of two processes with two images each
@@ -66,10 +67,10 @@ def without_batches(module):
         layer.eval()
 
 
-def a_run(folder, batch=2, change=None, **settings):
+def a_run(folder, batch=2, change=None, source=Noise, **settings):
     """A training of one process of two, or of one alone; writes its state and its samples next to the folder."""
     module = make_module(ema_decay=0.9)
-    data = InpaintingDataModule(Noise, "train", BOXES, Distortions(32), BOXES, val_path="val", val_size=32,
+    data = InpaintingDataModule(source, "train", BOXES, Distortions(32), BOXES, val_path="val", val_size=32,
                                 batch_size=batch, num_workers=0, cache_gb=0)  # fmt: skip
     seen, crop = [], data.train_set._crop
     data.train_set._crop = lambda index, rng: (seen.append(index), crop(index, rng))[1]
@@ -179,7 +180,7 @@ def test_a_killed_process_ends_the_other_with_one_line_and_they_resume_to_the_bi
     folder = tmp_path / "run"
     codes = forked(a_run, folder, 2, signalled(signal.SIGKILL, 13))
     assert codes == [1, -signal.SIGKILL]
-    assert "ValueError: training: another rank has ended" in capfd.readouterr().err
+    assert re.search(r"TryAgainError: training: a process on \S+ \(127.0.0.1\) was killed; the", capfd.readouterr().err)
     assert forked(a_run, folder) == [0, 0]
     assert_equal(everything(folder), everything(of_two))
 
@@ -218,6 +219,111 @@ def test_a_non_finite_step_on_one_rank_is_skipped_by_both(tmp_path):
     log = (folder / "train.log").read_text()
     assert log.count("iteration 7 skipped, generator: loss nan") == 1
     assert read_metrics(folder / "metrics.csv")["train_skipped"] == ([10, 20], [1.0, 1.0])
+
+
+def on_own_disk(folder, *arguments, swapped=False, **settings):
+    """Each rank has a disk, and its run folder there."""
+    a_run(folder / f"disk{rank() ^ swapped}/run", *arguments, **settings)
+
+
+def test_without_a_common_disk_rank_0_sends_its_checkpoint_and_another_first_machine_is_refused(
+    tmp_path, of_two, capfd
+):
+    assert forked(on_own_disk, tmp_path, 2, signalled(signal.SIGTERM, 6)) == [75, 0]
+    assert not any((tmp_path / "disk1/run").iterdir())
+    assert forked(partial(on_own_disk, swapped=True), tmp_path) == [1, 1]
+    assert not (tmp_path / "disk1/run/checkpoints").exists()
+    line = r"run_dir: rank 1 on \S+ \(127.0.0.1\) has a checkpoint of iteration 7, rank 0 on \S+ .* has none; "
+    assert len(re.findall(f"ValueError: {line}", capfd.readouterr().err)) == 2
+    shutil.copytree(tmp_path / "disk0/run", tmp_path / "disk1/run", dirs_exist_ok=True)
+    other = read_checkpoint(tmp_path / "disk1/run/checkpoints/last.ckpt")  # of the same iteration, another training
+    for state in (*other["state_dict"].values(), other["optimizer_states"][0]["state"][0]["exp_avg"]):
+        state.zero_() if state.is_floating_point() else None
+    write_checkpoint(other, tmp_path / "disk1/run/checkpoints/last.ckpt")
+    assert forked(on_own_disk, tmp_path) == [0, 0]
+    assert "the checkpoint of iteration 7 is sent" in (tmp_path / "disk0/run/train.log").read_text()
+    assert_equal(everything(tmp_path / "disk0/run"), everything(of_two))
+
+
+def test_without_a_common_disk_all_ranks_return_to_the_checkpoint_of_rank_0(tmp_path):
+    settings = {"change": poisoned([10, 11]), "faults": NonFiniteGuard(max_skipped=2)}
+    assert forked(partial(on_own_disk, **settings), tmp_path) == [0, 0]
+    first, second = (torch.load(tmp_path / f"disk{r}/{r}.pt", weights_only=True) for r in range(2))
+    assert_equal(first, second)
+    assert "returned to the weights and optimisers of iteration 8" in (tmp_path / "disk0/run/train.log").read_text()
+
+
+class Fewer(Noise):
+    """Rank 1 lacks images."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        if rank() == 1 and path == "train":
+            self.names = self.names[:-4]
+
+
+def unlike(folder, what):
+    """Two ranks that cannot train together."""
+    if what == "images":
+        a_run(folder / "run", source=Fewer)
+    else:
+        a_run(folder / "run", config=f"data: {{batch_size: {2 + rank()}}}\nrun_dir: /disk{rank()}\n")
+
+
+@pytest.mark.parametrize(
+    ("what", "line"),
+    [
+        (
+            "images",
+            r"data: rank 1 on \S+ \(127.0.0.1\) has 36 images to train on, rank 0 on \S+ \S+ has 40; all machines",
+        ),
+        (
+            "settings",
+            r"training: rank 1 on .* other settings than rank 0 on \S+ \S+ data.batch_size=3 \(2\); start all",
+        ),
+    ],
+)
+def test_ranks_with_other_images_or_settings_are_refused_on_all(tmp_path, capfd, what, line):
+    assert forked(unlike, tmp_path, what) == [1, 1]
+    assert len(re.findall(f"ValueError: {line}", capfd.readouterr().err)) == 2
+    assert not (tmp_path / "run").exists()
+
+
+def failing(folder):
+    """Rank 1 ends with an error of its own."""
+
+    def change(module):
+        step = module.training_step
+
+        def wrapped(*arguments):
+            if rank() == 1 and int(module.iteration) == 5:
+                raise ValueError("data: too many broken images")
+            return step(*arguments)
+
+        module.training_step = wrapped
+
+    a_run(folder, 2, change)
+
+
+def test_the_error_of_one_rank_is_the_line_of_the_others(tmp_path, capfd):
+    assert forked(failing, tmp_path / "run") == [1, 1]
+    said = capfd.readouterr().err
+    assert re.search(
+        r"ValueError: training: rank 1 on \S+ \(127.0.0.1\) has ended: data: too many broken images; the", said
+    )
+
+
+def alone(folder):
+    """The first of two ranks; the other never starts."""
+    os.environ["WORLD_SIZE"] = "2"
+    AveragedGradients.PATIENCE = timedelta(seconds=3)
+    a_run(folder)
+
+
+@pytest.mark.slow
+def test_a_rank_that_never_starts_ends_the_wait_of_the_others(tmp_path, capfd):
+    assert forked(alone, tmp_path / "run", world=1) == [1]
+    assert "ValueError: training: not all of the 2 processes have started" in capfd.readouterr().err
 
 
 def test_a_second_training_in_the_same_folder_is_refused_and_a_killed_one_leaves_it_free(tmp_path):
@@ -433,26 +539,3 @@ def test_a_process_that_fails_ends_the_command_with_its_line(tmp_path, root):
     assert process.returncode == 2, message
     assert "Traceback" not in message
     assert "images cannot be used, more than data.max_broken=0.02" in message
-
-
-def exchange(folder):
-    """Average in small buckets and gather rows, on each of two ranks."""
-    distributed.init_process_group("gloo")
-    rank = distributed.get_rank()
-    averaging.BUCKET = 10
-    tensors = [torch.full(shape, float(rank + i)) for i, shape in enumerate([(), (3, 2), (40,), (0,), (5,)])]
-    averaging.mean_over_ranks(tensors)
-    features = torch.arange(6.0).reshape(3, 2) if rank else torch.empty(0, 0)
-    torch.save((tensors, gather_rows(features)), folder / f"{rank}.pt")
-    distributed.barrier()
-    distributed.destroy_process_group()
-
-
-def test_gradients_are_averaged_in_buckets_and_features_are_gathered(tmp_path):
-    assert forked(exchange, tmp_path) == [0, 0]
-    for rank in range(2):
-        tensors, rows = torch.load(tmp_path / f"{rank}.pt")
-        for i, shape in enumerate([(), (3, 2), (40,), (0,), (5,)]):
-            assert torch.equal(tensors[i], torch.full(shape, i + 0.5))
-        assert rows[0].numel() == 0
-        assert torch.equal(rows[1], torch.arange(6.0).reshape(3, 2))

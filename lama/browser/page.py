@@ -1,4 +1,4 @@
-"""The folder of the page: a network as ONNX, onnxruntime-web, the scripts of the served page with another ``api.js``."""
+"""The folder of the page: a network as ONNX, onnxruntime-web, and the served page with another ``api.js``."""
 
 import base64
 import hashlib

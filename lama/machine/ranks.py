@@ -1,7 +1,12 @@
 """The rank of this process in a distributed run."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch.distributed
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -14,6 +19,23 @@ def rank_and_world() -> tuple[int, int]:
 def exchange_device() -> torch.device:
     """The device of tensors that the ranks can exchange."""
     return torch.device("cuda" if "nccl" in torch.distributed.get_backend() else "cpu")
+
+
+def from_rank_0(make: Callable[[], T]) -> T:
+    """What ``make`` returns on rank 0, for every rank: of files that only the machine of rank 0 may have."""
+    rank, world = rank_and_world()
+    made: list[T] = [make()] if rank == 0 else [None]  # type: ignore[list-item]
+    if world > 1:
+        torch.distributed.broadcast_object_list(made, 0, device=exchange_device())
+    return made[0]
+
+
+def same_on_all_ranks(value: object) -> bool:
+    """Whether every rank calls this with an equal ``value``."""
+    values: list[object] = [value] * rank_and_world()[1]
+    if len(values) > 1:
+        torch.distributed.all_gather_object(values, value)
+    return all(one == values[0] for one in values)
 
 
 def gather_rows(rows: Tensor) -> list[Tensor]:

@@ -20,6 +20,9 @@ HARMLESS = (
 AT_AN_EPOCH = ("data.batch_size", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.accelerator")
 # Where the data lie; they may move if the files stay the same (``InpaintingDataModule.fingerprint``).
 PLACES = ("data.path", "data.val_path", "data.val_pairs", "location.data_root_dir")
+# Keys that may differ between the machines of one training: a machine's own paths, and what it can do.
+OWN = (*PLACES, "run_dir", "run_title", "location", "weights", "evaluator.weights", "init_from", "data.num_workers",
+       "data.cache_gb", "trainer.enable_progress_bar", "logger")  # fmt: skip
 PART = re.compile(r"data\.path\.[^.]+\.path")  # of a mixture
 COMMAND = "# command: "  # the first line of a run's config.yaml; a resumed run compares it
 MOST = 6  # differences that fit into one line
@@ -88,6 +91,18 @@ def compare(before: Request, now: Request) -> Changes:
             # A key may be interpolated into several places; it is reported once.
             found.setdefault((key.rpartition(".")[2], str(a), str(b)), f"{key}={short(a)} (now: {short(b)})")
     return Changes(list(refused.values()), list(by_update.values()), list(moved.values()))
+
+
+def between_ranks(first: Request, other: Request) -> list[str]:
+    """The keys in which two ranks of one training differ and must not, each as "KEY=OTHER (KEY of the first)"."""
+    a, b = (_flatten(yaml.safe_load(request.config) or {}) for request in (first, other))
+    keys = sorted(a.keys() | b.keys(), key=lambda key: (key.count("."), key))
+    return [
+        f"{key}={short(b.get(key, 'not set'))} ({short(a.get(key, 'not set'))})"
+        for key in keys
+        if a.get(key) != b.get(key) and not any(_covers(name, key) for name in OWN) and not PART.fullmatch(key)
+        and not (key.startswith("losses.") and key.endswith(".weights"))
+    ]  # fmt: skip
 
 
 def joined(lines: list[str]) -> str:

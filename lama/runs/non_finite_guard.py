@@ -5,7 +5,8 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from lama.runs.checkpointing import newest_checkpoint
+from lama.machine.ranks import from_rank_0, same_on_all_ranks
+from lama.runs.checkpointing import identity, newest_checkpoint
 
 logger = logging.getLogger(__name__)
 ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or look at the images"
@@ -48,7 +49,10 @@ class NonFiniteGuard(Callback):
             self._go_back(trainer, module, "the predictions of a validation were not finite")
 
     def _go_back(self, trainer: Trainer, module: LightningModule, row: str) -> None:
-        newest = newest_checkpoint(trainer.checkpoint_callback.folder)  # type: ignore[union-attr]
+        folder = trainer.checkpoint_callback.folder  # type: ignore[union-attr]
+        newest = newest_checkpoint(folder)
+        if not same_on_all_ranks(identity(newest and newest[1])):  # machines without a common disk
+            newest = from_rank_0(lambda: newest)
         if newest is None:
             raise ValueError(f"training: {row}, and there is no checkpoint yet; {ADVICE}")
         path, content, notes = newest

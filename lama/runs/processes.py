@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -24,21 +25,27 @@ from torch import distributed
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import causes
 from lama.machine.crowded import crowded
-from lama.machine.ranks import rank_and_world
 from lama.runs.checkpointing import Checkpoints
+from lama.runs.config_changes import short
+from lama.runs.heartbeat import Heartbeat, Note
 from lama.runs.precision import choose_precision
 from lama.runs.signals import TRY_AGAIN, Stopped
 
 logger = logging.getLogger(__name__)
 
 # Messages of torch: a collective operation without its partner, and a worker that the system has killed.
-LOST_RANK = r"Connection (closed|reset)|Broken pipe|remote process|NCCL|ncclRemoteError"
+LOST_RANK = r"[Cc]onnection (closed|reset|refused)|Broken pipe|remote process|NCCL|ncclRemoteError|[Tt]imed out"
 DEAD_WORKER = r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (exited unexpectedly|is killed by signal: \w+)"
 STRATEGIES = (None, "auto", "ddp")
 
 
 class AveragedGradients(DDPStrategy):
     """Lightning's DDP strategy without DistributedDataParallel: the step averages gradients (see ``averaging.py``)."""
+
+    PATIENCE = timedelta(minutes=10)  # for ranks that start later, and for each exchange; PyTorch's own with NCCL
+
+    def __init__(self) -> None:
+        super().__init__(timeout=self.PATIENCE)
 
     def configure_ddp(self) -> None:
         """Wrap nothing; give all ranks the weights of rank 0."""
@@ -104,7 +111,7 @@ def _started(expected: int) -> int:
 
 
 @contextmanager
-def ended_together(trainer: Trainer, checkpoints: Checkpoints) -> Iterator[None]:
+def ended_together(trainer: Trainer, checkpoints: Checkpoints) -> "Iterator[RankWatcher]":
     """End the ranks that Lightning has started when this one ends, and explain errors that a lost rank has caused.
 
     Raises ValueError where another rank was killed or a collective operation failed because another rank has ended.
@@ -113,9 +120,9 @@ def ended_together(trainer: Trainer, checkpoints: Checkpoints) -> Iterator[None]
     if trainer.world_size > 1:
         watcher.start()
     try:
-        yield
+        yield watcher
     except BaseException as error:
-        rank_lost = isinstance(error, RuntimeError) and rank_and_world()[1] > 1 and re.search(LOST_RANK, str(error))
+        rank_lost = isinstance(error, RuntimeError) and trainer.world_size > 1 and re.search(LOST_RANK, str(error))
         if rank_lost:  # the watcher may learn in a moment which one it was
             watcher.found.wait(2 * RankWatcher.EVERY)
         dead = watcher.dead
@@ -123,11 +130,11 @@ def ended_together(trainer: Trainer, checkpoints: Checkpoints) -> Iterator[None]
         if dead is not None and dead.killed:
             raise checkpoints.interrupted(f"training: {dead}") from error
         if rank_lost:
-            advice = "its error is above, unless it was killed; the same command continues from the last checkpoint"
-            raise ValueError(f"training: another rank has ended; {advice}") from error
+            raise watcher.lost(str(error), checkpoints) from error
+        watcher.tell_why(error)
         raise
     finally:
-        watcher.stop.set()
+        watcher.end()
 
 
 @dataclass(frozen=True)
@@ -158,9 +165,22 @@ class RankWatcher(threading.Thread):
     def __init__(self, trainer: Trainer) -> None:
         super().__init__(daemon=True)
         self.launcher: Any = trainer.strategy.launcher
+        self.world = trainer.world_size
         self.dead: DeadRank | None = None  # the first that has died
         self.found = threading.Event()  # ``dead`` is set
         self.stop = threading.Event()  # the training has ended
+        self.heartbeat: Heartbeat | None = None  # of ranks on several machines
+
+    def listen(self, heartbeat: Heartbeat | None) -> None:
+        """Watch the ranks on other machines too."""
+        if heartbeat is not None:
+            heartbeat.start()
+            self.heartbeat = heartbeat
+
+    def end(self) -> None:
+        self.stop.set()
+        if self.heartbeat is not None:
+            self.heartbeat.end()
 
     def run(self) -> None:
         while not self.stop.wait(self.EVERY):
@@ -169,6 +189,45 @@ class RankWatcher(threading.Thread):
             if self.dead is not None:
                 self._end_training(self.dead)
                 return
+            if self.heartbeat is not None and (gone := self.heartbeat.gone(self.EVERY)) is not None:
+                logger.error("error: training: %s; the same command continues from the last checkpoint", gone)
+                self.heartbeat.leave_note(Note(gone, TRY_AGAIN))
+                self.heartbeat.linger()
+                os._exit(TRY_AGAIN)  # the main thread waits for a machine that has gone
+
+    def tell_why(self, error: BaseException) -> None:
+        """Leave the reason of this rank's end to the others, whose collective operations are about to fail."""
+        if self.heartbeat is not None and not isinstance(error, SystemExit | KeyboardInterrupt):
+            me = self.heartbeat.ranks[self.heartbeat.rank]
+            line = (str(error).splitlines() or [""])[0]
+            self.heartbeat.leave_note(
+                Note(f"{me} has ended: {line or type(error).__name__}", getattr(error, "exit_code", 2))
+            )
+
+    def lost(self, error: str, checkpoints: Checkpoints) -> ValueError:
+        """Explain the ``error`` of a collective operation: by another rank's note, or the lack of one."""
+        again = "the same command continues from the last checkpoint"
+        reason = short(" ".join(error.split()), 200)
+        if self.heartbeat is None:
+            if not distributed.is_initialized():
+                start = f"not all of the {self.world} processes have started within {AveragedGradients.PATIENCE}"
+                return ValueError(f"training: {start} ({reason}); look at the other machines")
+            return ValueError(f"training: another rank has ended ({reason}); its error is above, unless it was killed; "
+                              f"{again}")  # fmt: skip
+        machines = [rank.partition(" on ")[2] for rank in self.heartbeat.ranks]  # "host1 (10.0.0.2)"
+        try:
+            note = self.heartbeat.find_note()
+        except OSError:  # the board has ended with the first machine, or its network
+            self.stop.wait(Heartbeat.EVERY * 2)  # ``run`` may be about to notice the latter
+            return checkpoints.interrupted(f"training: {machines[0]} has ended")
+        if note is None:  # of a rank that was killed; those that end because of it may find this one
+            lost = next((name for name in machines if f"[{name.rpartition('(')[2][:-1]}]" in error), None)
+            failed = Note(f"an exchange between the ranks has failed ({reason})", 2)
+            note = failed if lost is None else Note(f"a process on {lost} was killed", TRY_AGAIN)
+            self.heartbeat.leave_note(note)
+        if note.code == TRY_AGAIN:
+            return checkpoints.interrupted(f"training: {note.line}")
+        return ValueError(f"training: {note.line}; {again}")
 
     def _end_training(self, dead: DeadRank) -> None:
         """Kill the other ranks. End this process too if its main thread hangs in a collective operation."""

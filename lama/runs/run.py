@@ -32,10 +32,11 @@ from lama.runs.monitor import PUBLISHED, choose_monitor
 from lama.runs.non_finite_guard import NonFiniteGuard
 from lama.runs.plain_progress import PlainProgress, duration
 from lama.runs.precision import check_precision
-from lama.runs.processes import choose_processes, dead_workers_explained, ended_together
+from lama.runs.processes import RankWatcher, choose_processes, dead_workers_explained, ended_together
 from lama.runs.provenance import note_start
 from lama.runs.resume import Resumption, check_free, fits
 from lama.runs.speed import Speed
+from lama.runs.start_together import start_together
 from lama.training.module import InpaintingModule
 from lama.verbs import program, setting, typed_alike
 
@@ -92,11 +93,9 @@ def train(
             samples = SampleGrids(run_dir, data.val_pairs, before=bool(origin))
             places = make_loggers(loggers, run_dir, begun, config)
             fit = _make_trainer(trainer, run_dir, data, checkpointing, [samples, *watching], places)
-            if resume is not None:
-                resume.apply(fit, data, checkpointing)
             explained = dead_workers_explained(data, module, checkpointing)
-            with ended_together(fit, checkpointing), explained, fits(resume):
-                fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
+            with ended_together(fit, checkpointing) as watcher, explained:
+                _fit(fit, module, data, resume, Request(config, command), checkpointing, watcher)
             if processes.first:
                 _check_written(fit, checkpointing, run_dir)
                 _summarise(module, data, checkpointing, run_dir, processes.number, speed.summary(processes.number))
@@ -104,6 +103,19 @@ def train(
                 logger.info("%s: %s", debug.name, debug.verdict)
             logger.info("result: %s (next steps: %s)", run_dir / "models", run_dir / "next_steps.txt")
     return run_dir
+
+
+def _fit(
+    fit: Trainer, module: InpaintingModule, data: InpaintingDataModule, resume: Resumption | None, request: Request,
+    checkpoints: Checkpoints, watcher: RankWatcher,
+) -> None:  # fmt: skip
+    """Train, all ranks from the place that rank 0 continues from."""
+    resume, heartbeat = start_together(fit, resume, data, request)
+    watcher.listen(heartbeat)
+    if resume is not None:
+        resume.apply(fit, data, checkpoints)
+    with fits(resume):
+        fit.fit(module, datamodule=data, ckpt_path=None if resume is None else resume.path, weights_only=True)
 
 
 def _check_written(fit: Trainer, checkpoints: Checkpoints, run_dir: Path) -> None:

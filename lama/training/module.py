@@ -8,6 +8,7 @@ import copy
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from lama.interfaces import StepContext
 from lama.losses import Objective
 from lama.losses.frozen import Frozen
 from lama.machine.device import float32
-from lama.training.averaging import average_gradients, highest, mean_over_ranks, statistics, synchronise_batchnorm
+from lama.training.averaging import averaged_backward, highest, mean_over_ranks, statistics, synchronise_batchnorm
 from lama.training.compiled import compile_generator
 from lama.training.discriminator_outputs import DiscriminatorOutputs
 from lama.training.learning_rates import NAMES, LearningRates
@@ -217,8 +218,7 @@ class InpaintingModule(LightningModule):
         with frozen(self.discriminator):
             loss, logs = self.objective.generator_loss(self._discriminate(image, mask, self._predict(batch)))
             generator_optimizer.zero_grad()
-            backward(loss)
-        norm, vitals = self._average_and_clip("generator", loss)
+            norm, vitals = self._average_and_clip("generator", loss, partial(backward, loss))
         check_finite(vitals)
         logs |= norm | {"gen_total": loss.detach()}
         del loss  # and its graph
@@ -235,8 +235,8 @@ class InpaintingModule(LightningModule):
         logs |= discriminator_logs
         if loss.requires_grad:  # false without an adversarial term
             discriminator_optimizer.zero_grad()
-            backward(loss, inputs=list(self.discriminator.parameters()))
-            norm, vitals = self._average_and_clip("discriminator", loss)
+            to_discriminator = partial(backward, loss, inputs=list(self.discriminator.parameters()))
+            norm, vitals = self._average_and_clip("discriminator", loss, to_discriminator)
             check_finite(vitals)
             logs |= norm
             discriminator_optimizer.step()
@@ -253,11 +253,11 @@ class InpaintingModule(LightningModule):
         loss, logs = self.objective.generator_loss(outputs.for_generator)
         if self.accumulated == 0:
             generator_optimizer.zero_grad()
-        outputs.backward(loss / self.accumulate, backward)
-        norm, *vitals = self._average_and_clip("generator", loss)
+        to_generator = partial(outputs.backward, loss / self.accumulate, backward)
+        norm, *vitals = self._average_and_clip("generator", loss, to_generator)
         logs |= norm | {"gen_total": loss.detach()}
         context = outputs.for_discriminator
-        del loss, outputs  # and the gradients at the cut
+        del loss, outputs, to_generator  # and the gradients at the cut
 
         # Discriminator: adversarial loss and R1, backward, clip.
         loss, discriminator_logs = self.objective.discriminator_loss(context)
@@ -266,8 +266,8 @@ class InpaintingModule(LightningModule):
         if adversarial:
             if self.accumulated == 0:
                 discriminator_optimizer.zero_grad()
-            backward(loss / self.accumulate, inputs=list(self.discriminator.parameters()))
-            norm, last = self._average_and_clip("discriminator", loss)
+            to_discriminator = partial(backward, loss / self.accumulate, inputs=list(self.discriminator.parameters()))
+            norm, last = self._average_and_clip("discriminator", loss, to_discriminator)
             logs |= norm
             vitals.append(last)
         check_finite(*vitals)
@@ -282,13 +282,15 @@ class InpaintingModule(LightningModule):
             discriminator_optimizer.step()
         return self._end_of_update(logs)
 
-    def _average_and_clip(self, network: str, loss: Tensor) -> tuple[Logs, Vitals]:
-        """Average the gradients of ``network`` over the ranks and clip them: the norm before clipping, and the vitals.
+    def _average_and_clip(self, network: str, loss: Tensor, backward: Callable[[], None]) -> tuple[Logs, Vitals]:
+        """Call ``backward``, average the gradients of ``network`` over the ranks, and clip them.
 
-        While batches are still accumulated, nothing is clipped, and there is no norm to log.
+        Returns the norm before clipping, and the vitals. While batches are still accumulated, nothing is clipped, and
+        there is no norm to log.
         """
         parameters = list(getattr(self, network).parameters())
-        loss = average_gradients(parameters, loss.detach())  # of every batch: a checkpoint may precede the update
+        overlap = self.sync_batchnorm is None  # it exchanges in the backward pass too: the order could differ by rank
+        loss = averaged_backward(backward, parameters, loss, overlap)  # of every batch: a checkpoint may come between
         if self.accumulated + 1 < self.accumulate:
             return {}, Vitals(network, loss, torch.zeros_like(loss))
         norm = clip_grad_norm_(parameters, self.clip_norm)

@@ -1,4 +1,4 @@
-"""A SLURM of one machine, on 127.0.0.1, in a folder of its own: munged, slurmctld, slurmd."""
+"""A SLURM in a folder of its own: munged, slurmctld, slurmd; of one machine, on 127.0.0.1, or of hosts (hosts.py)."""
 
 import getpass
 import os
@@ -8,10 +8,12 @@ import subprocess
 import time
 from pathlib import Path
 
+from hosts import Hosts
+
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "sinfo")
 CONFIG = """
 ClusterName=lama
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={first}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
 CredType=cred/munge
@@ -20,11 +22,11 @@ SlurmdUser={user}
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool/%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -34,12 +36,13 @@ AccountingStorageType=accounting_storage/none
 MpiDefault=none
 ReturnToService=2
 KillWait=20
+SlurmdTimeout=15
 OverTimeLimit=0
 SchedulerParameters=sched_interval=2,requeue_delay=1,bf_interval=2
 SlurmdParameters=config_overrides
 MinJobAge=600
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=2000 State=UNKNOWN
-PartitionName=debug Nodes={host} Default=YES MaxTime=INFINITE State=UP
+{nodes}
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
@@ -49,25 +52,36 @@ def missing() -> list[str]:
 
 
 class Slurm:
-    """Started on entering, stopped with everything in it on leaving; ``environment`` is what its commands need."""
+    """Started on entering, stopped with everything in it on leaving; ``environment`` is what its commands need.
 
-    def __init__(self, folder: Path) -> None:
+    With ``hosts`` each of them is a node. The controller is on the first, where ``ask`` asks too.
+    """
+
+    def __init__(self, folder: Path, hosts: Hosts | None = None) -> None:
         self.folder = folder
+        self.hosts = hosts
+        self.nodes = {socket.gethostname().partition(".")[0]: "127.0.0.1"}
+        if hosts is not None:
+            self.nodes = {f"host{i}": hosts.address(i) for i in range(hosts.number)}
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
         self.user = getpass.getuser()
         self.daemons: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Slurm":
         folder = self.folder
-        for name in ("state", "spool"):
+        for name in ("state", *(f"spool/{node}" for node in self.nodes)):
             (folder / name).mkdir(parents=True)
         ports = []
         for _ in range(2):
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 ports.append(probe.getsockname()[1])
-        host = socket.gethostname().partition(".")[0]
-        (folder / "slurm.conf").write_text(CONFIG.format(folder=folder, user=self.user, ports=ports, host=host))
+        nodes = [f"NodeName={name} NodeAddr={address} CPUs=4 RealMemory=2000 State=UNKNOWN"
+                 for name, address in self.nodes.items()]  # fmt: skip
+        first = "{}({})".format(*next(iter(self.nodes.items())))
+        (folder / "slurm.conf").write_text(
+            CONFIG.format(folder=folder, user=self.user, ports=ports, first=first, nodes="\n".join(nodes))
+        )
         (folder / "munge.key").write_bytes(os.urandom(1024))
         (folder / "munge.key").chmod(0o400)
         try:
@@ -75,8 +89,9 @@ class Slurm:
             self._daemon("munged", "--foreground", "--force", *(f"--{k}={folder}/munge.{v}" for k, v in files.items()))
             self._until(lambda: (folder / "munge.socket").exists(), "munged")
             self._daemon("slurmctld", "-D", "-f", f"{folder}/slurm.conf")
-            self._daemon("slurmd", "-D", "-f", f"{folder}/slurm.conf", "-N", host)
-            self._until(lambda: "idle" in self.ask("sinfo", "-h", "-o", "%T"), "sinfo reports idle")
+            for i in range(len(self.nodes)):
+                self.start_node(i)
+            self.until_idle()
         except BaseException:
             self.__exit__()
             raise
@@ -95,23 +110,33 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
 
+    def start_node(self, number: int) -> None:
+        self._daemon("slurmd", "-D", "-f", f"{self.folder}/slurm.conf", "-N", list(self.nodes)[number], host=number)
+
+    def until_idle(self) -> None:
+        """Wait until all nodes are ready for a job."""
+        wanted = ["idle"] * len(self.nodes)
+        self._until(lambda: self.ask("sinfo", "-h", "-N", "-o", "%T").split() == wanted, "sinfo reports idle")
+
+    def inside(self, number: int) -> list[str]:
+        return [] if self.hosts is None else self.hosts.inside(number)
+
     def ask(self, *command: str) -> str:
+        command = (*self.inside(0), *command)
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
         return done.stdout if done.returncode == 0 else f"{done.stdout}{done.stderr}"
 
-    def _daemon(self, name: str, *arguments: str) -> None:
-        path = shutil.which(name) or f"/usr/sbin/{name}"
-        with (self.folder / f"{name}.out").open("wb") as out:
+    def _daemon(self, name: str, *arguments: str, host: int = 0) -> None:
+        words = [*self.inside(host), shutil.which(name) or f"/usr/sbin/{name}", *arguments]
+        with (self.folder / f"{name}.out").open("ab") as out:
             self.daemons.append(
-                subprocess.Popen(
-                    [path, *arguments], env=self.environment, stdout=out, stderr=out, start_new_session=True
-                )
+                subprocess.Popen(words, env=self.environment, stdout=out, stderr=out, start_new_session=True)
             )
 
     def _until(self, condition, what: str, seconds: float = 60) -> None:  # type: ignore[no-untyped-def]
         end = time.monotonic() + seconds
         while not condition():
-            if time.monotonic() > end or any(daemon.poll() is not None for daemon in self.daemons):
+            if time.monotonic() > end or any(daemon.poll() not in (None, -9) for daemon in self.daemons):
                 logs = "\n".join(f"{p.name}: {p.read_text()[-800:]}" for p in sorted(self.folder.glob("*.[lo][ou]*")))
                 raise RuntimeError(f"SLURM did not come up ({what}):\n{logs}")
             time.sleep(0.3)
