@@ -62,7 +62,6 @@ class Checkpoints(lightning.Checkpoint):
         self.resumed: tuple[Path, int] | None = None  # the checkpoint, and its iteration
         self.seconds = 0.0  # of training, over all starts of the run
         self.on_disk: int | None = None  # the iteration of the latest checkpoint of this command
-        self.skipping = False
         self.started = self.written = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -76,8 +75,7 @@ class Checkpoints(lightning.Checkpoint):
         if trainer.is_global_zero and self.resumed is not None and self.resumed[0] == self.folder / LAST:
             self._keep_best(iteration)  # in case the process was killed just before
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
-        self.skipping = bool(outputs) and "fault" in outputs
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         batches = self.every_batches is not None and int(module.iteration) % self.every_batches == 0  # type: ignore[arg-type]
         minutes = self.every_minutes is not None and time.monotonic() - self.written >= 60 * self.every_minutes
         self._at_boundary(trainer, module, due=batches or minutes)
@@ -105,9 +103,11 @@ class Checkpoints(lightning.Checkpoint):
 
     def _at_boundary(self, trainer: Trainer, module: LightningModule, due: bool, validated: bool = False) -> None:
         """Between two batches, write a checkpoint if one is ``due`` or a signal has come; then stop on a signal."""
-        write, stop = highest(int(due and not self.skipping), self.stop.signal or 0)
+        due = due and not module.outcomes.read()  # type: ignore[operator, union-attr]
+        write, stop = highest(int(due), self.stop.signal or 0)
         if not write and not stop:
             return
+        module.outcomes.read()  # type: ignore[operator, union-attr]  # for the counts of ``NonFiniteGuard``
         iteration = int(module.iteration)  # type: ignore[arg-type]
         progress = progress_of(trainer, trainer.datamodule, iteration, validated)  # type: ignore[attr-defined]
         if progress is None:
