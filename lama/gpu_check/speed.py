@@ -17,6 +17,7 @@ from lama.bench.train_worker import MODERN, OFFICIAL, build
 from lama.conventions import generator_input
 from lama.data import BuiltinPhotos, Distortions, InpaintingDataModule
 from lama.fast.fuse import fuse
+from lama.fast.graphs import record
 from lama.gpu_check.row import Row, Setup, attempt
 from lama.machine.device import float32
 from lama.machine.waits import HostWaits
@@ -147,6 +148,27 @@ def _prediction(setup: Setup, title: str, precision: str, side: int) -> Row:
         finite = bool(network(x).isfinite().all())
     peak = f", {torch.cuda.max_memory_allocated(setup.device) / 1e9:.2f} GB" if setup.on_gpu else ""
     return Row(title, f"{seconds:.3g} s{peak}", "finite", finite)
+
+
+def graphs(setup: Setup) -> Iterator[Row]:
+    """The same prediction from CUDA graphs: whether it equals the plain one, and how much faster it is."""
+    for side in setup.sides[:2]:
+        setup.free()
+        title = f"{side} x {side}, CUDA graph"
+        yield attempt(title, partial(_graphs, setup, title, side))
+
+
+@torch.inference_mode()
+def _graphs(setup: Setup, title: str, side: int) -> Row:
+    if not setup.on_gpu:
+        return Row(title, "needs a GPU", "equal")
+    network = fuse(calibrated(**setup.network).to(setup.device), compiled=False)
+    x = generator_input(*noise(1, side)).to(setup.device)
+    with float32():
+        replay = record(network, x)
+        equal = torch.equal(replay(x), network(x))
+        plain, recorded = (_seconds(setup, partial(run, x), 5) for run in (network, replay))
+    return Row(title, f"{'equal' if equal else 'DIFFERENT'}, {plain / recorded:.2f} times as fast", "equal", equal)
 
 
 def _module(setup: Setup, recipe: dict[str, Any] = MODERN) -> Any:
