@@ -3,6 +3,8 @@
 import functools
 import subprocess
 import sys
+import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +24,7 @@ from lama.evaluation.metrics import METRICS, scores_images, weight_files
 from lama.fast.fuse import can_fuse, fuse
 from lama.inference.refine import Refiner
 from lama.machine.rehearsal import Rehearsal, bfloat16_convolutions, fused_optimizers
+from lama.machine.waits import HostWaits
 from lama.runs import Checkpoints, NonFiniteGuard
 from lama.runs.callbacks import MetricsTable
 from lama.runs.plain_progress import PlainProgress
@@ -111,6 +114,62 @@ def test_a_training_waits_at_logged_batches_only(tmp_path, monkeypatch):
     waits = [sum(batch.values()) for batch in callbacks[-1].batches]
     assert len(waits) == 7
     assert [bool(count) for count in waits] == [False, False, True, False, False, True, False], callbacks[-1].batches
+
+
+def test_waits_on_a_gpu_are_the_warnings_of_pytorch(monkeypatch):
+    modes = []
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+    seen = HostWaits()
+    seen.start()
+    for _ in range(2):
+        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+    warnings.warn("something else", stacklevel=1)
+    with pytest.warns(UserWarning, match="something else") as others:
+        seen.stop()
+    (place,) = seen.places
+    assert place.startswith(__file__)
+    assert seen.places[place] == 2
+    assert modes == ["warn", "default"]
+    assert len(others) == 1
+
+
+def test_the_waits_of_a_real_batch_on_a_gpu_are_logged(tmp_path, monkeypatch, caplog):
+    """Of the whole batch after a logged one, the callbacks and the next batch's loading included."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda _: None)
+    monkeypatch.setattr("lama.runs.speed.peak_memory", lambda _: 0)
+    logged = {}
+    module = SimpleNamespace(device=torch.device("cuda"), iteration=0, log_dict=logged.update)
+    trainer = SimpleNamespace(
+        is_global_zero=True, world_size=1, optimizers=[SimpleNamespace(param_groups=[{"lr": 1}])] * 2
+    )
+    speed = Speed(tmp_path, make_data(), every=2)
+    speed.on_train_start(trainer, module)
+    for _ in range(4):
+        speed.on_train_batch_start(trainer, module)
+        module.iteration += 1
+        speed.on_train_batch_end(trainer, module, {}, {"image": torch.zeros(2)}, 0)
+        if module.iteration == 3:
+            warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+    speed.teardown(trainer, module, "fit")
+    assert logged["speed_host_waits"] == 1
+    rows = (tmp_path / "speed.csv").read_text().splitlines()
+    assert [row for row in rows if "host_waits" in row] == ["2,speed_host_waits,0", "4,speed_host_waits,1"]
+    assert "waited for the GPU 0 times in a batch: nowhere" in caplog.text
+    assert f"waited for the GPU 1 times in a batch: {__file__}" in caplog.text
+
+
+def test_with_several_gpus_the_ranks_ask_each_other_at_logged_batches_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("lama.runs.checkpointing.ranks_wait", lambda: True)
+    asked = []
+    monkeypatch.setattr(
+        Checkpoints, "_at_boundary", lambda self, trainer, module, **_: asked.append(int(module.iteration))
+    )
+    trainer = SimpleNamespace(log_every_n_steps=4)
+    checkpoints = Checkpoints(tmp_path, "val_x", "max", every_batches=3)
+    for iteration in range(1, 10):
+        checkpoints.on_train_batch_end(trainer, SimpleNamespace(iteration=iteration), {})
+    assert asked == [3, 4, 6, 8, 9]
 
 
 def test_what_the_host_sends_without_pinned_memory_is_a_wait():

@@ -1,7 +1,8 @@
 """CUDA graphs of a network for prediction: all kernels of a forward pass are started at once, from a recording.
 
-A GPU starts a kernel in microseconds, and a small image keeps it busy for little longer. A recording holds for one shape
-of input and for the memory in which it was made. See https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs.
+A GPU starts a kernel in microseconds, and a small image keeps it busy for little longer. A recording holds for one
+shape of input and for the memory in which it was made.
+See https://pytorch.org/blog/accelerating-pytorch-with-cuda-graphs.
 """
 
 import logging

@@ -299,8 +299,8 @@ def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
     """The model at ``path`` (any that ``lama.checkpoints`` can open), ready to use; weights are read on the CPU first.
 
     ``options`` go to ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled, graphs,
-    refiner, detail and scale. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is out of
-    range, TypeError for an unknown option.
+    refiner, detail and scale. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is
+    out of range, TypeError for an unknown option.
     """
     known = list(inspect.signature(Inpainter).parameters)[2:]
     unknown = next((name for name in options if name not in known), None)

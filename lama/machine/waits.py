@@ -27,7 +27,8 @@ class HostWaits:
     def start(self) -> None:
         self.places.clear()
         self._block = warnings.catch_warnings(record=True)
-        self._seen = self._block.__enter__() or []
+        seen = self._block.__enter__()
+        self._seen: list[warnings.WarningMessage] = [] if seen is None else seen
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
 

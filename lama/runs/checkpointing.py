@@ -20,6 +20,7 @@ from pytorch_lightning import callbacks as lightning
 from pytorch_lightning.plugins import CheckpointIO
 
 from lama.files import atomic_write, survives_a_full_disk, synced
+from lama.machine.ranks import exchange_device, rank_and_world
 from lama.runs.progress import Progress, progress_of
 from lama.runs.signals import StopRequest, TryAgainError
 from lama.training.averaging import highest
@@ -32,7 +33,8 @@ class Checkpoints(lightning.Checkpoint):
     """Write ``checkpoints/last.ckpt``, keep its predecessor and the best ones, and stop the training on a signal.
 
     A checkpoint is written after every epoch and every validation, every ``every_batches`` batches and every
-    ``every_minutes`` minutes, but not after a skipped batch: ``NonFiniteGuard`` may have to return to a good one.
+    ``every_minutes`` minutes, but not after a skipped batch: ``NonFiniteGuard`` may have to return to a good one. With
+    several GPUs, signals and minutes count at logged batches only.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Checkpoints(lightning.Checkpoint):
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         batches = self.every_batches is not None and int(module.iteration) % self.every_batches == 0  # type: ignore[arg-type]
+        if not batches and ranks_wait() and int(module.iteration) % trainer.log_every_n_steps:  # type: ignore[arg-type, attr-defined]
+            return  # asking the other ranks would wait for the GPU, in every batch
         minutes = self.every_minutes is not None and time.monotonic() - self.written >= 60 * self.every_minutes
         self._at_boundary(trainer, module, due=batches or minutes)
 
@@ -252,6 +256,11 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | 
         best = "" if kept is None else f"continue from an earlier iteration with resume={kept}, "
         raise ValueError(f"{'; '.join(problems)}; {best}start anew with overwrite=true, or use init_from=WEIGHTS")
     return None
+
+
+def ranks_wait() -> bool:
+    """Whether an exchange of numbers between the ranks waits for a GPU: over NCCL it goes through it."""
+    return rank_and_world()[1] > 1 and exchange_device().type != "cpu"
 
 
 def _link(file: Path, name: Path) -> None:
