@@ -283,11 +283,20 @@ class Counted(Rehearsal):
         return result
 
 
+RECIPES = {
+    "official": {},
+    "modern": {"second_generator_forward": False},
+    "gpu_8gb": {"second_generator_forward": False, "accumulate": 2, "recompute_blocks": True},
+}
+
+
 @pytest.mark.parametrize("bf16", [False, True])
-@pytest.mark.parametrize("recipe", ["official", "modern"])
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_the_tensors_of_a_rehearsal_are_the_tensors_of_a_step(recipe, bf16):
+    """With the recipes of the cards, whose memory is taken from a rehearsal."""
+
     def module():
-        return make_module(second_generator_forward=recipe == "official", ema_decay=0.9)
+        return make_module(**RECIPES[recipe], ema_decay=0.9)
 
     real = module().train()
     with Counted() as seen:
@@ -295,10 +304,18 @@ def test_the_tensors_of_a_rehearsal_are_the_tensors_of_a_step(recipe, bf16):
         seen.hold(real.buffers())
         optimizers = real.configure_optimizers()
         batch = {"image": torch.rand(2, 3, 128, 128), "mask": (torch.rand(2, 1, 128, 128) > 0.8).float()}
-        for _ in range(2):  # the first makes the optimisers' states
+        for _ in range(2 * real.accumulate):  # the first update makes the optimisers' states
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 real.step(batch, *optimizers)
     assert rehearse_step(module(), 2, (128, 128), bf16).peak == pytest.approx(seen.peak, rel=0.01)
+
+
+def test_the_recipes_of_the_cards_are_compared():
+    default = composed("big-lama")
+    for card in CARDS:
+        config = composed("big-lama", f"hardware={card}")
+        changed = {key: value for key, value in config.recipe.items() if value != default.recipe[key]}
+        assert changed in RECIPES.values(), card
 
 
 STEPS = """
