@@ -119,13 +119,16 @@ def test_a_training_waits_at_logged_batches_only(tmp_path, monkeypatch):
 def test_waits_on_a_gpu_are_the_warnings_of_pytorch(monkeypatch):
     modes = []
     monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
-    seen = HostWaits()
-    seen.start()
-    for _ in range(2):
-        warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
-    warnings.warn("something else", stacklevel=1)
+
+    def count():
+        with HostWaits() as seen:
+            for _ in range(2):
+                warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+            warnings.warn("something else", stacklevel=1)
+        return seen
+
     with pytest.warns(UserWarning, match="something else") as others:
-        seen.stop()
+        seen = count()
     (place,) = seen.places
     assert place.startswith(__file__)
     assert seen.places[place] == 2

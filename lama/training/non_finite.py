@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+DEVICES = ("cuda", "cpu", "meta")  # on which fused Adam is known to take ``found_inf``
+
 
 @dataclass(frozen=True)
 class Vitals:
@@ -172,9 +174,10 @@ class StepGuard:
 
 def skips_by_itself(optimizer: Any) -> bool:
     """Whether ``optimizer`` can leave a step out on the device, so that the host need not decide."""
-    return isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW) and all(
-        group["fused"] for group in optimizer.param_groups
-    )
+    if not isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW):
+        return False
+    groups = optimizer.param_groups
+    return all(group["fused"] and group["params"][0].device.type in DEVICES for group in groups)
 
 
 def _step_unless(found_inf: Tensor, optimizer: Any) -> None:
