@@ -85,7 +85,7 @@ def takes_a_step(config):
     module.cosine_lr = False  # its length is the Trainer's to know
     optimizers = module.configure_optimizers()
     for _ in range(module.accumulate):  # batches for one update
-        logs = module.step(batch, *optimizers)
+        logs, _ = module.step(batch, *optimizers)
     assert all(value.isfinite() for value in logs.values()), logs
     after = [p for network in trained for p in network.parameters()]
     assert all(not torch.equal(a, b) for a, b in zip(before, after, strict=True) if a.ndim > 1)

@@ -97,7 +97,7 @@ def step_values():
     logs = {}
     for i in range(2):
         batch = {"image": formula_image(20 + i, 3, 3, 64, 64), "mask": formula_mask(20 + i, 3, 64, 64)}
-        logs = {name: value.item() for name, value in module.step(batch, *optimizers).items()}
+        logs = {name: value.item() for name, value in module.step(batch, *optimizers)[0].items()}
     return logs
 
 

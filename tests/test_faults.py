@@ -97,12 +97,80 @@ def test_a_step_that_is_not_finite_changes_nothing_bitwise(where, second, step):
         assert same(watch.states[i - 1], watch.states[i]) == (i == step), i
 
 
+FUSED = {"generator": partial(torch.optim.Adam, lr=1e-3, fused=True),
+         "discriminator": partial(torch.optim.AdamW, lr=1e-4, fused=True)}  # fmt: skip
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Steps in this block are decided by the device, and the host reads their outcomes late."""
+    return lambda: monkeypatch.setattr("lama.training.non_finite.readable", lambda flag: False)
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(
+    "recipe", [{}, {"second_generator_forward": False}, {"second_generator_forward": False, "accumulate": 2}],
+    ids=["official", "modern", "accumulate"],
+)  # fmt: skip
+def test_a_device_that_decides_by_itself_ends_with_the_same_bits(where, recipe, as_on_a_gpu):
+    """Without a read by the host: weights, optimisers, averages, statistics and the iterations of the faults."""
+    ends = []
+    for late in (False, True):
+        if late:
+            as_on_a_gpu()
+        module, seen = make_module(ema_decay=0.9, **recipe), []
+        module.make_optimizers = FUSED
+        module.outcomes.report = lambda iteration, fault, seen=seen: seen.append((iteration, fault))
+        optimizers = module.train().configure_optimizers()
+        for step in range(6):
+            poison(module, where, step + 1) if step in (0, 3) else None
+            _, outcome = module.step(a_batch(step), *optimizers)
+            module.outcomes.unread.append((step + 1, outcome))
+            module.iteration += 1
+        assert not seen
+        module.outcomes.read()
+        first = 2 if "accumulate" in recipe and "gradient" in where else 1  # a gradient is known with its update
+        assert [iteration for iteration, fault in seen if fault] == [first, 4]
+        ends.append((module.state_dict(), [optimizer.state_dict()["state"] for optimizer in optimizers], seen))
+    assert same(*ends)
+
+
+@pytest.mark.parametrize("every_batches", [3])
+def test_faults_that_are_read_late_are_counted_logged_and_resumed(every_batches, tmp_path, caplog, as_on_a_gpu):
+    as_on_a_gpu()
+
+    def run(epochs, folder, **settings):
+        module = make_module(ema_decay=0.9)
+        module.make_optimizers = FUSED
+        poison(module, "discriminator loss", 2)
+        run_into(folder, module, data=make_data(epoch_size=8), trainer={"max_epochs": epochs, "log_every_n_steps": 3},
+                 checkpoints=partial(Checkpoints, every_batches=every_batches), **settings)  # fmt: skip
+        return module
+
+    whole = run(3, tmp_path / "whole")  # three epochs of four batches
+    assert caplog.text.count("iteration 2 skipped, discriminator: loss nan") == 1
+    assert callbacks.read_metrics(tmp_path / "whole/metrics.csv")["train_skipped"][1][-1] == 1.0
+    run(1, tmp_path / "parts")
+    resumed = run(3, tmp_path / "parts", resume="auto")
+    assert same(state_of(whole), state_of(resumed))
+
+
+def test_several_faults_that_are_read_late_go_back_to_the_last_good_checkpoint(tmp_path, caplog, as_on_a_gpu):
+    as_on_a_gpu()
+    module, _ = poisoned_run(
+        tmp_path / "run", range(6, 11), faults=NonFiniteGuard(max_skipped=3), log_every_n_steps=5, optimizers=FUSED
+    )
+    assert "5 batches in a row" in caplog.text
+    assert "weights and optimisers of iteration 4" in caplog.text
+    assert [{int(s["step"]) for s in o.state.values()} for o in module.trainer.optimizers] == [{4 + 2}, {4 + 2}]
+
+
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("second", [True, False], ids=["official", "modern"])
 def test_a_step_that_is_not_finite_leaves_the_discriminator_trainable(where, second):
     module = make_module(second_generator_forward=second).train()
     poison(module, where, 1)
-    assert module.step_or_undo(a_batch(), *module.configure_optimizers())[1]
+    assert module.step(a_batch(), *module.configure_optimizers())[1].fault()
     assert all(p.requires_grad for p in module.discriminator.parameters())
 
 
@@ -126,9 +194,10 @@ def test_a_skipped_step_is_counted_and_logged(tmp_path, caplog):
     assert callbacks.read_metrics(run / "metrics.csv")["train_skipped"] == ([10], [1.0])
 
 
-def poisoned_run(folder, steps, epochs=1, **settings):
+def poisoned_run(folder, steps, epochs=1, log_every_n_steps=10, optimizers=None, **settings):
     """A run, in which the losses of so many batches are nan; returns its module."""
     module = make_module()
+    module.make_optimizers = optimizers or module.make_optimizers
     original = module.objective.generator_loss
 
     def loss(context):
@@ -138,7 +207,8 @@ def poisoned_run(folder, steps, epochs=1, **settings):
     module.objective.generator_loss = loss
     watch = Watch(module)
     run_into(
-        folder, module, data=make_data(epoch_size=24), trainer={"max_epochs": epochs},
+        folder, module, data=make_data(epoch_size=24),
+        trainer={"max_epochs": epochs, "log_every_n_steps": log_every_n_steps},
         checkpoints=partial(Checkpoints, every_batches=4), **settings,
     )  # fmt: skip
     return module, watch

@@ -116,16 +116,35 @@ def test_torch_aten_reflection_pad_backward():
     assert torch.ops.aten.reflection_pad2d_backward(torch.ones(1, 1, 6, 6), x, [1, 1, 1, 1]).sum() == 36
 
 
-def test_torch_averaged_model_gives_the_number_of_updates():
-    """``moving_average`` warms the decay up with it."""
-    seen = []
-    network = torch.nn.Linear(1, 1)
-    average = torch.optim.swa_utils.AveragedModel(
-        network, multi_avg_fn=lambda averages, current, updates: seen.append(int(updates)), use_buffers=True
-    )
-    for _ in range(3):
-        average.update_parameters(network)
-    assert seen == [1, 2]  # the first update copies
+def test_torch_averaged_model_and_foreach_lerp():
+    """``MovingAverage`` updates the parts of the first by the second, with a weight on the device."""
+    average = torch.optim.swa_utils.AveragedModel(torch.nn.Linear(1, 1), use_buffers=True)
+    assert set(average.state_dict()) == {"n_averaged", "module.weight", "module.bias"}
+    live = [torch.zeros(2), torch.zeros(3)]
+    torch._foreach_lerp_(live, [torch.ones(2), torch.ones(3)], [torch.tensor(0.25)] * 2)
+    assert torch.equal(torch.cat(live), torch.full((5,), 0.25))
+
+
+def test_torch_fused_adam_skips_a_step():
+    """``StepGuard`` sets ``found_inf`` as ``torch.amp.GradScaler`` does."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.full((2,), float("nan"))
+    for kind in (torch.optim.Adam, torch.optim.AdamW):
+        optimizer = kind([weight], fused=True)
+        optimizer.found_inf = torch.ones(())
+        optimizer.step()
+        assert weight.tolist() == [1, 1]
+        assert all(not value.any() for value in optimizer.state[weight].values())
+
+
+def test_torch_asks_which_devices_have_fused_optimisers():
+    """``fused_optimizers`` adds the meta device."""
+    import sys
+
+    from torch.utils._foreach_utils import _get_fused_kernels_supported_devices
+
+    assert "cuda" in _get_fused_kernels_supported_devices()
+    assert hasattr(sys.modules[torch.optim.Optimizer.__module__], "_get_fused_kernels_supported_devices")
 
 
 class Deadly(torch.utils.data.Dataset):

@@ -64,9 +64,9 @@ def test_ema_is_the_decayed_average_of_weights_and_buffers():
     history = []
     update = module.average.update_parameters
 
-    def spy(network):
+    def spy(network, made):
         history.append(copy.deepcopy(network.state_dict()))
-        update(network)
+        update(network, made)
 
     module.average.update_parameters = spy
     fit(module, [a_batch(i) for i in range(3)])

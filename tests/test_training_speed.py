@@ -25,8 +25,8 @@ def steps(module, batches, precision=torch.float32):
     logs = {}
     for batch in batches:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-            logs, fault = module.step_or_undo(batch, *optimizers)
-        assert not fault
+            logs, outcome = module.step(batch, *optimizers)
+        assert not outcome.fault()
     return logs, module.state_dict()
 
 
@@ -203,7 +203,7 @@ def test_accumulated_gradients_are_the_mean_of_those_of_the_batches():
 def test_both_optimisers_step_once_for_the_accumulated_batches():
     module = accumulating(2, ema_decay=0.5)
     updates = []
-    module.average.update_parameters = lambda _: updates.append(int(module.iteration))
+    module.average.update_parameters = lambda *_: updates.append(int(module.iteration))
     fit(module, [a_batch(i) for i in range(5)])
     assert int(module.iteration) == 5  # iterations are batches
     assert [{int(s["step"]) for s in o.state.values()} for o in module.trainer.optimizers] == [{2}, {2}]
@@ -216,12 +216,12 @@ def test_a_batch_that_is_not_finite_drops_what_was_accumulated():
     optimizers = module.train().configure_optimizers()
     before = copy.deepcopy(module.state_dict())
     bad = {**a_batch(), "image": torch.full((2, 3, 32, 32), float("nan"))}
-    faults = [module.step_or_undo(batch, *optimizers)[1] for batch in (a_batch(0), bad)]
+    faults = [module.step(batch, *optimizers)[1].fault() for batch in (a_batch(0), bad)]
     assert [bool(fault) for fault in faults] == [False, True]
     for name, p in module.named_parameters():
         assert torch.equal(p, before[name]), name
     for batch in (a_batch(1), a_batch(2)):
-        assert not module.step_or_undo(batch, *optimizers)[1]
+        assert not module.step(batch, *optimizers)[1].fault()
     assert {int(s["step"]) for s in optimizers[0].state.values()} == {1}
     assert all(torch.isfinite(p).all() for p in module.parameters())
 

@@ -124,7 +124,7 @@ def hrf_module(**recipe):
 def step(module, dtype=torch.float32):
     module = module.to(dtype).train()
     batch = {name: value.to(dtype) for name, value in a_batch().items()}
-    logs = module.step(batch, *module.configure_optimizers())
+    logs, _ = module.step(batch, *module.configure_optimizers())
     return [*logs.values(), *(p.grad for p in module.generator.parameters())]
 
 

@@ -7,6 +7,7 @@ other. The results equal the results of the replaced methods, to rounding.
 
 from functools import partial
 from types import MethodType
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from lama.losses import HRFPerceptualLoss
 from lama.models.ffc import FFC, Branches, FourierUnit
 from lama.training import InpaintingModule
+from lama.training.non_finite import StepGuard
 
 
 def as_published(module: InpaintingModule) -> None:
@@ -24,10 +26,18 @@ def as_published(module: InpaintingModule) -> None:
     for loss in module.objective.modules():
         if isinstance(loss, HRFPerceptualLoss):
             loss.mean_square = F.mse_loss  # type: ignore[method-assign, assignment]
+    module.guard = NoCopies([])
     module.make_optimizers = {
         "generator": partial(torch.optim.Adam, lr=1e-3, foreach=False),
         "discriminator": partial(torch.optim.Adam, lr=1e-4, foreach=False),
     }
+
+
+class NoCopies(StepGuard):
+    """The published step keeps no copy to put back."""
+
+    def remember_update(self, network: nn.Module, optimizer: Any) -> None:
+        pass
 
 
 def compute_plainly(generator: nn.Module) -> None:

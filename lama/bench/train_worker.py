@@ -76,7 +76,7 @@ def build(ngf: int, n_blocks: int, options: dict[str, Any]) -> InpaintingModule:
 def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Callable[[], dict[str, Tensor]]:
     """A function that trains on one batch."""
     options = dict(VARIANTS[variant])
-    published, bf16 = options.get("published", False), options.pop("bf16", False)
+    bf16 = options.pop("bf16", False)
     if options.pop("tuned", True):
         tune_allocator(size * size)
     module = build(ngf, n_blocks, options)
@@ -86,11 +86,9 @@ def stepper(variant: str, size: int, batch: int, ngf: int, n_blocks: int) -> Cal
 
     def step() -> dict[str, Tensor]:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            if published:  # the published step keeps no copy to undo it
-                return module.step(data, generator_optimizer, discriminator_optimizer)
-            logs, fault = module.step_or_undo(data, generator_optimizer, discriminator_optimizer)
-        if fault:
-            raise ValueError(fault["fault"])
+            logs, outcome = module.step(data, generator_optimizer, discriminator_optimizer)
+        if fault := outcome.fault():
+            raise ValueError(fault)
         return logs
 
     return step

@@ -7,6 +7,7 @@ _HOMES = {
     "BuiltinPhotos": "lama.data.sources",
     "CropFlip": "lama.data.augment",
     "Distortions": "lama.data.augment",
+    "DistortionsOnDevice": "lama.data.distortions_gpu",
     "FrozenPairs": "lama.data.evaluation_set",
     "ImageFolder": "lama.data.sources",
     "ImageList": "lama.data.sources",

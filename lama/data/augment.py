@@ -29,19 +29,26 @@ class _Chain:
         self.chain = A.Compose(list(transforms), strict=True)
 
     def __call__(self, image: ImageArray, rng: np.random.Generator, mask: MaskArray | None = None) -> Augmented:
-        # DataLoader workers would share albumentations' generators, and ``set_random_seed`` gives all the same seed.
-        self.chain.set_random_state(rng, random.Random(int(rng.integers(2**63))))
-        given: dict[str, Any] = {"image": _two_pixels(image)}
+        given: dict[str, Any] = {"image": two_pixels(image)}
         if mask is not None:
-            given["mask"] = _two_pixels(mask.astype(np.uint8))
+            given["mask"] = two_pixels(mask.astype(np.uint8))
         try:
-            made = self.chain(**given)
+            made = seeded(self.chain, rng)(**given)
         except cv2.error as error:  # OpenCV cannot warp sides of 32767 pixels or more
             raise ValueError(f"an image of {image.shape[1]} x {image.shape[0]} pixels cannot be distorted") from error
         return made["image"], None if mask is None else made["mask"].astype(np.bool_)
 
 
-def _two_pixels(array: Any) -> Any:
+def seeded(chain: A.Compose, rng: np.random.Generator) -> A.Compose:
+    """``chain``, which draws from ``rng``.
+
+    DataLoader workers would share albumentations' generators, and ``set_random_seed`` gives all the same seed.
+    """
+    chain.set_random_state(rng, random.Random(int(rng.integers(2**63))))
+    return chain
+
+
+def two_pixels(array: Any) -> Any:
     """Repeat the pixels of an image of one row or column: interpolation needs two."""
     for axis in (0, 1):
         if array.shape[axis] == 1:

@@ -17,10 +17,11 @@ import torch
 
 import lama.torchvision_ops  # noqa: F401  isort: skip  (before lightning)
 from pytorch_lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from lama.data.cache import DecodedCache, gigabytes_to_spare
-from lama.data.datasets import TrainingDataset
+from lama.data.datasets import TrainingDataset, WindowDataset
+from lama.data.distortions_gpu import DistortionsOnDevice
 from lama.data.equal_sizes import batches_of_one_size
 from lama.data.evaluation_set import EvaluationDataset, FrozenPairs, PairFolder
 from lama.data.mixture import MixedPasses, mixed_passes
@@ -110,8 +111,9 @@ class InpaintingDataModule(LightningDataModule):
         atexit.register(_end_workers)
         return TimedLoader(
             self.waited,
-            self.train_set,
+            self.samples,
             batch_size=self.batch_size,
+            collate_fn=None if self.on_device is None else self.on_device.collate,
             sampler=self.sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -119,6 +121,20 @@ class InpaintingDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             drop_last=len(self.sampler) >= self.batch_size,  # BatchNorm needs more than a last batch of one
         )
+
+    @property
+    def on_device(self) -> DistortionsOnDevice | None:
+        """The augmentation, if the device of the training computes it."""
+        return self.train_set.augment if isinstance(self.train_set.augment, DistortionsOnDevice) else None
+
+    @property
+    def samples(self) -> Dataset[Any]:
+        """What a worker makes of each sample."""
+        return self.train_set if self.on_device is None else WindowDataset(self.train_set, self.on_device.window)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Lightning's hook: compute the crops of a batch of windows, on the device that has it."""
+        return self.on_device.finish(batch) if self.on_device is not None and "window" in batch else batch
 
     def val_dataloader(self) -> DataLoader[Any]:
         # A GPU computes one image hardly faster than a batch. On a CPU a batch saves nothing, and single images have no

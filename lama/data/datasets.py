@@ -1,7 +1,8 @@
 """Training samples (an image, augmented, and a mask drawn for it), and their order: a function of (seed, epoch)."""
 
 import os
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from lama.data.sources import known_names, known_paths
-from lama.interfaces import Augmentation, Augmented, ImageSource, MaskSampler, PairedMaskSampler, ScheduledMaskSampler
+from lama.interfaces import Augmentation, ImageSource, MaskArray, MaskSampler, PairedMaskSampler, ScheduledMaskSampler
 from lama.pictures.images import image_to_tensor, mask_to_tensor
 from lama.pictures.masks import check_size
 
@@ -48,18 +49,23 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         self.at_work = torch.zeros(MOST_WORKERS, 2, dtype=torch.long).share_memory_()  # process id, image + 1
 
     def __getitem__(self, key: tuple[int, ...]) -> dict[str, Tensor]:
+        image, mask = self.drawn(key, self.augment)
+        return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
+
+    def drawn(self, key: tuple[int, ...], augment: Callable[..., tuple[Any, Any]]) -> tuple[Any, MaskArray]:
+        """The sample as ``augment(image, rng, mask)`` returns it; a mask is drawn if masks do not belong to images."""
         pass_, index, position = SampleKey(*key)
         rng = np.random.default_rng([self.seed, pass_, index])
         worker = get_worker_info()
         if worker is not None and worker.id < MOST_WORKERS:  # names the image if the worker is killed
             self.at_work[worker.id, 0], self.at_work[worker.id, 1] = os.getpid(), index + 1
-        image, mask = self._healthy(index, rng)
+        image, mask = self._healthy(index, rng, augment)
         if mask is None:
             sampler = self.masks.at(position) if isinstance(self.masks, ScheduledMaskSampler) else self.masks
-            mask = sampler(rng, *image.shape[:2])
-        return {"image": image_to_tensor(image), "mask": mask_to_tensor(mask)}
+            mask = sampler(rng, *self.augment.size)
+        return image, mask
 
-    def _healthy(self, index: int, rng: np.random.Generator) -> Augmented:
+    def _healthy(self, index: int, rng: np.random.Generator, augment: Callable[..., tuple[Any, Any]]) -> Any:
         """The crop of image ``index`` or of the next usable one, and its mask if masks belong to images."""
         state = rng.bit_generator.state
         for candidate in (*range(index, len(self.source)), *range(index)):
@@ -67,18 +73,18 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
                 continue
             rng.bit_generator.state = state  # a broken image draws nothing
             try:
-                return self._crop(candidate, rng)
+                return self._crop(candidate, rng, augment)
             except (ValueError, OSError) as error:
                 self._give_up(candidate, error)
         raise ValueError("data: none of the images can be used")
 
-    def _crop(self, index: int, rng: np.random.Generator) -> Augmented:
+    def _crop(self, index: int, rng: np.random.Generator, augment: Callable[..., tuple[Any, Any]]) -> Any:
         name, image = self.source[index]
         mask = self.masks.of(rng, name) if isinstance(self.masks, PairedMaskSampler) else None
         if mask is not None:
             check_size(mask, image, name)
         try:
-            return self.augment(image, rng, mask)
+            return augment(image, rng, mask)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from error
 
@@ -99,8 +105,19 @@ class TrainingDataset(Dataset[dict[str, Tensor]]):
         reasons = {}
         for index in self.broken.nonzero().flatten().tolist():
             try:
-                self._crop(index, np.random.default_rng(0))
+                self._crop(index, np.random.default_rng(0), self.augment)
                 reasons[index] = f"{self.name(index)}: could not be read during training, but can be now"
             except (ValueError, OSError) as error:
                 reasons[index] = str(error)
         return reasons
+
+
+class WindowDataset(Dataset[tuple[Any, MaskArray]]):
+    """The samples of ``dataset`` before the device has computed them: see ``DistortionsOnDevice``."""
+
+    def __init__(self, dataset: TrainingDataset, window: Callable[..., tuple[Any, Any]]) -> None:
+        self.dataset = dataset
+        self.window = window
+
+    def __getitem__(self, key: tuple[int, ...]) -> tuple[Any, MaskArray]:
+        return self.dataset.drawn(key, self.window)

@@ -96,7 +96,7 @@ class WarpCrop(A.DualTransform):  # type: ignore[misc]
             flags = interpolation | cv2.WARP_INVERSE_MAP
             size = self.width, self.height
             return cv2.warpPerspective(image, back, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-        places = _lens(lens, self.height, self.width)
+        places = lens_places(lens, self.height, self.width)
         if not np.array_equal(back, np.eye(3)):
             places = cv2.perspectiveTransform(places, back)
         return cv2.remap(image, places[..., 0], places[..., 1], interpolation, borderMode=cv2.BORDER_REFLECT_101)
@@ -106,7 +106,7 @@ def _shift(x: float, y: float) -> Array:
     return np.array([[1.0, 0, x], [0, 1.0, y], [0, 0, 1.0]])
 
 
-def _lens(lens: tuple[float, int, int, int, int], height: int, width: int) -> Array:
+def lens_places(lens: tuple[float, int, int, int, int], height: int, width: int) -> Array:
     """Source coordinates of the pixels of a window of a radially distorted canvas, float32 (height, width, 2)."""
     k, canvas_height, canvas_width, top, left = lens
     focal = canvas_width  # as in albumentations 0.5

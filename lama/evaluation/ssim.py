@@ -29,7 +29,9 @@ class SSIM(ImageMetric):
 
     def _map(self, x: Tensor, y: Tensor) -> Tensor:
         """SSIM of every pixel and channel, (B, 3, H, W)."""
-        window = self.window.to(x)
+        if self.window.device != x.device:  # once: the host waits where it sends something to a GPU
+            self.window = self.window.to(x.device)
+        window = self.window.to(x.dtype)
 
         def blur(image: Tensor) -> Tensor:
             return F.conv2d(image, window, padding=5, groups=3)

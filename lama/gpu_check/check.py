@@ -31,6 +31,7 @@ CHECKS: dict[str, Check] = {
     "Waiting for images": speed.waiting,
     "A whole prediction, beside the CPU": equal.whole,
     "Speed of prediction": speed.prediction,
+    "Prediction from CUDA graphs": speed.graphs,
 }
 
 

@@ -136,11 +136,9 @@ def _losses(
     losses = []
     for _ in range(steps):
         with float32(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logs, fault = module.step_or_undo(
-                {"image": image, "mask": mask}, generator_optimizer, discriminator_optimizer
-            )
-        if fault:
-            raise ArithmeticError(fault["fault"])
+            logs, outcome = module.step({"image": image, "mask": mask}, generator_optimizer, discriminator_optimizer)
+        if fault := outcome.fault():
+            raise ArithmeticError(fault)
         losses.append({name: value.item() for name, value in logs.items()})
     return losses
 

@@ -3,7 +3,6 @@
 import os
 import statistics
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -18,10 +17,13 @@ from lama.bench.train_worker import MODERN, OFFICIAL, build
 from lama.conventions import generator_input
 from lama.data import BuiltinPhotos, Distortions, InpaintingDataModule
 from lama.fast.fuse import fuse
+from lama.fast.graphs import record
 from lama.gpu_check.row import Row, Setup, attempt
 from lama.machine.device import float32
+from lama.machine.waits import HostWaits
 from lama.masks import Boxes
 from lama.training.compiled import compile_generator
+from lama.training.non_finite import Outcome
 from lama.training.rehearse import rehearse_step
 
 VARIANTS = {  # name: (autocast, TF32, torch.compile)
@@ -68,15 +70,10 @@ def _waits(setup: Setup, title: str, recipe: dict[str, Any]) -> Row:
         return Row(title, "needs a GPU", expected)
     step = _stepper(setup, "float32", 2, recipe)
     step()  # the first makes the optimisers' states
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            step()
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    places = [f"{Path(w.filename).name}:{w.lineno}" for w in seen if "synchronizing" in str(w.message)]
-    return Row(title, f"{len(places)} ({', '.join(places)})", expected, len(places) == rehearsed)
+    with HostWaits() as seen:
+        step()
+    places = [f"{Path(place).name} ({count})" for place, count in seen.places.items()]
+    return Row(title, f"{seen.places.total()} {', '.join(places)}", expected, seen.places.total() == rehearsed)
 
 
 def training(setup: Setup) -> Iterator[Row]:
@@ -92,7 +89,10 @@ def training(setup: Setup) -> Iterator[Row]:
 
 def _speed(setup: Setup, title: str, name: str, batch: int, roof: float) -> Row:
     flops = rehearse_step(_module(setup), batch, (setup.crop, setup.crop)).flops
-    seconds = _seconds(setup, _stepper(setup, name, batch), 1 if setup.small else 5)
+    step = _stepper(setup, name, batch)
+    seconds = _seconds(setup, step, 1 if setup.small else 5)
+    if fault := step().fault():
+        raise ArithmeticError(fault)
     speed = f"{batch / seconds:.4g} images a second, {flops / seconds / 1e12:.3g} TFLOP/s"
     return Row(title, f"{speed}, {flops / seconds / roof:.0%} of a matrix product")
 
@@ -150,12 +150,33 @@ def _prediction(setup: Setup, title: str, precision: str, side: int) -> Row:
     return Row(title, f"{seconds:.3g} s{peak}", "finite", finite)
 
 
+def graphs(setup: Setup) -> Iterator[Row]:
+    """The same prediction from CUDA graphs: whether it equals the plain one, and how much faster it is."""
+    for side in setup.sides[:2]:
+        setup.free()
+        title = f"{side} x {side}, CUDA graph"
+        yield attempt(title, partial(_graphs, setup, title, side))
+
+
+@torch.inference_mode()
+def _graphs(setup: Setup, title: str, side: int) -> Row:
+    if not setup.on_gpu:
+        return Row(title, "needs a GPU", "equal")
+    network = fuse(calibrated(**setup.network).to(setup.device), compiled=False)
+    x = generator_input(*noise(1, side)).to(setup.device)
+    with float32():
+        replay = record(network, x)
+        equal = torch.equal(replay(x), network(x))
+        plain, recorded = (_seconds(setup, partial(run, x), 5) for run in (network, replay))
+    return Row(title, f"{'equal' if equal else 'DIFFERENT'}, {plain / recorded:.2f} times as fast", "equal", equal)
+
+
 def _module(setup: Setup, recipe: dict[str, Any] = MODERN) -> Any:
     return build(**setup.network, options=recipe | {"winograd": False})
 
 
-def _stepper(setup: Setup, name: str, batch: int, recipe: dict[str, Any] = MODERN) -> Callable[[], None]:
-    """A function that trains on one batch."""
+def _stepper(setup: Setup, name: str, batch: int, recipe: dict[str, Any] = MODERN) -> Callable[[], Outcome]:
+    """A function that trains on one batch, and does not wait for the device."""
     autocast, tf32, compiled = VARIANTS[name]
     module = _module(setup, recipe).to(setup.device)
     if compiled:
@@ -165,14 +186,12 @@ def _stepper(setup: Setup, name: str, batch: int, recipe: dict[str, Any] = MODER
         key: tensor.to(setup.device) for key, tensor in zip(("image", "mask"), noise(batch, setup.crop), strict=True)
     }
 
-    def step() -> None:
+    def step() -> Outcome:
         block: AbstractContextManager[object] = nullcontext()
         if autocast:
             block = torch.autocast(setup.device.type, torch.bfloat16)
         with float32(tf32), block:
-            _, fault = module.step_or_undo(data, *optimizers)
-        if fault:
-            raise ArithmeticError(fault["fault"])
+            return module.step(data, *optimizers)[1]
 
     return step
 

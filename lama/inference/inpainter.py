@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lama.checkpoints import load_generator
 from lama.conventions import pad_for, padded_size, predict
 from lama.fast.fuse import PRECISIONS, can_fuse, fuse
+from lama.fast.graphs import with_graphs
 from lama.inference.detailed import Detailed
 from lama.inference.feather import feather as soften
 from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
@@ -66,6 +67,7 @@ class Inpainter:
         margin: int | None = None,  # crop: pixels of context around a hole; None: half its longer side, 128 at least
         tile: int = 1024,  # tile: height and width in pixels; smaller if memory is short
         compiled: bool = True,  # let the fast equivalent use the C++ kernel if there is a compiler
+        graphs: bool = False,  # on a GPU: record CUDA graphs of the network, for images of few sizes
         refiner: Refiner | None = None,  # refine every image, whole, in fp32: slow, for large holes in large images
         detail: str = "auto",  # on, off: texture of the photograph in the hole; see ``lama.inference.detailed``
         scale: int | None = None,  # longer side in pixels at which the network sees a hole and its context
@@ -89,7 +91,7 @@ class Inpainter:
             raise ValueError(f"max_memory={max_memory}: expected GB, more than 0, or null")
         self._options: dict[str, Any] = {
             "precision": precision, "strategy": strategy, "feather": feather, "fast": fast, "max_memory": max_memory,
-            "margin": margin, "tile": tile, "compiled": compiled, "refiner": refiner,
+            "margin": margin, "tile": tile, "compiled": compiled, "graphs": graphs, "refiner": refiner,
             "detail": detail, "scale": scale,
         }  # fmt: skip
         own_scale: Any = getattr(generator, "own_scale", None)  # from its file
@@ -126,7 +128,7 @@ class Inpainter:
     def variant(self, **options: Any) -> "Inpainter":
         """The same model with other options, ``variant(feather=4)``, and the same network. Raises like the class."""
         other = Inpainter(self.generator, str(self.device), **self._options | options)
-        if all(self._options[key] == other._options[key] for key in ("precision", "fast", "compiled")):
+        if all(self._options[key] == other._options[key] for key in ("precision", "fast", "compiled", "graphs")):
             other.__dict__["_network"] = self._network
         return other
 
@@ -209,7 +211,11 @@ class Inpainter:
 
     @cached_property
     def _network(self) -> nn.Module:
-        """The fast equivalent, built at the first use since it holds a copy of the weights; or the generator itself."""
+        """The network that computes, built at the first use since the fast equivalent holds a copy of the weights."""
+        network = self._fused_or_own()
+        return with_graphs(network, self.device) if self._options["graphs"] else network
+
+    def _fused_or_own(self) -> nn.Module:
         if not self._fast:
             if self._options["fast"]:
                 logger.info("%s has no fast equivalent: computing by itself", type(self.generator).__name__)
@@ -292,9 +298,9 @@ class Inpainter:
 def load(path: str | Path, device: str = "auto", **options: Any) -> Inpainter:
     """The model at ``path`` (any that ``lama.checkpoints`` can open), ready to use; weights are read on the CPU first.
 
-    ``options`` go to ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled, refiner,
-    detail and scale. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is out of
-    range, TypeError for an unknown option.
+    ``options`` go to ``Inpainter``: precision, strategy, feather, fast, max_memory, margin, tile, compiled, graphs,
+    refiner, detail and scale. Raises FileNotFoundError or ValueError, in one line, if there is no model or an option is
+    out of range, TypeError for an unknown option.
     """
     known = list(inspect.signature(Inpainter).parameters)[2:]
     unknown = next((name for name in options if name not in known), None)

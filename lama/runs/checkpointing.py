@@ -21,6 +21,7 @@ from pytorch_lightning import callbacks as lightning
 from pytorch_lightning.plugins import CheckpointIO
 
 from lama.files import atomic_write, survives_a_full_disk, synced
+from lama.machine.ranks import exchange_device, rank_and_world
 from lama.runs.progress import Progress, progress_of
 from lama.runs.signals import StopRequest, TryAgainError
 from lama.training.averaging import highest
@@ -33,7 +34,8 @@ class Checkpoints(lightning.Checkpoint):
     """Write ``checkpoints/last.ckpt``, keep its predecessor and the best ones, and stop the training on a signal.
 
     A checkpoint is written after every epoch and every validation, every ``every_batches`` batches and every
-    ``every_minutes`` minutes, but not after a skipped batch: ``NonFiniteGuard`` may have to return to a good one.
+    ``every_minutes`` minutes, but not after a skipped batch: ``NonFiniteGuard`` may have to return to a good one. With
+    several GPUs, signals and minutes count at logged batches only.
     """
 
     def __init__(
@@ -63,7 +65,6 @@ class Checkpoints(lightning.Checkpoint):
         self.resumed: tuple[Path, int] | None = None  # the checkpoint, and its iteration
         self.seconds = 0.0  # of training, over all starts of the run
         self.on_disk: int | None = None  # the iteration of the latest checkpoint of this command
-        self.skipping = False
         self.started = self.written = time.monotonic()
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -77,9 +78,10 @@ class Checkpoints(lightning.Checkpoint):
         if trainer.is_global_zero and self.resumed is not None and self.resumed[0] == self.folder / LAST:
             self._keep_best(iteration)  # in case the process was killed just before
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
-        self.skipping = bool(outputs) and "fault" in outputs
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
         batches = self.every_batches is not None and int(module.iteration) % self.every_batches == 0  # type: ignore[arg-type]
+        if not batches and ranks_wait() and int(module.iteration) % trainer.log_every_n_steps:  # type: ignore[arg-type, attr-defined]
+            return  # asking the other ranks would wait for the GPU, in every batch
         minutes = self.every_minutes is not None and time.monotonic() - self.written >= 60 * self.every_minutes
         self._at_boundary(trainer, module, due=batches or minutes)
 
@@ -106,9 +108,11 @@ class Checkpoints(lightning.Checkpoint):
 
     def _at_boundary(self, trainer: Trainer, module: LightningModule, due: bool, validated: bool = False) -> None:
         """Between two batches, write a checkpoint if one is ``due`` or a signal has come; then stop on a signal."""
-        write, stop = highest(int(due and not self.skipping), self.stop.signal or 0)
+        due = due and not module.outcomes.read()  # type: ignore[operator, union-attr]
+        write, stop = highest(int(due), self.stop.signal or 0)
         if not write and not stop:
             return
+        module.outcomes.read()  # type: ignore[operator, union-attr]  # for the counts of ``NonFiniteGuard``
         iteration = int(module.iteration)  # type: ignore[arg-type]
         progress = progress_of(trainer, trainer.datamodule, iteration, validated)  # type: ignore[attr-defined]
         if progress is None:
@@ -263,6 +267,11 @@ def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any], list[str]] | 
         best = "" if kept is None else f"continue from an earlier iteration with resume={kept}, "
         raise ValueError(f"{'; '.join(problems)}; {best}start anew with overwrite=true, or use init_from=WEIGHTS")
     return None
+
+
+def ranks_wait() -> bool:
+    """Whether an exchange of numbers between the ranks waits for a GPU: over NCCL it goes through it."""
+    return rank_and_world()[1] > 1 and exchange_device().type != "cpu"
 
 
 def _link(file: Path, name: Path) -> None:

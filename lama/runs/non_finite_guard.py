@@ -3,10 +3,12 @@
 import logging
 from typing import Any
 
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from lama.machine.ranks import from_rank_0, same_on_all_ranks
 from lama.runs.checkpointing import identity, newest_checkpoint
+from lama.training.module import InpaintingModule
 
 logger = logging.getLogger(__name__)
 ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=32-true, or look at the images"
@@ -14,6 +16,8 @@ ADVICE = "try lower learning rates (optimizers.generator.lr), trainer.precision=
 
 class NonFiniteGuard(Callback):
     """Count skipped batches; after ``max_skipped`` in a row, load the last checkpoint.
+
+    On a GPU batches are counted when the host reads how they ended: at a logged batch, a checkpoint or a validation.
 
     Weights, optimisers and averages are restored. Counters and the order of samples continue, since the same batches
     would fail again. Raises ValueError after more than ``max_returns`` returns to the same checkpoint.
@@ -28,20 +32,35 @@ class NonFiniteGuard(Callback):
         self.skipped = self.in_a_row = self.returns = 0
         self.returned_to = -1  # iteration of the checkpoint
 
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
-        if outputs:
-            self.skipped += 1
-            self.in_a_row += 1
-            logger.warning(
-                "iteration %d skipped, %s (%d so far, %d in a row)",
-                int(module.iteration), outputs["fault"], self.skipped, self.in_a_row,  # type: ignore[arg-type]
-            )  # fmt: skip
-        else:
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, InpaintingModule)
+        module.outcomes.report = self.count
+
+    def count(self, iteration: int, fault: str) -> None:
+        """Count one batch; ``fault`` is "" if it was finite."""
+        if not fault:
             self.in_a_row = 0
-        module.log("train_skipped", float(self.skipped))
-        if self.in_a_row == self.max_skipped:
-            self._go_back(trainer, module, f"{self.max_skipped} batches in a row had a non-finite loss or gradient")
+            return
+        self.skipped += 1
+        self.in_a_row += 1
+        logger.warning(
+            "iteration %d skipped, %s (%d so far, %d in a row)", iteration, fault, self.skipped, self.in_a_row
+        )
+
+    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *_: Any) -> None:
+        assert isinstance(module, InpaintingModule)
+        module.log("train_skipped", torch.tensor(float(self.skipped)))  # Lightning would send a number, and wait
+        # Not where a checkpoint by the clock has read the outcomes: a repeated training would return elsewhere.
+        if self.in_a_row >= self.max_skipped and not module.outcomes.unread:
+            self._go_back(trainer, module, f"{self.in_a_row} batches in a row had a non-finite loss or gradient")
             self.in_a_row = 0
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, InpaintingModule)
+        module.outcomes.read()
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        self.on_validation_start(trainer, module)
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Return to the last checkpoint if a prediction was not finite: the weights are of no use any more."""

@@ -30,7 +30,7 @@ from lama.training.compiled import compile_generator
 from lama.training.discriminator_outputs import DiscriminatorOutputs
 from lama.training.learning_rates import NAMES, LearningRates
 from lama.training.moving_average import moving_average
-from lama.training.non_finite import NonFiniteError, StepSnapshot, Vitals, check_finite
+from lama.training.non_finite import Outcome, Outcomes, StepGuard, Vitals
 from lama.training.recompute import recompute_blocks as recompute
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,8 @@ class InpaintingModule(LightningModule):
             use_winograd(generator, *(loss.network for loss in objective.modules() if isinstance(loss, Frozen)))
         self.use_memory_format(torch.channels_last)  # the fastest layout for convolutions
         self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
-        self.snapshot = StepSnapshot([generator, discriminator])
+        self.guard = StepGuard([generator, discriminator])
+        self.outcomes = Outcomes()
         self.diverged = torch.tensor(False)  # whether a prediction of the latest validation was not finite
 
     def _apply(self, fn: Any, recurse: bool = True) -> "InpaintingModule":
@@ -159,36 +160,23 @@ class InpaintingModule(LightningModule):
             network.to(memory_format=memory_format)  # type: ignore[call-overload]
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, str]:
-        """Train on one batch; if a loss or gradient is not finite, undo the step and return the reason as ``fault``.
+        """Train on one batch; if a loss or gradient is not finite, nothing changes but the counters, bit for bit.
 
-        An undone step changes nothing but the counters, bit for bit.
+        Returns the reason as ``fault`` where it is known: after every batch on a CPU, elsewhere after a logged one.
         """
         self.rates.follow(self._done(batch_idx))
         with float32(self.tf32):
-            logs, fault = self.step_or_undo(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
+            logs, outcome = self.step(batch, *self.optimizers(), backward=self.manual_backward)  # type: ignore[misc]
         self.iteration += 1
-        self.log_dict({f"train_{name}": value for name, value in logs.items()})
+        iteration = int(self.iteration)
+        self.outcomes.unread.append((iteration, outcome))
+        known = outcome.readable or iteration % self.trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        fault = self.outcomes.read() if known else ""
+        if not fault:
+            self.log_dict({f"train_{name}": value for name, value in logs.items()})
         # Lightning's loggers take "step" for the x-axis.
         self.log("step", self.iteration.float())
-        return fault
-
-    def step_or_undo(
-        self,
-        batch: dict[str, Tensor],
-        generator_optimizer: Any,
-        discriminator_optimizer: Any,
-        backward: Backward = torch.Tensor.backward,
-    ) -> tuple[Logs, dict[str, str]]:
-        """(logs, {}) of ``step``; after an undone step ({}, {"fault": reason}). Needs no Trainer."""
-        self.snapshot.remember()
-        try:
-            logs = self.step(batch, generator_optimizer, discriminator_optimizer, backward, self.snapshot)
-        except NonFiniteError as error:
-            self.snapshot.undo(generator_optimizer)
-            self.accumulated = 0  # the gradients of earlier batches are dropped as well
-            return {}, {"fault": str(error)}
-        self.snapshot.forget()
-        return logs, {}
+        return {"fault": fault} if fault else {}
 
     def step(
         self,
@@ -196,21 +184,19 @@ class InpaintingModule(LightningModule):
         generator_optimizer: Any,
         discriminator_optimizer: Any,
         backward: Backward = torch.Tensor.backward,
-        snapshot: StepSnapshot | None = None,
-    ) -> Logs:
-        """Train both networks on one batch; returns the scalars to log. Needs no Trainer.
+    ) -> tuple[Logs, Outcome]:
+        """Train both networks on one batch; returns the scalars to log, and whether all was finite. Needs no Trainer.
 
-        Raises NonFiniteError before an update with a loss or gradient norm that is not finite. In the official recipe
-        the generator has been updated by then if the fault is the discriminator's; ``snapshot`` can restore it.
+        A step that is not finite changes nothing, and its scalars are of no use.
         """
-        if self.second_generator_forward:
-            return self._official_step(batch, generator_optimizer, discriminator_optimizer, backward, snapshot)
-        return self._modern_step(batch, generator_optimizer, discriminator_optimizer, backward)
+        self.guard.begin(generator_optimizer, discriminator_optimizer, first=self.accumulated == 0)
+        step = self._official_step if self.second_generator_forward else self._modern_step
+        logs = step(batch, generator_optimizer, discriminator_optimizer, backward)
+        return logs, self._end_of_step(logs)
 
     def _official_step(
-        self, batch: dict[str, Tensor], generator_optimizer: Any, discriminator_optimizer: Any, backward: Backward,
-        snapshot: StepSnapshot | None,
-    ) -> Logs:  # fmt: skip
+        self, batch: dict[str, Tensor], generator_optimizer: Any, discriminator_optimizer: Any, backward: Backward
+    ) -> Logs:
         """The published step: update the generator, then train the discriminator on a fake of the updated generator."""
         image, mask = self._image(batch), batch["mask"]
 
@@ -219,12 +205,11 @@ class InpaintingModule(LightningModule):
             loss, logs = self.objective.generator_loss(self._discriminate(image, mask, self._predict(batch)))
             generator_optimizer.zero_grad()
             norm, vitals = self._average_and_clip("generator", loss, partial(backward, loss))
-        check_finite(vitals)
+        self.guard.judge(vitals)
         logs |= norm | {"gen_total": loss.detach()}
         del loss  # and its graph
-        if snapshot is not None:
-            snapshot.remember_update(self.generator, generator_optimizer)
-        generator_optimizer.step()
+        self.guard.remember_update(self.generator, generator_optimizer)
+        self.guard.update(generator_optimizer)
         torch.clear_autocast_cache()  # it holds the weights before the update
 
         # Discriminator: forward of both networks, adversarial loss and R1, backward, clip, update.
@@ -237,10 +222,10 @@ class InpaintingModule(LightningModule):
             discriminator_optimizer.zero_grad()
             to_discriminator = partial(backward, loss, inputs=list(self.discriminator.parameters()))
             norm, vitals = self._average_and_clip("discriminator", loss, to_discriminator)
-            check_finite(vitals)
+            self.guard.judge(vitals)
             logs |= norm
-            discriminator_optimizer.step()
-        return self._end_of_update(logs)
+            self.guard.update(discriminator_optimizer)
+        return logs
 
     def _modern_step(
         self, batch: dict[str, Tensor], generator_optimizer: Any, discriminator_optimizer: Any, backward: Backward
@@ -270,17 +255,15 @@ class InpaintingModule(LightningModule):
             norm, last = self._average_and_clip("discriminator", loss, to_discriminator)
             logs |= norm
             vitals.append(last)
-        check_finite(*vitals)
+        self.guard.judge(*vitals)
 
-        # Update both networks. All gradients are finite by now: nothing has to be undone.
+        # Update both networks: both judgements are known by now, so no update has to be undone.
         self.accumulated = (self.accumulated + 1) % self.accumulate
-        if self.accumulated:
-            mean_over_ranks(list(logs.values()))
-            return logs
-        generator_optimizer.step()
-        if adversarial:
-            discriminator_optimizer.step()
-        return self._end_of_update(logs)
+        if not self.accumulated:
+            self.guard.update(generator_optimizer)
+            if adversarial:
+                self.guard.update(discriminator_optimizer)
+        return logs
 
     def _average_and_clip(self, network: str, loss: Tensor, backward: Callable[[], None]) -> tuple[Logs, Vitals]:
         """Call ``backward``, average the gradients of ``network`` over the ranks, and clip them.
@@ -292,16 +275,18 @@ class InpaintingModule(LightningModule):
         overlap = self.sync_batchnorm is None  # it exchanges in the backward pass too: the order could differ by rank
         loss = averaged_backward(backward, parameters, loss, overlap)  # of every batch: a checkpoint may come between
         if self.accumulated + 1 < self.accumulate:
-            return {}, Vitals(network, loss, torch.zeros_like(loss))
+            return {}, Vitals(network, loss, None)
         norm = clip_grad_norm_(parameters, self.clip_norm)
         return {f"{PREFIXES[network]}_grad_norm": norm}, Vitals(network, loss, norm)
 
-    def _end_of_update(self, logs: Logs) -> Logs:
-        """Make logs and BatchNorm statistics the same on all ranks, and update the averaged weights."""
-        mean_over_ranks([*logs.values(), *statistics(self.generator), *statistics(self.discriminator)])
-        if self.average is not None:
-            self.average.update_parameters(self.generator)
-        return logs
+    def _end_of_step(self, logs: Logs) -> Outcome:
+        """Make logs and, after an update, BatchNorm statistics the same on all ranks; update the averaged weights."""
+        networks = () if self.accumulated else (self.generator, self.discriminator)
+        mean_over_ranks([*logs.values(), *(one for network in networks for one in statistics(network))])
+        outcome = self.guard.put_back()
+        if self.average is not None and not self.accumulated:
+            self.average.update_parameters(self.generator, self.guard.whole)
+        return outcome
 
     def _predict(self, batch: dict[str, Tensor]) -> Tensor:
         x = generator_input(batch["image"], batch["mask"])
@@ -320,6 +305,7 @@ class InpaintingModule(LightningModule):
             networks = {"generator": self.generator, "discriminator": self.discriminator}
             checkpoint["accumulated"] = {
                 "batches": self.accumulated,
+                "finite": self.guard.whole,
                 **{name: {k: p.grad for k, p in net.named_parameters()} for name, net in networks.items()},
             }
 
@@ -328,6 +314,7 @@ class InpaintingModule(LightningModule):
         self.set_scale(None if scale is None else int(scale))
         kept = checkpoint.get("accumulated", {"batches": 0})
         self.accumulated = kept["batches"]
+        self.guard.whole = kept.get("finite", torch.tensor(True)) if self.accumulated else None
         for name in ("generator", "discriminator") if self.accumulated else ():
             for key, parameter in getattr(self, name).named_parameters():
                 gradient = kept[name][key]

@@ -3,15 +3,15 @@
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from lama.losses.frozen import Frozen
-from lama.machine.rehearsal import Rehearsal, bfloat16_convolutions, size_on_gpu
+from lama.machine.rehearsal import Rehearsal, bfloat16_convolutions, fused_optimizers, size_on_gpu
 from lama.training.module import InpaintingModule
+from lama.training.non_finite import make_states, skips_by_itself
 
 
 @dataclass(frozen=True)
@@ -31,19 +31,25 @@ def rehearse_step(module: InpaintingModule, batch_size: int, crop: Sequence[int]
     """
     module.to("meta").train()
     module.generator._compiled_call_impl = None  # compiled code needs a device
-    module.make_optimizers = {name: _plain(make) for name, make in module.make_optimizers.items()}
-    with Rehearsal() as seen, bfloat16_convolutions() if bf16 else nullcontext():
+    with Rehearsal() as seen, fused_optimizers(), bfloat16_convolutions() if bf16 else nullcontext():
         seen.hold(_tensors(module))
-        generator_optimizer, discriminator_optimizer = module.configure_optimizers()
+        optimizers = module.configure_optimizers()
+        for optimizer in filter(skips_by_itself, optimizers):
+            make_states(optimizer)
+        begun = len(list(_states(optimizers)))
         batch = {"image": torch.empty(batch_size, 3, *crop, device="meta"),
                  "mask": torch.empty(batch_size, 1, *crop, device="meta")}  # fmt: skip
+        seen.hold(_states(optimizers))
         for _ in range(module.accumulate):
-            module.step_or_undo(batch, generator_optimizer, discriminator_optimizer)
-    optimizers = (generator_optimizer, discriminator_optimizer)
-    states = [value for optimizer in optimizers for state in optimizer.state.values() for value in state.values()]
-    # Optimisers make their states at the end of the first update; later ones begin with them.
-    held = sum(size_on_gpu(value) for value in states if isinstance(value, Tensor))
+            module.step(batch, *optimizers)  # type: ignore[arg-type]
+    # Other optimisers make their states at the end of the first update; later ones begin with them.
+    held = 0 if begun else sum(size_on_gpu(value) for value in _states(optimizers))
     return StepCost(seen.peak + held, seen.flops, dict(seen.reads))
+
+
+def _states(optimizers: Sequence[Optimizer]) -> Iterator[Tensor]:
+    states = (state for optimizer in optimizers for state in optimizer.state.values())
+    return (value for state in states for value in state.values() if isinstance(value, Tensor))
 
 
 def _tensors(module: InpaintingModule) -> Iterator[Tensor]:
@@ -51,8 +57,3 @@ def _tensors(module: InpaintingModule) -> Iterator[Tensor]:
     for network in (module, *frozen):
         yield from network.parameters()
         yield from network.buffers()
-
-
-def _plain(make: Any) -> Any:
-    """An optimiser without a fused kernel, which the meta device lacks; its memory is the same."""
-    return partial(make, fused=False) if getattr(make, "keywords", {}).get("fused") else make
