@@ -1,7 +1,10 @@
 """Metrics of object removal with CLIP, DINOv2 and SAM: equal to the published formulas, on small random networks."""
 
+import ast
 import importlib.util
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -27,6 +30,11 @@ STATES = {
 OF = {"cmmd": "clip_vit_l14_336", "fd_dinov2": "dinov2_vitl14", "rc_s": "dinov2_vitg14", "remove": "sam_vit_h"}
 IMAGENET = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CLIP = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
+
+
+@pytest.fixture(autouse=True)
+def a_small_giant(monkeypatch):
+    monkeypatch.setattr("lama.evaluation.rc_s.WIDTH", 48)
 
 
 def as_tensors(state):
@@ -147,6 +155,12 @@ def test_a_file_of_another_network_is_refused_by_name(metric, weights, tmp_path)
         Evaluator([metric], {name: str(tmp_path / "less.pth")})
 
 
+def test_rc_s_takes_the_giant_network_only(weights):
+    """No sha256 of its file is known, so nothing else would tell."""
+    with pytest.raises(ValueError, match=rf"weights\.dinov2_vitg14: {weights['dinov2_vitl14']} .*128 channels.*48"):
+        Evaluator(["rc_s"], {"dinov2_vitg14": weights["dinov2_vitl14"]})
+
+
 @pytest.mark.parametrize("metric", OF)
 def test_without_weights_or_package_a_metric_is_not_available(metric, pictures, weights, monkeypatch, tmp_path):
     monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path))
@@ -156,7 +170,7 @@ def test_without_weights_or_package_a_metric_is_not_available(metric, pictures, 
     assert result["l1"]["n"] == 2
     assert result[metric] == {"mean": None, "n": 0, "note": result[metric]["note"]}
     assert " is missing" in result[metric]["note"]
-    monkeypatch.setitem(__import__("sys").modules, "timm.layers", None)
+    monkeypatch.setitem(sys.modules, "timm.layers", None)
     note = evaluated(few, weights, [metric]).compute()[metric]["note"]
     assert note.startswith("not available: timm is missing: pip install")
 
@@ -351,6 +365,7 @@ class Plain(torch.nn.Module):
 
     def __init__(self, patch, window, tokens):
         super().__init__()
+        self.embed_dim = 48
         self.patch, self.window, self.tokens = patch, window, tokens
 
     def forward_features(self, x):
@@ -440,3 +455,37 @@ def test_the_preset_for_removal_has_metrics_of_every_kind():
     names = PRESETS["removal"]
     assert set(OF) <= set(names) <= set(METRICS)
     assert {"fid", "psnr_background", "lpips_alex_hole", "boundary_error", "sharpness_error", "dots_2"} <= set(names)
+
+
+MANY = """
+import collections, sys, torch, lama.evaluation.rc_s, lama.evaluation.remove
+from lama.evaluation import Evaluator
+seen = collections.Counter()
+lama.evaluation.rc_s.WIDTH = 48
+weights = dict(pair.split("=") for pair in sys.argv[1:])
+evaluator = Evaluator(["psnr", "boundary_error", "cmmd", "fd_dinov2", "rc_s", "remove"], weights, intervals=False)
+counted = {key: network.network for key, network in evaluator.networks.items()}
+counted |= {key: evaluator.scorers[key].network for key in ("rc_s", "remove")}
+for key, network in counted.items():
+    network.patch_embed.register_forward_pre_hook(lambda _, x, key=key: seen.update({key: len(x[0])}))
+resident, mask = [], torch.zeros(20, 1, 48, 48)
+mask[:, :, 16:30, 14:30] = 1
+generator = torch.Generator().manual_seed(0)
+for start in range(0, 2000, 20):
+    target = (torch.rand(20, 3, 48, 48, generator=generator) * 255).round() / 255
+    completed = torch.where(mask > 0, target.flip(3), target)
+    evaluator.update([f"{start + i:06d}" for i in range(20)], completed, target, mask)
+    resident.append(int(open("/proc/self/status").read().split("VmRSS:")[1].split()[0]) // 1024)
+assert {result["n"] for result in evaluator.compute().values()} == {2000}
+print(dict(seen), resident[24], resident[-1], sep="\\n")
+"""
+
+
+@pytest.mark.slow
+def test_2000_pictures_take_one_look_of_every_network_and_no_more_memory_than_500(weights, root):
+    given = [f"{name}={file}" for name, file in weights.items()]
+    done = subprocess.run([sys.executable, "-c", MANY, *given], capture_output=True, text=True, check=True, cwd=root)
+    seen, at_500, at_2000 = done.stdout.splitlines()
+    print(f"\n2 000 pictures: {seen}; {at_500} MB after 500, {at_2000} MB after all")
+    assert ast.literal_eval(seen) == {"clip": 4000, "dinov2": 4000, "rc_s": 2000, "remove": 2000}
+    assert int(at_2000) - int(at_500) < 50

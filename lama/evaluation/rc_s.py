@@ -14,6 +14,7 @@ from lama.evaluation.cmmd import to_8_bit
 from lama.evaluation.transformers import IMAGENET_MEAN, IMAGENET_STD, PATCH, dinov2, normalised
 from lama.interfaces import ImageArray, ImageMetric, MaskArray
 
+WIDTH = 1536  # channels of DINOv2 ViT-g/14
 SIDE = 32  # patches: 448 pixels
 WINDOW, STEP = 8, 4  # patches: the published 16 and 8 of 64, at 32
 LEAST = 5  # a window counts with more patches than this in the hole, and outside or none outside
@@ -32,7 +33,8 @@ class RCS(ImageMetric):
     it. The mean over the windows makes the score of a part, the mean over the parts that of the image.
 
     ``score`` takes the completed images (B, 3, H, W) in [0, 1] and the mask (B, 1, H, W), 1 = hole, and gives (B,) in
-    [0, 1]; nan for an image without a hole or without such a window.
+    [0, 1]; nan for an image without a hole or without such a window. Raises MissingWeightsError where there is no file,
+    ValueError for another network than the giant one.
     """
 
     label, higher_is_better, bounds = "RC-S", True, (0.0, 1.0)
@@ -41,6 +43,11 @@ class RCS(ImageMetric):
     def __init__(self, weights: str | None = None) -> None:
         file = pretrained.require("dinov2_vitg14", weights, download=False)
         self.network = dinov2("dinov2_vitg14", file, SIDE)
+        if self.network.embed_dim != WIDTH:  # no sha256 of the file is known: nothing else would tell
+            raise ValueError(
+                f"weights.dinov2_vitg14: {file} is a DINOv2 of {self.network.embed_dim} channels; expected the giant "
+                f"one, of {WIDTH}: {pretrained.WEIGHT_FILES['dinov2_vitg14'].url}"
+            )
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         self.network.to(completed.device)
