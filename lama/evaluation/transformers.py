@@ -1,7 +1,7 @@
 """Vision transformers of metrics, from the package ``timm``, filled from the files that their authors released.
 
-The size of a network (width, depth, heads, patches) is read from its file, so a smaller one of the same kind given by
-its path works too; the report then says that its weights are not the published ones.
+The size of a network (width, depth, heads, patches) is read from its file, so a smaller one of the same kind, given by
+its path, can be used. A metric whose published file has no known sha256 has to check the size itself.
 """
 
 from collections.abc import Callable, Iterator
