@@ -13,7 +13,17 @@ import scipy.spatial
 import torch
 from PIL import Image
 from scipy import ndimage
-from vision_transformers import clip_embedding, clip_state, dinov2_state, dinov2_tokens, sam_features, sam_state
+from vision_transformers import (
+    clip_embedding,
+    clip_shapes,
+    clip_state,
+    dinov2_shapes,
+    dinov2_state,
+    dinov2_tokens,
+    sam_features,
+    sam_shapes,
+    sam_state,
+)
 
 from lama.evaluation import METRICS, PRESETS, Evaluator
 from lama.evaluation.rc_s import boxes
@@ -25,7 +35,7 @@ STATES = {
     "clip_vit_l14_336": clip_state(),
     "dinov2_vitl14": dinov2_state(depth=1, seed=1),
     "dinov2_vitg14": dinov2_state(width=48, hidden=32, depth=1, gated=True, seed=2),
-    "sam_vit_h": sam_state(grid=8),
+    "sam_vit_h": sam_state(grid=8, windows=(3, 8)),
 }
 OF = {"cmmd": "clip_vit_l14_336", "fd_dinov2": "dinov2_vitl14", "rc_s": "dinov2_vitg14", "remove": "sam_vit_h"}
 IMAGENET = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
@@ -114,6 +124,41 @@ def test_the_networks_equal_the_published_ones(weights):
     image = rng.standard_normal((3, side, side))
     got = network.double().forward_features(torch.from_numpy(image)[None])[0]
     np.testing.assert_allclose(got.numpy(), sam_features(STATES["sam_vit_h"], image), atol=1e-9)
+
+
+RELEASED = {  # as their papers describe them
+    "vit_giant_patch14_dinov2": dinov2_shapes(width=1536, depth=40, grid=37, hidden=4096, gated=True),
+    "vit_large_patch14_dinov2": dinov2_shapes(width=1024, depth=24, grid=37, hidden=4096),
+    "vit_large_patch14_clip_quickgelu_336": clip_shapes(width=1024, depth=24, grid=24, out=768),
+    "samvit_huge_patch16": sam_shapes(1280, 80, 64, [64 if i % 8 == 7 else 14 for i in range(32)], 5120, 256),
+}
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_files_of_the_released_sizes_give_the_released_networks(name, monkeypatch):
+    """On the meta device: the same parameters, heads and windows as the network of that name in timm."""
+    import timm
+
+    empty = {key: torch.empty(shape, device="meta") for key, shape in RELEASED[name].items()}
+    part = {"clip": "visual.", "samv": "image_encoder."}.get("clip" if "clip" in name else name[:4], "")
+    read = lambda *_: {key: value for key, value in empty.items() if key.startswith(part)}  # noqa: E731
+    monkeypatch.setattr("lama.evaluation.transformers._read", read)
+    sizes = {"num_classes": 0}
+    if "dinov2" in name:
+        network, sizes = dinov2("dinov2_vitg14", "file", 32), sizes | {"img_size": 448}
+    elif "clip" in name:
+        (network, side), sizes = clip("clip_vit_l14_336", "file"), {"num_classes": 768}
+        assert side == 336
+    else:
+        network, side = sam_encoder("sam_vit_h", "file")
+        assert side == 1024
+    with torch.device("meta"):
+        expected = timm.create_model(name, **sizes)
+    shapes = [{key: value.shape for key, value in one.state_dict().items()} for one in (network, expected)]
+    assert shapes[0] == shapes[1]
+    for ours, theirs in zip(network.blocks, expected.blocks, strict=True):
+        assert ours.attn.num_heads == theirs.attn.num_heads
+        assert getattr(ours, "window_size", None) == getattr(theirs, "window_size", None)
 
 
 class Holder(torch.nn.Module):

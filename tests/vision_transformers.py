@@ -4,8 +4,12 @@ import numpy as np
 from scipy.special import erf
 
 
-def dinov2_state(width=128, depth=2, grid=5, hidden=96, gated=False, seed=0):
-    """Random tensors under the names of DINOv2's files."""
+def dinov2_state(seed=0, **sizes):
+    return random_state(dinov2_shapes(**sizes), seed)
+
+
+def dinov2_shapes(width=128, depth=2, grid=5, hidden=96, gated=False):
+    """The names and shapes of DINOv2's files."""
     shapes = {"cls_token": (1, 1, width), "pos_embed": (1, 1 + grid * grid, width), "mask_token": (1, width)}
     shapes |= {"patch_embed.proj.weight": (width, 3, 14, 14), "patch_embed.proj.bias": (width,)}
     for i in range(depth):
@@ -18,11 +22,15 @@ def dinov2_state(width=128, depth=2, grid=5, hidden=96, gated=False, seed=0):
         block |= {f"mlp.{first}.weight": (rows, width), f"mlp.{first}.bias": (rows,)}
         block |= {f"mlp.{second}.weight": (width, hidden), f"mlp.{second}.bias": (width,)}
         shapes |= {f"blocks.{i}.{name}": shape for name, shape in block.items()}
-    return random_state(shapes | {"norm.weight": (width,), "norm.bias": (width,)}, seed)
+    return shapes | {"norm.weight": (width,), "norm.bias": (width,)}
 
 
-def clip_state(width=128, depth=2, grid=2, out=16, seed=0):
-    """Random tensors under the names of OpenAI's CLIP, with one of its text half."""
+def clip_state(seed=0, **sizes):
+    return random_state(clip_shapes(**sizes), seed)
+
+
+def clip_shapes(width=128, depth=2, grid=2, out=16):
+    """The names and shapes of OpenAI's CLIP, with one of its text half."""
     shapes = {"class_embedding": (width,), "positional_embedding": (1 + grid * grid, width), "proj": (width, out)}
     shapes |= {"conv1.weight": (width, 3, 14, 14)}
     shapes |= {f"ln_{place}.{kind}": (width,) for place in ("pre", "post") for kind in ("weight", "bias")}
@@ -33,14 +41,18 @@ def clip_state(width=128, depth=2, grid=2, out=16, seed=0):
         block |= {"mlp.c_fc.weight": (4 * width, width), "mlp.c_fc.bias": (4 * width,)}
         block |= {"mlp.c_proj.weight": (width, 4 * width), "mlp.c_proj.bias": (width,)}
         shapes |= {f"transformer.resblocks.{i}.{name}": shape for name, shape in block.items()}
-    return random_state({f"visual.{name}": shape for name, shape in shapes.items()} | {"text_projection": (4, 4)}, seed)
+    return {f"visual.{name}": shape for name, shape in shapes.items()} | {"text_projection": (4, 4)}
 
 
-def sam_state(width=32, head=16, grid=4, window=3, hidden=48, neck=8, seed=0):
-    """Random tensors under the names of SAM's files: a block with windows, one without, and one of the decoder."""
+def sam_state(seed=0, **sizes):
+    return random_state(sam_shapes(**sizes), seed)
+
+
+def sam_shapes(width=32, head=16, grid=4, windows=(3, 4), hidden=48, neck=8):
+    """The names and shapes of SAM's encoder, a block for each of ``windows`` (its side), and one of the decoder."""
     shapes = {"pos_embed": (1, grid, grid, width)}
     shapes |= {"patch_embed.proj.weight": (width, 3, 16, 16), "patch_embed.proj.bias": (width,)}
-    for i, side in enumerate((window, grid)):
+    for i, side in enumerate(windows):
         block = {f"norm{n}.{kind}": (width,) for n in (1, 2) for kind in ("weight", "bias")}
         block |= {f"attn.rel_pos_{axis}": (2 * side - 1, head) for axis in "hw"}
         block |= {"attn.qkv.weight": (3 * width, width), "attn.qkv.bias": (3 * width,)}
@@ -51,7 +63,7 @@ def sam_state(width=32, head=16, grid=4, window=3, hidden=48, neck=8, seed=0):
     shapes |= {"neck.0.weight": (neck, width, 1, 1), "neck.2.weight": (neck, neck, 3, 3)}
     shapes |= {f"neck.{n}.{kind}": (neck,) for n in (1, 3) for kind in ("weight", "bias")}
     shapes = {f"image_encoder.{name}": shape for name, shape in shapes.items()}
-    return random_state(shapes | {"mask_decoder.iou_token.weight": (1, 8)}, seed)
+    return shapes | {"mask_decoder.iou_token.weight": (1, 8)}
 
 
 def random_state(shapes, seed):
