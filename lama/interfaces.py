@@ -197,20 +197,37 @@ class ImageMetric(Metric, Protocol):
         """(B, 3, H, W) in [0, 1] twice and the mask (B, 1, H, W), 1 = hole -> (B,); nan where there is no score."""
 
 
+class FamilyMetric(ImageMetric, Protocol):
+    """One of several numbers for each image that come out of one computation, such as LPIPS by region.
+
+    The metrics of a family have the same ``weight_files``; ``scores`` is called once for all of them.
+    """
+
+    family: ClassVar[str]  # the same text for all of them
+    column: ClassVar[int]  # of this metric in ``scores``
+
+    def scores(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """Arguments as of ``score`` -> (B, K): the numbers of all metrics of the family."""
+
+    def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        return self.scores(completed, target, mask)[:, self.column]
+
+
 @dataclass
 class SetFeatures:
-    """The Inception features of all images of a set."""
+    """The features of all images of a set, by one network."""
 
-    fake: NDArray[np.float32]  # (N, 2048), of the completed images
-    real: NDArray[np.float32]  # (N, 2048), of the true images in the same order
+    fake: NDArray[np.float32]  # (N, D), of the completed images
+    real: NDArray[np.float32]  # (N, D), of the true images in the same order
     covariance: str = "N-1"  # "N-1" or "N": the divisor of a covariance under the protocol of this evaluation
     shared: dict[str, Any] = field(default_factory=dict)  # results that several metrics need, by a name of their choice
 
 
 class SetMetric(Metric, Protocol):
-    """One number for a whole set, from Inception features. The constructor takes no arguments."""
+    """One number for a whole set, from the features of a network. The constructor takes no arguments."""
 
-    weight_files: ClassVar[tuple[str, ...]] = ("fid_inception",)
+    weight_files: ClassVar[tuple[str, ...]] = ("fid_inception",)  # one file: the network's
+    network: ClassVar[str] = "inception"  # a name of ``lama.evaluation.features.NETWORKS``
 
     def measure(self, features: SetFeatures, interval: bool) -> dict[str, Any]:
         """{"mean", "n", "std"?, "ci95"?}; "ci95" where ``interval`` asks for a 95 % interval."""

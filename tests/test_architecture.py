@@ -42,9 +42,9 @@ LAWS = {
     ),
     "evaluation": (
         {"plugins", "verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops",
-         "pages", "machine"},
+         "pages", "machine", "checkpoints"},
         {"torch", "numpy", "cv2", "PIL", "pytorch_fid", "skimage", "sklearn", "scipy", "matplotlib", "tqdm",
-         "kornia"},
+         "kornia", "timm"},
     ),
     "paper": ({"verbs", "evaluation", "pages", "files"}, {"yaml"}),
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),

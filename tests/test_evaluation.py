@@ -241,7 +241,7 @@ def test_fid_equals_the_official_one(shared, official, formula_images, tmp_path)
     evaluator = Evaluator(["fid"], weights, min_images=2, intervals=False)
     for i, batch in enumerate(zip(*(x.split(8) for x in formula_images), strict=True)):
         evaluator.update([f"{i}{j}" for j in range(len(batch[0]))], *batch)
-    first = evaluator.fake.array[0, :8].tolist()
+    first = evaluator.features["inception"][0].array[0, :8].tolist()
     assert first == pytest.approx(official["fid"]["feature_first8"], rel=1e-4, abs=1e-4)
     assert evaluator.compute()["fid"]["mean"] == pytest.approx(official["fid"]["value"], rel=1e-4)
 

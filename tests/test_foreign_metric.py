@@ -153,8 +153,9 @@ def test_labels_are_unique():
     assert len({metric.label for metric in METRICS.values()}) == len(METRICS)
 
 
-# tests/test_dots.py has the direction of the grids, which are no distance to the target
-DISTANCES = [n for n in METRICS if scores_images(n) and not METRICS[n].weight_files and not n.startswith("dots_")]
+# no distances to the target; tests/test_dots.py and tests/test_regions.py have their direction
+ALONE = ("dots_2", "dots_4", "dots_8", "sharpness_error")
+DISTANCES = [n for n in METRICS if scores_images(n) and not METRICS[n].weight_files and n not in ALONE]
 
 
 @pytest.mark.parametrize("name", DISTANCES)

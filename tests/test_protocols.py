@@ -375,7 +375,7 @@ def test_presets_are_known_metrics():
     assert PRESETS["full"] == list(METRICS)
     assert all(set(names) <= set(METRICS) for names in PRESETS.values())
     assert Evaluator("quick").metrics == PRESETS["quick"]
-    with pytest.raises(ValueError, match=r"metrics=all.*\[psnr,ssim\].*quick, paper, full"):
+    with pytest.raises(ValueError, match=r"metrics=all.*\[psnr,ssim\].*quick, paper, removal, full"):
         Evaluator("all")
     with pytest.raises(ValueError, match=r"grouping=mine.*lama"):
         Evaluator(["psnr"], grouping="mine")
@@ -383,8 +383,9 @@ def test_presets_are_known_metrics():
 
 def test_which_way_is_better():
     lower = {name for name in METRICS if not higher_is_better(name)}
-    dots = {"dots_2", "dots_4", "dots_8"}
-    assert lower == {"l1", "l1_hole", "lpips_vgg", "lpips_alex", "lpips_squeeze", "fid", "kid", "colour_error"} | dots
+    lpips = {f"lpips_{net}{part}" for net in ("vgg", "alex", "squeeze") for part in ("", "_hole", "_background")}
+    hole = {"colour_error", "boundary_error", "sharpness_error", "dots_2", "dots_4", "dots_8"}
+    assert lower == {"l1", "l1_hole", "fid", "kid", "cmmd", "fd_dinov2"} | lpips | hole
 
 
 @pytest.mark.slow
@@ -569,12 +570,13 @@ def test_no_fid_is_computed_where_none_is_asked_for(tiny_inception, images, monk
 MANY = """
 import numpy as np, torch
 from lama.evaluation import Evaluator
+from lama.evaluation.features import NETWORKS
 features = np.random.default_rng(0)
 class Simulated:
     sha256 = "none"
     def __call__(self, image):
         return features.standard_normal((len(image), 2048), np.float32)
-Evaluator._make_inception = lambda self, weights: Simulated()
+NETWORKS["inception"] = lambda *_: Simulated()
 evaluator = Evaluator(["psnr", "fid", "kid"])
 for start in range(0, 36500, 100):
     image = torch.rand(100, 3, 32, 32)

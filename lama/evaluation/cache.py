@@ -34,14 +34,17 @@ class Store:
     def get(
         self, extractor: str, contents: Sequence[bytes], compute: Callable[[list[int]], NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        """The vector of each content, (N, D); ``compute`` maps indices of missing ones to vectors, which are kept."""
+        """The vector of each content, (N, D); ``compute`` maps indices of missing ones to vectors, which are kept.
+
+        A content that occurs twice is computed once.
+        """
         keys = [hashlib.sha256(extractor.encode() + b"\0" + content).digest() for content in contents]
         known: dict[bytes, Any] = {}
         for key in keys:
             row = self.database.execute("SELECT vector FROM vectors WHERE key = ?", (key,)).fetchone()
             if row is not None:
                 known[key] = np.frombuffer(row[0], np.float32)
-        missing = [i for i, key in enumerate(keys) if key not in known]
+        missing = [i for i, key in enumerate(keys) if key not in known and key not in keys[:i]]
         if missing:
             vectors = np.asarray(compute(missing), np.float32)
             self.computed += len(missing)

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from lama import pretrained
 from lama.evaluation.cache import Rows, Store, content_of, is_8_bit
+from lama.evaluation.features import NETWORKS
 from lama.evaluation.groups import GROUPINGS, members
-from lama.evaluation.metrics import METRICS, measures_sets, metric_names, scores_images, weight_files, with_parts
+from lama.evaluation.metrics import METRICS, families, measures_sets, metric_names, weight_files, with_parts
 from lama.evaluation.protocol import find_protocol
 from lama.evaluation.statistics import summary
+from lama.evaluation.transformers import MissingPackageError
 from lama.files import sha256_of
 from lama.interfaces import DerivedMetric, ImageMetric, SetFeatures
 from lama.machine.device import float32
@@ -42,7 +44,7 @@ class Evaluator:
         protocol: str = "lama",
         grouping: str = "lama",  # a name of evaluation.groups.GROUPINGS
         cache: str | None = None,  # a file that keeps features by image content; None = for this run only
-        min_images: int = 100,  # FID, KID, P-IDS and U-IDS are not available for fewer images
+        min_images: int = 100,  # metrics of whole sets, such as FID, are not available for fewer images
         intervals: bool = True,  # bootstrap 95 % intervals
     ) -> None:
         self.metrics = metric_names(metrics)
@@ -55,18 +57,20 @@ class Evaluator:
         self.unavailable: dict[str, str] = {}
         self.weights_sha256: dict[str, str] = {}
         self.store = Store(cache)
-        self.scorers: dict[str, ImageMetric] = {}
+        self.scorers: dict[str, ImageMetric] = {}  # by family: its first metric scores for all of them
+        self.members: dict[str, list[str]] = {}
+        self.networks: dict[str, Any] = {}  # of set metrics: images -> vectors
         needed = with_parts(self.metrics)
-        for name in filter(scores_images, needed):
-            scorer = self._available([name], partial(self._make_scorer, name, weights or {}))
+        for family, names in families(needed).items():
+            scorer = self._available(names, partial(self._make_scorer, names[0], weights or {}))
             if scorer is not None:
-                self.scorers[name] = scorer
+                self.scorers[family], self.members[family] = scorer, names
         self.of_sets = list(filter(measures_sets, needed))
-        self.inception: Any = None
-        if self.of_sets:
-            self.inception = self._available(self.of_sets, partial(self._make_inception, weights or {}))
-        if self.inception is not None:
-            self.weights_sha256["fid_inception"] = self.inception.sha256
+        for key in dict.fromkeys(METRICS[name].network for name in self.of_sets):
+            names = [name for name in self.of_sets if METRICS[name].network == key]
+            network = self._available(names, partial(self._make_network, key, names[0], weights or {}))
+            if network is not None:
+                self.networks[key] = network
         for name in self.metrics:
             reasons = [self.unavailable[part] for part in with_parts([name]) if part in self.unavailable]
             self.unavailable |= {name: reasons[0]} if reasons else {}
@@ -79,10 +83,11 @@ class Evaluator:
         self.weights_sha256 |= {key: sha256_of(file) for key, file in files.items()}
         return scorer
 
-    def _make_inception(self, weights: Weights) -> Any:
-        from lama.evaluation.inception import Inception
-
-        return Inception(weights.get("fid_inception"), self.protocol.inception_resize, self.store)
+    def _make_network(self, key: str, metric: str, weights: Weights) -> Any:
+        [file] = weight_files([metric])
+        network = NETWORKS[key](weights.get(file), self.protocol, self.store)
+        self.weights_sha256[file] = network.sha256
+        return network
 
     def _note_files(self, weights: Weights) -> None:
         """Note the files that no metric reads (a loss may read them), and those that are not the published ones."""
@@ -93,11 +98,12 @@ class Evaluator:
         ]
 
     def _available(self, names: list[str], make: Callable[[], Any]) -> Any:
-        """The result of ``make``, or None where its weights are missing."""
+        """The result of ``make``, or None where its weights or its package are missing."""
         try:
             return make()
-        except pretrained.MissingWeightsError as error:
-            self.unavailable |= dict.fromkeys(names, f"not available: {error.missing_file} is missing")
+        except (pretrained.MissingWeightsError, MissingPackageError) as error:
+            reason = f"{error.missing_file} is missing" if isinstance(error, FileNotFoundError) else str(error)
+            self.unavailable |= dict.fromkeys(names, f"not available: {reason}")
             logger.warning("%s: not available: %s", ", ".join(names), error)
         return None
 
@@ -121,8 +127,8 @@ class Evaluator:
         self.names: list[str] = []
         self.areas: list[float] = []  # each image's share of hole pixels, 0..1
         self.sizes: set[tuple[int, int]] = set()  # (H, W) of the images
-        self.scores: dict[str, list[float]] = {name: [] for name in self.scorers}
-        self.fake, self.real = Rows(), Rows()  # features of the completed and of the true images
+        self.scores: dict[str, list[float]] = {name: [] for names in self.members.values() for name in names}
+        self.features = {key: (Rows(), Rows()) for key in self.networks}  # of the completed and of the true images
 
     def update(self, names: list[str], completed: Tensor, target: Tensor, mask: Tensor) -> None:
         """Add B images: their names, (B, 3, H, W) in [0, 1] twice, mask (B, 1, H, W). Raises ValueError for NaN."""
@@ -132,21 +138,24 @@ class Evaluator:
         self.sizes.add((target.shape[2], target.shape[3]))
         self.areas += mask.double().flatten(1).mean(dim=1).tolist()
         with torch.no_grad(), float32():
-            for name, scorer in self.scorers.items():
-                self.scores[name] += self._score(name, scorer, completed, target, mask)
-            if self.inception is not None:
-                self.fake.add(self.inception(completed))
-                self.real.add(self.inception(target))
+            for family, names in self.members.items():
+                columns = self._score(family, completed, target, mask)
+                for name in names:
+                    self.scores[name] += columns[getattr(METRICS[name], "column", 0)]
+            for key, network in self.networks.items():
+                for rows, images in zip(self.features[key], (completed, target), strict=True):
+                    rows.add(network(images))
 
-    def _score(self, name: str, scorer: ImageMetric, completed: Tensor, target: Tensor, mask: Tensor) -> list[float]:
-        """The score of each image. Scores of metrics with weight files are kept by the images' content."""
-        files = weight_files([name])
+    def _score(self, family: str, completed: Tensor, target: Tensor, mask: Tensor) -> list[list[float]]:
+        """K columns of scores of B images. Those of metrics with weight files are kept by the images' content."""
+        files, scorer = weight_files(self.members[family][:1]), self.scorers[family]
+        score: Any = getattr(scorer, "scores", lambda *images: scorer.score(*images)[:, None])
         if not (files and is_8_bit(completed) and is_8_bit(target)):
-            return scorer.score(completed, target, mask).tolist()
+            return score(completed, target, mask).T.tolist()
         contents = [b"".join(parts) for parts in zip(*map(content_of, (completed, target, mask)), strict=True)]
-        compute = lambda i: scorer.score(completed[i], target[i], mask[i])[:, None].cpu().numpy()  # noqa: E731
-        extractor = " ".join([name, *(self.weights_sha256[file] for file in files)])
-        return self.store.get(extractor, contents, compute)[:, 0].astype(float).tolist()
+        compute = lambda i: score(completed[i], target[i], mask[i]).cpu().numpy()  # noqa: E731
+        extractor = " ".join([family, *(self.weights_sha256[file] for file in files)])
+        return self.store.get(extractor, contents, compute).T.astype(float).tolist()
 
     def gather(self) -> None:
         """Merge the images of all processes of a distributed run, on each process; do nothing in a single process."""
@@ -154,12 +163,14 @@ class Evaluator:
             return
         seen: list[Any] = [None] * distributed.get_world_size()
         distributed.all_gather_object(seen, (self.names, self.areas, self.sizes, self.scores))
-        fakes, reals = (gather_rows(torch.from_numpy(rows.array)) for rows in (self.fake, self.real))
+        gathered = {
+            key: [gather_rows(torch.from_numpy(rows.array)) for rows in both] for key, both in self.features.items()
+        }
         self.reset()
-        for features, gathered in ((self.fake, fakes), (self.real, reals)):
-            for rows in gathered:
-                if len(rows):
-                    features.add(rows.numpy())
+        for key, both in gathered.items():
+            for rows, parts in zip(self.features[key], both, strict=True):
+                for part in filter(len, parts):
+                    rows.add(part.numpy())
         for names, areas, sizes, scores in seen:
             self.names += names
             self.sizes |= sizes
@@ -200,18 +211,18 @@ class Evaluator:
             return
         for values in (self.names, self.areas, *self.scores.values()):
             values[:] = [values[i] for i in order]  # type: ignore[index]
-        for features in (self.fake, self.real):
-            if len(features):
-                features.sort(order)
+        for rows in (rows for both in self.features.values() for rows in both):
+            if len(rows):
+                rows.sort(order)
 
     def _of(self, index: NDArray[np.intp]) -> dict[str, Result]:
         """Every metric of the images with these indices."""
         results: dict[str, Result] = {}
         for name, scores in self.scores.items():
             results[name] = self._mean(np.asarray(scores, np.float64)[index])
-        if self.inception is not None:
+        for key, both in self.features.items():
             everything = len(index) == len(self.names)
-            results |= self._of_sets(*(f.array if everything else f.array[index] for f in (self.fake, self.real)))
+            results |= self._of_sets(key, *(rows.array if everything else rows.array[index] for rows in both))
         for name in self.metrics:
             if hasattr(METRICS[name], "parts") and name not in self.unavailable:
                 results[name] = _derived(METRICS[name], [results[part] for part in METRICS[name].parts])
@@ -224,12 +235,13 @@ class Evaluator:
             return {"mean": None, "n": 0, "note": "not available: no image has a hole"}
         return summary(scores, self.intervals)
 
-    def _of_sets(self, fake: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, Result]:
-        n = len(fake)
+    def _of_sets(self, key: str, fake: NDArray[np.float32], real: NDArray[np.float32]) -> dict[str, Result]:
+        """Every metric of the network ``key``."""
+        n, names = len(fake), [name for name in self.of_sets if METRICS[name].network == key]
         if n < self.min_images:
-            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_images)} for name in self.of_sets}
+            return {name: {"mean": None, "n": n, "note": _too_few(n, self.min_images)} for name in names}
         features = SetFeatures(fake, real, self.protocol.covariance)
-        return {name: METRICS[name]().measure(features, self.intervals) for name in self.of_sets}
+        return {name: METRICS[name]().measure(features, self.intervals) for name in names}
 
 
 def _too_few(images: int, least: int) -> str:

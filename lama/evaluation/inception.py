@@ -5,7 +5,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
@@ -13,7 +12,8 @@ import lama.torchvision_ops  # noqa: F401  isort: skip  (before pytorch_fid, whi
 from pytorch_fid import inception as pytorch_fid
 
 from lama import pretrained
-from lama.evaluation.cache import Store, content_of, is_8_bit
+from lama.evaluation.cache import Store
+from lama.evaluation.features import Features
 from lama.files import sha256_of
 
 SIDE = 299  # pixels, height and width of the network's input
@@ -77,22 +77,14 @@ RESIZES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-class Inception:
-    """Features (B, 2048) of images (B, 3, H, W) in [0, 1], with a protocol's resizing; kept for 8-bit images."""
+class Inception(Features):
+    """Features (B, 2048) of images (B, 3, H, W) in [0, 1], with a protocol's resizing."""
 
     def __init__(self, weights: str | None, resize: str, store: Store) -> None:
-        self.network, self.sha256 = fid_inception(weights)
+        network, sha256 = fid_inception(weights)
+        super().__init__(network, sha256, f"inception {resize}", store)
         self.resize = RESIZES[resize]
-        self.store = store
-        self.extractor = f"inception {self.sha256} {resize}"
 
-    def __call__(self, image: Tensor) -> NDArray[np.float32]:
-        if not is_8_bit(image):  # validation during training does not quantise
-            return self._compute(image)
-        return self.store.get(self.extractor, content_of(image), lambda missing: self._compute(image[missing]))
-
-    def _compute(self, image: Tensor) -> NDArray[np.float32]:
-        network = self.network.to(image.device)
-        with torch.no_grad():
-            features: Tensor = network(self.resize(image))[0].flatten(1)
-        return features.float().cpu().numpy()
+    def vectors(self, image: Tensor) -> Tensor:
+        features: Tensor = self.network(self.resize(image))[0]
+        return features.flatten(1)

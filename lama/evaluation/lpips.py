@@ -1,15 +1,18 @@
-"""LPIPS v0.1 (Zhang et al., CVPR 2018) as a metric."""
+"""LPIPS v0.1 (Zhang et al., CVPR 2018) as a metric: of the whole image, of the hole, of the rest."""
 
 from math import inf
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from lama.interfaces import ImageMetric
+from lama.evaluation.pixel import mean_over_pixels
+from lama.interfaces import UNRANKED, FamilyMetric
 from lama.lpips_network import file_of, lpips_network
 
 
-class LPIPS(ImageMetric):
+class LPIPS(FamilyMetric):
     """Distance of VGG16 features over the whole image, as LaMa reports it.
 
     ``weights`` is a backbone as torchvision releases it (``features.<i>...``) or a whole LPIPS state dict; None looks
@@ -20,14 +23,30 @@ class LPIPS(ImageMetric):
     weight_files = ("lpips_vgg",)
     in_report, monitor_rank, example_rank = True, 2, 0
     backbone: ClassVar = "vgg"
+    family, column = "lpips_vgg by region", 0
 
     def __init__(self, weights: str | None = None) -> None:
         self.network = lpips_network(self.backbone, file_of(self.backbone, weights))
 
-    def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-        network = self.network.to(completed.device)
-        distance: Tensor = network(completed, target, normalize=True)
-        return distance.flatten()
+    def scores(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+        """(B, 3): LPIPS of the image, of the hole and of the background, from one pass of the network.
+
+        LPIPS of a region is the mean over its pixels of the map that ``lpips.LPIPS(spatial=True)`` gives: the distances
+        of each layer, enlarged to the size of the image, summed. Features at its edge see what lies beyond it. nan for
+        an empty region.
+        """
+        network: Any = self.network.to(completed.device)
+        layers: list[Tensor] = []
+        hooks = [one.register_forward_hook(lambda _, __, out: layers.append(out)) for one in network.lins]
+        try:
+            whole = network(completed, target, normalize=True).flatten()
+        finally:
+            for hook in hooks:
+                hook.remove()
+        size = mask.shape[2:]
+        enlarged = [F.interpolate(layer, size, mode="bilinear", align_corners=False) for layer in layers]
+        maps = torch.stack(enlarged).sum(dim=0)
+        return torch.stack([whole, *(mean_over_pixels(maps, mask, region) for region in ("hole", "background"))], dim=1)
 
     @staticmethod
     def text(value: float) -> str:
@@ -35,15 +54,59 @@ class LPIPS(ImageMetric):
         return f"{value:.3f}"
 
 
+class LPIPSHole(LPIPS):
+    """LPIPS of the pixels in the hole."""
+
+    label, column = "LPIPS (hole)", 1
+    in_report, monitor_rank, example_rank = False, UNRANKED, UNRANKED
+
+
+class LPIPSBackground(LPIPS):
+    """LPIPS of the pixels outside the hole."""
+
+    label, column = "LPIPS (background)", 2
+    in_report, monitor_rank, example_rank = False, UNRANKED, UNRANKED
+
+
 class LPIPSAlex(LPIPS):
     """LPIPS with AlexNet, which its authors recommend for comparisons."""
 
     label, weight_files, backbone = "LPIPS (alex)", ("lpips_alex",), "alex"
+    family = "lpips_alex by region"
     in_report, monitor_rank, example_rank = False, 3, 1
+
+
+class LPIPSAlexHole(LPIPSAlex):
+    """LPIPS with AlexNet, of the pixels in the hole."""
+
+    label, column = "LPIPS (alex, hole)", 1
+    monitor_rank, example_rank = UNRANKED, UNRANKED
+
+
+class LPIPSAlexBackground(LPIPSAlex):
+    """LPIPS with AlexNet, of the pixels outside the hole."""
+
+    label, column = "LPIPS (alex, background)", 2
+    monitor_rank, example_rank = UNRANKED, UNRANKED
 
 
 class LPIPSSqueeze(LPIPS):
     """LPIPS with SqueezeNet, a file of 5 MB."""
 
     label, weight_files, backbone = "LPIPS (squeeze)", ("lpips_squeeze",), "squeeze"
+    family = "lpips_squeeze by region"
     in_report, monitor_rank, example_rank = False, 4, 2
+
+
+class LPIPSSqueezeHole(LPIPSSqueeze):
+    """LPIPS with SqueezeNet, of the pixels in the hole."""
+
+    label, column = "LPIPS (squeeze, hole)", 1
+    monitor_rank, example_rank = UNRANKED, UNRANKED
+
+
+class LPIPSSqueezeBackground(LPIPSSqueeze):
+    """LPIPS with SqueezeNet, of the pixels outside the hole."""
+
+    label, column = "LPIPS (squeeze, background)", 2
+    monitor_rank, example_rank = UNRANKED, UNRANKED

@@ -3,21 +3,38 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lama.evaluation.cmmd import CMMD
 from lama.evaluation.colour import ColourError
 from lama.evaluation.dots import Dots2, Dots4, Dots8
+from lama.evaluation.fd_dinov2 import FDDinoV2
 from lama.evaluation.fid import FID
 from lama.evaluation.ids import PIDS, UIDS
 from lama.evaluation.kid import KID
-from lama.evaluation.lpips import LPIPS, LPIPSAlex, LPIPSSqueeze
+from lama.evaluation.lpips import (
+    LPIPS,
+    LPIPSAlex,
+    LPIPSAlexBackground,
+    LPIPSAlexHole,
+    LPIPSBackground,
+    LPIPSHole,
+    LPIPSSqueeze,
+    LPIPSSqueezeBackground,
+    LPIPSSqueezeHole,
+)
 from lama.evaluation.pixel import L1, PSNR, L1Hole, PSNRBackground, PSNRHole
+from lama.evaluation.rc_s import RCS
+from lama.evaluation.remove import ReMOVE
+from lama.evaluation.seam import BoundaryError
 from lama.evaluation.selectors import LPIPSFidF1, SSIMFidF1
-from lama.evaluation.ssim import SSIM, ScikitImageSSIM, SSIMHole
+from lama.evaluation.sharpness import SharpnessError
+from lama.evaluation.ssim import SSIM, ScikitImageSSIM, SSIMBackground, SSIMHole
 
 METRICS: dict[str, type[Any]] = {  # in the order of tables
     "psnr_hole": PSNRHole,
     "ssim_hole": SSIMHole,
     "l1_hole": L1Hole,
     "psnr_background": PSNRBackground,
+    "ssim_background": SSIMBackground,
     "psnr": PSNR,
     "ssim": SSIM,
     "ssim_skimage": ScikitImageSSIM,
@@ -25,12 +42,24 @@ METRICS: dict[str, type[Any]] = {  # in the order of tables
     "lpips_vgg": LPIPS,
     "lpips_alex": LPIPSAlex,
     "lpips_squeeze": LPIPSSqueeze,
+    "lpips_vgg_hole": LPIPSHole,
+    "lpips_alex_hole": LPIPSAlexHole,
+    "lpips_squeeze_hole": LPIPSSqueezeHole,
+    "lpips_vgg_background": LPIPSBackground,
+    "lpips_alex_background": LPIPSAlexBackground,
+    "lpips_squeeze_background": LPIPSSqueezeBackground,
     "colour_error": ColourError,
+    "rc_s": RCS,
+    "remove": ReMOVE,
+    "boundary_error": BoundaryError,
+    "sharpness_error": SharpnessError,
     "dots_2": Dots2,
     "dots_4": Dots4,
     "dots_8": Dots8,
     "fid": FID,
     "kid": KID,
+    "cmmd": CMMD,
+    "fd_dinov2": FDDinoV2,
     "p_ids": PIDS,
     "u_ids": UIDS,
     "ssim_fid100_f1": SSIMFidF1,
@@ -39,8 +68,13 @@ METRICS: dict[str, type[Any]] = {  # in the order of tables
 PRESETS = {
     "quick": ["psnr_hole", "ssim_hole", "l1_hole", "psnr", "ssim", "l1"],
     "paper": ["fid", "lpips_vgg", "ssim", "lpips_fid100_f1", "psnr_hole", "ssim_hole", "l1_hole", "psnr", "l1"],
+    "removal": [
+        "fid", "cmmd", "fd_dinov2", "psnr", "ssim", "lpips_alex", "psnr_hole", "ssim_hole", "lpips_alex_hole",
+        "psnr_background", "ssim_background", "lpips_alex_background", "rc_s", "remove", "boundary_error",
+        "sharpness_error", "colour_error", "dots_2", "dots_4", "dots_8",
+    ],
     "full": list(METRICS),
-}
+}  # fmt: skip
 
 
 def register(name: str, metric: type[Any], owner: str) -> None:
@@ -86,6 +120,14 @@ def plugins_advice(abouts: Iterable[Mapping[str, Any]] = ()) -> str:
     """``add plugins=[paper]``: the packages that evaluations were made with; ``abouts`` is their metrics.json each."""
     packages = {name: None for about in abouts for name in (about.get("configuration") or {}).get("plugins") or ()}
     return f"add plugins=[{','.join(packages) or 'PACKAGE'}]"
+
+
+def families(metrics: Iterable[str]) -> dict[str, list[str]]:
+    """{family: its metrics} of metrics of images; one without a family is a family of its own."""
+    found: dict[str, list[str]] = {}
+    for name in filter(scores_images, metrics):
+        found.setdefault(getattr(METRICS[name], "family", name), []).append(name)
+    return found
 
 
 def with_parts(metrics: Iterable[str]) -> list[str]:

@@ -52,6 +52,13 @@ class SSIMHole(SSIM):
     monitor_rank, example_rank = UNRANKED, 4
 
 
+class SSIMBackground(SSIM):
+    """SSIM of the pixels outside the hole; their windows reach into it."""
+
+    label, region, in_report = "SSIM (background)", "background", False
+    monitor_rank = UNRANKED
+
+
 class ScikitImageSSIM(ImageMetric):
     """SSIM of scikit-image: Gaussian window of sigma 1.5, population covariance, without the border of 5 pixels."""
 
