@@ -22,7 +22,7 @@ LAWS = {
     "torchvision_ops": (set(), {"torch"}),
     "progress_bar": (set(), {"tqdm"}),
     "windows": (set(), {"numpy", "cv2"}),
-    "machine": (set(), {"torch"}),
+    "machine": (set(), {"filelock", "torch"}),
     "pretrained": ({"files"}, {"torch", "tqdm", "filelock", "yaml"}),
     "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "models": ({"conventions"}, {"torch"}),
@@ -66,7 +66,7 @@ LAWS = {
     "runs": (
         {"plugins", "verbs", "training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine",
          "pages", "interfaces", "files", "torchvision_ops"},
-        {"torch", "numpy", "tqdm", "pytorch_lightning", "yaml", "filelock"},
+        {"torch", "numpy", "tqdm", "pytorch_lightning", "yaml"},
     ),
     "project": ({"files"}, set()),
     "figures": ({"files", "interfaces", "pages", "pictures", "data", "evaluation", "inference", "runs"},
@@ -78,7 +78,7 @@ LAWS = {
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm", "onnxruntime", "openvino"}),
     "gpu_check": ({"bench", "conventions", "data", "fast", "files", "inference", "machine", "masks", "models", "pages",
                    "training"}, {"numpy", "torch", "tqdm"}),
-    "sweeps": ({"config", "verbs", "files", "runs", "evaluation", "paper", "data", "pictures", "models"},
+    "sweeps": ({"config", "verbs", "files", "machine", "runs", "evaluation", "paper", "data", "pictures", "models"},
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "hydra_plugins", "omegaconf", "optuna",
                 "submitit"}),
     "commands": (

@@ -22,11 +22,11 @@ from trainings import BOXES, make_data, make_module, run_into
 
 from lama.data import Distortions, InpaintingDataModule
 from lama.losses import NonSaturatingAdversarialLoss
+from lama.machine.lock import only_one
 from lama.machine.ranks import gather_rows
 from lama.runs import Checkpoints, callbacks
 from lama.runs.callbacks import read_metrics
 from lama.runs.checkpointing import read_checkpoint
-from lama.runs.lock import only_one
 from lama.runs.processes import AveragedGradients, Processes, choose_processes
 from lama.training import averaging
 

@@ -130,6 +130,8 @@ class PredictionPlan:
 
     def summary(self, done: int, stopped: str) -> str:
         """One line for the end of the run: the count of results, and how to resume after an interruption."""
+        if not self.found.items:
+            return f"nothing to do: no result in {self.found.where} belongs to this shard"
         if not self.jobs:
             return f"nothing to do: all {self.skipped} results are in {self.found.where} already"
         there = f", {self.skipped} existed already" if self.skipped else ""

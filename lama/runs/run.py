@@ -22,11 +22,11 @@ import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import remove_partial, write_text
+from lama.machine.lock import only_one
 from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, SampleGrids
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.config_changes import Request
 from lama.runs.debug import Debug
-from lama.runs.lock import only_one
 from lama.runs.loggers import MakeLogger, TensorBoard, make_loggers
 from lama.runs.monitor import PUBLISHED, choose_monitor
 from lama.runs.non_finite_guard import NonFiniteGuard

@@ -16,7 +16,7 @@ from lama.config import CONFIGS, build, check_plan, choices, one_line, options_o
 from lama.config import compose as compose_config
 from lama.evaluation.metrics import metric_names
 from lama.files import check_writable
-from lama.runs.lock import only_one
+from lama.machine.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.plan import Piece, Plan, Sweep, Work, check_same, load, save

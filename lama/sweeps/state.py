@@ -73,7 +73,7 @@ def _state(sweep: Plan, work: W, jobs: Mapping[str, str], there: set[str]) -> St
     if recorded.get("state") == FAILED:
         return State(work, FAILED, recorded["error"])
     job = _file(sweep, work, ".job").read_text(encoding="utf-8").strip() if f"{name}.job" in there else None
-    if job in jobs:
+    if job is not None and job in jobs:
         running = jobs[job] in ("RUNNING", "COMPLETING")
         return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}")
     if recorded.get("state") == RUNNING and job is None and _is_alive(recorded):
@@ -123,7 +123,10 @@ def _name(work: Piece) -> str:
 
 
 def table(found: Sequence[State[Any]]) -> str:
-    """Text with a line for every job, and the number of jobs in each state; of more than ``MANY`` jobs, the others only."""
+    """Text with a line for every job, and the number of jobs in each state.
+
+    Of more than ``MANY`` jobs, those that are done, queued or not started are only counted.
+    """
     shown = [one for one in found if len(found) <= MANY or one.state not in (DONE, QUEUED, MISSING)]
     width = max((len(one.work.title) for one in shown), default=0)
     kind = max((len(one.state) for one in shown), default=0)
