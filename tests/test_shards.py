@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from simulated_sweep import simulate
 from test_predict import files, paint, put, put_mask
 
 from lama.checkpoints import save_generator
@@ -344,23 +345,16 @@ def test_jobs_past_the_longest_array_become_several_arrays_that_share_the_limit(
     assert calls("scontrol") == 2
 
 
-def test_the_state_of_thousands_of_jobs_asks_the_queue_once_and_opens_a_file_for_each(many, tmp_path, capsys):
+def test_the_state_of_thousands_of_jobs_asks_the_queue_once_and_opens_a_file_for_each(
+    many, tmp_path, capsys, monkeypatch
+):
     """Measured by lama sweep status: docs/cluster.md; here the operations are counted, which take the time."""
     from lama.commands.sweep import main as manage
 
     sweep, calls = many
     jobs = tmp_path / "sweep/jobs"
-    jobs.mkdir()
-    lines = []
-    for i, work in enumerate(sweep.trainings()[:-1]):  # the last was never submitted
-        name = str(work).replace("/", "-")
-        (jobs / f"{name}.job").write_text(f"10_{i}\n")
-        state = ("done", "failed", "running", "queued", "gone")[i % 5]
-        if state in ("done", "failed", "running"):
-            (jobs / f"{name}.json").write_text(f'{{"state": "{state}", "pid": 1, "host": "x", "error": "boom"}}')
-        if state in ("running", "queued"):
-            lines.append(f"10_{i} {'RUNNING' if state == 'running' else 'PENDING'}\n")
-    (tmp_path / "slurm/queue").write_text("".join(lines))
+    queued = simulate(sweep, sweep.trainings()[:-1])  # the last was never submitted
+    (tmp_path / "slurm/queue").write_text(queued)
     watching, opened = [True], []
     sys.addaudithook(lambda event, given: watching[0] and event == "open" and opened.append(str(given[0])))
     try:
@@ -373,6 +367,15 @@ def test_the_state_of_thousands_of_jobs_asks_the_queue_once_and_opens_a_file_for
     assert calls("squeue") == 1
     of_jobs = [name for name in opened if name.startswith(str(jobs))]
     assert len(of_jobs) == 500 + 500 + 2 * 500 + 500 + 499  # a record for each; the number of a running job too
+
+    monkeypatch.setattr("submitit.core.utils.DelayedSubmission.dump", lambda self, path: path.touch())
+    manage(["resubmit", sweep.dir])
+    assert (calls("squeue"), calls("sbatch")) == (2, 1)
+    assert "--array=0-999%50" in (tmp_path / "slurm/script0").read_text()  # failed, lost and not started
+    (tmp_path / "slurm/queue").write_text(queued + "".join(f"10_{i} PENDING\n" for i in range(1000)))
+    capsys.readouterr()
+    manage(["status", sweep.dir])
+    assert capsys.readouterr().out.endswith("2500 in all: 500 done, 500 running, 1500 queued\n")
 
 
 def test_the_state_of_a_sweep_needs_no_torch(many):

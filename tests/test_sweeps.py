@@ -18,12 +18,12 @@ from submitit.core.utils import DelayedSubmission
 
 from lama.config import CONFIGS
 from lama.paper.tables import make_tables
-from lama.sweeps import slurm, start, state
+from lama.sweeps import slurm, state
 from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import PYTHON, Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import compose, compose_row, say_next, train_those
+from lama.sweeps.start import compose, compose_row, start, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,
@@ -34,6 +34,7 @@ from lama.sweeps.state import (
     UNFINISHED,
     State,
     record,
+    say_next,
     states,
     submitted,
     table,
@@ -589,7 +590,7 @@ def test_a_sweep_takes_configurations_and_packages_of_the_user(tmp_path, monkeyp
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     launched = []
-    module = sys.modules["lama.sweeps.start"]  # the room exports a function of that name
+    module = sys.modules["lama.sweeps.start"]
     monkeypatch.setattr(module, "launch", lambda sweep, works: launched.extend(sweep.command(work) for work in works))
     try:
         start(["-m", "--config-dir", "own", "sweep=seeds", "row=mine", "seeds=[3]", "evaluation.metrics=[swept_zero]"])
