@@ -183,11 +183,11 @@ def test_without_a_slurm_there_is_one_line(tmp_path, monkeypatch):
 def test_resources_become_those_of_submitit():
     launcher = compose(["sweep=table1_lama", "launcher=slurm", "launcher.devices=4", "launcher.nodes=2",
                         "launcher.additional_parameters={account: me}"], []).launcher  # fmt: skip
-    got = resources(launcher, evaluating=False)
+    got = resources(launcher, alone=False)
     expected = {"tasks_per_node": 4, "gpus_per_node": 4, "nodes": 2, "cpus_per_task": 8, "timeout_min": 1440,
                 "slurm_additional_parameters": {"account": "me"}, "slurm_signal_delay_s": 120}  # fmt: skip
     assert {name: got[name] for name in expected} == expected
-    assert resources(launcher, evaluating=True)["tasks_per_node"] == 1
+    assert resources(launcher, alone=True)["tasks_per_node"] == 1
     assert not {"slurm_partition", "mem_gb"} & got.keys()
 
 
