@@ -20,10 +20,9 @@ LAWS = {
     "verbs": (set(), set()),
     "plugins": (set(), set()),
     "torchvision_ops": (set(), {"torch"}),
-    "lock": (set(), {"filelock"}),
     "progress_bar": (set(), {"tqdm"}),
     "windows": (set(), {"numpy", "cv2"}),
-    "machine": (set(), {"torch"}),
+    "machine": (set(), {"filelock", "torch"}),
     "pretrained": ({"files"}, {"torch", "tqdm", "filelock", "yaml"}),
     "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "serving": (set(), {"starlette", "uvicorn"}),
@@ -62,7 +61,7 @@ LAWS = {
          "pretrained", "serving"},
         {"torch", "numpy", "PIL", "starlette", "uvicorn"},
     ),
-    "study": ({"data", "evaluation", "files", "interfaces", "lock", "pages", "pictures", "serving", "verbs"},
+    "study": ({"data", "evaluation", "files", "interfaces", "machine", "pages", "pictures", "serving", "verbs"},
               {"cv2", "numpy", "PIL", "scipy", "starlette", "tqdm", "uvicorn"}),
     "training": (
         {"models", "losses", "evaluation", "fast", "machine", "checkpoints", "conventions", "interfaces",
@@ -71,7 +70,7 @@ LAWS = {
     ),
     "runs": (
         {"plugins", "verbs", "training", "data", "evaluation", "inference", "pictures", "checkpoints", "machine",
-         "pages", "interfaces", "files", "lock", "torchvision_ops"},
+         "pages", "interfaces", "files", "torchvision_ops"},
         {"torch", "numpy", "tqdm", "pytorch_lightning", "yaml"},
     ),
     "project": ({"files"}, set()),
@@ -84,7 +83,7 @@ LAWS = {
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm", "onnxruntime", "openvino"}),
     "gpu_check": ({"bench", "conventions", "data", "fast", "files", "inference", "machine", "masks", "models", "pages",
                    "training"}, {"numpy", "torch", "tqdm"}),
-    "sweeps": ({"config", "verbs", "files", "lock", "runs", "evaluation", "paper", "data", "pictures", "models"},
+    "sweeps": ({"config", "verbs", "files", "machine", "runs", "evaluation", "paper", "data", "pictures", "models"},
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "hydra_plugins", "omegaconf", "optuna",
                 "submitit"}),
     "commands": (

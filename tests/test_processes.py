@@ -23,8 +23,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from trainings import BOXES, make_data, make_module, run_into
 
 from lama.data import Distortions, InpaintingDataModule
-from lama.lock import only_one
 from lama.losses import NonSaturatingAdversarialLoss
+from lama.machine.lock import only_one
 from lama.runs import Checkpoints, callbacks
 from lama.runs.callbacks import read_metrics
 from lama.runs.checkpointing import read_checkpoint, write_checkpoint

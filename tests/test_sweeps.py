@@ -18,12 +18,12 @@ from submitit.core.utils import DelayedSubmission
 
 from lama.config import CONFIGS
 from lama.paper.tables import make_tables
-from lama.sweeps import slurm, start, state
+from lama.sweeps import slurm, state
 from lama.sweeps.collect import collect
 from lama.sweeps.job import Job, last_line
 from lama.sweeps.launch import PYTHON, Task, launch, resources
 from lama.sweeps.plan import Sweep, Work, check_same, load, save
-from lama.sweeps.start import compose, compose_row, say_next, train_those
+from lama.sweeps.start import compose, compose_row, start, train_those
 from lama.sweeps.state import (
     DONE,
     FAILED,
@@ -34,6 +34,7 @@ from lama.sweeps.state import (
     UNFINISHED,
     State,
     record,
+    say_next,
     states,
     submitted,
     table,
@@ -182,11 +183,11 @@ def test_without_a_slurm_there_is_one_line(tmp_path, monkeypatch):
 def test_resources_become_those_of_submitit():
     launcher = compose(["sweep=table1_lama", "launcher=slurm", "launcher.devices=4", "launcher.nodes=2",
                         "launcher.additional_parameters={account: me}"], []).launcher  # fmt: skip
-    got = resources(launcher, evaluating=False)
+    got = resources(launcher, alone=False)
     expected = {"tasks_per_node": 4, "gpus_per_node": 4, "nodes": 2, "cpus_per_task": 8, "timeout_min": 1440,
                 "slurm_additional_parameters": {"account": "me"}, "slurm_signal_delay_s": 120}  # fmt: skip
     assert {name: got[name] for name in expected} == expected
-    assert resources(launcher, evaluating=True)["tasks_per_node"] == 1
+    assert resources(launcher, alone=True)["tasks_per_node"] == 1
     assert not {"slurm_partition", "mem_gb"} & got.keys()
 
 
@@ -589,7 +590,7 @@ def test_a_sweep_takes_configurations_and_packages_of_the_user(tmp_path, monkeyp
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     launched = []
-    module = sys.modules["lama.sweeps.start"]  # the room exports a function of that name
+    module = sys.modules["lama.sweeps.start"]
     monkeypatch.setattr(module, "launch", lambda sweep, works: launched.extend(sweep.command(work) for work in works))
     try:
         start(["-m", "--config-dir", "own", "sweep=seeds", "row=mine", "seeds=[3]", "evaluation.metrics=[swept_zero]"])

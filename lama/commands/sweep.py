@@ -1,6 +1,6 @@
 """Manage a sweep that lama train -m sweep=NAME has started.
 
-lama sweep status DIR                # the state of every training: done, running, failed (with the reason), waiting
+lama sweep status DIR                # the state of every training, or of every shard of the results in DIR
 lama sweep resubmit DIR              # start failed, lost and waiting trainings; leave the others alone
 lama sweep collect DIR [SETS]        # evaluate finished trainings on the frozen sets, make the paper's tables
 lama sweep toy DIR                   # make the images, masks and random encoders that make sweep-toy needs
@@ -21,22 +21,34 @@ def main(arguments: list[str]) -> None:
     rest = rest[:-1]
     if action not in ACTIONS or not folder or (rest and (action != "collect" or len(rest) > 1)):
         raise ValueError(f"expected {typed('sweep')} {'|'.join(ACTIONS)} DIR, got {' '.join(arguments)}")
-    from lama.config import use_plugins
-    from lama.sweeps.collect import collect
-    from lama.sweeps.plan import load, save
-    from lama.sweeps.start import only_one, say_next, train_those
-    from lama.sweeps.state import FAILED, UNFINISHED, states, table
-    from lama.sweeps.toy import make_material
-
     if action == "toy":
+        from lama.sweeps.toy import make_material
+
         print(make_material(folder))
         return
+    from lama.config import use_plugins
+    from lama.sweeps.folder import find_shards
+    from lama.sweeps.plan import load, save
+    from lama.sweeps.state import FAILED, UNFINISHED, say_next, states, table
+
+    shards = find_shards(folder)
+    if shards is not None and action == "status":
+        print(table(states(shards, shards.pieces())))
+        return
+    if shards is not None:
+        raise ValueError(
+            f"{folder}: holds a prediction in shards; its command again starts those that are not finished"
+        )
     sweep = load(folder)
     use_plugins(sweep.plugins)
     if action == "status":
         print(table(found := states(sweep, sweep.trainings())))
         say_next(sweep, found)
         return
+    from lama.machine.lock import only_one
+    from lama.sweeps.collect import collect
+    from lama.sweeps.start import train_those
+
     with only_one(sweep.folder, "dir", "command"):
         if action == "resubmit":
             train_those(sweep, (FAILED, *UNFINISHED))

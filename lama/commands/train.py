@@ -16,7 +16,7 @@ from lama.config import build, build_module, check_plan, fit_to_start, flag, off
 
 def main(arguments: list[str]) -> None:
     if {"-m", "--multirun"} & set(arguments):  # the rows of a table, each a training
-        from lama.sweeps import start
+        from lama.sweeps.start import start
 
         start(arguments)
         return

@@ -34,17 +34,23 @@ def list_images(folder: str | Path) -> list[Path]:
 
     Raises FileNotFoundError or NotADirectoryError if there is no such folder, ValueError if it holds no image.
     """
+    return images_and_others(folder)[0]
+
+
+def images_and_others(folder: str | Path) -> tuple[list[Path], list[Path]]:
+    """``list_images``, and the images below ``folder`` in formats that are not read (``is_other_image``)."""
     root = Path(folder).expanduser()
     if root.is_file():
         raise NotADirectoryError(f"{root}: is a file, expected a folder")
     if not root.is_dir():
         raise FileNotFoundError(f"{root}: no such folder (working directory: {Path.cwd()})")
-    files = files_below(root)
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
+    files = _names_below(root, hidden=False)
+    images = [Path(name) for name in files if os.path.splitext(name)[1].lower() in SUFFIXES]
     if not images:
-        found = f"{len(files)} other files, such as {files[0].name}" if files else "nothing"
+        found = f"{len(files)} other files, such as {os.path.basename(files[0])}" if files else "nothing"
         raise ValueError(f"{root}: expected images ({' '.join(SUFFIXES)}, sub-folders included), found {found}")
-    return images
+    rest = [] if len(images) == len(files) else map(Path, files)
+    return images, [path for path in rest if is_other_image(path)]
 
 
 def files_below(root: Path, hidden: bool = False) -> list[Path]:
@@ -54,26 +60,48 @@ def files_below(root: Path, hidden: bool = False) -> list[Path]:
     under its own path if it lies in ``root``. (macOS leaves ``._name.jpg``, a killed writer ``.name.png``: neither is
     an image.)
     """
+    return [Path(name) for name in _names_below(root, hidden)]
+
+
+def _names_below(root: Path, hidden: bool) -> list[str]:
+    """The paths of ``files_below`` as text: a million of them in seconds, because no file is looked at by itself."""
     itself = root.resolve()
-    found: list[Path] = []
+    found: list[str] = []
     seen: set[tuple[int, int]] = set()
-    waiting = [root]
+    waiting = [str(root)]
     while waiting:  # the folders themselves first, then what their links lead to
-        links: list[Path] = []
-        for start in sorted(waiting):
-            for folder, folders, names in os.walk(start):
-                status = os.stat(folder)
-                here = Path(folder)
-                if (status.st_dev, status.st_ino) in seen:
-                    folders.clear()
+        folders, links = sorted(waiting, key=_by_parts, reverse=True), []
+        while folders:
+            here = folders.pop()
+            status = os.stat(here)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            for entry in _entries(here):
+                if entry.name in NOT_USERS or (not hidden and entry.name[0] == "."):
                     continue
-                seen.add((status.st_dev, status.st_ino))
-                folders[:] = [name for name in folders if name not in NOT_USERS and (hidden or name[0] != ".")]
-                linked = [here / name for name in folders if (here / name).is_symlink()]
-                links += [link for link in linked if not itself.is_relative_to(link.resolve())]
-                found += [here / name for name in names if hidden or name[0] != "."]
+                if not entry.is_dir():
+                    found += [entry.path] * entry.is_file()
+                elif not entry.is_symlink():
+                    folders.append(entry.path)
+                elif not itself.is_relative_to(Path(entry.path).resolve()):
+                    links.append(entry.path)
         waiting = links
-    return sorted(path for path in found if path.is_file())
+    return sorted(found, key=_by_parts)
+
+
+def _entries(folder: str) -> list["os.DirEntry[str]"]:
+    """What lies in ``folder``; nothing if it cannot be read."""
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError:
+        return []
+
+
+def _by_parts(path: str) -> str:
+    """The order of ``Path``: folder by folder."""
+    return path.replace(os.sep, "\0")
 
 
 def is_other_image(path: Path) -> bool:

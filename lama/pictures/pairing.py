@@ -1,5 +1,6 @@
 """The one rule for mask files: which names are masks, and which image each mask belongs to."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ def is_mask(path: str | Path) -> bool:
 
     ``damask``, ``unmasked``, ``a_masked`` and ``gas mask`` are names of images.
     """
-    return re.search(r"_mask(?!ed)|^mask", Path(path).stem) is not None
+    return re.search(r"_mask(?!ed)|^mask", os.path.splitext(os.path.basename(path))[0]) is not None
 
 
 def image_stems(mask: str, apart: bool) -> list[str]:
@@ -51,20 +52,26 @@ def match_masks(
     whose names end with it are images, as ``.jpeg`` or ``_input.png`` of the official code.
     """
     if img_suffix:
-        ended = {path.relative_to(root).as_posix(): path for path in files}
-        bare = [mask.relative_to(mask_root).with_suffix("").as_posix() for mask in masks]
+        ended = {name_below(root, path): path for path in files}
+        bare = [os.path.splitext(name_below(mask_root, mask))[0] for mask in masks]
         names = [re.sub(r"_mask[^/]*$", "", name) + img_suffix for name in bare]
         return [(ended.get(name), mask) for name, mask in zip(names, masks, strict=True)]
-    by_stem = {path.relative_to(root).with_suffix(""): path for path in files}
+    by_stem = {os.path.splitext(name_below(root, path))[0]: path for path in files}
     apart = mask_root.resolve() != root.resolve()
     images: dict[Path, Path | None] = {}
     for mask in masks:
-        own = mask.relative_to(mask_root).with_suffix("")
-        stems = (own.parent / stem for stem in image_stems(own.name, apart) if stem)
+        folder, slash, own = os.path.splitext(name_below(mask_root, mask))[0].rpartition("/")
+        stems = (folder + slash + stem for stem in image_stems(own, apart) if stem)
         images[mask] = next((by_stem[stem] for stem in stems if stem in by_stem), None)
     claimed = set(images.values())
     # an image may have "mask" in its name, as carnival_mask.png
     return [(image, mask) for mask, image in images.items() if image is not None or mask not in claimed]
+
+
+def name_below(root: Path, path: Path) -> str:
+    """The name of ``path``, which lies below ``root``, relative to it, with slashes; faster than ``relative_to``."""
+    name, start = path.as_posix(), root.as_posix()
+    return name if start == "." else name[len(start) + (not start.endswith("/")) :]
 
 
 def find_clean_plates(images: Iterable[Path], files: Iterable[Path], ending: str) -> dict[Path, Path]:

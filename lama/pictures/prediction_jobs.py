@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
+from lama.pictures.folders import Folders
 from lama.pictures.ignored import NEARLY_ALL, Ignored
 from lama.pictures.images import header_size
 from lama.pictures.masks import LARGE, MaskReader
@@ -105,8 +106,9 @@ class PredictionPlan:
         self.found = found
         self.notices = Notices()
         # Results are written atomically, so a result that exists is complete.
-        left = [item for item in found.items if not (skip_existing and item.out.exists())]
-        there = [] if overwrite else [item.out for item in left if item.out.exists()]
+        exists = Folders().exists
+        left = [item for item in found.items if not (skip_existing and exists(item.out))]
+        there = [] if overwrite or skip_existing else [item.out for item in left if exists(item.out)]
         if there:
             advice = "skip_existing=true fills only the other images, overwrite=true replaces the results"
             raise FileExistsError(f"{there[0]}: exists already, one of {len(there)} such results; {advice}")
@@ -128,6 +130,8 @@ class PredictionPlan:
 
     def summary(self, done: int, stopped: str) -> str:
         """One line for the end of the run: the count of results, and how to resume after an interruption."""
+        if not self.found.items:
+            return f"nothing to do: no result in {self.found.where} belongs to this shard"
         if not self.jobs:
             return f"nothing to do: all {self.skipped} results are in {self.found.where} already"
         there = f", {self.skipped} existed already" if self.skipped else ""

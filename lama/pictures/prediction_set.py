@@ -2,14 +2,17 @@
 
 import csv
 import difflib
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lama.files import check_writable
-from lama.pictures.images import SUFFIXES, files_below, is_other_image, list_images, others_named
-from lama.pictures.pairing import is_mask, masks_among, match_masks, preview_names
+from lama.pictures.folders import Folders
+from lama.pictures.images import SUFFIXES, images_and_others, others_named
+from lama.pictures.pairing import is_mask, masks_among, match_masks, name_below, preview_names
+from lama.pictures.shard import Shard
 
 SAME = "same"  # out_ext: the suffix of the image
 FORMS = (
@@ -38,18 +41,25 @@ class PredictionSet:
     where: str  # the place of the results, for messages
     unmasked: Sequence[Path] = ()  # images without a mask, relative to indir
     others: Sequence[Path] = ()  # images in unsupported formats, relative to indir
+    root: Path = Path()  # results are named relative to it, for the choice of a shard
+
+    def name(self, item: PredictionItem) -> str:
+        """The name of a result, relative to ``root`` if it lies there: what decides about its shard."""
+        below = item.out.is_relative_to(self.root)
+        return name_below(self.root, item.out) if below else item.out.as_posix()
 
 
 def find(
-    places: dict[str, str | None], out_ext: str = ".png", img_suffix: str | None = None, join: bool = False
-) -> PredictionSet:
+    places: dict[str, str | None], out_ext: str = ".png", img_suffix: str | None = None, join: bool = False,
+    shard: Shard | None = None,
+) -> PredictionSet:  # fmt: skip
     """The images to fill that ``places`` (indir, maskdir, outdir, image, mask, out, pairs; see ``FORMS``) name.
 
     ``out_ext`` is the suffix of results: one of ``SUFFIXES``, or ``same`` as the image. ``img_suffix`` is the end of
     the names of images in a folder (official key ``dataset.img_suffix``). With ``join``, all masks of an image are one
-    hole, and the result is named after the image. Nothing is written. Raises FileNotFoundError,
-    NotADirectoryError, PermissionError or ValueError if a place is missing, there is nothing to fill, or a result would
-    overwrite another result or an input.
+    hole, and the result is named after the image. With ``shard``, only the results of that part are filled. Nothing is
+    written. Raises FileNotFoundError, NotADirectoryError, PermissionError or ValueError if a place is missing, there is
+    nothing to fill, or a result would overwrite another result or an input.
     """
     given = {name: Path(str(path)).expanduser() for name, path in places.items() if path}
     _check_form(places, given)
@@ -67,9 +77,9 @@ def find(
         found = _one_mask(given["indir"], given["mask"], given["outdir"], out_ext)
     else:  # masks and images share a folder
         indir, outdir = given["indir"], given["outdir"]
-        files = _images_outside(indir, outdir, "indir")
+        files, others = _images_outside(indir, outdir, "indir")
         pairs = masks_among(files, indir, img_suffix)
-        found = _named_after_masks(pairs, files, indir, indir, outdir, out_ext, img_suffix)
+        found = _named_after_masks(pairs, files, indir, indir, outdir, out_ext, img_suffix, others)
     if join:
         if "indir" not in given or "mask" in given:
             raise ValueError("mask.join=true: expected several masks for each image: indir= outdir=, with or without "
@@ -77,7 +87,11 @@ def find(
         found = replace(found, items=_joined(found.items, given["indir"], given["outdir"], out_ext))
     key = next((key for key in ("out", "outdir") if key in given), "")
     advice = "give each its own name in the column out" if "pairs" in given else ""
-    _check_outputs(found.items, advice, key, given.get(key))
+    every = found.items
+    found = replace(found, root=given.get("outdir", given.get("pairs", Path()).parent))
+    if shard is not None:
+        found = replace(found, items=[item for item in every if shard.holds(found.name(item))])
+    _check_outputs(found.items, every, advice, key, given.get(key))
     return found
 
 
@@ -106,9 +120,10 @@ def _two_folders(indir: Path, maskdir: Path, outdir: Path, out_ext: str, img_suf
     """indir= maskdir= outdir=: masks lie in a folder of their own; results have the names of the masks."""
     if maskdir.resolve() == indir.resolve():
         raise ValueError(f"maskdir={maskdir}: is indir; omit maskdir= if masks and images share a folder")
-    masks, files = _images_outside(maskdir, outdir, "maskdir"), _images_outside(indir, outdir, "indir")
+    masks = _images_outside(maskdir, outdir, "maskdir")[0]
+    files, others = _images_outside(indir, outdir, "indir")
     pairs = match_masks(masks, maskdir, files, indir, img_suffix)
-    return _named_after_masks(pairs, files, maskdir, indir, outdir, out_ext, img_suffix)
+    return _named_after_masks(pairs, files, maskdir, indir, outdir, out_ext, img_suffix, others)
 
 
 def _of_suffix(files: Sequence[Path], img_suffix: str | None) -> list[Path]:
@@ -118,22 +133,23 @@ def _of_suffix(files: Sequence[Path], img_suffix: str | None) -> list[Path]:
 
 def _one_mask(indir: Path, mask: Path, outdir: Path, out_ext: str) -> PredictionSet:
     """indir= mask= outdir=: the same mask for every image; results have the names of the images."""
-    files = _images_outside(indir, outdir, "indir")
+    files, others = _images_outside(indir, outdir, "indir")
     if not mask.is_file():
         problem = "is a folder; use maskdir= for a folder" if mask.is_dir() else f"no such file{_nearest(mask)}"
         raise FileNotFoundError(f"mask={mask}: {problem}")
-    masks = {path.resolve() for image, path in masks_among(files, indir) if image is not None} | {mask.resolve()}
-    images = [path for path in files if path.resolve() not in masks]
+    real = Folders().real
+    masks = {real(path) for image, path in masks_among(files, indir) if image is not None} | {real(mask)}
+    images = [path for path in files if real(path) not in masks]
     if not images:
         raise ValueError(_no_pairs(indir, files))
-    items = [PredictionItem(path, mask, _result(outdir, path.relative_to(indir), out_ext, path)) for path in images]
-    unmasked = [path.relative_to(indir) for path in files if path.resolve() in masks and path != mask]
-    return PredictionSet(items, str(outdir), unmasked, _not_read(indir))
+    items = [PredictionItem(path, mask, _result(outdir, name_below(indir, path), out_ext, path)) for path in images]
+    unmasked = [path.relative_to(indir) for path in files if real(path) in masks and path != mask]
+    return PredictionSet(items, str(outdir), unmasked, others)
 
 
 def _named_after_masks(
     pairs: Pairs, files: Sequence[Path], mask_root: Path, indir: Path, outdir: Path, out_ext: str,
-    img_suffix: str | None,
+    img_suffix: str | None, others: Sequence[Path],
 ) -> PredictionSet:  # fmt: skip
     files = _of_suffix(files, img_suffix)
     if not pairs:
@@ -141,15 +157,15 @@ def _named_after_masks(
     _check_ambiguous(pairs, files)
     missing = _missing([mask for image, mask in pairs if image is None], mask_root, indir, files, img_suffix)
     if len(missing) == len(pairs):
-        others = f" (and {len(pairs) - 1} more masks without an image)" if len(pairs) > 1 else ""
-        raise ValueError(missing[pairs[0][1]] + others)
+        more = f" (and {len(pairs) - 1} more masks without an image)" if len(pairs) > 1 else ""
+        raise ValueError(missing[pairs[0][1]] + more)
     items = [
-        PredictionItem(image, mask, _result(outdir, mask.relative_to(mask_root), out_ext, image), missing.get(mask, ""))
+        PredictionItem(image, mask, _result(outdir, name_below(mask_root, mask), out_ext, image), missing.get(mask, ""))
         for image, mask in pairs
     ]
     inputs = {path for pair in pairs for path in pair}
     unmasked = [path.relative_to(indir) for path in files if path not in inputs]
-    return PredictionSet(items, str(outdir), unmasked, _not_read(indir))
+    return PredictionSet(items, str(outdir), unmasked, others)
 
 
 def _joined(items: Sequence[PredictionItem], indir: Path, outdir: Path, out_ext: str) -> list[PredictionItem]:
@@ -160,28 +176,28 @@ def _joined(items: Sequence[PredictionItem], indir: Path, outdir: Path, out_ext:
         if item.image is not None:
             by_image.setdefault(item.image, []).append(item.mask)
     for image, (mask, *more) in by_image.items():
-        out = _result(outdir, image.relative_to(indir), out_ext, image)
+        out = _result(outdir, name_below(indir, image), out_ext, image)
         joined.append(PredictionItem(image, mask, out, more_masks=tuple(more)))
     return joined
 
 
-def _result(outdir: Path, name: Path, out_ext: str, image: Path | None) -> Path:
+def _result(outdir: Path, name: str, out_ext: str, image: Path | None) -> Path:
     suffix = out_ext if out_ext != SAME else ".png" if image is None else image.suffix
-    return outdir / name.with_suffix(suffix)
+    return Path(outdir, os.path.splitext(name)[0] + suffix)
 
 
-def _not_read(indir: Path) -> list[Path]:
-    return [path.relative_to(indir) for path in files_below(indir) if is_other_image(path)]
+def _images_outside(folder: Path, outdir: Path, key: str) -> tuple[list[Path], list[Path]]:
+    """The images below ``folder``, without the results of an earlier run in ``outdir``, and those of other formats.
 
-
-def _images_outside(folder: Path, outdir: Path, key: str) -> list[Path]:
-    """The images below ``folder``, without the results of an earlier run in ``outdir``."""
+    The latter are relative to ``folder``.
+    """
     if folder.resolve() == outdir.resolve():
         raise ValueError(f"outdir={outdir}: is {key}; the next run would take the results for inputs")
-    files = list_images(folder)
+    files, unread = images_and_others(folder)
+    others = [path.relative_to(folder) for path in unread]
     if not outdir.resolve().is_relative_to(folder.resolve()):
-        return files
-    return [path for path in files if not path.resolve().is_relative_to(outdir.resolve())]
+        return files, others
+    return [path for path in files if not path.resolve().is_relative_to(outdir.resolve())], others
 
 
 def _missing(
@@ -215,7 +231,7 @@ def _listed(table: Path, outdir: Path | None, out_ext: str) -> PredictionSet:
                 raise ValueError(f"{table}, line {number}: out={row['out']}: expected one of {' '.join(SUFFIXES)}")
         elif outdir is not None:
             below = not Path(row["mask"]).is_absolute() and ".." not in Path(row["mask"]).parts
-            name = Path(row["mask"]) if below else Path(mask.name)
+            name = row["mask"] if below else mask.name
             out = _result(outdir, name, out_ext, image)
         else:
             raise ValueError(f"{table}, line {number}: no place for the result; expected a column out, or outdir=")
@@ -258,19 +274,27 @@ def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _check_ambiguous(pairs: Pairs, files: Sequence[Path]) -> None:
     """Refuse a mask with two possible images, such as ``a.jpg`` and ``a.png``."""
-    stems = Counter(path.with_suffix("") for path in files)
+    stems = Counter(os.path.splitext(path)[0] for path in files)
     for image, mask in pairs:
-        if image is not None and stems[image.with_suffix("")] > 1:
+        if image is not None and stems[os.path.splitext(image)[0]] > 1:
             same = sorted(path.name for path in files if path.with_suffix("") == image.with_suffix(""))
             raise ValueError(f"{mask}: expected one image of its name, found {', '.join(same)}; keep only one of them")
 
 
-def _check_outputs(items: Sequence[PredictionItem], advice: str, key: str, place: Path | None) -> None:
-    """Refuse results that would overwrite another result or an input, or that cannot be written to ``place``."""
-    inputs = {p.resolve() for item in items for p in (item.image, item.mask, *item.more_masks) if p is not None}
-    seen: dict[Path, PredictionItem] = {}
-    for item in items:
-        out = item.out.resolve()
+def _check_outputs(
+    items: Sequence[PredictionItem], every: Sequence[PredictionItem], advice: str, key: str, place: Path | None
+) -> None:
+    """Refuse results that would overwrite another result or an input, or that cannot be written to ``place``.
+
+    ``items`` are those whose results are checked, ``every`` item has inputs.
+    """
+    folders = Folders()
+    outs = [folders.real(item.out) for item in items]
+    places = {os.path.dirname(out) for out in outs}
+    paths = (p for item in every for p in (item.image, item.mask, *item.more_masks) if p is not None)
+    inputs = {path for path in map(folders.real, paths) if os.path.dirname(path) in places}
+    seen: dict[str, PredictionItem] = {}
+    for item, out in zip(items, outs, strict=True):
         if out in inputs:
             raise ValueError(f"{item.out}: would overwrite an input; choose another place")
         if out in seen:
@@ -279,10 +303,10 @@ def _check_outputs(items: Sequence[PredictionItem], advice: str, key: str, place
             advice = advice or f"rename one{_or_same(first, item)}"
             raise ValueError(f"{both[0]} and {both[1]} would both be written to {item.out}; {advice}")
         seen[out] = item
-    for folder in {item.out.parent for item in items}:
+    for folder in {os.path.dirname(item.out): item.out.parent for item in items}.values():
         check_writable(folder, key, place)
     for item in items:
-        if item.out.is_dir():
+        if folders.is_folder(item.out):
             raise IsADirectoryError(f"{item.out}: is a folder, expected the name of an image to write")
 
 

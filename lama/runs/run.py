@@ -22,7 +22,7 @@ import lama
 from lama.data.check import quick_check
 from lama.data.datamodule import InpaintingDataModule
 from lama.files import remove_partial, write_text
-from lama.lock import only_one
+from lama.machine.lock import only_one
 from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, SampleGrids
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.config_changes import Request

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from lama.files import check_writable
-from lama.lock import only_one
+from lama.machine.lock import only_one
 from lama.serving.address import needs_server, reserve, run
 from lama.study.folder import VOTES, describe, enter
 from lama.verbs import setting, typed

@@ -17,16 +17,16 @@ from types import FrameType
 from typing import Any
 
 from lama.runs.signals import INTERRUPTED, TRY_AGAIN, stop_signals
-from lama.sweeps.plan import Sweep, Work
+from lama.sweeps.plan import Piece, Plan
 from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, end_of, log_file, record
 
 logger = logging.getLogger(__name__)
 
 
 class Job:
-    """One process of the cluster (or of this machine) that does one ``Work``, with retries."""
+    """One process of the cluster (or of this machine) that does one piece of work, with retries."""
 
-    def __init__(self, sweep: Sweep, work: Work) -> None:
+    def __init__(self, sweep: Plan, work: Piece) -> None:
         self.sweep, self.work = sweep, work
         self.first = os.environ.get("SLURM_PROCID", "0") == "0"
         self.asked: int | None = None  # the signal that has asked it to stop
@@ -50,7 +50,7 @@ class Job:
             if self.asked == signal.SIGUSR2:
                 os.kill(os.getpid(), signal.SIGUSR2)  # submitit's handler queues the job again
             if self.first:
-                logger.warning("%s: stopped; the same command continues from its last checkpoint", self.work.title)
+                logger.warning("%s: stopped; the same command %s", self.work.title, self.sweep.continues(self.work))
             sys.exit(INTERRUPTED if self.asked == signal.SIGINT else TRY_AGAIN)
         else:
             self._say(FAILED, error=error)

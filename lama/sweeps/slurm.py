@@ -1,6 +1,7 @@
 """Ask SLURM for its partitions and its queue."""
 
 import getpass
+import re
 import shutil
 import subprocess
 from typing import Any
@@ -19,6 +20,15 @@ def check(launcher: dict[str, Any]) -> None:
     wanted = launcher["partition"]
     if wanted is not None and not set(str(wanted).split(",")) <= partitions:
         raise ValueError(f"launcher.partition={wanted}: this cluster has {', '.join(sorted(partitions))}")
+
+
+def longest_array() -> int:
+    """The number of jobs that one array of this cluster may have; SLURM's default, 1001, where it does not say."""
+    try:
+        said = re.search(r"MaxArraySize\s*=\s*(\d+)", _ask("scontrol", "show", "config"))
+    except ValueError:
+        said = None
+    return int(said[1]) if said and int(said[1]) > 0 else 1001
 
 
 def queue() -> dict[str, str]:

@@ -3,7 +3,6 @@
 import itertools
 import logging
 import re
-import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,12 +16,12 @@ from lama.config import CONFIGS, build, check_plan, choices, one_line, options_o
 from lama.config import compose as compose_config
 from lama.evaluation.metrics import metric_names
 from lama.files import check_writable
-from lama.lock import only_one
+from lama.machine.lock import only_one
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
-from lama.sweeps.plan import Sweep, Work, check_same, load, save
+from lama.sweeps.plan import Piece, Plan, Sweep, Work, check_same, load, save
 from lama.sweeps.rows import has_values, named_rows, split_values, vary
-from lama.sweeps.state import DONE, FAILED, QUEUED, RUNNING, UNFINISHED, State, has_checkpoint, states, table
+from lama.sweeps.state import FAILED, MANY, QUEUED, RUNNING, UNFINISHED, W, say_next, states, table
 from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
@@ -153,7 +152,7 @@ def check_folder(sweep: Sweep) -> bool:
         check_same(before, sweep)
     except ValueError:
         at_work = any(one.state in (RUNNING, QUEUED) for one in states(before, before.trainings()))
-        if at_work or any(has_checkpoint(before, work) for work in before.trainings()):
+        if at_work or any(before.has_checkpoint(work) for work in before.trainings()):
             raise
         return True
     return False
@@ -165,10 +164,10 @@ def train_those(sweep: Sweep, which: Sequence[str]) -> None:
     Raises ValueError if trainings on this machine have failed.
     """
     chosen = begin(sweep, sweep.trainings(), which)
-    found = states(sweep, sweep.trainings())
     if chosen and sweep.launcher["name"] == "slurm":
         logger.info("submitted; they run without this terminal: %s status %s", typed("sweep"), sweep.dir)
         return
+    found = states(sweep, sweep.trainings())
     if chosen:
         print(table(found))
     say_next(sweep, found)
@@ -177,25 +176,21 @@ def train_those(sweep: Sweep, which: Sequence[str]) -> None:
         raise ValueError(f"{sweep.dir}: {failed} of {len(chosen)} trainings failed")
 
 
-def begin(sweep: Sweep, works: Sequence[Work], which: Sequence[str]) -> list[Work]:
+def begin(sweep: Plan, works: Sequence[W], which: Sequence[str]) -> list[W]:
     """Start the ``works`` in one of the states ``which``, log the others; returns the started ones."""
     found = states(sweep, works)
     chosen = [one.work for one in found if one.state in which]
     for state in sorted({one.state for one in found} - set(which)):
-        logger.info("%s: %s", state, ", ".join(one.work.title for one in found if one.state == state))
+        logger.info("%s: %s", state, _titles([one.work for one in found if one.state == state]))
     if not chosen:
         logger.info("nothing to start in %s", sweep.folder)
         return []
-    logger.info("%d to start: %s", len(chosen), ", ".join(work.title for work in chosen))
+    logger.info("%d to start: %s", len(chosen), _titles(chosen))
     launch(sweep, chosen)
     return chosen
 
 
-def say_next(sweep: Sweep, found: Sequence[State]) -> None:
-    """Log the next commands for a sweep with trainings in the states ``found``."""
-    if all(one.state == DONE for one in found):
-        sets = ("", "") if sweep.evaluation["sets"] else (" SETS", f"; SETS: sets made by {typed('masks')}")
-        command = f"{typed('sweep')} collect {shlex.quote(sweep.dir)}"
-        logger.info("%s%s evaluates them and makes the tables%s", command, *sets)
-    if any(one.state == FAILED for one in found):
-        logger.info("%s resubmit %s starts the failed ones again", typed("sweep"), sweep.dir)
+def _titles(works: Sequence[Piece]) -> str:
+    """The titles of jobs for a message, which stays readable for thousands."""
+    more = f", ... ({len(works)} in all)" if len(works) > MANY else ""
+    return ", ".join(work.title for work in works[:MANY]) + more

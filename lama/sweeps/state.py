@@ -1,72 +1,85 @@
 """States of the jobs of a sweep, from the files that they write into the sweep's folder and from SLURM's queue."""
 
 import json
+import logging
 import os
 import re
+import shlex
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from lama.files import read_json, write_text
-from lama.sweeps.plan import Sweep, Work
+from lama.sweeps.plan import Piece, Plan, Sweep, Work
 from lama.sweeps.slurm import queue
+from lama.verbs import typed
+
+logger = logging.getLogger(__name__)
+W = TypeVar("W", bound=Piece)
 
 DONE, RUNNING, QUEUED, FAILED = "done", "running", "queued", "failed"
 STOPPED, LOST, MISSING = "stopped", "lost", "not started"  # states that the same command starts again
 UNFINISHED = (STOPPED, LOST, MISSING)
+MANY = 200  # jobs: a longer table leaves out those that are done, queued or not started
 
 
 @dataclass(frozen=True)
-class State:
-    """How far one training or evaluation of a sweep is."""
+class State(Generic[W]):
+    """How far one job is."""
 
-    work: Work
+    work: W
     state: str  # one of the above
     note: str = ""  # the last line of its error, or its progress
 
 
-def record(sweep: Sweep, work: Work, **values: Any) -> None:
+def record(sweep: Plan, work: Piece, **values: Any) -> None:
     """Write the state of a job to its JSON file; ``state`` is one of done, running, failed and stopped."""
     text = json.dumps(values | {"time": time.strftime("%Y-%m-%d %H:%M:%S")}, indent=1)
     write_text(_file(sweep, work, ".json"), f"{text}\n")
 
 
-def submitted(sweep: Sweep, work: Work, job: str) -> None:
+def submitted(sweep: Plan, work: Piece, job: str) -> None:
     write_text(_file(sweep, work, ".job"), f"{job}\n")
 
 
-def forget(sweep: Sweep, work: Work) -> None:
+def forget(sweep: Plan, work: Piece) -> None:
     for suffix in (".json", ".job"):
         _file(sweep, work, suffix).unlink(missing_ok=True)
 
 
-def log_file(sweep: Sweep, work: Work) -> Path:
+def log_file(sweep: Plan, work: Piece) -> Path:
     return _file(sweep, work, ".log")
 
 
-def states(sweep: Sweep, works: Iterable[Work]) -> list[State]:
-    """The state of each of ``works``, from its folder and, on SLURM, from the queue."""
+def states(sweep: Plan, works: Iterable[W]) -> list[State[W]]:
+    """The state of each of ``works``, from its files and, on SLURM, from the queue.
+
+    For thousands of jobs: the folder is listed once, the queue is asked once, and only files that exist are opened;
+    one for a job that is done, failed or queued.
+    """
     jobs = queue() if sweep.launcher["name"] == "slurm" else {}
-    return [_state(sweep, work, jobs) for work in works]
+    folder = sweep.folder / "jobs"
+    there = set(os.listdir(folder)) if folder.is_dir() else set()
+    return [_state(sweep, work, jobs, there) for work in works]
 
 
-def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
-    recorded: dict[str, Any] = read_json(_file(sweep, work, ".json"))
-    name = _file(sweep, work, ".job")
-    job = name.read_text(encoding="utf-8").strip() if name.is_file() else None
+def _state(sweep: Plan, work: W, jobs: Mapping[str, str], there: set[str]) -> State[W]:
+    name = _name(work)
+    recorded: dict[str, Any] = read_json(_file(sweep, work, ".json")) if f"{name}.json" in there else {}
     if recorded.get("state") == DONE:
         return State(work, DONE)
     if recorded.get("state") == FAILED:
         return State(work, FAILED, recorded["error"])
-    if job in jobs:
+    job = _file(sweep, work, ".job").read_text(encoding="utf-8").strip() if f"{name}.job" in there else None
+    if job is not None and job in jobs:
         running = jobs[job] in ("RUNNING", "COMPLETING")
         return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}")
     if recorded.get("state") == RUNNING and job is None and _is_alive(recorded):
         return State(work, RUNNING, _progress(sweep, work))
     if recorded.get("state") == STOPPED:
-        return State(work, STOPPED, "continues from its checkpoint" if has_checkpoint(sweep, work) else "starts anew")
+        return State(work, STOPPED, sweep.continues(work))
     if recorded or job is not None:
         which = f"job {job}" if job else f"process {recorded['pid']} of {recorded['host']}"
         ended = f"{which} has ended without a record (out of memory? cancelled?)"
@@ -74,12 +87,8 @@ def _state(sweep: Sweep, work: Work, jobs: dict[str, str]) -> State:
     return State(work, MISSING)
 
 
-def has_checkpoint(sweep: Sweep, work: Work) -> bool:
-    return any(sweep.run_dir(work).glob("checkpoints/*.ckpt"))
-
-
-def _progress(sweep: Sweep, work: Work) -> str:
-    found = re.findall(r"epoch \d+ of \d+", end_of(log_file(sweep, work)))
+def _progress(sweep: Plan, work: Piece) -> str:
+    found = re.findall(r"epoch \d+ of \d+|\d+/\d+(?= \[)", end_of(log_file(sweep, work)))  # or a progress bar
     return found[-1] if found else ""
 
 
@@ -105,14 +114,32 @@ def _is_alive(recorded: dict[str, Any]) -> bool:
     return True
 
 
-def _file(sweep: Sweep, work: Work, suffix: str) -> Path:
-    return sweep.folder / "jobs" / f"{str(work).replace('/', '-')}{suffix}"
+def _file(sweep: Plan, work: Piece, suffix: str) -> Path:
+    return sweep.folder / "jobs" / f"{_name(work)}{suffix}"
 
 
-def table(found: list[State]) -> str:
-    """Text with a line for every job, and the number of jobs in each state."""
-    width = max(len(one.work.title) for one in found)
-    kind = max(len(one.state) for one in found)
-    lines = [f"{one.work.title:{width}}  {one.state:{kind}}  {one.note}".rstrip() for one in found]
+def _name(work: Piece) -> str:
+    return str(work).replace("/", "-")
+
+
+def table(found: Sequence[State[Any]]) -> str:
+    """Text with a line for every job, and the number of jobs in each state.
+
+    Of more than ``MANY`` jobs, those that are done, queued or not started are only counted.
+    """
+    shown = [one for one in found if len(found) <= MANY or one.state not in (DONE, QUEUED, MISSING)]
+    width = max((len(one.work.title) for one in shown), default=0)
+    kind = max((len(one.state) for one in shown), default=0)
+    lines = [f"{one.work.title:{width}}  {one.state:{kind}}  {one.note}".rstrip() for one in shown]
     counts = {state: sum(one.state == state for one in found) for state in (DONE, RUNNING, QUEUED, FAILED, *UNFINISHED)}
     return "\n".join([*lines, f"{len(found)} in all: " + ", ".join(f"{n} {state}" for state, n in counts.items() if n)])
+
+
+def say_next(sweep: Sweep, found: Sequence[State[Work]]) -> None:
+    """Log the next commands for a sweep with trainings in the states ``found``."""
+    if all(one.state == DONE for one in found):
+        sets = ("", "") if sweep.evaluation["sets"] else (" SETS", f"; SETS: sets made by {typed('masks')}")
+        command = f"{typed('sweep')} collect {shlex.quote(sweep.dir)}"
+        logger.info("%s%s evaluates them and makes the tables%s", command, *sets)
+    if any(one.state == FAILED for one in found):
+        logger.info("%s resubmit %s starts the failed ones again", typed("sweep"), sweep.dir)

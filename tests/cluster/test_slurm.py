@@ -1,6 +1,8 @@
 """Sweeps on a real SLURM of one machine: preempted, out of time, crashed, resubmitted, collected; two tasks a job."""
 
 import json
+import random
+import re
 import shutil
 import subprocess
 import sys
@@ -8,10 +10,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from slurm import Slurm, missing
 
+from lama.checkpoints import save_generator
+from lama.models import FFCResNetGenerator
 from lama.runs.checkpointing import read_checkpoint
 
 pytestmark = [
@@ -161,3 +167,38 @@ def test_a_job_that_cannot_run_is_refused_before_submission(slurm, tmp_path, ove
     assert message in said
     assert not (tmp_path / "sweep").exists()
     assert slurm.ask("squeue", "-h") == ""
+
+
+def test_shards_of_a_prediction_that_are_killed_are_finished_by_the_same_command(slurm, tmp_path):
+    """Every result once, with the bytes of one undisturbed process; jobs that are at work are not submitted again."""
+    rng = np.random.default_rng(0)
+    for number in range(48):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), np.uint8)).save(tmp_path / "in" / f"{number}.png")
+    Image.fromarray(np.pad(np.full((9, 9), 255, np.uint8), ((9, 22), (9, 30)))).save(tmp_path / "mask.png")
+    save_generator(tmp_path / "model.safetensors", FFCResNetGenerator(ngf=4, n_blocks=1))
+    places = [f"model.path={tmp_path}/model.safetensors", f"indir={tmp_path}/in", f"mask={tmp_path}/mask.png"]
+    call(slurm, "bin/predict.py", *places, f"outdir={tmp_path}/alone")
+    out = tmp_path / "out"
+    begin = ["bin/predict.py", "-m", "shards=12", *places, f"outdir={out}", *LAUNCHER, "launcher.array_parallelism=4"]
+    assert "12 shards submitted" in call(slurm, *begin)
+    draw, killed, end = random.Random(0), set(), time.monotonic() + 1500
+    while len(killed) < 4:
+        waiting = slurm.ask("squeue", "-h", "-r", "-o", "%i %T").splitlines()
+        running = [line.split()[0] for line in waiting if line.endswith("RUNNING")]
+        if running and draw.random() < 0.3:
+            killed.add(job := draw.choice(running))
+            slurm.ask("scancel", "--signal=KILL", "--full", job)
+        assert waiting, killed
+        assert time.monotonic() < end
+        time.sleep(1)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*.png")}
+    started = int(re.search(r"(\d+) of 12 shards to start", call(slurm, *begin))[1])
+    assert 1 <= started <= 4  # and not those that are running or queued
+    while slurm.ask("squeue", "-h", "-r"):
+        assert time.monotonic() < end
+        time.sleep(1)
+    assert "48 of 48 results" in call(slurm, *begin)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    alone = {path.name: path.read_bytes() for path in (tmp_path / "alone").iterdir()}
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == alone

@@ -1,0 +1,114 @@
+"""Start the shards of a prediction as jobs, or those that are not finished: ``lama predict -m shards=64``."""
+
+import logging
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lama.config import compose, flag
+from lama.files import check_writable, remove_partial
+from lama.machine.lock import only_one
+from lama.pictures.prediction_jobs import PredictionPlan
+from lama.pictures.prediction_set import PredictionSet
+from lama.pictures.shard import number_of
+from lama.sweeps import slurm
+from lama.sweeps.launch import launch
+from lama.sweeps.prediction import plan_of
+from lama.sweeps.shards import FILE, Piece, Shards, load_shards, place_of, save_shards
+from lama.sweeps.state import DONE, QUEUED, RUNNING, record, states, table
+from lama.verbs import typed
+
+logger = logging.getLogger(__name__)
+KEYS = ("shards", "launcher", "retries")  # of the command with -m; all others are those of a prediction
+FREE = ("skip_existing", "max_memory")  # may change between two starts of the same prediction
+Read = Callable[[list[str]], Any]  # arguments -> the configuration of the prediction
+
+
+def start(arguments: Sequence[str], read: Read) -> None:
+    """Start every shard with missing results that is neither running nor in the queue; on this machine, wait for them.
+
+    A shard is finished when all of its results exist: files decide, whatever a job has recorded. Raises ValueError or
+    FileNotFoundError for a mistake, before anything is started. Exits with 1 if results are missing at the end.
+    """
+    arguments = [argument for argument in arguments if argument not in ("-m", "--multirun")]
+    ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in KEYS]
+    rest = [one for one in arguments if one not in ours]
+    config = read(rest)
+    for key in ("shard", "overwrite"):
+        if config[key]:
+            raise ValueError(f"{key}={config[key]}: not with -m, which fills what is missing in all shards")
+    folder = place_of(config, "-m")
+    composed: Any = OmegaConf.to_container(compose("sweep", "shards", ours), resolve=True)
+    if composed["shards"] == "???":
+        raise ValueError("-m: expected shards=N, the number of jobs")
+    shards = Shards("predict", str(folder), composed["shards"], rest, composed["launcher"], composed["retries"])
+    begun = load_shards(folder) if (folder / FILE).is_file() else None
+    plan = plan_of(config, begun is not None or flag(config, "skip_existing"))
+    if shards.launcher["name"] == "slurm":
+        slurm.check(shards.launcher)
+    check_writable(folder, "outdir")
+    folder.mkdir(parents=True, exist_ok=True)
+    with only_one(folder, "outdir", "command"):
+        chosen = choose(shards, begun, plan)
+        if chosen:
+            launch(shards, chosen)
+    if not chosen or shards.launcher["name"] != "slurm":
+        report(shards, plan_of(config, True))
+    else:
+        logger.info("%d shards submitted; they run without this terminal: %s status %s; the same command starts those "
+                    "that do not finish", len(chosen), typed("sweep"), folder.parent)  # fmt: skip
+
+
+def choose(shards: Shards, begun: Shards | None, plan: PredictionPlan) -> list[Piece]:
+    """The shards to start, after the settings are stored; those whose results all exist are recorded as done.
+
+    Raises ValueError if results of other settings exist, or jobs of other settings are at work.
+    """
+    before = [] if begun is None else states(begun, begun.pieces())
+    at_work = [one for one in before if one.state in (RUNNING, QUEUED)]
+    if begun is not None and (at_work or plan.skipped):
+        check_same(begun, shards, bool(at_work))
+    left = Counter(number_of(plan.found.name(job.item), shards.shards) for job in plan.jobs)
+    if not at_work:
+        for folder in {os.path.dirname(item.out): item.out.parent for item in plan.found.items}.values():
+            remove_partial(folder)  # of processes that were killed
+    save_shards(shards)
+    busy = {one.work.number for one in at_work}
+    for piece in shards.pieces():
+        if not left[piece.number] and piece.number not in busy:
+            record(shards, piece, state=DONE)
+    chosen = [piece for piece in shards.pieces() if left[piece.number] and piece.number not in busy]
+    logger.info("%d of %d results exist; %d of %d shards to start, %d running or queued", plan.skipped,
+                len(plan.found.items), len(chosen), shards.shards, len(busy))  # fmt: skip
+    return chosen
+
+
+def check_same(before: Shards, now: Shards, at_work: bool) -> None:
+    """Raise ValueError if ``now`` would fill the rest of the results in another way than ``before``."""
+    old, new = ({one for one in these.arguments if one.partition("=")[0] not in FREE} for these in (before, now))
+    lost, more = sorted(old - new), sorted(new - old)
+    if lost or more:
+        changes = f"{' '.join(lost) or 'fewer settings'} (now: {' '.join(more) or 'none of it'})"
+        raise ValueError(
+            f"{now.folder.parent}: its results were begun with {changes}; give the same, or another outdir="
+        )
+    if at_work and before.shards != now.shards:
+        raise ValueError(f"shards={now.shards}: jobs of shards={before.shards} are at work in {now.folder.parent}; "
+                         "wait for them, or scancel them")  # fmt: skip
+
+
+def report(shards: Shards, plan: PredictionPlan) -> None:
+    """Print how many results exist; exit with 1 if some are missing and no job is at work."""
+    found: PredictionSet = plan.found
+    now = states(shards, shards.pieces())
+    print(f"{plan.skipped} of {len(found.items)} results are in {found.where}")
+    if not plan.jobs:
+        return
+    print(table([one for one in now if one.state != DONE] or now), file=sys.stderr)
+    if not any(one.state in (RUNNING, QUEUED) for one in now):
+        logger.info("the same command starts the shards with missing results; their output: %s", shards.folder / "jobs")
+        sys.exit(1)

@@ -1,0 +1,26 @@
+"""The list of a prediction, as its configuration asks for it: all results, or those of one shard."""
+
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from lama.config import build, flag
+
+PLACES = ("indir", "maskdir", "outdir", "image", "mask.path", "out", "pairs")
+
+
+def plan_of(config: Any, skip_existing: bool) -> Any:
+    """The ``PredictionPlan`` of the configuration."""
+    from lama.pictures.images import allow_megapixels  # which imports torch, for arguments that have been checked
+    from lama.pictures.prediction_jobs import PredictionPlan
+    from lama.pictures.prediction_set import find
+    from lama.pictures.shard import shard_of
+
+    if config.out_key not in ("inpainted", "predicted_image"):
+        raise ValueError(f"out_key={config.out_key}: expected inpainted or predicted_image")
+    allow_megapixels(config.max_megapixels)
+    places = {key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}
+    shard = shard_of(config.shard, config.shards)
+    found = find(places, config.out_ext, config.dataset.img_suffix, flag(config, "mask.join"), shard)
+    masks = build({key: value for key, value in config.mask.items() if key not in ("path", "join")}, "mask")
+    return PredictionPlan(found, masks, config.quality, skip_existing, flag(config, "overwrite"), config.ignore)
