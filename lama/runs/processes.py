@@ -130,7 +130,9 @@ def ended_together(trainer: Trainer, checkpoints: Checkpoints) -> "Iterator[Rank
         if dead is not None and dead.killed:
             raise checkpoints.interrupted(f"training: {dead}") from error
         if rank_lost:
-            raise watcher.lost(str(error), checkpoints) from error
+            explained = watcher.lost(str(error), checkpoints)
+            watcher.verdict.acquire()  # never, if the thread has said its line and is about to end this process
+            raise explained from error
         watcher.tell_why(error)
         raise
     finally:
@@ -170,6 +172,7 @@ class RankWatcher(threading.Thread):
         self.found = threading.Event()  # ``dead`` is set
         self.stop = threading.Event()  # the training has ended
         self.heartbeat: Heartbeat | None = None  # of ranks on several machines
+        self.verdict = threading.Lock()  # of the thread that says why the training ends, for ever
 
     def listen(self, heartbeat: Heartbeat | None) -> None:
         """Watch the ranks on other machines too."""
@@ -190,6 +193,8 @@ class RankWatcher(threading.Thread):
                 self._end_training(self.dead)
                 return
             if self.heartbeat is not None and (gone := self.heartbeat.gone(self.EVERY)) is not None:
+                if not self.verdict.acquire(blocking=False):
+                    return
                 logger.error("error: training: %s; the same command continues from the last checkpoint", gone)
                 self.heartbeat.leave_note(Note(gone, TRY_AGAIN))
                 self.heartbeat.linger()

@@ -131,13 +131,14 @@ def test_a_host_without_network_for_long_ends_all_with_one_line_and_the_same_com
     has_begun(run, processes, tmp_path / "out")
     four.cut(2)
     began = time.monotonic()
-    assert ended(processes, 120) == [1] * 4
+    codes = ended(processes, 120)
+    four.mend(2)
+    assert codes == [1] * 4
     assert time.monotonic() - began < 100
     again = f"has not answered for 60 seconds; {GOES_ON}"
     lost, first = (f"error: training: rank {i} on host{i} (10.77.0.{i + 1}) {again}" for i in (2, 0))
     assert lines(tmp_path / "out") == {0: [lost], 1: [lost], 2: [first], 3: [lost]}
     assert all("exitcode  : 75" in text for text in texts(tmp_path / "out").values())
-    four.mend(2)
     processes = train(four, run, tmp_path / "again")
     assert ended(processes) == [0] * 4, texts(tmp_path / "again")
     assert_equal(everything(run), of_four)
