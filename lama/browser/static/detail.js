@@ -86,7 +86,7 @@ function levelsOf({ top, bottom, left, right }) {
 }
 
 // The level ``step`` of ``levels``, 0 the coarsest; null where it has no source.
-function build(planes, step, levels, scale) {
+export function build(planes, step, levels, scale) {
   const radius = RADIUS[Math.min(step, RADIUS.length - 1)];
   const factor = 2 ** (levels - 1 - step);
   const [w, h] = [planes.width, planes.height].map((side) => Math.max(Math.floor(side / factor), 2 * radius + 2));
@@ -171,7 +171,7 @@ function takeOver(level, coarser) {
 }
 
 // The voted detail (H, W, 3) in units of Lab, without the frame, with the contrast of the patches that voted.
-function sharpened({ radius, width, height, detail, hole, energy }) {
+export function sharpened({ radius, width, height, detail, hole, energy }) {
   const [w, h] = [width - 2 * radius, height - 2 * radius];
   const [found, sought] = [new Float32Array(w * h), new Float32Array(w * h)];
   const result = new Float32Array(3 * w * h);
