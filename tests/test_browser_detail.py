@@ -171,7 +171,7 @@ def test_filters_are_opencvs(scripts):
     rng = np.random.default_rng(0)
     plane = rng.uniform(size=(height, width)).astype(np.float32)
     hole = np.zeros((height, width), np.uint8)
-    hole[10:50, 30:] = 1
+    hole[:, 5:] = np.hypot(*(np.mgrid[:74, 5:87] - np.array([40, 70])[:, None, None])) < 30
     rgba = opaque(rng.integers(0, 256, (height, width, 3)).astype(np.uint8))
     box = {"top": 3, "bottom": 60, "left": 5, "right": 70}
     got = run(scripts, FILTERS, plane=plane, hole=hole, rgba=rgba, width=width, height=height, **box)
@@ -253,6 +253,18 @@ def test_the_result_is_like_the_librarys(scripts):
     assert 0.9 < sharpness(got, hole) / np.mean(fine) < 1.1
     assert min(fine) > 2 * sharpness(guide, hole)
     assert told[-1] == [told[-1][1] - 1, told[-1][1]]
+
+
+def test_a_sharp_guide_is_kept_and_a_stain_is_not(scripts):
+    image = np.repeat(photograph("gravel")[:100, :110, :1], 3, 2)  # grey
+    hole = np.zeros(image.shape[:2], bool)
+    hole[35:65, 35:65] = True
+    sharp, stained = image.copy(), blurred(image, hole)
+    sharp[hole] = image[5:35, 5:35].reshape(-1, 3)
+    stained[44:56, 44:56] = 200, 40, 40
+    np.testing.assert_array_equal(fill(scripts, sharp, hole)[0], fill(scripts, sharp, hole, texture=False)[0])
+    assert np.ptp(fill(scripts, stained, hole, texture=False)[0].astype(int), axis=2).max() > 80
+    assert np.ptp(fill(scripts, stained, hole)[0].astype(int), axis=2).max() < 25
 
 
 def photograph(name, short_side=240):
