@@ -51,6 +51,7 @@ def test_the_folder_is_whole_and_is_replaced_only_on_request(model, archive, tmp
     assert (out / "static" / WEBGPU[0]).read_text() == WEBGPU[0]
     info = json.loads((out / "page.json").read_text())
     assert info["model"] == "tiny"
+    assert info["detail"] is False
     assert info["bytes"] == (out / "network.onnx").stat().st_size
     assert "import" in (out / "static/main.js").read_text()
     assert "VERSION" not in (out / "sw.js").read_text()
@@ -115,8 +116,9 @@ def visitor(browser, served_page):  # noqa: F811
     assert wrong == []
 
 
-def remove(page, box):
+def remove(page, box, detail="off"):
     """Paint a rectangle (left, top, right, bottom in pixels of the image), remove it, and download the result."""
+    page.select_option("#detail", detail)
     page.keyboard.press("r")
     scale = page.evaluate("""() => { const r = document.getElementById("after").getBoundingClientRect();
         return [r.left, r.top, r.width / document.getElementById("after").width]; }""")
@@ -152,6 +154,35 @@ def test_a_removal_equals_the_library(visitor, model, photograph):  # noqa: F811
     mask[box[0] : box[1], box[2] : box[3]] = True
     expected = lama.load(str(model), strategy="crop", detail="off")(photograph, mask).astype(int)
     assert np.abs(got - expected).max() <= 1
+
+
+def fine(image, box):
+    """Root mean square of the contrast between neighbours in a row, within (left, top, right, bottom)."""
+    left, top, right, bottom = box
+    return float(np.sqrt(np.square(np.diff(image[top:bottom, left:right], axis=1)).mean()))
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)")
+@needs_runtime
+def test_detail_takes_the_photographs_texture(visitor, photograph):  # noqa: F811
+    """``on`` is as fine as the image around the hole, ``off`` is not; "network alone" can be compared."""
+    rough = np.random.default_rng(0).normal(size=photograph.shape)
+    textured = np.clip(photograph // 4 + 96 + 20 * (rough + np.roll(rough, 1, axis=0)), 0, 255).astype(np.uint8)
+    box, inner, results = (100, 60, 160, 110), (106, 66, 154, 104), {}
+    for detail in ("off", "on"):
+        visitor.reload()
+        upload(visitor, textured)
+        remove(visitor, box, detail)
+        results[detail] = downloaded(visitor)
+        offered = "network alone" in visitor.text_content("#against")
+        assert offered == (detail == "on")
+    outside = np.ones(textured.shape[:2], bool)
+    outside[box[1] - 3 : box[3] + 3, box[0] - 3 : box[2] + 3] = False
+    assert all((result[outside] == textured[outside]).all() for result in results.values())
+    around = fine(textured.astype(int), inner)
+    assert 0.6 * around < fine(results["on"], inner) < 1.2 * around
+    assert fine(results["off"], inner) < 0.6 * around
 
 
 @pytest.mark.browser

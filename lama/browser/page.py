@@ -87,9 +87,11 @@ def _copy_scripts(written: Path) -> None:
 def _describe(model: str, written: Path, webgpu: bool) -> None:
     """``page.json``, and the version of the files, which the service worker keeps until it changes."""
     generator = load_generator(model)
+    own_scale = getattr(generator, "own_scale", None)
     info: dict[str, Any] = {
         "model": Path(model).stem or model,
-        "scale": int(getattr(generator, "own_scale", None) or _SCALE),
+        "scale": int(own_scale or _SCALE),
+        "detail": own_scale is not None,  # with ``auto``, take texture from the photograph
         "bytes": (written / "network.onnx").stat().st_size,
         "webgpu": webgpu,
         "check": {"size": _CHECKED, "expected": _expected(generator)},

@@ -4,7 +4,7 @@ import { Wrong } from "./wrong.js";
 
 export { Wrong };
 
-const HIDDEN = ["strategy", "detail", "precision", "refine", "feather"]; // options that need the server
+const HIDDEN = ["strategy", "precision", "refine", "feather"]; // options that need the server
 const waiting = new Map(); // id of a request: {resolve, reject, job}
 const jobs = new Map(); // name of a job: its progress
 let worker = null;

@@ -1,11 +1,13 @@
 // Removals, computed in the browser, beside the page: the answers have the fields of the server's endpoint.
 
+import { synthesize } from "./detail.js";
 import { address, context, decode, grown, holeOf, pixels, preview, scaled } from "./images.js";
 import { load } from "./network.js";
 import { holePieces } from "./windows.js";
 import { Wrong } from "./wrong.js";
 
 const LEAST = 64; // pixels of a reduced window's shorter side
+const MUCH = 2; // a window of so many times the network's scale is much larger than it
 const TYPES = { jpg: "image/jpeg", png: "image/png", webp: "image/webp" };
 const QUALITY = 0.95; // of JPEG and WebP
 const page = fetch("../page.json").then((response) => response.json());
@@ -64,8 +66,20 @@ async function inpaint(body, tell) {
     await fill(run, canvas, hole, piece, result.data);
   }
   context(canvas).putImageData(result, 0, 0);
-  const seconds = Math.round((performance.now() - started) / 100) / 10;
-  return { image: await address(canvas), preview: await preview(canvas, body.preview), seconds, notes: [], backend };
+  const answer = { notes: [], backend };
+  if (body.detail !== "off") {
+    answer.guide = await preview(canvas, body.preview);
+    const texture = body.detail === "on" || hasTexture(await page, pieces);
+    synthesize(result.data, hole, width, height, { texture, tell: (done, of) => tell({ what: "texture", done, of }) });
+    context(canvas).putImageData(result, 0, 0);
+  }
+  answer.seconds = Math.round((performance.now() - started) / 100) / 10;
+  return { ...answer, image: await address(canvas), preview: await preview(canvas, body.preview) };
+}
+
+// Whether ``detail=auto`` takes texture from the photograph: the network asks for it, or a window was much reduced.
+function hasTexture({ detail, scale }, pieces) {
+  return detail || pieces.some(({ top, bottom, left, right }) => Math.max(bottom - top, right - left) > MUCH * scale);
 }
 
 // Complete one window, at the network's scale if it is larger, and write its pixels into ``result`` (RGBA).
