@@ -82,7 +82,8 @@ def _help(usage: str, group: str, name: str | None) -> str:
     """The usage of a command, and the YAML with all of its keys; its comments explain them."""
     if name is not None:
         file = CONFIGS / group / f"{name}.yaml"
-        return f"{usage}\n\nSettings, each changed by KEY=VALUE ({file}):\n\n{_settings(file)}"
+        settings = f"{usage}\n\nSettings, each changed by KEY=VALUE ({file}):\n\n{_settings(file)}"
+        return "\n\n".join([settings, *_groups(file)])
     base = CONFIGS / group / "base.yaml"
     parts = [
         f"{usage}\n\n-cn NAME is one of: {', '.join(primary(group))}.",
@@ -103,7 +104,7 @@ def _settings(file: Path) -> str:
 
 def _groups(base: Path) -> Iterator[str]:
     """For each group of ``base``, its options and the settings of the one that is chosen there."""
-    for entry in OmegaConf.load(base).defaults:
+    for entry in OmegaConf.load(base).get("defaults", ()):
         if not isinstance(entry, DictConfig):
             continue
         group, option = next(iter(entry.items()))
