@@ -15,7 +15,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from lama.config import load_protocol, options_of, read
+from lama.config import load_protocol, read
 
 ONLY_OWN = ("rows", "names", "sets", "baseline", "title")
 REFUSED = {"paper": ONLY_OWN, "own": ("size",), "protocol": ("metrics", "size", "sets", "baseline", "title")}
@@ -32,11 +32,11 @@ def main(arguments: list[str]) -> None:
             layout
         ]
         raise ValueError(f"{odd}={plain[odd]}: {where}")
-    {"paper": _paper, "own": _own, "protocol": _protocol}[layout](plain, options_of(arguments)[0].config_dir)
+    {"paper": _paper, "own": _own, "protocol": _protocol}[layout](plain)
     print(f"written to {plain['out']}: tables.html, .md, .tex, .json, .csv; .png where rows compare")
 
 
-def _paper(plain: Mapping[str, Any], _: str | None) -> None:
+def _paper(plain: Mapping[str, Any]) -> None:
     from lama.paper.tables import make_tables, summary
 
     if plain["runs"] is None:
@@ -44,7 +44,7 @@ def _paper(plain: Mapping[str, Any], _: str | None) -> None:
     print(summary(*make_tables(str(plain["runs"]), str(plain["out"]), plain["metrics"], plain["size"])))
 
 
-def _own(plain: Mapping[str, Any], _: str | None) -> None:
+def _own(plain: Mapping[str, Any]) -> None:
     from lama.paper.tables import make_own_table
 
     given = {key: plain[key] for key in (*ONLY_OWN, "runs", "metrics", "out") if plain[key] is not None}
@@ -52,8 +52,8 @@ def _own(plain: Mapping[str, Any], _: str | None) -> None:
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _protocol(plain: Mapping[str, Any], config_dir: str | None) -> None:
+def _protocol(plain: Mapping[str, Any]) -> None:
     from lama.paper.benchmark_table import make_benchmark_table
 
     rows = {key: plain[key] for key in ("out", "rows", "runs", "names")}
-    print(make_benchmark_table(load_protocol(str(plain["protocol"]), config_dir), **rows))
+    print(make_benchmark_table(load_protocol(str(plain["protocol"])), **rows))

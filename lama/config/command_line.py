@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -104,7 +105,8 @@ def _settings(file: Path) -> str:
 
 def _groups(base: Path) -> Iterator[str]:
     """For each group of ``base``, its options and the settings of the one that is chosen there."""
-    for entry in OmegaConf.load(base).get("defaults", ()):
+    loaded: Any = OmegaConf.load(base)
+    for entry in loaded.get("defaults", ()):
         if not isinstance(entry, DictConfig):
             continue
         group, option = next(iter(entry.items()))

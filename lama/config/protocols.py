@@ -1,5 +1,6 @@
 """The published protocols: ``configs/evaluation/protocol``."""
 
+from pathlib import Path
 from typing import cast
 
 from lama.config.composing import compose
@@ -7,7 +8,17 @@ from lama.config.gate import build
 from lama.evaluation.benchmark import Benchmark
 
 
-def load_protocol(name: str, config_dir: str | None = None) -> Benchmark:
-    """The protocol ``name``, of this package or of ``config_dir``/protocol. Raises ValueError for a wrong one."""
-    config = compose("evaluation", "default", [f"protocol={name}"], config_dir)
+def load_protocol(name: str) -> Benchmark:
+    """The protocol ``name`` of this package, or of a file FOLDER/protocol/NAME.yaml.
+
+    Raises FileNotFoundError for a missing file, ValueError for an unknown or a wrong protocol.
+    """
+    file, folder = Path(name).expanduser(), None
+    if file.suffix == ".yaml":
+        if not file.is_file():
+            raise FileNotFoundError(f"protocol={name}: no such file")
+        if file.absolute().parent.name != "protocol":
+            raise ValueError(f"protocol={name}: expected a file in a folder called protocol, as --config-dir has it")
+        name, folder = file.stem, str(file.absolute().parents[1])
+    config = compose("evaluation", "default", [f"protocol={name}"], folder)
     return cast(Benchmark, build(config.protocol, "protocol"))
