@@ -39,6 +39,7 @@ VERBS = {
     "check-data": Verb("check_data", "check a data set before training on it"),
     "masks": Verb("gen_mask_dataset", "make a frozen evaluation set of images and masks"),
     "contact-sheet": Verb("contact_sheet", "draw what masks and augmentations look like"),
+    "prepare": Verb("prepare", "bring a published test set into our layout"),
     "prepare-places": Verb("prepare_places", "unpack Places365 into the official layout"),
     "prepare-celebahq": Verb("prepare_celebahq", "unpack CelebA-HQ into the official layout"),
     "bench": Verb("bench", "measure speed, as ratios"),

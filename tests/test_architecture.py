@@ -37,7 +37,7 @@ LAWS = {
     "masks": ({"conventions", "interfaces", "pictures"}, {"numpy", "cv2"}),
     "data": (
         {"verbs", "masks", "pictures", "pages", "machine", "conventions", "interfaces", "files", "torchvision_ops"},
-        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "braceexpand", "kornia"},
+        {"torch", "numpy", "cv2", "PIL", "albumentations", "skimage", "tqdm", "braceexpand", "kornia", "pyarrow"},
     ),
     "evaluation": (
         {"plugins", "verbs", "conventions", "interfaces", "pretrained", "lpips_network", "files", "torchvision_ops",

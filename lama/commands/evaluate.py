@@ -2,7 +2,7 @@
 
 lama evaluate indir=PAIRS predictdir=PREDICTIONS outdir=OUT             # predictions named after the masks
 lama evaluate indir=PAIRS model.path=runs/demo outdir=OUT metrics=quick
-lama evaluate indir=PAIRS baseline=telea outdir=OUT metrics=[psnr_hole,lpips_squeeze]
+lama evaluate indir=SET baseline=telea outdir=OUT protocol=rord-omnieraser    # a published protocol
 """
 
 import logging
@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from omegaconf import OmegaConf
-from tqdm import tqdm
 
 from lama.config import build, flag, read
 
@@ -25,11 +24,13 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"expected exactly one of {', '.join(sources)}; got {' and '.join(given) or 'none'}")
     if config.batch_size < 1:
         raise ValueError(f"batch_size: expected at least 1, got {config.batch_size}")
+    benchmark = build(config.protocol, "protocol")
+    config.metrics = benchmark.available(config.metrics)
     import lama
     from lama.checkpoints.identity import identify
     from lama.data.evaluation_set import PairFolder, PredictionFolder, batches_by_size
     from lama.evaluation.baselines import find_baseline
-    from lama.evaluation.report import write_evaluation
+    from lama.evaluation.report import measure, write_evaluation
     from lama.evaluation.tables import prepare
     from lama.machine.device import pick_device
     from lama.pictures.notices import Notices
@@ -49,12 +50,11 @@ def main(arguments: list[str]) -> None:
         complete = lambda batch: inpainter.many([p.image for p in batch], [p.mask for p in batch])  # noqa: E731
     for name in evaluator.unread:
         logging.warning("weights.%s is not used: the metrics are %s", name, ", ".join(evaluator.metrics))
-    with tqdm(total=len(pairs), desc="evaluating", unit="image") as progress:
-        for names, *tensors in batches_by_size(pairs, complete, config.batch_size):
-            evaluator.update(names, *(tensor.to(device) for tensor in tensors))
-            progress.update(len(names))
+    unlike = benchmark.not_followed(pairs, evaluator)
+    measure(evaluator, batches_by_size(pairs, complete, config.batch_size), len(pairs), device)
     settings = OmegaConf.to_container(config, resolve=True)
     what = {"indir": str(config.indir), "images": len(pairs), "configuration": settings, "predictions_by": given[0]}
+    what |= {"benchmark": benchmark.name, "not_followed": unlike}
     what |= {"predictions": str(sources[given[0]]), "model": identify(config.model.path)} | pairs.report()
     example = lambda name: ((pair := pairs.named(name)).truth, pair.mask, complete([pair])[0])  # noqa: E731
     print(write_evaluation(config.outdir, evaluator, what, example))

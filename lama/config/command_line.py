@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -82,7 +83,8 @@ def _help(usage: str, group: str, name: str | None) -> str:
     """The usage of a command, and the YAML with all of its keys; its comments explain them."""
     if name is not None:
         file = CONFIGS / group / f"{name}.yaml"
-        return f"{usage}\n\nSettings, each changed by KEY=VALUE ({file}):\n\n{_settings(file)}"
+        settings = f"{usage}\n\nSettings, each changed by KEY=VALUE ({file}):\n\n{_settings(file)}"
+        return "\n\n".join([settings, *_groups(file)])
     base = CONFIGS / group / "base.yaml"
     parts = [
         f"{usage}\n\n-cn NAME is one of: {', '.join(primary(group))}.",
@@ -98,12 +100,15 @@ def _settings(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
     text = re.sub(r"(?m)^#.*\n|^ *_(?:target|partial)_:.*\n|^ *- _self_\n", "", text)
     text = re.sub(r"(?m)^defaults:.*\n(?:  - .*\n(?: {4,}.*\n)*)*\n?", "", text)
-    return re.sub(r"(?m)^(\w+):\n(?:  (\w+): \$\{\2\}\n)+", "", text).strip()  # arguments that repeat keys above
+    return re.sub(
+        r"(?m)^(\w+):\n(?:  (\w+): \$\{\2(?:\.\w+)?\}\n)+", "", text
+    ).strip()  # arguments that repeat keys above
 
 
 def _groups(base: Path) -> Iterator[str]:
     """For each group of ``base``, its options and the settings of the one that is chosen there."""
-    for entry in OmegaConf.load(base).defaults:
+    loaded: Any = OmegaConf.load(base)
+    for entry in loaded.get("defaults", ()):
         if not isinstance(entry, DictConfig):
             continue
         group, option = next(iter(entry.items()))

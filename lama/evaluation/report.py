@@ -1,10 +1,13 @@
 """``report.html``: the results of an evaluation as a page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
 
 from lama.evaluation.evaluator import Evaluator
 from lama.evaluation.metrics import METRICS, arrow, higher_is_better
@@ -15,6 +18,16 @@ from lama.pages import data_url, image_url, render, with_hole
 
 SHOWN = 4  # images of each kind
 Example = Callable[[str], tuple[ImageArray, MaskArray, ImageArray]]  # name -> image, mask, prediction
+
+
+def measure(
+    evaluator: Evaluator, batches: Iterable[tuple[list[str], Tensor, Tensor, Tensor]], images: int, device: torch.device
+) -> None:
+    """Give every batch (names, completed, target, mask) of ``images`` images to the evaluator, with a progress bar."""
+    with tqdm(total=images, desc="evaluating", unit="image") as progress:
+        for names, *tensors in batches:
+            evaluator.update(names, *(tensor.to(device) for tensor in tensors))
+            progress.update(len(names))
 
 
 def write_evaluation(outdir: str | Path, evaluator: Evaluator, what: Mapping[str, Any], example: Example) -> str:

@@ -46,7 +46,7 @@ class Cell:
 
     ours: Ours | None  # None = no such evaluation
     paper: Published | None = None
-    reported: bool = True  # False: the paper does not report this metric
+    reported: bool = True  # False: print one number, ours or else the published one
     ours_change: float | None = None  # in per cent of the baseline, or in the unit of the metric
     paper_change: float | None = None
     difference: Difference | None = None

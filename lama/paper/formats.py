@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import lama
@@ -42,9 +43,9 @@ OWN_LEGEND = (
 )
 
 
-def heading(metric: str) -> str:
-    """The label of a metric with its direction, such as ``FID ↓``."""
-    return f"{METRICS[metric].label} {arrow(metric)}"
+def heading(metric: str, labels: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The label of a metric with its direction, such as ``FID ↓``; ``labels`` has those of unknown metrics."""
+    return labels.get(metric) or f"{METRICS[metric].label} {arrow(metric)}"
 
 
 def change(metric: str, value: float | None) -> str:
@@ -128,7 +129,7 @@ def as_table(table: FilledTable) -> Table:
         for row in (*table.rows, *table.others)
     ]
     return Table(
-        headings=[*table.layout.headings, *(heading(metric) for _, metric in table.fields)],
+        headings=[*table.layout.headings, *(heading(metric, table.layout.labels) for _, metric in table.fields)],
         rows=rows,
         text_columns=len(table.layout.headings),
         groups=spans(table),
@@ -139,6 +140,8 @@ def as_table(table: FilledTable) -> Table:
 def _spans(metric: str, content: Cell, mark: str) -> list[Span]:
     """Ours, its interval, its change, the marks of its footnotes / the paper's number, its change."""
     ranked: dict[int | None, Style] = {1: "best", 2: "second", None: ""}
+    if content.paper and not content.reported:
+        return [Span(content.paper.text, ranked[content.paper_rank])]
     text, _ = ours_text(metric, content.ours)
     ours = [Span(text, ranked[content.ours_rank]), Span(below(metric, content), "below")]
     ours += [Span(change(metric, content.ours_change), "small"), Span(mark, "mark")]

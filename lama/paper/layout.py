@@ -1,6 +1,7 @@
 """The shape of a table: its text columns, its evaluation sets, the words for its baseline."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -30,8 +31,9 @@ class Column:
 class Layout:
     """A table without its numbers."""
 
-    number: int | None  # of the paper; None = a user's table
+    number: int | None  # of LaMa's paper; None = another table
     title: str
     headings: tuple[str, ...]  # of the text columns
     columns: tuple[Any, ...]  # of ``Column``
     baseline: str  # in words; empty = none
+    labels: Mapping[str, str] = field(default_factory=dict, kw_only=True)  # of metrics that this version lacks

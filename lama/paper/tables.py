@@ -48,8 +48,18 @@ def make_tables(
     unplaced += [f"{file.relative_to(Path(runs).expanduser())}: not at RUN/SET or RUN/seedN/SET" for file in strays]
     remarks = ("Evaluations that fit no cell", unplaced)
     heading = "The paper's tables and our numbers"
-    _write(Document(heading, PAPER_LEGEND, tables, str(runs), remarks, paper.reference), Path(out))
+    write(Document(heading, PAPER_LEGEND, tables, str(runs), remarks, paper.reference), Path(out))
     return tables, unplaced
+
+
+def summary(tables: Sequence[FilledTable], unplaced: Sequence[str]) -> str:
+    """A line for each table with the number of our numbers in it, and one for each evaluation that fits no cell."""
+    lines = []
+    for table in tables:
+        cells = [cell for row in (*table.rows, *table.others) for cell in row.cells if cell.ours is not None]
+        measured = sum(cell.ours.mean is not None for cell in cells if cell.ours)
+        lines.append(f"table {table.layout.number}: {measured} numbers of ours, {len(cells) - measured} n/a")
+    return "\n".join([*lines, *(f"fits no cell: {name}" for name in unplaced)])
 
 
 def make_own_table(
@@ -76,7 +86,7 @@ def make_own_table(
     legend = [text.format(baseline=baseline) for text in OWN_LEGEND if baseline or "{baseline}" not in text]
     legend += [f"All numbers: {note}." for note in shared_notes(table)]
     source = ", ".join(row.name for row in found) if runs is None else str(runs)
-    _write(Document(title, legend, [table], source, ("Warnings", warnings)), Path(out))
+    write(Document(title, legend, [table], source, ("Warnings", warnings)), Path(out))
     return table, warnings
 
 
@@ -86,7 +96,7 @@ def _checked(metrics: Sequence[str] | None, evaluations: Sequence[Evaluation]) -
     return None if metrics is None else metric_names(metrics, [one.about for one in evaluations])
 
 
-def _write(document: Document, out: Path) -> None:
+def write(document: Document, out: Path) -> None:
     """Write tables.json, .csv, .tex, .html and .md, and tables.png if two rows of one column have a number."""
     image = dots(document.tables)
     for name, text in (
