@@ -1,14 +1,16 @@
 """The published protocols: ``configs/evaluation/protocol``."""
 
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from lama.config.composing import compose
 from lama.config.gate import build
-from lama.evaluation.benchmark import Benchmark
+
+if TYPE_CHECKING:  # commands that need no evaluation start sooner without torch
+    from lama.evaluation.benchmark import Benchmark
 
 
-def load_protocol(name: str) -> Benchmark:
+def load_protocol(name: str) -> "Benchmark":
     """The protocol ``name`` of this package, or of a file FOLDER/protocol/NAME.yaml.
 
     Raises FileNotFoundError for a missing file, ValueError for an unknown or a wrong protocol.
@@ -21,4 +23,4 @@ def load_protocol(name: str) -> Benchmark:
             raise ValueError(f"protocol={name}: expected a file in a folder called protocol, as --config-dir has it")
         name, folder = file.stem, str(file.absolute().parents[1])
     config = compose("evaluation", "default", [f"protocol={name}"], folder)
-    return cast(Benchmark, build(config.protocol, "protocol"))
+    return cast("Benchmark", build(config.protocol, "protocol"))
