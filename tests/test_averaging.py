@@ -130,7 +130,7 @@ def a_step(rank, folder):
         optimizers = module.configure_optimizers()
         with pytest.MonkeyPatch.context() as patch:
             traffic = Traffic(patch, [])
-            logs = module.step(a_batch(rank), *optimizers)
+            logs, _ = module.step(a_batch(rank), *optimizers)
         networks = (module.generator, module.discriminator)
         statistics = [buffer for network in networks for buffer in averaging.statistics(network)]
         numbers = sum(tensor.numel() for network in networks for tensor in network.parameters())

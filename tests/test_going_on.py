@@ -218,7 +218,7 @@ def test_a_process_that_dies_ends_the_others(command, killed, said):
     dying = subprocess.Popen(["sh", "-c", command])
     waiting = subprocess.Popen(["sleep", "60"])
     launcher = SimpleNamespace(procs=[dying, waiting])
-    watch = RankWatcher(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher)))
+    watch = RankWatcher(SimpleNamespace(strategy=SimpleNamespace(launcher=launcher), world_size=2))
     watch.start()
     assert watch.found.wait(5)
     assert (watch.dead.killed, str(watch.dead)) == (killed, said)

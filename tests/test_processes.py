@@ -73,7 +73,7 @@ def a_run(folder, batch=2, change=None, source=Noise, **settings):
     data = InpaintingDataModule(source, "train", BOXES, Distortions(32), BOXES, val_path="val", val_size=32,
                                 batch_size=batch, num_workers=0, cache_gb=0)  # fmt: skip
     seen, crop = [], data.train_set._crop
-    data.train_set._crop = lambda index, rng: (seen.append(index), crop(index, rng))[1]
+    data.train_set._crop = lambda index, *drawn: (seen.append(index), crop(index, *drawn))[1]
     if change is not None:
         change(module)
     callbacks.draw_curves = lambda *_: None  # takes seconds; in a process of its own
