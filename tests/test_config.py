@@ -78,7 +78,7 @@ def takes_a_step(config):
     data = build(config.data, "data")
     build(config.trainer, "trainer")
     module = build_module(config).train()
-    batch = next(iter(data.train_dataloader()))
+    batch = data.on_after_batch_transfer(next(iter(data.train_dataloader())), 0)
     batch["mask"][..., :20, :] = 0  # wide masks cover all of such a small crop, and BatchNorm explodes on constants
     trained = [module.generator, *([module.discriminator] if "adversarial" in module.objective.terms else [])]
     before = [p.detach().clone() for network in trained for p in network.parameters()]
