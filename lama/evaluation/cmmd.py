@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lama import pretrained
 from lama.evaluation.cache import Store
+from lama.evaluation.eight_bits import to_8_bit
 from lama.evaluation.features import Features
 from lama.evaluation.statistics import set_interval
 from lama.evaluation.transformers import clip, normalised
@@ -38,12 +39,6 @@ class Clip(Features):
         small = torch.stack([_central_square(one, self.side) for one in to_8_bit(image)])
         embedding: Tensor = self.network(normalised(small.to(image.device) / 255, MEAN, STD))
         return embedding / embedding.norm(dim=1, keepdim=True)
-
-
-def to_8_bit(image: Tensor) -> NDArray[np.uint8]:
-    """(B, 3, H, W) in [0, 1] -> (B, H, W, 3), 0..255."""
-    array: NDArray[np.uint8] = (image * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    return array
 
 
 def _central_square(image: NDArray[np.uint8], side: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lama import pretrained
 from lama.evaluation.cache import Store
-from lama.evaluation.cmmd import to_8_bit
+from lama.evaluation.eight_bits import to_8_bit
 from lama.evaluation.features import Features
 from lama.evaluation.fid import FID
 from lama.evaluation.transformers import IMAGENET_MEAN, IMAGENET_STD, PATCH, dinov2, normalised

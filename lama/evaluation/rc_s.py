@@ -1,6 +1,7 @@
 """RC-S (Li et al., PROVE, arXiv 2605.14534, 2026): does a filled hole look like its surroundings to DINOv2?"""
 
 import math
+from functools import partial
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from skimage.measure import label, regionprops
 from torch import Tensor
 
 from lama import pretrained
-from lama.evaluation.cmmd import to_8_bit
+from lama.evaluation.eight_bits import each_image
 from lama.evaluation.transformers import IMAGENET_MEAN, IMAGENET_STD, PATCH, dinov2, normalised
 from lama.interfaces import ImageArray, ImageMetric, MaskArray
 
@@ -51,11 +52,7 @@ class RCS(ImageMetric):
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         self.network.to(completed.device)
-        holes = (mask[:, 0] > 0.5).cpu().numpy()
-        scores = [
-            self._of(image, hole, completed.device) for image, hole in zip(to_8_bit(completed), holes, strict=True)
-        ]
-        return torch.tensor(scores, dtype=torch.float64)
+        return each_image(partial(self._of, device=completed.device), completed, mask)
 
     def _of(self, image: ImageArray, hole: MaskArray, device: torch.device) -> float:
         values = [self._of_part(image[box], hole[box], device) for box in boxes(hole)]

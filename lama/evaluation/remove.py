@@ -1,6 +1,7 @@
 """ReMOVE (Chandrasekar et al., CVPR Workshops 2024): does a filled hole look like its surroundings to SAM?"""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from lama import pretrained
-from lama.evaluation.cmmd import to_8_bit
+from lama.evaluation.eight_bits import each_image
 from lama.evaluation.transformers import IMAGENET_MEAN, IMAGENET_STD, normalised, sam_encoder
 from lama.interfaces import ImageArray, ImageMetric, MaskArray
 
@@ -37,11 +38,7 @@ class ReMOVE(ImageMetric):
 
     def score(self, completed: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         self.network.to(completed.device)
-        holes = (mask[:, 0] > 0.5).cpu().numpy()
-        scores = [
-            self._of(image, hole, completed.device) for image, hole in zip(to_8_bit(completed), holes, strict=True)
-        ]
-        return torch.tensor(scores, dtype=torch.float64)
+        return each_image(partial(self._of, device=completed.device), completed, mask)
 
     def _of(self, image: ImageArray, hole: MaskArray, device: torch.device) -> float:
         if not hole.any():

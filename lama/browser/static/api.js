@@ -2,6 +2,7 @@
 
 import { Wrong } from "./wrong.js";
 
+export { bitmap, save } from "./files.js";
 export { Wrong };
 
 const HIDDEN = ["strategy", "precision", "refine", "feather"]; // options that need the server
@@ -63,20 +64,6 @@ function prepare() {
 
 export const png = (url) => url;
 export const dataUrl = async (file) => URL.createObjectURL(file);
-
-export async function bitmap(url) {
-  const image = new Image();
-  image.src = url;
-  await image.decode();
-  return image;
-}
-
-export function save(url, name) {
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-}
 
 // The service worker keeps the page's files for use without a network, and its answers let WebAssembly use threads.
 if (navigator.serviceWorker && !self.crossOriginIsolated && !sessionStorage.getItem("reloaded")) {

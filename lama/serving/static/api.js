@@ -1,5 +1,7 @@
 // Requests to the server of this page, and files in the browser.
 
+export { bitmap, save } from "./files.js";
+
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 
 const NO_TOKEN = "This page needs a token: open the address that the server printed at its start.";
@@ -53,18 +55,4 @@ export function dataUrl(file) {
     reader.onerror = () => reject(new Wrong(`${file.name}: cannot be read`));
     reader.readAsDataURL(file);
   });
-}
-
-export async function bitmap(url) {
-  const image = new Image();
-  image.src = url;
-  await image.decode();
-  return image;
-}
-
-export function save(url, name) {
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
 }
