@@ -138,7 +138,7 @@ def _interval(ends: Sequence[float] | None, scale: float = 1) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "n/a" if share is None else f"{share:.0%}"
+    return "n/a" if share is None else f"{100 * share:.0f} %"
 
 
 def _csv(rows: Mapping[str, Mapping[str, Any]], first: str) -> str:
