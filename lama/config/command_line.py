@@ -100,7 +100,9 @@ def _settings(file: Path) -> str:
     text = file.read_text(encoding="utf-8")
     text = re.sub(r"(?m)^#.*\n|^ *_(?:target|partial)_:.*\n|^ *- _self_\n", "", text)
     text = re.sub(r"(?m)^defaults:.*\n(?:  - .*\n(?: {4,}.*\n)*)*\n?", "", text)
-    return re.sub(r"(?m)^(\w+):\n(?:  (\w+): \$\{\2(?:\.\w+)?\}\n)+", "", text).strip()  # arguments that repeat keys above
+    return re.sub(
+        r"(?m)^(\w+):\n(?:  (\w+): \$\{\2(?:\.\w+)?\}\n)+", "", text
+    ).strip()  # arguments that repeat keys above
 
 
 def _groups(base: Path) -> Iterator[str]:
