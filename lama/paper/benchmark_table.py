@@ -64,7 +64,7 @@ def _published(benchmark: Benchmark, index: int, letters: Mapping[str, str]) -> 
     row, source = benchmark.rows[index], _sources(benchmark)[index]
     numbers = {metric: Published(text, source) for metric, text in row.numbers.items()}
     cells = tuple(Cell(None, numbers.get(metric), reported=False) for metric in benchmark.metrics)
-    return FilledRow((row.method, letters[source]), "", cells)
+    return FilledRow((row.method, letters[source]), row.method, cells)
 
 
 def _ours(benchmark: Benchmark, row: Row) -> FilledRow:
