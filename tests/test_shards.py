@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -85,7 +86,8 @@ def test_a_list_and_joined_masks_are_divided_by_the_names_of_results(images):
         (["-m"], "-m: expected shards=N"),
         (["-m", "shards=two"], "shards=two: "),
         (["-m", "shards=4", "shard=1"], "shard=1: not with -m"),
-        (["-m", "shards=4", "overwrite=true"], "overwrite=True: not with -m"),
+        (["-m", "shards=4", "shard=0"], "shard=0: not with -m.*remove shard="),
+        (["-m", "shards=4", "overwrite=true"], "overwrite=true: not with -m"),
         (["-m", "shards=4", "launcher.devices=2"], r"launcher\.devices=2: a shard is one process"),
         (["-m", "shards=4", "launcher=slrm"], "launcher=slrm"),
         (["-m", "shards=4", "modl=x"], "modl"),
@@ -106,7 +108,7 @@ def test_a_shard_runs_once_at_a_time(images):
     asked = [f"indir={images}/in", f"mask={images}/mask.png", f"outdir={images}/out", "shard=3", "shards=64"]
     held = images / "out/.shards/locks/3-of-64"
     held.mkdir(parents=True)
-    message = rf"shard=.*3-of-64: another prediction.*process {os.getpid()}"
+    message = rf"^shard=3: another prediction.*process {os.getpid()}"
     with only_one(held), pytest.raises(ValueError, match=message):
         main(asked)
     assert not list((images / "out").glob("*.png"))
@@ -238,14 +240,71 @@ def test_a_damaged_image_fails_its_shard_only_and_is_tried_again(images, jobs, c
 def test_results_of_other_settings_are_not_completed(images, jobs):
     main(asked(images))
     (images / "out/1/001.png").unlink()
-    with pytest.raises(ValueError, match=r"begun with fewer settings \(now: feather=3\)"):
+    with pytest.raises(ValueError, match=r"begun with feather=0 \(now: 3\);"):
         main(asked(images, "feather=3"))
     assert len(jobs) == 8
-    shutil.rmtree(images / "out/.shards")
-    with pytest.raises(FileExistsError, match=rf"one of {IMAGES - 1} such results; skip_existing=true"):
-        main(asked(images, "feather=3"))
-    main(asked(images, "feather=3", "skip_existing=true"))
+    main(asked(images, "detail=auto", "max_memory=4"))  # the default, and a key that may change
     assert len(jobs) == 9
+    (images / "out/1/001.png").unlink()
+    shutil.rmtree(images / "out/.shards")
+    for more in ([], ["skip_existing=true"]):
+        with pytest.raises(ValueError, match="no record of their settings"):
+            main(asked(images, "feather=3", *more))
+    assert len(jobs) == 9
+
+
+@pytest.fixture
+def typed(images, tiny_generator):
+    """Run ``lama predict`` on 12 pictures, with a tiny network."""
+    for path in list((images / "in").rglob("*.png"))[12:]:
+        path.unlink()
+    save_generator(images / "model.safetensors", tiny_generator)
+
+    def run(*more):
+        with suppress(SystemExit):
+            main([f"model.path={images}/model.safetensors", "compiled=false", f"indir={images}/in",
+                  f"mask={images}/mask.png", f"outdir={images}/out", *more])  # fmt: skip
+
+    return run
+
+
+def test_shards_that_are_typed_have_one_record_of_settings(images, typed, jobs, capsys, monkeypatch):
+    from lama.commands.sweep import main as sweep
+
+    typed("shard=0", "shards=4", "detail=off")
+    before = sorted((images / "out").rglob("*.png"))
+    sweep(["status", str(images / "out")])
+    done = len(names(listed(images, Shard(0, 4))))
+    assert f"{done} of 12 results are in {images}/out" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="prediction in shards"):
+        sweep(["resubmit", str(images / "out")])
+    for more in (["shard=1", "shards=4"], ["shard=1", "shards=4", "skip_existing=true"], ["-m", "shards=4"],
+                 ["skip_existing=true"], ["overwrite=true"]):  # fmt: skip
+        with pytest.raises(ValueError, match=r"begun with tile=1024 \(now: 512\), detail=off \(now: on\);"):
+            typed("detail=on", "tile=512", *more)
+    assert sorted((images / "out").rglob("*.png")) == before
+    assert not jobs
+    monkeypatch.chdir(images)
+    typed("shard=2", "shards=5", "skip_existing=true", "detail=off", "indir=in")  # the same folder, other parts
+    typed("-m", "shards=3", "detail=off")
+    assert set(jobs) <= {0, 1, 2}
+    assert "12 of 12 results" in capsys.readouterr().out
+
+
+def test_settings_may_change_while_no_result_exists(images, typed):
+    held = images / "out/.shards/locks/3-of-64"
+    with pytest.raises(ValueError, match="out_key=x"):
+        typed("shard=0", "shards=64", "out_key=x")
+    held.mkdir()
+    other = pytest.raises(ValueError, match=r"out_key=x \(now: inpainted\)")
+    with only_one(held), other:  # its first image is not done
+        typed("shard=0", "shards=2")
+    typed("shard=0", "shards=2")
+    shutil.rmtree(images / "out/.shards")
+    with pytest.raises(ValueError, match="no record of their settings"):
+        typed("shard=1", "shards=2")
+    typed("skip_existing=true", "feather=3")  # the user knows
+    assert not (images / "out/.shards/settings.yaml").exists()
 
 
 def test_a_shard_is_a_command_that_can_be_typed(tmp_path):

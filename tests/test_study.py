@@ -24,10 +24,10 @@ from lama.study.app import create_app
 from lama.study.bradley_terry import PRIOR, is_determined, resampled_scores, scores_of, wins_of
 from lama.study.folder import describe, enter, stored_study
 from lama.study.plan import Trial, order_of
-from lama.study.report import write_report
+from lama.study.report import _scores, _scores_table, write_report
 from lama.study.serve import serve_study
 from lama.study.session import Session
-from lama.study.votes import Vote, VoteFile, read_votes, standing
+from lama.study.votes import Vote, VoteFile, read_votes, seconds_per_vote, standing
 
 METHODS = list(STRENGTHS)
 
@@ -107,6 +107,30 @@ def test_votes_survive_and_the_session_goes_on(opened, tmp_path):
     assert len(new) == 11
     assert not seen & set(new)
     assert session().state("Ada")["trial"] is None
+
+
+def test_names_that_differ_by_case_are_one_person(opened, tmp_path):
+    study, _, session = opened
+    first = session()
+    vote_all(first, "Ada", lambda trial: "left", count=2)
+    assert vote_all(first, "ADA", lambda trial: "left", count=1)["done"] == 3
+    again = session()
+    assert again.state("ada")["done"] == 3
+    assert again.undo("aDa")["done"] == 2
+    assert {vote.rater for vote in again._file.votes} == {"Ada"}
+    with (tmp_path / "votes.csv").open("a") as file:  # of an earlier version
+        file.write("2026-01-01,ada,holiday0_mask000,weak_telea,middling,left\n")
+    assert {vote.rater for vote in read_votes(tmp_path / "votes.csv", study.images, METHODS)} == {"Ada"}
+
+
+def test_the_seconds_of_a_vote_are_the_median_of_each_rater():
+    seconds = {"Ada": [0, 4, 6, 3600], "Bob": [1, 11], "Cy": [5]}
+    votes = [Vote(f"2026-01-01T{at // 3600:02}:{at % 3600 // 60:02}:{at % 60:02}+00:00", rater, "i", "a", "b", "left")
+             for rater, times in seconds.items() for at in times]  # fmt: skip
+    undone = Vote("2026-01-01T00:00:12+00:00", "Bob", "i", "a", "b", "undone")
+    after = Vote("2026-01-01T00:00:14+00:00", "Bob", "i", "a", "b", "left")
+    assert seconds_per_vote([*votes, undone, after]) == {"Ada": 4, "Bob": 6, "Cy": None}
+    assert seconds_per_vote([Vote("yesterday", "Ada", "i", "a", "b", "left")] * 2) == {"Ada": None}
 
 
 def test_undo_takes_back_the_last_vote_also_of_an_earlier_session(opened, tmp_path):
@@ -442,6 +466,12 @@ def test_the_report_has_scores_raters_and_metrics(judged):
     assert blind["tau"] is None
     rows = list(csv.DictReader((out / "scores.csv").open()))
     assert [row["method"] for row in rows] == list(result["scores"])
+    assert [row["verdict"] for row in rows] == ["", *["too few images (under 30)"] * 2]
+    for name in ("scores.tex", "agreement.tex"):
+        tex = (out / name).read_text()
+        assert "] *" in tex
+        assert "* too few images" in tex.partition("end{tabular}")[2]
+    assert all("differs" not in cell for row in _scores_table(result).rows for span in row for cell in [span[0].text])
     assert float(rows[0]["score_low"]) < float(rows[0]["score"]) < float(rows[0]["score_high"])
     page = (out / "report.html").read_text()
     assert all(word in page for word in (*METHODS, "Ada", "PSNR", study.question))
@@ -449,6 +479,15 @@ def test_the_report_has_scores_raters_and_metrics(judged):
     before = (out / "scores.json").read_bytes()
     write_report(out, outs)
     assert (out / "scores.json").read_bytes() == before
+
+
+def test_methods_differ_only_with_votes_for_thirty_images():
+    def verdicts(images):
+        wins = wins_of([Vote("", "Ada", f"i{i}", "a", "b", "left" if i % 10 else "right") for i in range(images)], "ab")
+        return {name: one["verdict"] for name, one in _scores(["a", "b"], wins).items()}
+
+    assert verdicts(30) == {"a": None, "b": "differs"}
+    assert verdicts(29) == {"a": None, "b": "too few images (under 30)"}
 
 
 def test_evaluations_of_something_else_are_refused(judged, tmp_path):
@@ -478,10 +517,17 @@ def start(root, *arguments, **options):
 def test_the_command_is_killed_and_goes_on(root, material, tmp_path):
     indir, methods = material
     given = ", ".join(f"{name}: {folder}" for name, folder in methods.items())
-    arguments = [f"indir={indir}", f"methods={{{given}}}", f"out={tmp_path / 'out'}", "port=0", "pairs=4"]
+    arguments = [
+        f"indir={indir}",
+        f"methods={{{given}}}",
+        "question='Why?'",
+        f"out={tmp_path / 'out'}",
+        "port=0",
+        "pairs=4",
+    ]
     total = 0
-    for stop in (signal.SIGKILL, signal.SIGINT):
-        process = start(root, *arguments)
+    for stop, given in ((signal.SIGKILL, arguments), (signal.SIGINT, arguments[3:])):  # then without the methods
+        process = start(root, *given)
         try:
             assert process.stdout.readline().startswith(f"{total} votes")
             client = Client(int(process.stdout.readline().split("127.0.0.1:")[1].split("/")[0]))
@@ -506,6 +552,7 @@ def test_the_command_is_killed_and_goes_on(root, material, tmp_path):
     [
         (["out=o"], "indir"),
         (["out=o", "indir=x", "methods=3"], "methods"),
+        (["out=o", "indir=x", "methods=on,off"], "methods={NAME: FOLDER, NAME: FOLDER}"),
         (["out=o", "indir=x", "methods={a: b, c: d}"], "x: no such folder"),
         (["out=o", "report=true"], "study.json"),
         (["out=o", "report=true", "pairs=3"], "pairs"),

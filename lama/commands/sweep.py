@@ -27,15 +27,14 @@ def main(arguments: list[str]) -> None:
         print(make_material(folder))
         return
     from lama.config import use_plugins
-    from lama.sweeps.folder import find_shards
+    from lama.sweeps.folder import holds_prediction, prediction_status
     from lama.sweeps.plan import load, save
     from lama.sweeps.state import FAILED, UNFINISHED, say_next, states, table
 
-    shards = find_shards(folder)
-    if shards is not None and action == "status":
-        print(table(states(shards, shards.pieces())))
-        return
-    if shards is not None:
+    if holds_prediction(folder):
+        if action == "status":
+            print(prediction_status(folder))
+            return
         raise ValueError(
             f"{folder}: holds a prediction in shards; its command again starts those that are not finished"
         )

@@ -63,7 +63,7 @@ def describe(indir: str | Path, methods: Mapping[str, str], question: str, seed:
     if same is not None:
         raise ValueError(f"methods: {same[0]} and {same[1]} have the same predictions; expected different ones")
     places = {name: str(Path(folder).expanduser().resolve()) for name, folder in methods.items()}
-    study = Study(str(indir), pairs.hashes(), pairs.names, places, hashes, question, seed)
+    study = Study(str(Path(indir).expanduser().resolve()), pairs.hashes(), pairs.names, places, hashes, question, seed)
     return study, Pictures(pairs, predictions)
 
 
@@ -104,6 +104,15 @@ def stored_study(out: Path) -> Study:
         return Study(**read_json(out / STUDY))
     except TypeError:
         raise ValueError(f"{out / STUDY}: damaged, or of another version") from None
+
+
+def stored_before(out: str) -> dict[str, Any]:
+    """{key of the command: value} of the study in a folder, to go on with it; empty if there is none."""
+    folder = Path(out).expanduser()
+    if not (folder / STUDY).is_file():
+        return {}
+    study = stored_study(folder)
+    return {"indir": study.indir, "methods": study.folders, "question": study.question, "seed": study.seed}
 
 
 def _difference(key: str, before: Any, now: Any) -> str:

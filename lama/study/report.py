@@ -17,10 +17,13 @@ from lama.pages.table import Table, text_cell, to_latex
 from lama.study.agreement import of_metrics, of_people, preferences, read_evaluations, sums
 from lama.study.bradley_terry import is_determined, resampled_scores, scores_of, wins_of
 from lama.study.folder import VOTES, Study, stored_study
-from lama.study.votes import Vote, read_votes, standing
+from lama.study.votes import Vote, read_votes, seconds_per_vote, standing
 
 FILES = ("report.html", "scores.json", "scores.csv", "scores.tex", "agreement.csv", "agreement.tex")
 PERSON = "one person, with the others"
+FEW = 30  # images: a bootstrap over fewer gives intervals that are too narrow
+TOO_FEW = f"too few images (under {FEW})"
+MARK = " *"  # of intervals over too few images
 
 
 def write_report(out: str | Path, evaluations: Sequence[str] | None = None) -> str:
@@ -31,21 +34,25 @@ def write_report(out: str | Path, evaluations: Sequence[str] | None = None) -> s
     """
     folder = Path(out).expanduser()
     study = stored_study(folder)
-    votes = standing(read_votes(folder / VOTES, study.images, study.methods))
+    lines = read_votes(folder / VOTES, study.images, study.methods)
+    votes = standing(lines)
     if not votes:
         raise ValueError(f"out={out}: no votes in {VOTES} yet; start the page and vote")
     scores, remarks = read_evaluations(study, evaluations) if evaluations is not None else ({}, [])
     result = _computed(study, votes, scores, remarks)
+    seconds = seconds_per_vote(lines)
+    result["raters"] = {name: one | {"seconds": seconds[name]} for name, one in result["raters"].items()}
     tables = {"scores": _scores_table(result), "agreement": _agreement_table(result)}
     write_text(folder / "scores.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     for name, table in tables.items():
-        write_text(folder / f"{name}.tex", to_latex(table))
+        write_text(folder / f"{name}.tex", to_latex(table) + _footnote(table))
     write_text(folder / "scores.csv", _csv(result["scores"], "method"))
     write_text(folder / "agreement.csv", _csv(result["agreement"], "metric"))
     page = render("study", title="a comparison by people", result=result, tables=tables, chart=_chart(result["scores"]))
     write_text(folder / "report.html", page)
-    lines = [f"{name}: {one['score']:+.2f} {_interval(one['score_ci95'])}" for name, one in result["scores"].items()]
-    return "\n".join([*lines, *result["remarks"], f"written to {out}: {', '.join(FILES)}"])
+    text = [f"{name}: {one['score']:+.2f} {_interval(one['score_ci95'], one['images'])}"
+            for name, one in result["scores"].items()]  # fmt: skip
+    return "\n".join([*text, *result["remarks"], f"written to {out}: {', '.join(FILES)}"])
 
 
 def _computed(study: Study, votes: Sequence[Vote], scores: Mapping[str, Any], remarks: list[str]) -> dict[str, Any]:
@@ -67,8 +74,9 @@ def _computed(study: Study, votes: Sequence[Vote], scores: Mapping[str, Any], re
     if not is_determined(total):
         remarks = [*remarks, "some methods won or lost every comparison with the others: their scores have no finite "
                              "value, and the numbers show the order only"]  # fmt: skip
-    if len(wins) < 30:
-        remarks = [*remarks, f"votes for {len(wins)} images only: bootstrap intervals are too narrow below about 30"]
+    if len(wins) < FEW:
+        remarks = [*remarks, f"votes for {len(wins)} images only: the intervals, marked with *, are too narrow below "
+                             f"about {FEW} images, so they do not show that two methods differ"]  # fmt: skip
     return {
         "question": study.question, "lama": lama.__version__, "indir": study.indir,
         "evaluation_set": study.evaluation_set, "images": len(wins), "votes": len(votes), "raters": raters,
@@ -86,15 +94,27 @@ def _scores(methods: Sequence[str], wins: Any) -> dict[str, dict[str, Any]]:
     found = {}
     for i in np.argsort(-score, kind="stable"):
         played = float((total[i] + total[:, i]).sum())
+        to_best = None if i == best else _percentiles(drawn[:, i] - drawn[:, best])
         found[methods[i]] = {
             "score": float(score[i]),
             "score_ci95": _percentiles(drawn[:, i]),
             "to_best": float(score[i] - score[best]),
-            "to_best_ci95": None if i == best else _percentiles(drawn[:, i] - drawn[:, best]),
+            "to_best_ci95": to_best,
+            "verdict": _verdict(to_best, len(wins)),
             "preferred": float(total[i].sum()) / played if played else None,
             "comparisons": int(played),
+            "images": len(wins),
         }
     return found
+
+
+def _verdict(to_best: tuple[float, float] | None, images: int) -> str | None:
+    """Whether a method differs from the best; None for the best itself."""
+    if to_best is None:
+        return None
+    if images < FEW:
+        return TOO_FEW
+    return "no difference shown" if to_best[0] <= 0 <= to_best[1] else "differs"
 
 
 def _percentiles(values: Any) -> tuple[float, float]:
@@ -109,11 +129,11 @@ def _left(votes: Sequence[Vote]) -> float | None:
 
 
 def _scores_table(result: Mapping[str, Any]) -> Table:
-    headings = ["method", "score ↑", "95 %", "to the best", "95 %", "preferred", "comparisons"]
+    headings = ["method", "score ↑", "95 %", "to the best", "95 %", "verdict", "preferred", "comparisons"]
     rows = [
-        [name, f"{one['score']:+.2f}", _interval(one["score_ci95"]),
-         f"{one['to_best']:+.2f}" if one["to_best_ci95"] else "", _interval(one["to_best_ci95"]),
-         _percent(one["preferred"]), str(one["comparisons"])]
+        [name, f"{one['score']:+.2f}", _interval(one["score_ci95"], one["images"]),
+         f"{one['to_best']:+.2f}" if one["to_best_ci95"] else "", _interval(one["to_best_ci95"], one["images"]),
+         one["verdict"] or "", _percent(one["preferred"]), str(one["comparisons"])]
         for name, one in result["scores"].items()
     ]  # fmt: skip
     return Table(headings, [[text_cell(cell) for cell in row] for row in rows])
@@ -123,18 +143,26 @@ def _agreement_table(result: Mapping[str, Any]) -> Table:
     headings = ["metric", "Kendall's tau-b ↑", "95 %", "agreement", "95 %", "comparisons"]
     rows = [
         [f"{METRICS[name].label} {arrow(name)}" if name in METRICS else name,
-         "n/a" if one["tau"] is None else f"{one['tau']:+.2f}", _interval(one["tau_ci95"]),
-         _percent(one["agreement"]), _interval(one["agreement_ci95"], 100), str(one["n"])]
+         "n/a" if one["tau"] is None else f"{one['tau']:+.2f}", _interval(one["tau_ci95"], one["images"]),
+         _percent(one["agreement"]), _interval(one["agreement_ci95"], one["images"], 100), str(one["n"])]
         for name, one in result["agreement"].items()
     ]  # fmt: skip
     return Table(headings, [[text_cell(cell) for cell in row] for row in rows])
 
 
-def _interval(ends: Sequence[float] | None, scale: float = 1) -> str:
+def _interval(ends: Sequence[float] | None, images: int, scale: float = 1) -> str:
     if ends is None:
         return ""
     low, high = (end * scale for end in ends)
-    return f"[{low:.0f}, {high:.0f}]" if scale == 100 else f"[{low:+.2f}, {high:+.2f}]"
+    mark = MARK if images < FEW else ""
+    return f"[{low:.0f}, {high:.0f}]{mark}" if scale == 100 else f"[{low:+.2f}, {high:+.2f}]{mark}"
+
+
+def _footnote(table: Table) -> str:
+    """The meaning of ``MARK`` under a table in LaTeX that has it."""
+    if not any(span.text.endswith(MARK) for row in table.rows for cell in row for span in cell):
+        return ""
+    return rf"{{\par\footnotesize * {TOO_FEW}: the bootstrap interval is too narrow and decides nothing\par}}" + "\n"
 
 
 def _percent(share: float | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from lama.serving.refused import RefusedError
 from lama.study.folder import Study
 from lama.study.plan import Trial, order_of
-from lama.study.votes import CHOICES, UNDONE, VoteFile, standing
+from lama.study.votes import CHOICES, UNDONE, VoteFile, first_spellings, standing
 
 SIDES = ("original", "left", "right")
 LONGEST_NAME = 64  # characters
@@ -29,6 +29,7 @@ class Session:
         self._order = functools.lru_cache(64)(
             lambda rater: order_of(study.images, study.methods, study.seed, rater)[:most]
         )
+        self._names = first_spellings(file.votes)
         self._judged: dict[str, dict[Any, Trial]] = {}  # by rater, in the order of the votes
         for vote in standing(file.votes):
             self._judged.setdefault(vote.rater, {})[vote.trial.key] = vote.trial
@@ -43,6 +44,7 @@ class Session:
     def state(self, rater: str) -> dict[str, Any]:
         """The progress of a rater, the trial to judge and the one after it, whose pictures the page may load."""
         with self._lock:
+            rater = self._named(rater)
             judged, order = self._judged.get(rater, {}), self._order(rater)
             left = [trial for trial in order if trial.key not in judged]
             coming = self._show(rater, left[:2])
@@ -59,6 +61,7 @@ class Session:
         if choice not in CHOICES:
             raise ValueError(f"vote: expected one of {', '.join(CHOICES)}")
         with self._lock:
+            rater = self._named(rater)
             shown = self._shown.get(rater, {})
             trial = next((trial for trial, names in shown.items() if names["trial"] == name), None)
             if trial is None or trial.key in self._judged.get(rater, {}):
@@ -70,6 +73,7 @@ class Session:
     def undo(self, rater: str) -> dict[str, Any]:
         """Take back the last vote of a rater, which may be of an earlier session; returns the new state."""
         with self._lock:
+            rater = self._named(rater)
             judged = self._judged.get(rater, {})
             if judged:
                 key = next(reversed(judged))
@@ -83,6 +87,10 @@ class Session:
             if name not in self._pictures:
                 raise RefusedError(404, "no such picture")
             return self._pictures[name]
+
+    def _named(self, rater: str) -> str:
+        """The name as it was first spelled; another case is the same person."""
+        return self._names.setdefault(rater.casefold(), rater)
 
     def _show(self, rater: str, trials: Iterable[Trial]) -> list[dict[str, str]]:
         before = self._shown.get(rater, {})

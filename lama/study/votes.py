@@ -5,9 +5,10 @@ import io
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from threading import Lock
 
 from lama.files import synced
@@ -47,8 +48,43 @@ def standing(votes: Iterable[Vote]) -> list[Vote]:
     return list(kept.values())
 
 
+def first_spellings(votes: Iterable[Vote]) -> dict[str, str]:
+    """{name of a rater in lower case: the name as it was first spelled}: Ada and ada are one person."""
+    found: dict[str, str] = {}
+    for vote in votes:
+        found.setdefault(vote.rater.casefold(), vote.rater)
+    return found
+
+
+def seconds_per_vote(votes: Iterable[Vote]) -> dict[str, float | None]:
+    """{rater: median of the seconds from a line of votes.csv to the next of the same rater, if that is a vote}.
+
+    A pause counts once, so the median ignores it. ``votes`` holds those that were taken back too. None for a rater with
+    one vote, and where the times are no times.
+    """
+    taken: dict[str, list[float]] = {}
+    latest: dict[str, datetime | None] = {}
+    for vote in votes:
+        now, before = _time(vote.time), latest.get(vote.rater)
+        gaps = taken.setdefault(vote.rater, [])
+        if now is not None and before is not None and vote.vote != UNDONE:
+            gaps.append((now - before).total_seconds())
+        latest[vote.rater] = now
+    return {rater: median(gaps) if gaps else None for rater, gaps in taken.items()}
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
 def read_votes(path: Path, images: Sequence[str], methods: Sequence[str]) -> list[Vote]:
     """Every line of the file, without a last line that was cut off; no vote for a missing file.
+
+    Raters whose names differ only by case are one, with the name that was spelled first.
 
     Raises ValueError, naming the line, for anything else than a vote about these images and methods.
     """
@@ -131,4 +167,5 @@ def _parsed(content: bytes, path: Path, images: Sequence[str], methods: Sequence
             raise ValueError(f"{path}, line {number}: {vote.image}, {vote.left}, {vote.right}: expected an image and "
                              f"two methods of this study ({', '.join(methods)})")  # fmt: skip
         votes.append(vote)
-    return votes
+    names = first_spellings(votes)
+    return [replace(vote, rater=names[vote.rater.casefold()]) for vote in votes]

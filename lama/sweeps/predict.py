@@ -18,13 +18,13 @@ from lama.pictures.shard import number_of
 from lama.sweeps import slurm
 from lama.sweeps.launch import launch
 from lama.sweeps.prediction import plan_of
+from lama.sweeps.settings import keep
 from lama.sweeps.shards import FILE, Piece, Shards, load_shards, place_of, save_shards
 from lama.sweeps.state import DONE, QUEUED, RUNNING, record, states, table
 from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
 KEYS = ("shards", "launcher", "retries")  # of the command with -m; all others are those of a prediction
-FREE = ("skip_existing", "max_memory")  # may change between two starts of the same prediction
 Read = Callable[[list[str]], Any]  # arguments -> the configuration of the prediction
 
 
@@ -38,22 +38,23 @@ def start(arguments: Sequence[str], read: Read) -> None:
     ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in KEYS]
     rest = [one for one in arguments if one not in ours]
     config = read(rest)
-    for key in ("shard", "overwrite"):
-        if config[key]:
-            raise ValueError(f"{key}={config[key]}: not with -m, which fills what is missing in all shards")
+    if config.shard is not None:
+        raise ValueError(f"shard={config.shard}: not with -m, which runs all shards; remove shard=")
+    if flag(config, "overwrite"):
+        raise ValueError("overwrite=true: not with -m, which fills what is missing in all shards")
     folder = place_of(config, "-m")
     composed: Any = OmegaConf.to_container(compose("sweep", "shards", ours), resolve=True)
     if composed["shards"] == "???":
         raise ValueError("-m: expected shards=N, the number of jobs")
     shards = Shards("predict", str(folder), composed["shards"], rest, composed["launcher"], composed["retries"])
     begun = load_shards(folder) if (folder / FILE).is_file() else None
-    plan = plan_of(config, begun is not None or flag(config, "skip_existing"))
+    plan = plan_of(config, True)
     if shards.launcher["name"] == "slurm":
         slurm.check(shards.launcher)
     check_writable(folder, "outdir")
     folder.mkdir(parents=True, exist_ok=True)
     with only_one(folder, "outdir", "command"):
-        chosen = choose(shards, begun, plan)
+        chosen = choose(shards, begun, plan, config)
         if chosen:
             launch(shards, chosen)
     if not chosen or shards.launcher["name"] != "slurm":
@@ -63,15 +64,17 @@ def start(arguments: Sequence[str], read: Read) -> None:
                     "that do not finish", len(chosen), typed("sweep"), folder.parent)  # fmt: skip
 
 
-def choose(shards: Shards, begun: Shards | None, plan: PredictionPlan) -> list[Piece]:
+def choose(shards: Shards, begun: Shards | None, plan: PredictionPlan, config: Any) -> list[Piece]:
     """The shards to start, after the settings are stored; those whose results all exist are recorded as done.
 
     Raises ValueError if results of other settings exist, or jobs of other settings are at work.
     """
     before = [] if begun is None else states(begun, begun.pieces())
     at_work = [one for one in before if one.state in (RUNNING, QUEUED)]
-    if begun is not None and (at_work or plan.skipped):
-        check_same(begun, shards, bool(at_work))
+    if begun is not None and at_work and begun.shards != shards.shards:
+        raise ValueError(f"shards={shards.shards}: jobs of shards={begun.shards} are at work in "
+                         f"{shards.folder.parent}; wait for them, or scancel them")  # fmt: skip
+    keep(shards.folder, config, lambda: bool(plan.skipped or at_work))
     left = Counter(number_of(plan.found.name(job.item), shards.shards) for job in plan.jobs)
     if not at_work:
         for folder in {os.path.dirname(item.out): item.out.parent for item in plan.found.items}.values():
@@ -85,20 +88,6 @@ def choose(shards: Shards, begun: Shards | None, plan: PredictionPlan) -> list[P
     logger.info("%d of %d results exist; %d of %d shards to start, %d running or queued", plan.skipped,
                 len(plan.found.items), len(chosen), shards.shards, len(busy))  # fmt: skip
     return chosen
-
-
-def check_same(before: Shards, now: Shards, at_work: bool) -> None:
-    """Raise ValueError if ``now`` would fill the rest of the results in another way than ``before``."""
-    old, new = ({one for one in these.arguments if one.partition("=")[0] not in FREE} for these in (before, now))
-    lost, more = sorted(old - new), sorted(new - old)
-    if lost or more:
-        changes = f"{' '.join(lost) or 'fewer settings'} (now: {' '.join(more) or 'none of it'})"
-        raise ValueError(
-            f"{now.folder.parent}: its results were begun with {changes}; give the same, or another outdir="
-        )
-    if at_work and before.shards != now.shards:
-        raise ValueError(f"shards={now.shards}: jobs of shards={before.shards} are at work in {now.folder.parent}; "
-                         "wait for them, or scancel them")  # fmt: skip
 
 
 def report(shards: Shards, plan: PredictionPlan) -> None:

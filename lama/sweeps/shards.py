@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import yaml
 
 from lama.files import check_writable, write_text
 from lama.machine.lock import only_one
+from lama.sweeps import settings
 from lama.sweeps.plan import read_yaml
+from lama.sweeps.prediction import any_result
 from lama.verbs import subprocess_of
 
 PLACE, FILE = ".shards", "shards.yaml"  # the hidden folder in the folder of results, and the file in it
@@ -103,17 +106,21 @@ def place_of(config: Any, key: str) -> Path:
 def alone(config: Any) -> Iterator[None]:
     """Hold the lock of the shard of a prediction, if it has one; SIGTERM ends the block as Ctrl-C does.
 
-    Raises ValueError if another process holds the lock.
+    Raises ValueError if another process holds the lock, or the results were begun with other settings.
     """
     from lama.pictures.shard import shard_of  # with torch, which the state of jobs does without
 
     shard = shard_of(config.shard, config.shards)
     if shard is None:
+        if config.outdir or config.pairs:
+            settings.check_whole(place_of(config, ""), config, partial(any_result, config))
         yield
         return
-    folder = place_of(config, f"shard={shard.number}") / "locks" / f"{shard.number}-of-{shard.shards}"
+    place = place_of(config, f"shard={shard.number}")
+    folder = place / settings.LOCKS / f"{shard.number}-of-{shard.shards}"
     check_writable(folder, "outdir")
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is half written is removed
-    with only_one(folder, "shard", "prediction"):
+    with only_one(folder, "shard", "prediction", shard.number):
+        settings.keep(place, config, partial(any_result, config), folder)
         yield
