@@ -109,11 +109,12 @@ def _of_hardware(folders: Sequence[Path], overrides: Sequence[str]) -> list[str]
 
 def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     """(key, value in Hydra's spelling) of every value below a mapping."""
-    for name, value in OmegaConf.to_container(node, resolve=False).items():  # type: ignore[union-attr]
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    for name, value in plain.items():
         if isinstance(value, dict):
-            yield from _leaves(OmegaConf.create(value), f"{prefix}{name!s}.")
+            yield from _leaves(OmegaConf.create(value), f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name!s}", quoted(value) if isinstance(value, str) else json.dumps(value)
+            yield f"{prefix}{name}", quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:
