@@ -47,7 +47,9 @@ def archive(tmp_path):
 @pytest.mark.slow
 def test_the_folder_is_whole_and_is_replaced_only_on_request(model, archive, tmp_path):
     out = tmp_path / "page"
-    write_page(str(model), str(out), runtime=str(archive))
+    said = []
+    write_page(str(model), str(out), runtime=str(archive), say=said.append)
+    assert [line for line in said if ".partial" in line] == []
     assert (out / "static" / WEBGPU[0]).read_text() == WEBGPU[0]
     info = json.loads((out / "page.json").read_text())
     assert info["model"] == "tiny"

@@ -9,7 +9,9 @@ import torch
 from commands import command, last_line
 
 from lama.data.evaluation_set import PairFolder
+from lama.evaluation.compare import compare
 from lama.evaluation.pixel import PSNR, PSNRBackground, PSNRHole
+from lama.paper.tables import make_own_table
 
 
 @pytest.fixture
@@ -64,6 +66,20 @@ def test_a_result_is_compared_with_the_clean_plate(root, removals, tmp_path):
     assert means(without)["psnr"] == 100  # compared with the photograph itself, and a line says so
     assert "truth=_gt" in log
     assert without["evaluation_set"] != kept["evaluation_set"]
+    for name in ("table.md", "table.tex", "report.html"):
+        texts = [(tmp_path / out / name).read_text() for out in ("kept", "without")]
+        assert ["clean plates NAME_gt" in text for text in texts] == [True, False], name
+        assert all("predictions in" in text and "/same" in text for text in texts), name
+    with pytest.raises(ValueError, match="differ in truth: _gt and null"):
+        compare(tmp_path / "kept", tmp_path / "without")
+    rows = [str(tmp_path / "kept"), str(tmp_path / "without")]
+    _, warnings = make_own_table(tmp_path / "tables", rows)
+    assert any("the rows differ in truth: kept and without" in line for line in warnings)
+    table = (tmp_path / "tables/tables.md").read_text()
+    assert "some rows: the clean plates NAME_gt" in table
+    titles = [make_own_table(tmp_path / "one", [row])[0].layout.columns[0].title for row in rows]
+    assert ["NAME_gt" in title for title in titles] == [True, False]
+    assert "Methods: kept: predictions in" in table
 
 
 def test_the_regions_are_disjoint_and_make_the_image():

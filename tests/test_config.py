@@ -553,3 +553,24 @@ def test_null_in_place_of_a_choice_names_the_choices(override, what):
 def test_photographs_of_your_own_need_a_source_and_the_message_says_which():
     with pytest.raises(ValueError, match=r"'photos'; .*data=folder"):
         build(composed("demo", "data.path=photos").data, "data")
+
+
+def test_the_hardware_of_the_command_line_wins_over_the_configuration_and_a_key_over_both():
+    config = read(["-cn", "demo", "hardware=h200"], "", "training", None)
+    assert config.data.batch_size == OmegaConf.load(CONFIGS / "training/hardware/h200.yaml").data.batch_size
+    assert config.data.epoch_size == composed("demo").data.epoch_size  # of the configuration: hardware has none
+    config = read(["-cn", "lama-small", "hardware=gpu_8gb", "data.batch_size=3"], "", "training", None)
+    assert (config.data.batch_size, config.recipe.accumulate, config.trainer.precision) == (3, 2, "bf16-mixed")
+
+
+def test_a_dry_run_names_a_missing_file_and_fetches_nothing(monkeypatch, capsys, tmp_path):
+    from lama.commands import train
+
+    fetched = []
+    monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("lama.pretrained.fetch._get", lambda url, *_: fetched.append(url))
+    with pytest.raises(MissingWeightsError, match=r"is missing.*dry_run=true fetches nothing, the training would"):
+        train.main(["-cn", "lama-fourier", "dry_run=true", "data=builtin", "data.path=train", "losses=vgg"])
+    assert fetched == []
+    assert not (tmp_path / "weights").exists()

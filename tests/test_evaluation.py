@@ -428,6 +428,16 @@ def test_a_metric_whose_weights_are_missing_is_reported_not_dropped(images, name
     assert ".pth is missing" in results[name]["note"]
 
 
+def test_all_missing_weights_are_one_line_with_one_command(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("LAMA_WEIGHTS", str(tmp_path))
+    Evaluator(["l1", "fid", "kid", "lpips_vgg"])
+    [line] = [record.getMessage() for record in caplog.records]
+    assert "lama weights get " in line
+    assert set(line.partition("lama weights get ")[2].split()) == {"fid_inception", "lpips_vgg"}
+    assert all(metric in line for metric in ("fid", "kid", "lpips_vgg"))
+    assert "training" not in line
+
+
 def test_a_weight_path_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Evaluator(["lpips_vgg"], {"lpips_vgg": str(tmp_path / "nowhere.pth")})
@@ -503,6 +513,14 @@ def test_a_latex_table_marks_the_best_and_dashes_what_is_missing():
     lines = latex_table(METHODS).splitlines()
     assert lines[4] == r"ours & \textbf{30.12} & 0.02 & -- \\"
     assert lines[5] == r"theirs & 28 & \textbf{0.01} & 7 \\"
+
+
+def test_a_metric_without_any_number_is_a_note_below_a_latex_table():
+    nothing = {"mean": None, "n": 0, "note": "not available: f_x.pth is missing"}
+    text = latex_table({name: {**results, "kid": nothing} for name, results in METHODS.items()})
+    table, _, below = text.partition(r"\end{tabular}")
+    assert table == latex_table(METHODS).partition(r"\end{tabular}")[0]
+    assert r"kid: n/a, f\_x.pth is missing" in below
 
 
 def test_a_table_of_groups_says_how_many_images_each_has():

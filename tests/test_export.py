@@ -369,3 +369,14 @@ def test_the_lines_of_the_documentation_run(root, tmp_path, folder, exported):
         result = np.asarray(Image.open(tmp_path / f"from_{name}.png"))
         assert np.abs(result.astype(int) - expected).max() <= 1
         assert (result == image)[~hole].all()
+
+
+def test_the_command_knows_web_and_takes_lama_small_without_a_model(monkeypatch, tmp_path):
+    from lama.commands import export
+
+    with pytest.raises(ValueError, match="format=wbe: expected one of torchscript, onnx, pt2, web"):
+        export.main(["format=wbe", f"out={tmp_path / 'a'}"])
+    asked = []
+    monkeypatch.setattr("lama.browser.write_page", lambda model, *_, **__: asked.append(model))
+    export.main(["format=web", f"out={tmp_path / 'page'}"])
+    assert asked == ["small"]

@@ -54,7 +54,7 @@ def write_page(
         _copy_scripts(written)
         for name, content in runtime_files(WASM + WEBGPU * webgpu, runtime):
             (written / "static" / name).write_bytes(content)
-        export_model(model, "onnx", str(written / "network.onnx"), int8=int8, say=_before_the_program(say))
+        export_model(model, "onnx", str(written / "network.onnx"), int8=int8, say=_before_the_program(say, written))
         _describe(model, written, webgpu)
         if folder.exists():
             shutil.rmtree(folder)
@@ -63,14 +63,14 @@ def write_page(
     say(f"{folder}: {size / 1e6:.1f} MB; any static host serves it, or: python -m http.server -d {folder}")
 
 
-def _before_the_program(say: Say) -> Say:
-    """The report of the export without its last part, a program for ONNX Runtime."""
+def _before_the_program(say: Say, folder: Path) -> Say:
+    """The report of the export without its end, a program for ONNX Runtime, and without files in ``folder``."""
     ended: list[str] = []
 
     def say_some(line: str) -> None:
         if line == "to run it:":
             ended.append(line)
-        if not ended:
+        if not ended and not line.startswith(str(folder)):
             say(line)
 
     return say_some

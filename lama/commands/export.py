@@ -6,7 +6,7 @@ lama export model.path=runs/demo format=onnx out=dft.onnx fft=native        # wi
 lama export model.path=runs/demo format=pt2 out=demo.pt2 pre_post=false     # the network alone
 lama export model.path=big-lama format=onnx out=half.onnx half=true         # float16, half the size
 lama export model.path=big-lama format=onnx out=int8.onnx int8=true         # weights in 8 bits, a quarter of the size
-lama export model.path=small format=web out=page int8=true                  # a page that computes in the browser
+lama export format=web out=page int8=true                                   # a page that computes in the browser
 """
 
 from lama.config import flag, read
@@ -24,8 +24,10 @@ def main(arguments: list[str]) -> None:
             say=print,
         )  # fmt: skip
         return
-    from lama.export import export_model
+    from lama.export.model import FORMATS, export_model
 
+    if config.format not in FORMATS:
+        raise ValueError(f"format={config.format}: expected one of {', '.join(FORMATS)}, web")
     export_model(
         model=model,
         format=str(config.format),

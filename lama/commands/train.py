@@ -5,7 +5,6 @@ lama train -cn lama-fourier location=my_dataset data.batch_size=10
 lama train -cn finetune init_from=big-lama data.path=PICTURES          # go on from a released model or your own
 lama train -cn demo debug=limit|overfit|profile                        # a short test; dry_run=true trains nothing
 lama train -m sweep=table2_generators launcher=slurm                   # the rows of a table (docs/cluster.md)
-
 If a training was stopped or killed, the same command continues it (docs/training.md).
 """
 
@@ -22,12 +21,14 @@ def main(arguments: list[str]) -> None:
         return
     config = read(arguments, str(__doc__), "training", None)
     from lama.checkpoints import open_checkpoint
+    from lama.pretrained.fetch import fetching
 
     check_plan(config)
-    fitted = fit_to_start(config, open_checkpoint)
-    preflight(config)
-    for note in official_location(config):
-        print(note, file=sys.stderr)
+    dry = flag(config, "dry_run")
+    with fetching(unless="dry_run=true fetches nothing, the training would" if dry else ""):
+        fitted = fit_to_start(config, open_checkpoint)
+        preflight(config)
+    sys.stderr.writelines(f"{note}\n" for note in official_location(config))
     import torch
 
     from lama.machine.allocator import tune_for_training
@@ -38,8 +39,7 @@ def main(arguments: list[str]) -> None:
     # A run that took its networks from init_from needs that file again to resume: it states their sizes.
     check_start(None if fitted and config.resume else config.init_from, config.init_parts, config.resume)
     tune_for_training(config.trainer.accelerator, config.data.batch_size, config.augment.size)
-    text, command, dry = to_yaml(config), command_line(sys.argv), flag(config, "dry_run")
-    debug = None if config.debug is None else build(config.debug, "debug")
+    text, command, debug = to_yaml(config), command_line(sys.argv), config.debug and build(config.debug, "debug")
     run_dir = config.run_dir if debug is None else debug.folder(config.run_dir)
     overwrite = flag(config, "overwrite") or debug is not None
     resume = None if dry or debug else find_run(run_dir, config.resume, overwrite, text, command)

@@ -1,10 +1,11 @@
 """Compose a configuration out of ``configs/``: Hydra's defaults lists and overrides, and its errors in one line."""
 
 import inspect
+import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from lama.config.folder import CONFIGS
 from lama.config.gate import resolve_target
 from lama.config.wording import joined, nearest
+from lama.verbs import quoted
 
 
 def compose(group: str, name: str, overrides: Sequence[str] = (), config_dir: str | None = None) -> DictConfig:
@@ -95,7 +97,24 @@ def _compose(folders: Sequence[Path], name: str, overrides: Sequence[str]) -> Di
     GlobalHydra.instance().clear()
     more = [f"hydra.searchpath=['file://{folder}']" for folder in folders[1:]]
     with hydra.initialize_config_dir(str(folders[0]), version_base="1.3"):
-        return hydra.compose(name, [*overrides, *more])
+        return hydra.compose(name, [*_of_hardware(folders, overrides), *overrides, *more])
+
+
+def _of_hardware(folders: Sequence[Path], overrides: Sequence[str]) -> list[str]:
+    """The settings of ``hardware=NAME`` as overrides: a primary configuration states a batch size too, and is last."""
+    chosen = [one.partition("=")[2].strip("'\"") for one in overrides if one.startswith("hardware=")]
+    files = [file for name in chosen[-1:] for folder in folders if (file := folder / f"hardware/{name}.yaml").is_file()]
+    return [f"++{key}={value}" for file in files[:1] for key, value in _leaves(OmegaConf.load(file))]
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(key, value in Hydra's spelling) of every value below a mapping."""
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            yield from _leaves(OmegaConf.create(value), f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", quoted(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[str]:

@@ -109,6 +109,9 @@ def _folders(folder: Path, set_name: str | None) -> list[Path]:
 
 def _check_comparable(a: Path, of_a: Evaluated, b: Path, of_b: Evaluated) -> None:
     (about_a, rows_a), (about_b, rows_b) = of_a, of_b
+    truths = [about.get("truth") or "null" for about in (about_a, about_b)]
+    if truths[0] != truths[1]:
+        raise ValueError(f"{a} and {b} differ in truth: {' and '.join(truths)}: evaluate both with the same truth=")
     for key in ("protocol", "evaluation_set"):
         if about_a.get(key) != about_b.get(key):
             raise ValueError(f"{a} and {b} differ in {key}: evaluate both on the same set under the same protocol")

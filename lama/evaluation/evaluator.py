@@ -55,6 +55,7 @@ class Evaluator:
             raise ValueError(f"min_images={min_images}: expected at least 2 images")
         self.grouping, self.min_images, self.intervals = grouping, min_images, intervals
         self.unavailable: dict[str, str] = {}
+        self._missing: dict[str, str] = {}  # metric: its missing weight file
         self.weights_sha256: dict[str, str] = {}
         self.store = Store(cache)
         self.scorers: dict[str, ImageMetric] = {}  # by family: its first metric scores for all of them
@@ -75,6 +76,10 @@ class Evaluator:
             reasons = [self.unavailable[part] for part in with_parts([name]) if part in self.unavailable]
             self.unavailable |= {name: reasons[0]} if reasons else {}
         self._note_files(weights or {})
+        if self._missing:
+            files = list(dict.fromkeys(self._missing.values()))
+            logger.warning("not available, for their weight files are missing: %s; %s", ", ".join(self._missing),
+                           pretrained.how_to_get(files))  # fmt: skip
         self.reset()
 
     def _make_scorer(self, name: str, weights: Weights) -> Any:
@@ -104,7 +109,10 @@ class Evaluator:
         except (pretrained.MissingWeightsError, MissingPackageError) as error:
             reason = f"{error.missing_file} is missing" if isinstance(error, FileNotFoundError) else str(error)
             self.unavailable |= dict.fromkeys(names, f"not available: {reason}")
-            logger.warning("%s: not available: %s", ", ".join(names), error)
+            if isinstance(error, pretrained.MissingWeightsError):
+                self._missing |= dict.fromkeys(names, error.key)
+            else:
+                logger.warning("%s: not available: %s", ", ".join(names), error)
         return None
 
     @staticmethod

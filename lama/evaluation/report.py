@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lama.evaluation.evaluator import Evaluator
 from lama.evaluation.metrics import METRICS, arrow, higher_is_better
 from lama.evaluation.plots import by_area, histograms
-from lama.evaluation.tables import about, format_cell, markdown_table, stamp, why_missing, write_results
+from lama.evaluation.tables import about, format_cell, markdown_table, method, stamp, why_missing, write_results
 from lama.interfaces import ImageArray, MaskArray
 from lama.pages import data_url, image_url, render, with_hole
 
@@ -58,7 +58,7 @@ def report_page(
     area, spread = (None if png is None else data_url(png, "image/png") for png in images)
     return render(
         "evaluation",
-        title=f"evaluation of {Path(described['predictions']).name}",
+        title=f"evaluation of {method(described)}",
         described=described,
         stamp=stamp(described),
         arrows={m: arrow(m) for m in metrics},

@@ -14,7 +14,7 @@ from lama.evaluation.evaluator import Evaluator
 from lama.evaluation.metrics import arrow, higher_is_better
 from lama.files import check_writable, write_text
 from lama.machine.provenance import commit, environment, packages
-from lama.pages.table import Table, text_cell, to_latex, to_markdown
+from lama.pages.table import Table, escape_latex, text_cell, to_latex, to_markdown
 
 Results = dict[str, dict[str, Any]]  # {metric: {"mean", "ci95", "n", "note"?}}, as Evaluator.compute returns
 
@@ -62,8 +62,14 @@ def markdown_table(rows: Mapping[str, Results], label: str = "method", interval:
 
 
 def latex_table(rows: Mapping[str, Results], label: str = "method") -> str:
-    """``results_table`` in LaTeX, with a dash for cells without a number."""
-    return to_latex(results_table(rows, label, none="--"))
+    """``results_table`` in LaTeX; metrics without any number are no columns but a note below, with the reasons."""
+    has_number = lambda metric: any(results[metric]["mean"] is not None for results in rows.values())  # noqa: E731
+    kept = list(filter(has_number, next(iter(rows.values()))))
+    lost = {name: {m: result for m, result in results.items() if m not in kept} for name, results in rows.items()}
+    note = "; ".join(why_missing(lost)) if kept else ""
+    rows = {name: {m: results[m] for m in kept} for name, results in rows.items()} if kept else rows
+    table = to_latex(results_table(rows, label, none="--"))
+    return table + (f"\\par\\smallskip{{\\footnotesize {escape_latex(note)}.}}\n" if note else "")
 
 
 def best_method(methods: Mapping[str, Results], metric: str) -> str | None:
@@ -95,8 +101,20 @@ def about(what: Mapping[str, Any], evaluator: Evaluator) -> dict[str, Any]:
     }
 
 
+def method(described: Mapping[str, Any]) -> str:
+    """The method of an evaluation, such as ``baseline telea``; of a path the last two parts."""
+    kinds = {"predictdir": "predictions in", "model.path": "model", "baseline": "baseline"}
+    kind = kinds.get(described.get("predictions_by", ""), "predictions")
+    return f"{kind} {'/'.join(Path(str(described.get('predictions', 'unknown'))).parts[-2:])}"
+
+
+def compared_with(described: Mapping[str, Any]) -> str:
+    """The truth of an evaluation: the images of the set, or the clean plates beside them (``truth=``)."""
+    return f"the clean plates NAME{described['truth']}" if described.get("truth") else "the images"
+
+
 def stamp(described: Mapping[str, Any]) -> str:
-    """The conditions of an evaluation in one line, for the tables and the page."""
+    """The method and the conditions of an evaluation in one line, for the tables and the page."""
     sets = " ".join(name[:12] for name in described["evaluation_set"])
     versions = ", ".join(f"{name} {version}" for name, version in described["versions"].items())
     protocol = described["protocol"]["name"]
@@ -104,7 +122,8 @@ def stamp(described: Mapping[str, Any]) -> str:
     other = ", ".join(described["unpublished_weights"])
     weights = f"; weights that are not the published ones: {other}" if other else ""
     images = f"{described['images']} images of {size} pixels"
-    return f"protocol {protocol}; {images}; evaluation set {sets}{weights}; {versions}"
+    compared = f"{method(described)}; compared with {compared_with(described)}"
+    return f"{compared}; protocol {protocol}; {images}; evaluation set {sets}{weights}; {versions}"
 
 
 def prepare(outdir: str | Path, overwrite: bool, keep_apart: Sequence[str | Path | None]) -> None:

@@ -6,11 +6,12 @@ from typing import Any
 
 from lama.evaluation.benchmark import Benchmark
 from lama.evaluation.metrics import METRICS, higher_is_better
+from lama.evaluation.tables import compared_with
 from lama.files import check_writable
 from lama.paper.cells import Cell, FilledRow, FilledTable, Ours, measured, set_ranks
 from lama.paper.formats import Document, markdown, shared_notes
 from lama.paper.layout import Column, Layout, Published
-from lama.paper.rows import Row, read_rows
+from lama.paper.rows import Row, methods, read_rows
 from lama.paper.tables import write
 
 LEGEND = (
@@ -48,6 +49,7 @@ def make_benchmark_table(
     fields = [(column, metric) for metric in benchmark.metrics]
     table = FilledTable(layout, fields, None, tuple(filled), tuple(own))
     legend = [LEGEND, *(f"{letter}: {source}." for source, letter in letters.items())]
+    legend += [f"Methods here: {methods(found)}."] if found else []
     legend += [f"All numbers from here: {note}." for note in shared_notes(table)]
     source = ", ".join(row.name for row in found) or "none"
     document = Document(title, legend, [table], source, ("The protocol", _about(benchmark)))
@@ -96,7 +98,8 @@ def _about(benchmark: Benchmark) -> list[str]:
     size = f"{benchmark.size[1]} x {benchmark.size[0]} pixels" if benchmark.size else "not stated"
     facts = {
         "Set": benchmark.dataset, "From": benchmark.origin, "Images": benchmark.images or "not stated", "Size": size,
-        "Resizing": benchmark.resize, "Masks": benchmark.masks, "Aggregation": benchmark.aggregation,
+        "Resizing": benchmark.resize, "Masks": benchmark.masks,
+        "Compared with": compared_with({"truth": benchmark.truth}), "Aggregation": benchmark.aggregation,
     }  # fmt: skip
     lines = [f"{name}: {fact}" for name, fact in facts.items() if fact]
     lines += [f"{metric}, as published: {version}" for metric, version in benchmark.versions.items()]

@@ -10,7 +10,7 @@ from lama.paper.layout import Column, Layout, Published
 from lama.paper.runs import Evaluation
 
 Fields = Sequence[tuple[Column, str]]  # (column, metric) of each cell of a row
-CONDITIONS = ("protocol", "evaluation set", "number of images", "weight files of the metric")
+CONDITIONS = ("protocol", "evaluation set", "number of images", "weight files of the metric", "truth")
 
 
 @dataclass

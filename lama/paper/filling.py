@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 
 from lama.evaluation.metrics import METRICS, higher_is_better
+from lama.evaluation.tables import compared_with
 from lama.paper.cells import Cell, Fields, FilledRow, FilledTable, Ours, change, measured, set_ranks
 from lama.paper.layout import Published
 from lama.paper.published import Paper, PaperColumn, PaperTable
@@ -68,6 +69,8 @@ def _beside_published(evaluations: Sequence[Evaluation], column: PaperColumn, me
     first = next(e for e in evaluations if e.conditions(metric) == ours.conditions)
     if first.protocol["name"] != protocol:
         ours.notes.append(f"protocol {first.protocol['name']} (published: {protocol})")
+    if first.about.get("truth"):
+        ours.notes.append(f"compared with {compared_with(first.about)} (published: with the images)")
     if first.sizes != ((column.size, column.size),):
         ours.notes.append(f"images of {_sizes(first.sizes)} (published: {column.size} pixels)")
     if set(METRICS[metric].weight_files) & set(first.unpublished):

@@ -8,6 +8,7 @@ from typing import Any
 from lama.evaluation.compare import compare_seeds
 from lama.evaluation.metrics import METRICS, higher_is_better, left_out
 from lama.evaluation.statistics import holm
+from lama.evaluation.tables import compared_with
 from lama.pages.table import TIMES
 from lama.paper.cells import Cell, Difference, FilledRow, FilledTable, measured, set_ranks
 from lama.paper.layout import Column, Layout
@@ -15,8 +16,9 @@ from lama.paper.rows import Row
 
 Compared = dict[str, Any] | None  # of ``compare_seeds``; None = no evaluation, or not comparable
 EQUAL = {  # in all rows of a table: the words, and the key in metrics.json
-    "protocol": "protocol", "evaluation set": "evaluation_set", "weight files of metrics": "weights_sha256",
-    "reading of masks": "masks", "version of lama": "versions", "commit": "commit",
+    "protocol": "protocol", "truth": "truth", "evaluation set": "evaluation_set",
+    "weight files of metrics": "weights_sha256", "reading of masks": "masks", "version of lama": "versions",
+    "commit": "commit",
 }  # fmt: skip
 
 
@@ -67,16 +69,24 @@ def _metrics(rows: Sequence[Row]) -> list[str]:
 
 
 def _column_title(name: str, rows: Sequence[Row]) -> str:
-    """Name, size and number of images of a set, such as ``faces (256 x 256, 200 images)``."""
+    """Name, size, number of images and clean plates of a set, such as ``faces (256 x 256, 200 images)``."""
     first = next(row.sets[name][0] for row in rows if name in row.sets)
     n = first.about.get("images") or max(result["n"] for result in first.overall.values())
     size = f"{first.sizes[0][1]} {TIMES} {first.sizes[0][0]}" if len(first.sizes) == 1 else "several sizes"
-    return f"{name} ({size}, {n} image{'s' * (n != 1)})"
+    every = [evaluation.about for row in rows for evaluation in row.sets.get(name, ())]
+    with_plates = dict.fromkeys(compared_with(about) for about in every if about.get("truth"))
+    some = "" if all(about.get("truth") for about in every) else "some rows: "
+    plates = f", {some}{' or '.join(with_plates)}" if with_plates else ""
+    return f"{name} ({size}, {n} image{'s' * (n != 1)}{plates})"
 
 
 def _cells(row: Row, fields: Sequence[tuple[Column, str]]) -> tuple[Cell, ...]:
     found = [(row.sets.get(column.key), metric) for column, metric in fields]
-    return tuple(Cell(measured(evaluations, m) if evaluations else None, reported=False) for evaluations, m in found)
+    every = [measured(evaluations, metric) if evaluations else None for evaluations, metric in found]
+    for ours, (evaluations, _) in zip(every, found, strict=True):
+        if ours and ours.mean is not None and evaluations and evaluations[0].about.get("truth"):
+            ours.notes.append(f"compared with {compared_with(evaluations[0].about)}")
+    return tuple(Cell(ours, reported=False) for ours in every)
 
 
 def _text(cost: Mapping[str, Any], heading: str) -> str:

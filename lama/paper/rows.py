@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lama.evaluation.tables import method
 from lama.paper.runs import LAYOUT, Evaluation, read_evaluation, read_runs
 from lama.verbs import typed
 
@@ -35,6 +36,15 @@ class Row:
             "iterations": summaries[0]["iterations"],
             "device": summaries[0]["device"],
         }
+
+
+def methods(rows: Sequence[Row]) -> str:
+    """The method of each row, for a legend: ``A: baseline telea; B: model runs/demo``."""
+    lines = []
+    for row in rows:
+        names = list(dict.fromkeys(method(one.about) for found in row.sets.values() for one in found))
+        lines.append(f"{row.name}: {names[0]}" + f" (and {len(names) - 1} more)" * (len(names) > 1))
+    return "; ".join(lines)
 
 
 def read_rows(

@@ -38,10 +38,11 @@ class Evaluation:
         return "/".join(self.file.parts[-3 if self.seed is None else -4 :])
 
     def conditions(self, metric: str) -> tuple[Any, ...]:
-        """Protocol, set, number of images and weight files of the metric: equal where numbers are comparable."""
+        """Protocol, set, number of images, weight files of the metric, truth: equal where numbers are comparable."""
         protocol = json.dumps(self.protocol, sort_keys=True)
         weights = tuple(self.weights.get(name) for name in weight_files([metric]))
-        return protocol, self.evaluation_set, self.overall.get(metric, {}).get("n"), weights
+        n = self.overall.get(metric, {}).get("n")
+        return protocol, self.evaluation_set, n, weights, self.about.get("truth")
 
 
 def read_runs(folder: str | Path) -> tuple[list[Evaluation], list[Path]]:

@@ -13,7 +13,7 @@ from lama.paper.formats import OWN_LEGEND, PAPER_LEGEND, Document, as_csv, as_da
 from lama.paper.own import fill_own
 from lama.paper.plot import dots
 from lama.paper.published import read_paper
-from lama.paper.rows import read_rows
+from lama.paper.rows import methods, read_rows
 from lama.paper.runs import Evaluation, read_runs
 
 
@@ -84,6 +84,7 @@ def make_own_table(
     columns = _checked(metrics, [evaluation for row in found for each in row.sets.values() for evaluation in each])
     table, warnings = fill_own(found, sets, columns, baseline, title)
     legend = [text.format(baseline=baseline) for text in OWN_LEGEND if baseline or "{baseline}" not in text]
+    legend += [f"Methods: {methods(found)}."]
     legend += [f"All numbers: {note}." for note in shared_notes(table)]
     source = ", ".join(row.name for row in found) if runs is None else str(runs)
     write(Document(title, legend, [table], source, ("Warnings", warnings)), Path(out))

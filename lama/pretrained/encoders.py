@@ -6,6 +6,7 @@ folder, the addresses, the sha256, and the setting that does not need the file.
 
 import functools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,11 +25,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class MissingWeightsError(FileNotFoundError):
-    """A weight file is not on this machine and could not be downloaded; ``missing_file`` is its name."""
+    """A weight file is not on this machine and could not be downloaded; ``missing_file`` and ``key`` name it."""
 
-    def __init__(self, message: str, missing_file: str) -> None:
+    def __init__(self, message: str, missing_file: str, key: str = "") -> None:
         super().__init__(message)
-        self.missing_file = missing_file
+        self.missing_file, self.key = missing_file, key
 
 
 def find(name: str, path: str | None = None) -> Path | None:
@@ -70,14 +71,26 @@ def require(name: str, path: str | None = None, download: bool = True) -> Path:
         try:
             return fetch(spec)
         except CannotFetchError as error:
-            reason = f"download failed: {error}"
+            reason = f"not fetched: {error}"
     where = " or ".join([*spec.addresses(), *spec.pages])
     raise MissingWeightsError(
         f"weights.{name}: {spec.filename} is missing; looked for {cache_dir() / spec.filename}; {reason}"
         f"{misfits([spec])}; get it from {where} ({spec.check()}) and put it there or pass weights.{name}=PATH; not "
         f"needed with: {spec.without}",
         Path(spec.filename).name,
+        name,
     )
+
+
+def how_to_get(names: Sequence[str]) -> str:
+    """How to get missing files: the command for all that have a published sha256, else the addresses."""
+    fetched = [name for name in names if WEIGHT_FILES[name].sha256]
+    lines = [f"lama weights get {' '.join(fetched)}"] * bool(fetched)
+    for name in names:
+        spec = WEIGHT_FILES[name]
+        if not spec.sha256:
+            lines.append(f"weights.{name}=PATH, a file from {' or '.join([*spec.addresses(), *spec.pages])}")
+    return "; ".join(lines) + misfits([WEIGHT_FILES[name] for name in names])
 
 
 def is_published(name: str, file: Path) -> bool:

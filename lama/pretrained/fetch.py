@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,19 @@ def host(url: str) -> str:
     return url.split("/")[2] if url.count("/") > 2 else url
 
 
+_FORBIDDEN = ContextVar("forbidden", default="")  # a reason why this program fetches nothing now
+
+
+@contextmanager
+def fetching(unless: str = "") -> Iterator[None]:
+    """Fetch nothing in this context if there is a reason, ``unless``, which the error then states."""
+    token = _FORBIDDEN.set(unless)
+    try:
+        yield
+    finally:
+        _FORBIDDEN.reset(token)
+
+
 def offline() -> str:
     """The variable that forbids the network, as ``LAMA_OFFLINE=1``, or an empty string."""
     for name in ("LAMA_OFFLINE", "HF_HUB_OFFLINE"):
@@ -66,6 +80,8 @@ def fetch(spec: ReleasedFile) -> Path:
     on from there, also from another mirror. Raises CannotFetchError where no mirror gives the file, OSError where the
     cache folder cannot be written.
     """
+    if _FORBIDDEN.get():
+        raise CannotFetchError([_FORBIDDEN.get()])
     if offline():
         raise CannotFetchError([f"{offline()} forbids the network"])
     partial = cache_dir() / "partial" / f"{(spec.sha256 or 'unknown')[:16]}-{spec.filename.replace('/', '-')}"

@@ -85,7 +85,7 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
     except (MisconfigurationException, RuntimeError, TypeError) as error:  # about devices, or SLURM's settings
         text = " ".join(str(error).split())
         raise ValueError(f"trainer.accelerator={wanted.get('accelerator', 'auto')} trainer.devices="
-                         f"{wanted.get('devices', 'auto')}: {text}") from error  # fmt: skip
+                         f"{wanted.get('devices', 'auto')}: {text}{_without_gpu(wanted)}") from error  # fmt: skip
     finally:  # a Trainer sets it for all of Lightning; on the wrong rank, a later training here would write no curves
         rank_zero_only.rank = rank  # type: ignore[attr-defined]
     trainer = trainer | {"precision": choose_precision(trainer.get("precision"), probe.strategy.root_device)}
@@ -101,6 +101,13 @@ def choose_processes(trainer: dict[str, Any]) -> tuple[dict[str, Any], Processes
     if isinstance(probe.strategy, SingleDeviceStrategy):
         return {key: value for key, value in trainer.items() if key != "strategy"}, Processes(1, 1, True)
     return trainer | {"strategy": AveragedGradients()}, Processes(number, probe.num_devices, probe.is_global_zero)
+
+
+def _without_gpu(wanted: dict[str, Any]) -> str:
+    """Advice where a GPU is asked for and this machine has none."""
+    if wanted.get("accelerator") not in ("gpu", "cuda") or torch.cuda.is_available():
+        return ""
+    return "; to train here leave out hardware= and trainer.accelerator=; dry_run=true works without a GPU"
 
 
 def _started(expected: int) -> int:

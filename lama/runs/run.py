@@ -286,15 +286,23 @@ def describe(module: InpaintingModule, data: InpaintingDataModule, processes: in
     images = data.train_set
     found = quick_check(images.source, data.val_pairs, min(images.augment.size), images.masks, data.white)
     yield from (f"warning: data: {problem}" for problem in found.problems)
-    batch = data.batch_size * processes * module.accumulate
-    parts = [f"{data.batch_size} on each of {processes} processes"] * (processes > 1)
-    parts += [f"{module.accumulate} batches for one update"] * (module.accumulate > 1)
-    yield f"batch size: {batch}" + (f" ({', '.join(parts)})" if parts else "")
+    yield f"batch size: {_batch_size(module, data, processes)}"
     if data.sampler.share(processes) < data.batch_size:
         yield f"warning: an epoch has {data.sampler.share(processes)} samples on each process, fewer than a batch"
     if data.batch_size * processes < LEAST_BATCH:  # accumulated batches do not count: BatchNorm sees one at a time
-        yield f"warning: batch size under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few images)"
+        few = f"batches of {data.batch_size * processes} are" if module.accumulate > 1 else "batch size"
+        yield f"warning: {few} under {LEAST_BATCH}: the authors saw quality fall (BatchNorm sees few images)"
     yield f"losses: {', '.join(module.objective.terms)}"
+
+
+def _batch_size(module: InpaintingModule, data: InpaintingDataModule, processes: int) -> str:
+    """The images of an update, with their batches and processes where there are several."""
+    number, one = module.accumulate, data.batch_size
+    each = f"{one} on each of {processes} processes" if processes > 1 else f"{one}"
+    if number == 1:
+        return f"{one * processes}" + (f" ({each})" if processes > 1 else "")
+    sees = f"; BatchNorm sees {one}" if processes == 1 else ""
+    return f"{one * processes * number} images of an update = {number} batches of {each}{sees}"
 
 
 def _summarise(
