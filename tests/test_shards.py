@@ -144,6 +144,7 @@ def dying(method, after):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.slow
 def test_64_shards_killed_at_random_and_started_again_fill_every_image_once(images, tiny_generator, monkeypatch):
     """Killed while they compute, or between the writing of a file and its name; the bytes are those of one process."""
     inpainter = Inpainter(tiny_generator, "cpu", detail="off", compiled=False)
