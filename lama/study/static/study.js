@@ -66,8 +66,8 @@ async function send(what, content = {}) {
     await show(answer);
   } catch (error) {
     if (error.status === 409) { // the server was started again, or another window has voted
-      toast("This comparison was shown again: please judge it now.");
-      await post("api/state", { rater }).then(show).catch((again) => toast(again.message));
+      const again = () => toast("This comparison was shown again: please judge it now."); // when keys are taken again
+      await post("api/state", { rater }).then(show).then(again).catch((wrong) => toast(wrong.message));
     } else {
       toast(error instanceof Wrong ? error.message : `Error in this page: ${error.message}`);
     }
