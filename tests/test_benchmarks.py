@@ -375,9 +375,10 @@ def test_a_protocol_of_ones_own_may_know_its_hash(small_set, tmp_path, capsys):
         ({"fid": "mine"}, "protocol=mine"),
         ({"metrics": "paper"}, "metrics=paper"),
         ({"labels": {"psnr": "PSNR"}}, "psnr"),
+        ({"labels": {"fid": "FID ↓"}}, "labels: fid"),
         ({"published": [{"source": "s", "read": "source", "rows": {"A": "1 / 2"}}]}, "A: expected 1"),
         ({"published": [{"source": "s", "read": "heard", "rows": {"A": "1"}}]}, "read=heard"),
-        ({"published": [{"source": "s", "read": "source", "rows": {"A": "one"}}]}, "one"),
+        ({"published": [{"source": "s", "read": "source", "rows": {"A": "one"}}]}, "A, fid: expected a number"),
     ],
 )
 def test_a_wrong_protocol_is_refused(change, words):

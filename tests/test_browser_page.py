@@ -21,7 +21,18 @@ from lama.checkpoints.format import save_generator
 from lama.models import FFCResNetGenerator
 
 RUNTIME = os.environ.get("LAMA_RUNTIME")  # the archive of npm, which the suite does not fetch
-needs_runtime = pytest.mark.skipif(RUNTIME is None, reason=f"LAMA_RUNTIME=FILE names no {ARCHIVE.filename}")
+NEEDS = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)"),
+    pytest.mark.skipif(RUNTIME is None, reason=f"LAMA_RUNTIME=FILE names no {ARCHIVE.filename}"),
+]
+
+
+def in_chromium(test):
+    """A test that drives the page in Chromium."""
+    for mark in NEEDS:
+        test = mark(test)
+    return test
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +151,7 @@ def downloaded(page):
     return np.array(Image.open(download.value.path()).convert("RGB")).astype(int)
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)")
-@needs_runtime
+@in_chromium
 def test_a_removal_equals_the_library(visitor, model, photograph):  # noqa: F811
     """One window, not reduced: the result of ONNX Runtime in the browser is torch's, to the last bit of 8."""
     upload(visitor, photograph)
@@ -164,9 +173,7 @@ def fine(image, box):
     return float(np.sqrt(np.square(np.diff(image[top:bottom, left:right], axis=1)).mean()))
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)")
-@needs_runtime
+@in_chromium
 def test_detail_takes_the_photographs_texture(visitor, photograph):  # noqa: F811
     """``on`` is as fine as the image around the hole, ``off`` is not; "network alone" can be compared."""
     rough = np.random.default_rng(0).normal(size=photograph.shape)
@@ -187,9 +194,7 @@ def test_detail_takes_the_photographs_texture(visitor, photograph):  # noqa: F81
     assert fine(results["off"], inner) < 0.6 * around
 
 
-@pytest.mark.browser
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: chromium)")
-@needs_runtime
+@in_chromium
 def test_it_works_when_the_host_is_gone(visitor, served_page, photograph):  # noqa: F811
     """After a first removal nothing is fetched any more; a second visit with the network cut computes too."""
     upload(visitor, photograph)

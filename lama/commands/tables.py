@@ -18,7 +18,8 @@ from omegaconf import OmegaConf
 from lama.config import load_protocol, read
 
 ONLY_OWN = ("rows", "names", "sets", "baseline", "title")
-REFUSED = {"paper": ONLY_OWN, "own": ("size",), "protocol": ("metrics", "size", "sets", "baseline", "title")}
+REFUSED = {"paper": (ONLY_OWN, "only of layout=own"), "own": (("size",), "only of layout=paper"),
+           "protocol": (("metrics", "size", "sets", "baseline", "title"), "not beside protocol=")}  # fmt: skip
 
 
 def main(arguments: list[str]) -> None:
@@ -26,12 +27,10 @@ def main(arguments: list[str]) -> None:
     layout = plain["layout"] if plain["protocol"] is None else "protocol"
     if plain["layout"] not in ("paper", "own"):
         raise ValueError(f"layout={layout}: expected paper or own")
-    odd = next((key for key in REFUSED[layout] if plain[key] is not None), None)
+    keys, why = REFUSED[layout]
+    odd = next((key for key in keys if plain[key] is not None), None)
     if odd:
-        where = {"paper": "only of layout=own", "own": "only of layout=paper", "protocol": "not beside protocol="}[
-            layout
-        ]
-        raise ValueError(f"{odd}={plain[odd]}: {where}")
+        raise ValueError(f"{odd}={plain[odd]}: {why}")
     {"paper": _paper, "own": _own, "protocol": _protocol}[layout](plain)
     print(f"written to {plain['out']}: tables.html, .md, .tex, .json, .csv; .png where rows compare")
 

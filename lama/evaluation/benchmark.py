@@ -1,6 +1,7 @@
 """A published protocol: a set, how its masks are read, its size and metrics, and the rows of its table."""
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -64,6 +65,9 @@ class Benchmark:
         stray = [m for m in {**self.labels, **self.versions, **self.differences} if m not in self.metrics]
         if stray:
             raise ValueError(f"protocol {name}: {stray[0]} is none of its metrics, {', '.join(self.metrics)}")
+        known = [metric for metric in self.labels if metric in METRICS]
+        if known:
+            raise ValueError(f"protocol {name}: labels: {known[0]} has a label already, {METRICS[known[0]].label}")
 
     def _rows(self, source: str, read: Literal["source", "quoted"], rows: Mapping[str, str]) -> Iterable[PublishedRow]:
         if read not in READ:
@@ -74,11 +78,13 @@ class Benchmark:
                 expected = f"expected {len(self.metrics)} numbers with ' / ' between them"
                 raise ValueError(f"protocol {self.name}: {method}: {expected}, got {cells}")
             numbers = {m: text for m, text in zip(self.metrics, texts, strict=True) if text != "-"}
-            [float(number) for number in numbers.values()]
+            for metric, text in numbers.items():
+                if not _is_number(text):
+                    raise ValueError(f"protocol {self.name}: {method}, {metric}: expected a number or -, got {text}")
             yield PublishedRow(str(method), numbers, source, read)
 
     def available(self, metrics: Sequence[str] | str) -> list[str] | str:
-        """``metrics`` as the user chose them; if they are the protocol's, those of them that this version has.
+        """``metrics`` as the user chose them; if they are the protocol's, the ones that this version has.
 
         Raises ValueError if it has none of them.
         """
@@ -137,6 +143,13 @@ class Benchmark:
     def label(self, metric: str) -> str | None:
         """The heading of a metric that this version lacks; None if it has it."""
         return None if metric in METRICS else self.labels.get(metric, metric)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _in_words(sizes: Iterable[tuple[int, ...]]) -> str:

@@ -155,7 +155,7 @@ class Evaluator:
                     rows.add(network(images))
 
     def _score(self, family: str, completed: Tensor, target: Tensor, mask: Tensor) -> list[list[float]]:
-        """K columns of scores of B images. Those of metrics with weight files are kept by the images' content."""
+        """K columns of scores of B images. If the family has weight files, scores are stored by the images' content."""
         files, scorer = weight_files(self.members[family][:1]), self.scorers[family]
         score: Any = getattr(scorer, "scores", lambda *images: scorer.score(*images)[:, None])
         if not (files and is_8_bit(completed) and is_8_bit(target)):

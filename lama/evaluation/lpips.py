@@ -54,18 +54,27 @@ class LPIPS(FamilyMetric):
         return f"{value:.3f}"
 
 
-class LPIPSHole(LPIPS):
+class _OfHole:
+    """The second column of ``LPIPS.scores``; it neither chooses checkpoints nor examples."""
+
+    column = 1
+    in_report, monitor_rank, example_rank = False, UNRANKED, UNRANKED
+
+
+class _OfBackground(_OfHole):
+    column = 2
+
+
+class LPIPSHole(_OfHole, LPIPS):
     """LPIPS of the pixels in the hole."""
 
-    label, column = "LPIPS (hole)", 1
-    in_report, monitor_rank, example_rank = False, UNRANKED, UNRANKED
+    label = "LPIPS (hole)"
 
 
-class LPIPSBackground(LPIPS):
+class LPIPSBackground(_OfBackground, LPIPS):
     """LPIPS of the pixels outside the hole."""
 
-    label, column = "LPIPS (background)", 2
-    in_report, monitor_rank, example_rank = False, UNRANKED, UNRANKED
+    label = "LPIPS (background)"
 
 
 class LPIPSAlex(LPIPS):
@@ -76,18 +85,16 @@ class LPIPSAlex(LPIPS):
     in_report, monitor_rank, example_rank = False, 3, 1
 
 
-class LPIPSAlexHole(LPIPSAlex):
+class LPIPSAlexHole(_OfHole, LPIPSAlex):
     """LPIPS with AlexNet, of the pixels in the hole."""
 
-    label, column = "LPIPS (alex, hole)", 1
-    monitor_rank, example_rank = UNRANKED, UNRANKED
+    label = "LPIPS (alex, hole)"
 
 
-class LPIPSAlexBackground(LPIPSAlex):
+class LPIPSAlexBackground(_OfBackground, LPIPSAlex):
     """LPIPS with AlexNet, of the pixels outside the hole."""
 
-    label, column = "LPIPS (alex, background)", 2
-    monitor_rank, example_rank = UNRANKED, UNRANKED
+    label = "LPIPS (alex, background)"
 
 
 class LPIPSSqueeze(LPIPS):
@@ -98,15 +105,13 @@ class LPIPSSqueeze(LPIPS):
     in_report, monitor_rank, example_rank = False, 4, 2
 
 
-class LPIPSSqueezeHole(LPIPSSqueeze):
+class LPIPSSqueezeHole(_OfHole, LPIPSSqueeze):
     """LPIPS with SqueezeNet, of the pixels in the hole."""
 
-    label, column = "LPIPS (squeeze, hole)", 1
-    monitor_rank, example_rank = UNRANKED, UNRANKED
+    label = "LPIPS (squeeze, hole)"
 
 
-class LPIPSSqueezeBackground(LPIPSSqueeze):
+class LPIPSSqueezeBackground(_OfBackground, LPIPSSqueeze):
     """LPIPS with SqueezeNet, of the pixels outside the hole."""
 
-    label, column = "LPIPS (squeeze, background)", 2
-    monitor_rank, example_rank = UNRANKED, UNRANKED
+    label = "LPIPS (squeeze, background)"

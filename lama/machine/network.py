@@ -24,7 +24,7 @@ def own_address(main: str, machines: int) -> str:
 
 
 def let_gloo_use(address: str) -> None:
-    """Let gloo listen at the interface with this ``address``. By itself it takes that of the machine's own name."""
+    """Let gloo listen at the interface with this ``address``. Its own choice is the address of the machine's name."""
     name = next((name for name, one in _interfaces() if one == address), None)
     if name is not None and not address.startswith("127."):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", name)

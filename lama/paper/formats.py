@@ -44,7 +44,7 @@ OWN_LEGEND = (
 
 
 def heading(metric: str, labels: Mapping[str, str] = MappingProxyType({})) -> str:
-    """The label of a metric with its direction, such as ``FID ↓``; ``labels`` has those of unknown metrics."""
+    """The label of a metric with its direction, such as ``FID ↓``; ``labels`` has the labels of unknown metrics."""
     return labels.get(metric) or f"{METRICS[metric].label} {arrow(metric)}"
 
 

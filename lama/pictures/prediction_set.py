@@ -187,9 +187,9 @@ def _result(outdir: Path, name: str, out_ext: str, image: Path | None) -> Path:
 
 
 def _images_outside(folder: Path, outdir: Path, key: str) -> tuple[list[Path], list[Path]]:
-    """The images below ``folder``, without the results of an earlier run in ``outdir``, and those of other formats.
+    """(images below ``folder``, without the results of an earlier run in ``outdir``; files of other formats).
 
-    The latter are relative to ``folder``.
+    The files of other formats are relative to ``folder``.
     """
     if folder.resolve() == outdir.resolve():
         raise ValueError(f"outdir={outdir}: is {key}; the next run would take the results for inputs")

@@ -74,9 +74,10 @@ class Heartbeat(threading.Thread):
         self.address = address  # of the board
         self.board = board  # of rank 0
         self.ended = threading.Event()
-        self.rounds = self.noticed = self.idle = (
-            0  # completed; those that ``gone`` has seen; its calls without a new one
-        )
+        self.rounds = 0  # that have been completed
+        self.noticed = 0  # rounds at the latest call of ``gone``
+        self.idle = 0  # calls of ``gone`` in a row without a new round
+        self.warned = False  # that the board cannot be reached at all
         self.counts = [0] * len(ranks)
         self.still = [0] * len(ranks)  # rounds without a change of the count
         self.note: Note | None = None
@@ -120,8 +121,10 @@ class Heartbeat(threading.Thread):
         if silent is None and self.idle * every >= self.PATIENCE and self.counts[0] != OVER:
             silent = 0
         if silent == 0 and self.rounds == 0:  # not because of the network between the ranks, which have connected
-            logger.warning("no connection to port %d of %s: a machine that goes is noticed late", *self.address[::-1])
-            self.idle = -(10**9)
+            if not self.warned:
+                port, host = self.address[1], self.address[0]
+                logger.warning("no connection to port %d of %s: a machine that goes is noticed late", port, host)
+            self.warned = True
             return None
         return None if silent is None else f"{self.ranks[silent]} has not answered for {self.PATIENCE:.0f} seconds"
 

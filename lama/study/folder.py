@@ -18,7 +18,7 @@ STUDY, VOTES = "study.json", "votes.csv"
 
 @dataclass(frozen=True)
 class Study:
-    """What people compare. ``identity`` decides whether votes may be added to those of an earlier session."""
+    """The images and methods that people compare. ``identity`` decides whether an earlier session may go on."""
 
     indir: str
     evaluation_set: list[str]  # hashes, as in metrics.json

@@ -1,4 +1,4 @@
-"""What each rater sees next. The browser gets random names only: none tells a method, an image or a file."""
+"""The comparison that each rater sees next. The browser gets random names: none tells a method, an image or a file."""
 
 import functools
 import secrets
@@ -118,4 +118,4 @@ def rater_of(name: object) -> str:
 
 
 def _random_names() -> dict[str, str]:
-    return {what: secrets.token_urlsafe(12) for what in ("trial", *SIDES)}
+    return {part: secrets.token_urlsafe(12) for part in ("trial", *SIDES)}

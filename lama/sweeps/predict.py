@@ -24,7 +24,7 @@ from lama.sweeps.state import DONE, QUEUED, RUNNING, record, states, table
 from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
-KEYS = ("shards", "launcher", "retries")  # of the command with -m; all others are those of a prediction
+KEYS = ("shards", "launcher", "retries")  # of the command with -m; all other keys belong to the prediction
 Read = Callable[[list[str]], Any]  # arguments -> the configuration of the prediction
 
 
@@ -41,7 +41,7 @@ def start(arguments: Sequence[str], read: Read) -> None:
     if config.shard is not None:
         raise ValueError(f"shard={config.shard}: not with -m, which runs all shards; remove shard=")
     if flag(config, "overwrite"):
-        raise ValueError("overwrite=true: not with -m, which fills what is missing in all shards")
+        raise ValueError("overwrite=true: not with -m, which computes missing results only; choose another outdir=")
     folder = place_of(config, "-m")
     composed: Any = OmegaConf.to_container(compose("sweep", "shards", ours), resolve=True)
     if composed["shards"] == "???":

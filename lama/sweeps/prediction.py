@@ -1,4 +1,4 @@
-"""The list of a prediction, as its configuration asks for it: all results, or those of one shard."""
+"""The list of a prediction, from its configuration: all results, or the results of one shard."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def plan_of(config: Any, skip_existing: bool) -> Any:
 
 
 def found_of(config: Any, shard: Any = None) -> Any:
-    """The ``PredictionSet`` of the configuration: all holes, or those of one ``Shard``."""
+    """The ``PredictionSet`` of the configuration: all holes, or the holes of one ``Shard``."""
     from lama.pictures.prediction_set import find
 
     places = {key.split(".")[0]: OmegaConf.select(config, key) for key in PLACES}
