@@ -351,6 +351,7 @@ def test_without_the_extra_the_error_names_the_command(monkeypatch, folder, tmp_
         export_model(str(folder / "ffc.safetensors"), "onnx", str(tmp_path / "a.onnx"))
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_documentation_run(root, tmp_path, folder, exported):
     blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "export.md").read_text(), re.DOTALL)
     assert len(blocks) == 3

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import multiprocessing
 import re
 import shutil
 import signal
@@ -18,7 +19,7 @@ from lama.runs import find_run
 from lama.runs.callbacks import read_metrics
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.plain_progress import PlainProgress
-from lama.runs.processes import RankWatcher
+from lama.runs.processes import RankWatcher, dead_workers_explained
 from lama.runs.run import next_steps, train
 from lama.training.learning_rates import LearningRates
 
@@ -209,6 +210,25 @@ def test_without_a_terminal_progress_is_logged(tmp_path, monkeypatch, caplog):
     assert len(lines) == 4
     shape = r"epoch 2 of 2, batch 1 of 2: generator \d\S*, discriminator \d\S*; \S+ images a second, \d+ seconds to go"
     assert re.fullmatch(shape, lines[2])
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_worker_that_dies_while_it_hands_over_a_batch_is_named(killed):
+    """The connection breaks before PyTorch notices; a connection that breaks beside living workers is another error."""
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(0 if killed else 60,))
+    worker.start()
+    if killed:
+        worker.join()
+    at_work = torch.tensor([[worker.pid, 32], [0, 0]])
+    data = SimpleNamespace(train_set=SimpleNamespace(at_work=at_work, name=lambda index: f"image{index}"))
+    checkpoints = SimpleNamespace(interrupted=ValueError)
+    module = SimpleNamespace(iteration=torch.tensor(7))
+    expected = (ValueError, "killed after iteration 7, .* image31") if killed else (ConnectionResetError, "reset")
+    try:
+        with pytest.raises(expected[0], match=expected[1]), dead_workers_explained(data, module, checkpoints):
+            raise ConnectionResetError("reset by peer")
+    finally:
+        worker.kill()
 
 
 @pytest.mark.parametrize(("command", "killed", "said"), [

@@ -11,6 +11,7 @@ from lama.gpu_check.check import CHECKS
 from lama.gpu_check.row import Row, attempt, below
 
 
+@pytest.mark.slow
 def test_the_whole_check_runs_on_a_cpu(root, tmp_path):
     code, said, errors = command(root, "gpu_check.py", "device=cpu", "size=small", f"out={tmp_path}/out")
     assert code == 0, errors

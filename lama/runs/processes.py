@@ -4,12 +4,13 @@ Lightning starts the ranks (``trainer.devices=4``) or finds them started by torc
 """
 
 import logging
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -268,17 +269,29 @@ def dead_workers_explained(
 ) -> Iterator[None]:
     """Turn PyTorch's error about dead workers of a data loader into one line that names their latest images.
 
-    PyTorch raises it from a signal handler, so it may interrupt anything, and be the cause of another error.
+    PyTorch raises it from a signal handler, so it may interrupt anything, and be the cause of another error. A worker
+    that is killed while it hands over a batch breaks a connection before that.
     """
     try:
         yield
     except Exception as error:
-        killed = next(filter(None, (re.search(DEAD_WORKER, str(reason)) for reason in causes(error))), None)
-        if killed is None:
+        latest = data.train_set.at_work.tolist()
+        dead, end = _dead_workers(error, [pid for pid, _ in latest if pid])
+        if not dead:
             raise
-        dead = {int(pid) for pid in killed[1].split(",")}
-        names = [data.train_set.name(image - 1) for pid, image in data.train_set.at_work.tolist() if pid in dead]
+        names = [data.train_set.name(image - 1) for pid, image in latest if pid in dead]
         raise checkpoints.interrupted(
-            f"data: a worker {killed[2]} after iteration {int(module.iteration)}, its latest image was "  # type: ignore[arg-type]
+            f"data: a worker {end} after iteration {int(module.iteration)}, its latest image was "  # type: ignore[arg-type]
             f"{', '.join(names) or 'none'}; often memory was short (data.num_workers=1 data.cache_gb=0 need less)"
         ) from error
+
+
+def _dead_workers(error: Exception, workers: Sequence[int]) -> tuple[set[int], str]:
+    """The processes of ``workers`` whose death has caused ``error``, and their end in words; none for another cause."""
+    killed = next(filter(None, (re.search(DEAD_WORKER, str(reason)) for reason in causes(error))), None)
+    if killed is not None:
+        return {int(pid) for pid in killed[1].split(",")}, killed[2]
+    if not any(isinstance(reason, ConnectionError | EOFError) for reason in causes(error)):
+        return set(), ""
+    alive = {child.pid for child in multiprocessing.active_children()}
+    return set(workers) - alive, "was killed"

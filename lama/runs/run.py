@@ -9,7 +9,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,14 +130,17 @@ def _check_written(fit: Trainer, checkpoints: Checkpoints, run_dir: Path) -> Non
 
 @contextmanager
 def _folder(run_dir: Path, module: InpaintingModule, first: bool, start: int) -> Iterator[None]:
-    """Make and lock the run folder; remove it if a new run fails before its first iteration."""
+    """Make and lock the run folder; remove it if a new run fails before its first iteration. Only ``first`` writes."""
+    if not first:
+        yield
+        return
     fresh = not run_dir.exists()
     run_dir.mkdir(parents=True, exist_ok=True)
-    with only_one(run_dir) if first else nullcontext():
+    with only_one(run_dir):
         try:
             yield
         except (ValueError, OSError):
-            if first and fresh and int(module.iteration) in (0, start):  # because of an unreadable image, for example
+            if fresh and int(module.iteration) in (0, start):  # because of an unreadable image, for example
                 shutil.rmtree(run_dir)
             raise
 
