@@ -88,10 +88,14 @@ def _spectra(image: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
 
 def _local_mean(luminance: Tensor, region: Tensor) -> Tensor:
     """The mean over the region's pixels under a tent of 15 pixels, which keeps nothing of a period of 2, 4 or 8."""
-    tent = 8 - (torch.arange(15, dtype=luminance.dtype, device=luminance.device) - 7).abs()
-    kernel = (tent[:, None] * tent).view(1, 1, 15, 15)
-    total = F.conv2d(luminance * region, kernel, padding=7)
-    return total / F.conv2d(region, kernel, padding=7).clamp(min=1e-12)
+    return _tent(luminance * region) / _tent(region).clamp(min=1e-12)
+
+
+def _tent(x: Tensor) -> Tensor:
+    """Convolve (B, 1, H, W) with a tent of 15 x 15 pixels: along one axis, then along the other."""
+    tent = 8 - (torch.arange(15, dtype=x.dtype, device=x.device) - 7).abs()
+    along_rows = F.conv2d(x, tent.view(1, 1, 1, 15), padding=(0, 7))
+    return F.conv2d(along_rows, tent.view(1, 1, 15, 1), padding=(7, 0))
 
 
 def _windows(x: Tensor) -> Tensor:
