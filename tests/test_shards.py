@@ -277,7 +277,7 @@ def test_shards_that_are_typed_have_one_record_of_settings(images, typed, jobs, 
     sweep(["status", str(images / "out")])
     done = len(names(listed(images, Shard(0, 4))))
     assert f"{done} of 12 results are in {images}/out" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="prediction in shards"):
+    with pytest.raises(ValueError, match="results in shards"):
         sweep(["resubmit", str(images / "out")])
     for more in (["shard=1", "shards=4"], ["shard=1", "shards=4", "skip_existing=true"], ["-m", "shards=4"],
                  ["skip_existing=true"], ["overwrite=true"]):  # fmt: skip
