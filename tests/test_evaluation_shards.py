@@ -318,7 +318,7 @@ def test_shards_are_one_array_of_a_cluster_and_not_submitted_twice(words, tmp_pa
 @pytest.mark.slow
 def test_real_processes_one_of_them_killed(tmp_path, tiny_generator):
     """Three at a time, with an Inception of random weights; the killed one is repeated by the command with -m."""
-    make_set(tmp_path / "set", 60)
+    make_set(tmp_path / "set", 15)
     save_generator(tmp_path / "model.safetensors", tiny_generator)
     torch.manual_seed(0)
     torch.save(random_inception().state_dict(), tmp_path / "inception.pth")
