@@ -83,7 +83,8 @@ LAWS = {
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm", "onnxruntime", "openvino"}),
     "gpu_check": ({"bench", "conventions", "data", "fast", "files", "inference", "machine", "masks", "models", "pages",
                    "training"}, {"numpy", "torch", "tqdm"}),
-    "sweeps": ({"config", "verbs", "files", "machine", "runs", "evaluation", "paper", "data", "pictures", "models"},
+    "sweeps": ({"config", "verbs", "files", "machine", "runs", "evaluation", "paper", "data", "pictures", "models",
+                "interfaces", "checkpoints"},
                {"torch", "numpy", "yaml", "tqdm", "skimage", "hydra", "hydra_plugins", "omegaconf", "optuna",
                 "submitit"}),
     "commands": (

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from simulated_sweep import simulate
+from simulated_sweep import rehearse, simulate
 from test_predict import files, paint, put, put_mask
 
 from lama.checkpoints import save_generator
@@ -277,7 +277,7 @@ def test_shards_that_are_typed_have_one_record_of_settings(images, typed, jobs, 
     sweep(["status", str(images / "out")])
     done = len(names(listed(images, Shard(0, 4))))
     assert f"{done} of 12 results are in {images}/out" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="prediction in shards"):
+    with pytest.raises(ValueError, match="results in shards"):
         sweep(["resubmit", str(images / "out")])
     for more in (["shard=1", "shards=4"], ["shard=1", "shards=4", "skip_existing=true"], ["-m", "shards=4"],
                  ["skip_existing=true"], ["overwrite=true"]):  # fmt: skip
@@ -393,7 +393,8 @@ def test_jobs_past_the_longest_array_become_several_arrays_that_share_the_limit(
     sweep, calls = many
     submitted = []
     module = sys.modules["lama.sweeps.launch"]
-    monkeypatch.setattr(module, "submitted", lambda sweep, work, job: submitted.append((work.seed, job)))
+    note = lambda sweep, jobs: submitted.extend((work.seed, job) for work, job in jobs.items())  # noqa: E731
+    monkeypatch.setattr(module, "submitted", note)
     monkeypatch.setattr("submitit.core.utils.DelayedSubmission.dump", lambda self, path: path.touch())
     (tmp_path / "slurm/full").touch()
     with pytest.raises(ValueError, match=r"sbatch has taken 500 of 1250 jobs, then refused: .*QOSMaxSubmit"):
@@ -439,6 +440,18 @@ def test_the_state_of_thousands_of_jobs_asks_the_queue_once_and_opens_a_file_for
     capsys.readouterr()
     manage(["status", sweep.dir])
     assert capsys.readouterr().out.endswith("1250 in all: 250 done, 250 running, 750 queued\n")
+
+
+@pytest.mark.slow
+def test_ten_thousand_jobs_are_listed_and_submitted_again_in_seconds(tmp_path):
+    """Of the processor, with the imports; the limits are three and more times those of docs/cluster.md."""
+    first, second, third = rehearse(tmp_path, 10_000)
+    assert first[0] == "10000 in all: 2000 done, 2000 running, 2000 queued, 2000 failed, 2000 lost"
+    arrays = [re.search(r"--array=(.*)%", path.read_text())[1] for path in sorted(tmp_path.glob("script*"))]
+    assert arrays == ["0-1000", "0-1000", "0-1000", "0-996"]  # of 1001 at most
+    assert third[0] == "10000 in all: 2000 done, 2000 running, 6000 queued"
+    assert max(first[1], third[1]) < 5
+    assert second[1] < 45
 
 
 def test_the_state_of_a_sweep_needs_no_torch(many):

@@ -327,7 +327,7 @@ def test_states_are_told_from_what_jobs_have_left_and_what_the_cluster_has(tmp_p
     sweep = a_sweep(tmp_path, seeds=[0, 1, 2, 3, 4], rows=["lama-regular"], launcher=LOCAL | {"name": "slurm"})
     works = sweep.trainings()
     for work, job in zip(works[:4], ("7_0", "7_1", "7_2", "7_3"), strict=True):
-        submitted(sweep, work, job)
+        submitted(sweep, {work: job})
     record(sweep, works[0], state=RUNNING, pid=1, host="x")
     record(sweep, works[1], state=DONE, pid=1, host="x")
     record(sweep, works[3], state=RUNNING, pid=1, host="x")

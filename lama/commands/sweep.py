@@ -27,17 +27,15 @@ def main(arguments: list[str]) -> None:
         print(make_material(folder))
         return
     from lama.config import use_plugins
-    from lama.sweeps.folder import holds_prediction, prediction_status
+    from lama.sweeps.folder import holds_shards, shards_status
     from lama.sweeps.plan import load, save
     from lama.sweeps.state import FAILED, UNFINISHED, say_next, states, table
 
-    if holds_prediction(folder):
+    if holds_shards(folder):
         if action == "status":
-            print(prediction_status(folder))
+            print(shards_status(folder))
             return
-        raise ValueError(
-            f"{folder}: holds a prediction in shards; its command again starts those that are not finished"
-        )
+        raise ValueError(f"{folder}: holds results in shards; their command again starts those that are not finished")
     sweep = load(folder)
     use_plugins(sweep.plugins)
     if action == "status":

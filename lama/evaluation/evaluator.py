@@ -1,7 +1,7 @@
 """All metrics of an evaluation set, measured in one pass over it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -180,11 +180,26 @@ class Evaluator:
                 for part in filter(len, parts):
                     rows.add(part.numpy())
         for names, areas, sizes, scores in seen:
-            self.names += names
-            self.sizes |= sizes
-            self.areas += areas
-            for name, values in scores.items():
-                self.scores[name] += values
+            self.include(names, areas, sizes, scores, {})
+
+    def include(
+        self,
+        names: list[str],
+        areas: list[float],
+        sizes: set[tuple[int, int]],
+        scores: dict[str, list[float]],
+        features: Mapping[str, Sequence[NDArray[np.float32]]],  # by network, of the completed and of the true images
+    ) -> None:
+        """Add images that another evaluator of the same metrics has measured."""
+        self.names += names
+        self.sizes |= sizes
+        self.areas += areas
+        for name, values in scores.items():
+            self.scores[name] += values
+        for key, both in features.items():
+            for rows, part in zip(self.features[key], both, strict=True):
+                if len(part):
+                    rows.add(part)
 
     def compute(self) -> dict[str, Result]:
         """{metric: {"mean", "std", "ci95", "n"}} over all images; with "note" for a metric that is not available."""

@@ -85,7 +85,6 @@ def about(what: Mapping[str, Any], evaluator: Evaluator) -> dict[str, Any]:
 
     ``what`` has the predictions, the evaluation set and the number of images; ``evaluator`` has seen all of them.
     """
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "lpips", "pytorch-fid")}
     return {
         "protocol": evaluator.protocol.describe(),
         "weights_sha256": dict(evaluator.weights_sha256),
@@ -97,8 +96,13 @@ def about(what: Mapping[str, Any], evaluator: Evaluator) -> dict[str, Any]:
         "commit": commit(),
         "plugins": packages(plugins.used()),
         "environment": environment(),
-        "versions": {"lama": lama.__version__, **versions},
+        "versions": {"lama": lama.__version__, **versions()},
     }
+
+
+def versions() -> dict[str, str]:
+    """The versions of the packages that compute metrics."""
+    return {name: importlib.metadata.version(name) for name in ("torch", "numpy", "lpips", "pytorch-fid")}
 
 
 def method(described: Mapping[str, Any]) -> str:

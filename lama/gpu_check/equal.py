@@ -85,7 +85,7 @@ def _bf16(setup: Setup) -> Row:
 
 
 def _bf16_step(setup: Setup) -> Row:
-    expected, found = (_losses(setup.device, MODERN, torch.float32, 1, 64, bf16) for bf16 in (False, True))
+    expected, found = (_losses(setup.device, MODERN, torch.float32, 1, setup.side, bf16) for bf16 in (False, True))
     return below("bfloat16, largest relative error of a loss", _relative(found[0], expected[0]), FIRST_BF16)
 
 
@@ -112,7 +112,7 @@ def trainings(setup: Setup) -> Iterator[Row]:
     In double precision rounding cannot grow, so an error there is a mistake.
     """
     for name, recipe in (("official", OFFICIAL), ("modern", MODERN)):
-        title = f"recipe={name}, {setup.steps} steps in double precision"
+        title = f"recipe={name}, {setup.steps} step{'s' * (setup.steps > 1)} in double precision"
         yield attempt(title, partial(_training, setup, title, recipe, torch.float64, DOUBLE))
         if setup.small:
             continue
@@ -121,8 +121,10 @@ def trainings(setup: Setup) -> Iterator[Row]:
 
 
 def _training(setup: Setup, title: str, recipe: dict[str, Any], dtype: torch.dtype, limit: float) -> Row:
-    steps, side = setup.steps if dtype == torch.float64 else 1, 32 if setup.small else 64
-    expected, found = (_losses(device, recipe, dtype, steps, side) for device in (torch.device("cpu"), setup.device))
+    steps = setup.steps if dtype == torch.float64 else 1
+    expected, found = (
+        _losses(device, recipe, dtype, steps, setup.side) for device in (torch.device("cpu"), setup.device)
+    )
     worst = max(_relative(a, b) for a, b in zip(found, expected, strict=True))
     return below(title, worst, limit)
 

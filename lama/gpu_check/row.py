@@ -23,12 +23,17 @@ class Setup:
         return 64 if self.small else 256
 
     @property
+    def side(self) -> int:
+        """Height and width in pixels of the training steps that are compared."""
+        return 32 if self.small else 64
+
+    @property
     def batches(self) -> tuple[int, ...]:
         return (2,) if self.small else (10, 30, 64)
 
     @property
     def steps(self) -> int:
-        return 2 if self.small else 20
+        return 1 if self.small else 20
 
     @property
     def sides(self) -> tuple[int, ...]:

@@ -23,8 +23,7 @@ PYTHON = f"{shlex.quote(sys.executable)} -c {shlex.quote(_HOLD)}"
 
 def launch(sweep: Plan, works: Sequence[Piece]) -> None:
     """Run ``works`` here, one after the other, or submit them to SLURM without waiting for them."""
-    for one in works:
-        forget(sweep, one)
+    forget(sweep, works)
     if sweep.launcher["name"] == "slurm":
         _submit(sweep, works)
     else:
@@ -56,8 +55,7 @@ def _submit(sweep: Plan, works: Sequence[Piece]) -> None:
             reason = ([line for line in str(error).splitlines() if "error" in line] or [str(error)])[-1]
             raise ValueError(f"SLURM: sbatch has taken {first} of {len(works)} jobs, then refused: {reason}; the same "
                              "command submits the others") from error  # fmt: skip
-        for one, job in zip(some, jobs, strict=True):
-            submitted(sweep, one, job.job_id)
+        submitted(sweep, {one: job.job_id for one, job in zip(some, jobs, strict=True)})
 
 
 def resources(launcher: dict[str, Any], alone: bool) -> dict[str, Any]:

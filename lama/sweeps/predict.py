@@ -4,28 +4,26 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from lama.config import compose, flag
+from lama.config import flag
 from lama.files import check_writable, remove_partial
 from lama.machine.lock import only_one
 from lama.pictures.prediction_jobs import PredictionPlan
 from lama.pictures.prediction_set import PredictionSet
 from lama.pictures.shard import number_of
 from lama.sweeps import slurm
+from lama.sweeps.divided import Read, at_work, divided
 from lama.sweeps.launch import launch
 from lama.sweeps.prediction import plan_of
-from lama.sweeps.settings import keep
-from lama.sweeps.shards import FILE, Piece, Shards, load_shards, place_of, save_shards
+from lama.sweeps.settings import keep, settings_of
+from lama.sweeps.shards import Piece, Shards, place_of, results_of, save_shards
 from lama.sweeps.state import DONE, QUEUED, RUNNING, record, states, table
 from lama.verbs import typed
 
 logger = logging.getLogger(__name__)
-KEYS = ("shards", "launcher", "retries")  # of the command with -m; all other keys belong to the prediction
-Read = Callable[[list[str]], Any]  # arguments -> the configuration of the prediction
 
 
 def start(arguments: Sequence[str], read: Read) -> None:
@@ -34,27 +32,17 @@ def start(arguments: Sequence[str], read: Read) -> None:
     A shard is finished when all of its results exist: files decide, whatever a job has recorded. Raises ValueError or
     FileNotFoundError for a mistake, before anything is started. Exits with 1 if results are missing at the end.
     """
-    arguments = [argument for argument in arguments if argument not in ("-m", "--multirun")]
-    ours = [one for one in arguments if one.lstrip("+~").partition("=")[0].partition(".")[0] in KEYS]
-    rest = [one for one in arguments if one not in ours]
-    config = read(rest)
-    if config.shard is not None:
-        raise ValueError(f"shard={config.shard}: not with -m, which runs all shards; remove shard=")
+    config, shards = divided("predict", arguments, read, partial(place_of, key="-m"))
     if flag(config, "overwrite"):
         raise ValueError("overwrite=true: not with -m, which computes missing results only; choose another outdir=")
-    folder = place_of(config, "-m")
-    composed: Any = OmegaConf.to_container(compose("sweep", "shards", ours), resolve=True)
-    if composed["shards"] == "???":
-        raise ValueError("-m: expected shards=N, the number of jobs")
-    shards = Shards("predict", str(folder), composed["shards"], rest, composed["launcher"], composed["retries"])
-    begun = load_shards(folder) if (folder / FILE).is_file() else None
+    folder = shards.folder
     plan = plan_of(config, True)
     if shards.launcher["name"] == "slurm":
         slurm.check(shards.launcher)
     check_writable(folder, "outdir")
     folder.mkdir(parents=True, exist_ok=True)
     with only_one(folder, "outdir", "command"):
-        chosen = choose(shards, begun, plan, config)
+        chosen = choose(shards, plan, config)
         if chosen:
             launch(shards, chosen)
     if not chosen or shards.launcher["name"] != "slurm":
@@ -64,23 +52,18 @@ def start(arguments: Sequence[str], read: Read) -> None:
                     "that do not finish", len(chosen), typed("sweep"), folder.parent)  # fmt: skip
 
 
-def choose(shards: Shards, begun: Shards | None, plan: PredictionPlan, config: Any) -> list[Piece]:
+def choose(shards: Shards, plan: PredictionPlan, config: Any) -> list[Piece]:
     """The shards to start, after the settings are stored; those whose results all exist are recorded as done.
 
     Raises ValueError if results of other settings exist, or jobs of other settings are at work.
     """
-    before = [] if begun is None else states(begun, begun.pieces())
-    at_work = [one for one in before if one.state in (RUNNING, QUEUED)]
-    if begun is not None and at_work and begun.shards != shards.shards:
-        raise ValueError(f"shards={shards.shards}: jobs of shards={begun.shards} are at work in "
-                         f"{shards.folder.parent}; wait for them, or scancel them")  # fmt: skip
-    keep(shards.folder, config, lambda: bool(plan.skipped or at_work))
+    busy = at_work(shards)
+    keep(shards.folder, settings_of(config), results_of(config), lambda: bool(plan.skipped or busy))
     left = Counter(number_of(plan.found.name(job.item), shards.shards) for job in plan.jobs)
-    if not at_work:
+    if not busy:
         for folder in {os.path.dirname(item.out): item.out.parent for item in plan.found.items}.values():
             remove_partial(folder)  # of processes that were killed
     save_shards(shards)
-    busy = {one.work.number for one in at_work}
     for piece in shards.pieces():
         if not left[piece.number] and piece.number not in busy:
             record(shards, piece, state=DONE)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +14,60 @@ from lama.machine.lock import is_locked, only_one
 from lama.sweeps.plan import read_yaml
 
 FILE, LOCKS = "settings.yaml", "locks"  # in the hidden folder beside the results
-FREE = ("outdir", "image", "out", "skip_existing", "overwrite", "shard", "shards", "max_memory", "max_megapixels")
-PATHS = ("indir", "maskdir", "pairs", "ignore", "mask.path", "model.path")  # equal if they are the same place
 WAIT = 600  # seconds: the first of many shards may list a million results before it stores the settings
 
 
-def keep(folder: Path, config: Any, any_result: Callable[[], bool], own_lock: Path | None = None) -> None:
-    """Store the settings of ``config`` in ``folder``, unless they are there.
+@dataclass(frozen=True)
+class Kind:
+    """Results that can be made in parts, and the keys of their configuration."""
 
-    Raises ValueError for settings other than those stored, if a result exists or a shard is at work (but the one of
-    ``own_lock``); and for a result that exists without stored settings.
+    noun: str  # in messages
+    inner: str  # a node that repeats most keys
+    free: tuple[str, ...]  # keys that do not change the results
+    paths: tuple[str, ...]  # keys that are equal if they name the same place
+
+
+PREDICTION = Kind(
+    "prediction", "inpainter",
+    ("outdir", "image", "out", "skip_existing", "overwrite", "shard", "shards", "max_memory", "max_megapixels"),
+    ("indir", "maskdir", "pairs", "ignore", "mask.path", "model.path"),
+)  # fmt: skip
+EVALUATION = Kind(
+    "evaluation", "evaluator", ("outdir", "overwrite", "cache", "shard", "shards"),
+    ("indir", "predictdir", "model.path"),
+)  # fmt: skip
+
+
+def keep(
+    folder: Path, now: Mapping[str, Any], where: str, any_result: Callable[[], bool], own_lock: Path | None = None,
+    kind: Kind = PREDICTION,
+) -> None:  # fmt: skip
+    """Store the settings ``now`` in ``folder``, unless they are there.
+
+    Raises ValueError, beginning with ``where``, for settings other than those stored, if a result exists or a shard is
+    at work (but the one of ``own_lock``); and for a result that exists without stored settings.
     """
-    with only_one(_made(folder / LOCKS / "settings"), what="prediction", wait=WAIT):
-        before, now = read(folder), settings_of(config)
+    with only_one(_made(folder / LOCKS / "settings"), what=kind.noun, wait=WAIT):
+        before = read(folder)
         if before == now:
             return
         if before is None and any_result():
             raise ValueError(
-                f"{_results(config)}: holds results, but no record of their settings; choose another place for "
+                f"{where}: holds results, but no record of their settings; choose another place for "
                 "these, or complete them with skip_existing=true, without -m and shard="
             )
         if before is not None and (any_result() or _at_work(folder, own_lock)):
-            check(before, now, _results(config))
-        write_text(folder / FILE, yaml.safe_dump(now, sort_keys=False))
+            check(before, now, where)
+        write_text(folder / FILE, yaml.safe_dump(dict(now), sort_keys=False))
 
 
-def check_whole(folder: Path, config: Any, any_result: Callable[[], bool]) -> None:
+def check_whole(folder: Path, now: Mapping[str, Any], where: str, any_result: Callable[[], bool]) -> None:
     """The same for a prediction that is not divided: it stores nothing, and needs no stored settings."""
     before = read(folder)
-    if before is None or before == (now := settings_of(config)):
+    if before is None or before == now:
         return
     if any_result() or _at_work(folder, None):
-        check(before, now, _results(config))
+        check(before, now, where)
     (folder / FILE).unlink(missing_ok=True)
 
 
@@ -57,16 +80,16 @@ def check(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None
         raise ValueError(f"{where}: its results were begun with {changes}; give the same, or another outdir=")
 
 
-def settings_of(config: Any) -> dict[str, Any]:
-    """What decides the pixels of the results: the configuration without ``FREE``, its paths absolute."""
+def settings_of(config: Any, kind: Kind = PREDICTION) -> dict[str, Any]:
+    """What decides the results: the configuration without ``kind.free``, its paths absolute."""
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    inner = plain["inpainter"]  # repeats most keys
-    plain["inpainter"] = {key: value for key, value in inner.items() if key not in plain or plain[key] != value}
-    for path in PATHS:
+    inner = plain[kind.inner]
+    plain[kind.inner] = {key: value for key, value in inner.items() if key not in plain or plain[key] != value}
+    for path in kind.paths:
         *groups, key = path.split(".")
         node = plain[groups[0]] if groups else plain
         node[key] = _absolute(node[key])
-    return {key: value for key, value in plain.items() if key not in FREE}
+    return {key: value for key, value in plain.items() if key not in kind.free}
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -107,7 +130,3 @@ def _at_work(folder: Path, own_lock: Path | None) -> bool:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _results(config: Any) -> str:
-    return f"outdir={config.outdir}" if config.outdir else f"pairs={config.pairs}"

@@ -1,4 +1,4 @@
-"""A prediction in shards: a plan whose pieces are the parts of one list, stored as shards.yaml beside the results."""
+"""A prediction or an evaluation in shards: a plan whose pieces are parts of one list, stored beside the results."""
 
 import signal
 from collections.abc import Iterator
@@ -18,6 +18,7 @@ from lama.sweeps.prediction import any_result
 from lama.verbs import subprocess_of
 
 PLACE, FILE = ".shards", "shards.yaml"  # the hidden folder in the folder of results, and the file in it
+PIECES = "pieces"  # the folder in it for the pieces of an evaluation
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ class Shards:
 
     def command(self, work: Piece) -> list[str]:
         """The command of one part, which can also be typed."""
-        part = [f"shard={work.number}", f"shards={self.shards}", "skip_existing=true"]
-        return [*subprocess_of(self.verb), *self.arguments, *part]
+        part = [f"shard={work.number}", f"shards={self.shards}"]
+        again = ["skip_existing=true"] if self.verb == "predict" else []  # an evaluation skips finished shards anyway
+        return [*subprocess_of(self.verb), *self.arguments, *part, *again]
 
     def continues(self, work: Piece) -> str:
-        return "continues with the results that are missing"
+        return "continues with the results that are missing" if self.verb == "predict" else "repeats this shard"
 
 
 def save_shards(shards: Shards) -> None:
@@ -102,6 +104,11 @@ def place_of(config: Any, key: str) -> Path:
     return pairs.with_name(f".{pairs.name}{PLACE}")
 
 
+def results_of(config: Any) -> str:
+    """The place of the results of a prediction, for messages."""
+    return f"outdir={config.outdir}" if config.outdir else f"pairs={config.pairs}"
+
+
 @contextmanager
 def alone(config: Any) -> Iterator[None]:
     """Hold the lock of the shard of a prediction, if it has one; SIGTERM ends the block as Ctrl-C does.
@@ -110,17 +117,28 @@ def alone(config: Any) -> Iterator[None]:
     """
     from lama.pictures.shard import shard_of  # with torch, which the state of jobs does without
 
-    shard = shard_of(config.shard, config.shards)
+    shard, any_one = shard_of(config.shard, config.shards), partial(any_result, config)
     if shard is None:
         if config.outdir or config.pairs:
-            settings.check_whole(place_of(config, ""), config, partial(any_result, config))
+            now = settings.settings_of(config)
+            settings.check_whole(place_of(config, ""), now, results_of(config), any_one)
         yield
         return
     place = place_of(config, f"shard={shard.number}")
+    with held(place, shard, settings.PREDICTION) as lock:
+        settings.keep(place, settings.settings_of(config), results_of(config), any_one, lock)
+        yield
+
+
+@contextmanager
+def held(place: Path, shard: Any, kind: settings.Kind) -> Iterator[Path]:
+    """Hold the lock of a ``Shard``, and yield its folder; SIGTERM ends the block as Ctrl-C does.
+
+    Raises ValueError if another process holds it, PermissionError if ``place`` cannot be written to.
+    """
     folder = place / settings.LOCKS / f"{shard.number}-of-{shard.shards}"
     check_writable(folder, "outdir")
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is half written is removed
-    with only_one(folder, "shard", "prediction", shard.number):
-        settings.keep(place, config, partial(any_result, config), folder)
-        yield
+    with only_one(folder, "shard", kind.noun, shard.number):
+        yield folder
