@@ -1,11 +1,13 @@
 """Bridges to other programs: by the program's contract and, in the slow tests, in the program itself."""
 
 import importlib.util
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -314,10 +316,39 @@ def test_the_gimp_plug_in_says_what_is_wrong(monkeypatch, plugin, pair, selected
     image.insert_layer.assert_not_called()
 
 
-def test_gimp_can_start_the_plug_in(root):
-    file = root / "lama" / "bridges" / "gimp.py"
-    assert file.read_text().startswith("#!/usr/bin/env python3\n")
-    assert file.stat().st_mode & 0o100
+def test_the_gimp_plug_in_is_installed_by_the_line_in_the_documentation(root, tmp_path):
+    lines = (root / "docs" / "bridges.md").read_text().split("## GIMP 3")[1].split("```bash\n")[1].split("```")[0]
+    (tmp_path / "lama").write_text("#!/bin/sh\n")
+    (tmp_path / "lama").chmod(0o755)
+    found = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}", "BRIDGES": f"{root}/lama/bridges"}
+    subprocess.run(["bash", "-ec", lines], env=os.environ | found, check=True, timeout=60)
+    installed = tmp_path / ".config/GIMP/3.0/plug-ins/lama-remove/lama-remove.py"
+    assert installed.stat().st_mode & 0o100
+    assert installed.read_text().startswith("#!/usr/bin/env python3\n")
+    assert f'\nCOMMAND = "{tmp_path}/lama"\n' in installed.read_text()
+
+
+@pytest.mark.slow
+def test_the_darktable_package_is_one_that_darktable_imports(model, pair, expected):
+    """The steps of darktable's ``dt_ai_models_install_local`` and ``_scan_directory``, in Python."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    out = model.with_name("Erase LaMa_formula.dtmodel")
+    export_model(str(model), "darktable", str(out))
+    with zipfile.ZipFile(out) as package:
+        package.extractall(model.parent / "models")
+        names = package.namelist()
+    top = names[0].split("/")[0]
+    assert names == [f"{top}/config.json", f"{top}/model.onnx"]
+    config = json.loads((model.parent / "models" / top / "config.json").read_text())
+    assert config["id"] == top == "erase-lama-formula"
+    assert all(isinstance(config[key], str) and config[key] for key in ("name", "description", "version", "arch"))
+    assert (config["task"], config["backend"], config["num_inputs"]) == ("erase", "onnx", 2)
+    session = onnxruntime.InferenceSession(model.parent / "models" / top / "model.onnx")
+    shapes = {value.name: value.shape for value in session.get_inputs()}
+    assert shapes == {name: ["batch", n, *config["spatial_dims"]] for name, n in (("image", 3), ("mask", 1))}
+    image, hole = pair[0].transpose(2, 0, 1)[None] / np.float32(255), pair[1][None, None].astype(np.float32)
+    (result,) = session.run(None, {"image": image, "mask": hole})
+    assert np.abs(result[0].transpose(1, 2, 0) * 255 - expected).max() <= 1
 
 
 def shell(line):
