@@ -22,12 +22,17 @@ def remove(network: cv2.dnn.Net, image: NDArray[np.uint8], mask: NDArray[np.uint
     return np.where(mask[:, :, None] > 0, filled, image)
 
 
+def read(path: str, mode: int) -> NDArray[np.uint8]:
+    """The picture, 8 bits. Raises SystemExit with one line if OpenCV cannot read it."""
+    pixels = cv2.imread(path, mode)
+    if pixels is None:
+        raise SystemExit(f"{path}: OpenCV cannot read it as a picture")
+    return np.asarray(pixels, np.uint8)
+
+
 def main(model: str, photo: str, hole: str, out: str) -> None:
     """Raises SystemExit with one line for a picture that cannot be read or written, and for sizes that differ."""
-    image, mask = cv2.imread(photo, cv2.IMREAD_COLOR), cv2.imread(hole, cv2.IMREAD_GRAYSCALE)
-    for name, pixels in ((photo, image), (hole, mask)):
-        if pixels is None:
-            raise SystemExit(f"{name}: OpenCV cannot read it as a picture")
+    image, mask = read(photo, cv2.IMREAD_COLOR), read(hole, cv2.IMREAD_GRAYSCALE)
     if image.shape[:2] != mask.shape:
         sizes = " and ".join(f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in (image, mask))
         raise SystemExit(f"photograph and mask: expected equal sizes, got {sizes} pixels")
