@@ -63,6 +63,7 @@ LAWS = {
     ),
     "study": ({"data", "evaluation", "files", "interfaces", "machine", "pages", "pictures", "serving", "verbs"},
               {"cv2", "numpy", "PIL", "scipy", "starlette", "tqdm", "uvicorn"}),
+    "bridges": ({"inference"}, {"PIL", "cv2", "gi", "numpy", "torch"}),
     "training": (
         {"models", "losses", "evaluation", "fast", "machine", "checkpoints", "conventions", "interfaces",
          "torchvision_ops"},

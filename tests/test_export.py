@@ -375,7 +375,7 @@ def test_the_lines_of_the_documentation_run(root, tmp_path, folder, exported):
 def test_the_command_knows_web_and_takes_lama_small_without_a_model(monkeypatch, tmp_path):
     from lama.commands import export
 
-    with pytest.raises(ValueError, match="format=wbe: expected one of torchscript, onnx, pt2, web"):
+    with pytest.raises(ValueError, match="format=wbe: expected one of torchscript, onnx, pt2, darktable, web"):
         export.main(["format=wbe", f"out={tmp_path / 'a'}"])
     asked = []
     monkeypatch.setattr("lama.browser.write_page", lambda model, *_, **__: asked.append(model))

@@ -53,7 +53,7 @@ BUNDLED = {"small": pretrained.SMALL}
 _SMALL_SCALE = (
     256  # pixels at which the network of this package works; our files carry it on to networks trained from it
 )
-EXPORTED = (".onnx", ".pt2")  # files of ``lama export`` for other runtimes; its .pt files can be read
+EXPORTED = (".onnx", ".pt2", ".dtmodel")  # files of ``lama export`` for other runtimes; its .pt files can be read
 _IN_A_FOLDER = ("models/best.safetensors", "models/last.safetensors", "models/best.ckpt", "models/last.ckpt")
 
 

@@ -6,6 +6,7 @@ lama export model.path=runs/demo format=onnx out=dft.onnx fft=native        # wi
 lama export model.path=runs/demo format=pt2 out=demo.pt2 pre_post=false     # the network alone
 lama export model.path=big-lama format=onnx out=half.onnx half=true         # float16, half the size
 lama export model.path=big-lama format=onnx out=int8.onnx int8=true         # weights in 8 bits, a quarter of the size
+lama export format=darktable out=erase-lama-small.dtmodel                   # a model package of darktable 5.6
 lama export format=web out=page int8=true                                   # a page that computes in the browser
 """
 

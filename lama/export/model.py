@@ -14,7 +14,7 @@ from torch import nn
 import lama
 from lama.checkpoints import load_generator
 from lama.conventions import complete
-from lama.export import onnx, pt2, torchscript
+from lama.export import darktable, onnx, pt2, torchscript
 from lama.export.check import examples, largest_difference
 from lama.export.contract import contract
 from lama.export.deployed import Deployed
@@ -24,13 +24,13 @@ from lama.export.int8 import with_int8_weights
 from lama.files import atomic_write, check_writable
 from lama.interfaces import Exporter
 
-FORMATS: dict[str, Exporter] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2}
+FORMATS: dict[str, Exporter] = {"torchscript": torchscript, "onnx": onnx, "pt2": pt2, "darktable": darktable}
 _FFT = ("auto", "native", "matmul")
 
 
 def export_model(
     model: str,  # anything that ``lama.load`` takes
-    format: str,  # torchscript, onnx or pt2
+    format: str,  # torchscript, onnx, pt2 or darktable
     out: str,
     pre_post: bool = True,  # masking, padding, cropping and compositing inside
     fft: str = "auto",  # native: the runtime's Fourier transform; matmul: matrix products; auto: by the format
@@ -59,7 +59,13 @@ def export_model(
             network = _network(generator, pre_post, fft, half)
             described = json.dumps({"class": type(generator).__name__, "config": generator.config})
             precision = "float16" if half else "float32, weights stored in int8" if int8 else "float32"
-            how = {"network": described, "fft": fft, "precision": precision, "producer": f"lama {lama.__version__}"}
+            how = {
+                "network": described,
+                "fft": fft,
+                "precision": precision,
+                "producer": f"lama {lama.__version__}",
+                "name": path.stem,
+            }
             content = FORMATS[format].dump(network, inputs[0], interface | how, list(interface))
             written.write_bytes(with_int8_weights(content) if int8 else content)
             run = FORMATS[format].read(written)

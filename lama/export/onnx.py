@@ -48,8 +48,8 @@ def dump(network: nn.Module, example: tuple[Tensor, ...], metadata: Mapping[str,
     return model.SerializeToString()
 
 
-def read(path: Path) -> Callable[..., Tensor]:
-    """The runnable file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
+def read(path: Path | bytes) -> Callable[..., Tensor]:
+    """The runnable file, or its content: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
