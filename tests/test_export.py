@@ -3,7 +3,6 @@
 import errno
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ from networks import GENERATORS
 from PIL import Image
 
 import lama
-from lama.bench import bench_export
 from lama.checkpoints import load_generator, save_generator
 from lama.checkpoints.load import EXPORTED
 from lama.conventions import complete, composite, generator_input
@@ -229,25 +227,6 @@ def test_every_mask_value_above_0_is_a_hole_and_what_lies_under_it_does_not_matt
     assert torch.equal(run(image, mask), run(image, 0.01 * mask))
     other = torch.where(mask > 0, 1 - image, image)
     assert torch.equal(run(image, mask), run(other, mask))
-
-
-@pytest.mark.slow
-def test_every_runtime_on_this_machine_runs_the_default_file(folder, exported):
-    """OpenCV's has dynamic sizes from version 5 on; only ONNX Runtime computes the DFT operator."""
-    pytest.importorskip("onnxruntime")
-    shutil.copy(exported("onnx"), folder / "auto.onnx")
-    shutil.copy(exported("onnx", "native"), folder / "native.onnx")
-    model, files = str(folder / "ffc.safetensors"), [str(folder / "auto.onnx"), str(folder / "native.onnx")]
-    _, *lines = bench_export("--model", model, "--size", "60", "--rounds", "1", "--files", *files)
-    assert len(lines) == 6
-    for line in lines:
-        version, file = line.split()[1:3]
-        if "not installed" in line or (line.startswith("cv2") and version < "5"):
-            continue
-        if file == "auto.onnx" or line.startswith("onnxruntime"):
-            assert float(line.split()[-1]) < 1e-5, line
-        else:
-            assert "not" in line
 
 
 @pytest.mark.parametrize(("fft", "pre_post"), [("native", True), ("matmul", False)])

@@ -40,5 +40,7 @@ def write(path, names=("image", "mask", "completed"), offset=0.2):
     shapes = {image: 3, mask: 1, completed: 3}
     values = [helper.make_tensor_value_info(n, 1, ["batch", c, "height", "width"]) for n, c in shapes.items()]
     graph = helper.make_graph(nodes, "toy", values[:2], values[2:], stored)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    helper.set_model_props(model, {"fft": "matmul"})
+    onnx.save(model, path)
     return path
