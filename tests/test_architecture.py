@@ -82,7 +82,7 @@ LAWS = {
     "publishing": ({"files", "checkpoints", "evaluation", "runs"}, {"huggingface_hub", "safetensors"}),
     "config": ({"training", "verbs", "plugins", "evaluation"}, {"hydra", "omegaconf"}),
     "bench": ({"verbs", "masks", "data", "evaluation", "conventions", "interfaces", "models", "checkpoints",
-               "inference", "losses", "training", "fast", "files", "machine", "pictures", "export"},
+               "inference", "losses", "training", "fast", "files", "machine", "onnx", "pictures", "export"},
               {"torch", "numpy", "cv2", "scipy", "albumentations", "tqdm", "onnx", "onnxruntime", "openvino",
                "playwright", "tract"}),
     "gpu_check": ({"bench", "conventions", "data", "fast", "files", "inference", "machine", "masks", "models", "pages",

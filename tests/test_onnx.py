@@ -40,13 +40,15 @@ KINDS = {
 # names that the process of the test below cannot import
 BLOCKED = ("torch", "torchvision", "pytorch_lightning", "lightning", "scipy", "hydra", "omegaconf", "cv2", "skimage",
            "kornia", "tifffile", "tqdm", "yaml", "filelock", "matplotlib", "safetensors", "albumentations")  # fmt: skip
-ALONE = f"""
+BLOCK = f"""
 import sys
 class Blocked:
     def find_spec(self, name, *rest):
         if name.partition(".")[0] in {BLOCKED}:
             raise ModuleNotFoundError("blocked", name=name)
 sys.meta_path.insert(0, Blocked())
+"""
+ALONE = f"""{BLOCK}
 import lama
 assert not [name for name in sys.modules if name.startswith("lama.")]
 from lama.onnx import Inpainter
@@ -170,6 +172,20 @@ def test_it_works_where_nothing_else_can_be_imported(toy, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("program", "says"),
+    [
+        ("import lama; lama.load('small')", r"ModuleNotFoundError: lama\.load needs torch: pip install torch"),
+        ("from lama.commands import run_verb; run_verb('predict', ['image=a.png'])", r"^error: \w+ is not installed: "),
+    ],
+)
+def test_the_rest_of_the_package_says_what_it_lacks(tmp_path, program, says):
+    done = subprocess.run([sys.executable, "-c", BLOCK + program], cwd=tmp_path, capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert re.search(says, last)
+    assert "from lama.onnx import Inpainter" in last
+
+
+@pytest.mark.parametrize(
     ("options", "error", "says"),
     [
         ({"path": "none.onnx"}, FileNotFoundError, r"none\.onnx: no such file; lama export .*format=onnx"),
@@ -205,17 +221,26 @@ def test_a_result_that_is_not_finite_is_refused(tmp_path):
         Inpainter(broken)(PIXELS, HOLE)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """lama-small as an ONNX file."""
+    path = tmp_path_factory.mktemp("small") / "small.onnx"
+    export_model("small", "onnx", str(path))
+    return path
+
+
 @pytest.mark.slow
-def test_the_peak_of_memory_is_as_estimated(tmp_path):
-    """``-s`` prints the bytes per channel and pixel that ``lama.onnx.network._TOP`` states."""
-    export_model("small", "onnx", str(tmp_path / "small.onnx"))
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_peak_of_memory_is_as_estimated(small):
+    """``-s`` prints the share of the estimate; ``lama.onnx.network._TOP`` states its part that grows with width."""
     program = """
-import resource, sys, numpy as np
+import re, sys, numpy as np
+from pathlib import Path
 from lama.onnx.network import Network
 from lama.strategies.memory import Memory
 network = Network("small.onnx", 1, ["CPUExecutionProvider"])
 memory = Memory(0, network.bytes_per_pixel, 0.0, None)
-peak = lambda: 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before, size = peak(), int(sys.argv[1])
 hole = np.zeros((size, size), bool)
 hole[:50, :50] = True
@@ -224,16 +249,16 @@ print((peak() - before) / memory.needs(size, size))
 """
     for size in (384, 1024):
         command = [sys.executable, "-c", program, str(size)]
-        share = float(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+        share = float(subprocess.run(command, cwd=small.parent, capture_output=True, text=True, check=True).stdout)
         print(f"{size} x {size}: {share:.2f} of the estimate")
         assert 0.5 < share < 1.15
 
 
 @pytest.mark.slow
-def test_an_environment_of_three_packages(root, tmp_path):
+def test_an_environment_of_three_packages(root, small, tmp_path):
     """The wheel beside NumPy, Pillow and onnxruntime: lama-small gives the result that torch gives, sooner."""
     python = environment(root, tmp_path, "numpy", "pillow", "onnxruntime")
-    export_model("small", "onnx", str(tmp_path / "small.onnx"))
+    shutil.copy(small, tmp_path)
     image = RNG.integers(0, 256, (512, 512, 3)).astype(np.uint8)
     mask = np.zeros((512, 512), np.uint8)
     mask[150:300, 100:330] = 255

@@ -4,6 +4,7 @@ from lama.bench.data import bench_data
 from lama.bench.detail import bench_detail
 from lama.bench.fid import bench_fid
 from lama.bench.masks import bench_masks
+from lama.bench.precision import bench_precision
 from lama.bench.predict import bench_hole, bench_predict
 from lama.bench.runtimes import bench_runtimes
 from lama.bench.timing import alternate
@@ -16,6 +17,7 @@ __all__ = [
     "bench_fid",
     "bench_hole",
     "bench_masks",
+    "bench_precision",
     "bench_predict",
     "bench_runtimes",
     "bench_train",
