@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .PHONY: help fuzz demo sweep-toy test-fast test test-all lint types bench gpu-check clean
@@ -9,11 +10,13 @@ BIN := $(VENV)/bin
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
-$(VENV)/.installed: pyproject.toml .ci/constraints.txt
+$(VENV)/.installed: pyproject.toml .ci/constraints.txt .ci/requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python >= 3.11 is needed, $(PYTHON) is " + sys.version.split()[0] + "; say make PYTHON=python3.11")'
 	@echo "installing into $(VENV) (a few minutes; about 2 GB)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c .ci/constraints.txt -e '.[dev]'
+	@$(PIP) -c .ci/constraints.txt torch torchvision
+	@$(PIP) --no-deps --require-hashes -r .ci/requirements.lock
+	@$(PIP) --no-deps -e .
 	@touch $@
 
 demo: $(VENV)/.installed ## remove three objects, train for five minutes, report on both (runs/demo/report.html)

@@ -61,9 +61,8 @@ def peak(image: Tensor, region: Tensor, period: int) -> Tensor:
     period has. The energy near it is the mean over the frequencies two bins away, outside the main lobe of the Hann
     window. For a frequency on an axis these lie on the same axis, because photographs have more energy on both axes.
     """
-    power, weight = _spectra(image.double(), (region > 0.5).double())
-    energies = torch.einsum("bnhw,bn->bhw", power, weight)  # (B, 32, 32)
-    energies = energies / weight.sum(dim=1).view(-1, 1, 1)  # 0 / 0, nan, where no window fits
+    pairs = zip(image.double(), (region > 0.5).double(), strict=True)
+    energies = torch.stack([_energies(*pair) for pair in pairs])  # (B, 32, 32)
     at, beside = _bins(period)
     floor = FLOOR * _response().mean()
     on = torch.stack([energies[:, i, j] for i, j in at]).mean(dim=0)
@@ -71,32 +70,39 @@ def peak(image: Tensor, region: Tensor, period: int) -> Tensor:
     return (on + floor) / (off + floor)
 
 
-def _spectra(image: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
-    """Power of every window (B, N, 32, 32), and its weight (B, N), 0 where it lies too far outside."""
-    luminance = (image * image.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
-    residual = (luminance - _local_mean(luminance, region)) * region
-    pad = [n for side in (image.shape[3], image.shape[2]) for n in (0, max(0, WINDOW - side))]
+def _energies(image: Tensor, region: Tensor) -> Tensor:
+    """The mean power at every frequency over the windows inside the region, (32, 32); nan if there is none."""
+    luminance = torch.einsum("chw,c->hw", image, image.new_tensor([0.299, 0.587, 0.114]))[None, None]
+    residual = (luminance - _local_mean(luminance, region[None])) * region
+    pad = [n for side in (image.shape[2], image.shape[1]) for n in (0, max(0, WINDOW - side))]
     hann = torch.hann_window(WINDOW, dtype=image.dtype, device=image.device)
     hann = hann[:, None] * hann
-    inside = _windows(F.pad(region, pad)) * hann  # (B, N, 32, 32)
-    values = _windows(F.pad(residual, pad)) * hann
-    covered = inside.sum(dim=(2, 3)) / hann.sum()
-    mass = inside.square().sum(dim=(2, 3)).clamp(min=1e-12)
-    power = torch.fft.fft2(values).abs().square() / mass[..., None, None]
-    return power * _response().to(power), torch.where(covered >= COVERED, covered, torch.zeros_like(covered))
+    inside = _windows(F.pad(region[None], pad)) * hann  # (N, 32, 32)
+    covered = inside.sum(dim=(1, 2)) / hann.sum()
+    counts = covered >= COVERED
+    if not counts.any():
+        return image.new_full((WINDOW, WINDOW), math.nan)
+    inside, covered = inside[counts], covered[counts]
+    power = torch.fft.fft2(_windows(F.pad(residual, pad))[counts] * hann).abs().square()
+    weight = covered / inside.square().sum(dim=(1, 2))
+    return torch.einsum("nhw,n->hw", power, weight) * _response().to(power) / covered.sum()
 
 
 def _local_mean(luminance: Tensor, region: Tensor) -> Tensor:
     """The mean over the region's pixels under a tent of 15 pixels, which keeps nothing of a period of 2, 4 or 8."""
-    tent = 8 - (torch.arange(15, dtype=luminance.dtype, device=luminance.device) - 7).abs()
-    kernel = (tent[:, None] * tent).view(1, 1, 15, 15)
-    total = F.conv2d(luminance * region, kernel, padding=7)
-    return total / F.conv2d(region, kernel, padding=7).clamp(min=1e-12)
+    return _tent(luminance * region) / _tent(region).clamp(min=1e-12)
+
+
+def _tent(x: Tensor) -> Tensor:
+    """Convolve (B, 1, H, W) with a tent of 15 x 15 pixels: along one axis, then along the other."""
+    tent = 8 - (torch.arange(15, dtype=x.dtype, device=x.device) - 7).abs()
+    along_rows = F.conv2d(x, tent.view(1, 1, 1, 15), padding=(0, 7))
+    return F.conv2d(along_rows, tent.view(1, 1, 15, 1), padding=(7, 0))
 
 
 def _windows(x: Tensor) -> Tensor:
-    """(B, 1, H, W) -> (B, N, 32, 32)."""
-    return F.unfold(x, WINDOW, stride=STEP).transpose(1, 2).unflatten(2, (WINDOW, WINDOW))
+    """(1, 1, H, W) -> (N, 32, 32)."""
+    return x[0, 0].unfold(0, WINDOW, STEP).unfold(1, WINDOW, STEP).flatten(0, 1)
 
 
 def _response() -> Tensor:
