@@ -26,6 +26,12 @@ from lama.inference import Inpainter
 from lama.models import FFCResNetGenerator
 from lama.models.ffc import FourierUnit
 
+# in the operator lists of TensorRT 10.15 (onnx-tensorrt, docs/operators.md) and of ONNX Runtime's DirectML provider
+PORTABLE = {
+    "Add", "BatchNormalization", "Cast", "Concat", "Conv", "ConvTranspose", "Cos", "Div", "Equal", "Gather",
+    "Greater", "Less", "MatMul", "Max", "Mod", "Mul", "Neg", "Or", "Pad", "Range", "Reciprocal", "Relu", "Reshape",
+    "Shape", "Sigmoid", "Sin", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+}  # fmt: skip
 SUFFIX = {"torchscript": ".pt", "onnx": ".onnx", "pt2": ".pt2"}
 
 
@@ -143,6 +149,7 @@ def check_onnx(path, fft, pre_post):
     assert not any(node.metadata_props for node in model.graph.node)  # traces with names of files
     kinds = [node.op_type for node in model.graph.node]
     assert ("DFT" in kinds) == (fft == "native")
+    assert fft == "native" or set(kinds) <= PORTABLE
     assert kinds.count("Cos") == (2 if fft == "matmul" else 0)  # for height and width; all layers share them
     shapes = {
         value.name: [dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim]

@@ -75,8 +75,8 @@ def bench_runtimes(*arguments: str) -> list[str]:
                 for file in files:
                     rows += [] if missing else [measure.row(runtime, file)]
                     progress.update()
-    if options.out is not None:
-        _save(rows, options.out)
+                    if options.out is not None:
+                        _save(rows, options.out)  # an interrupted command leaves what it has measured
     title = f"{options.model}, {options.size} x {options.size}, one thread, PyTorch {torch.__version__} = 1"
     return [title, "", *_markdown(rows)]
 
