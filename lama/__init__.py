@@ -17,7 +17,13 @@ __all__ = ["Inpainter", "__version__", "load"]
 
 def __getattr__(name: str) -> Any:  # importing the package stays light: torch is loaded on first use
     if name in ("Inpainter", "inference", "load"):
-        inference = importlib.import_module("lama.inference")
+        try:
+            inference = importlib.import_module("lama.inference")
+        except ModuleNotFoundError as error:
+            if error.name != "torch":
+                raise
+            advice = "pip install torch torchvision, or without it: from lama.onnx import Inpainter"
+            raise ModuleNotFoundError(f"lama.{name} needs torch: {advice}", name="torch") from None
         return inference if name == "inference" else getattr(inference, name)
     raise AttributeError(f"module 'lama' has no attribute {name!r}")
 

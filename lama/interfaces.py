@@ -257,3 +257,30 @@ class Exporter(Protocol):
 
     def read(self, path: Path) -> Callable[..., Tensor]:
         """The runnable file: tensors in the order of the contract -> the output, (B, 3, H, W) float32."""
+
+
+OnnxSession = tuple[Callable[[], tuple[NDArray[np.float32], float]], Callable[[], None]]
+
+
+class OnnxRuntime(Protocol):
+    """A runtime that ``lama bench runtimes`` measures, an entry of ``lama.bench.runtimes.RUNTIMES``."""
+
+    @property
+    def name(self) -> str:
+        """In print."""
+
+    @property
+    def clock(self) -> str:
+        """The seconds that it reports: "cpu", of the processor, or "wall"."""
+
+    def missing(self, node: Path) -> str:
+        """The command that installs it; empty if it is there. ``node``: the folder with ``node_modules``."""
+
+    def version(self, node: Path) -> str:
+        """Of an installed runtime."""
+
+    def open(self, file: Path, feed: dict[str, Any], node: Path) -> OnnxSession:
+        """(a function that gives output and seconds of one run on ``feed``, a function that ends the session).
+
+        ``feed`` has image (1, 3, H, W) and mask (1, 1, H, W), the output is (1, 3, H, W). Raises any error.
+        """

@@ -8,7 +8,25 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from tqdm import tqdm
+try:
+    from tqdm import tqdm
+except ModuleNotFoundError:  # beside ``lama.onnx``, which needs no tqdm: nothing is shown, listeners still hear
+
+    class tqdm:  # type: ignore[no-redef]  # noqa: N801
+        """The part of tqdm that ``bar`` uses, silent."""
+
+        def __init__(self, **options: Any) -> None:
+            pass
+
+        def __enter__(self) -> "tqdm":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def update(self, n: float | None = 1) -> bool | None:
+            return None
+
 
 Listener = Callable[[str, int, int], None]  # (name, done, total)
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)

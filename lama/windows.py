@@ -1,9 +1,9 @@
-"""Windows of an image, and the windows around its holes: one for the holes that are near to each other."""
+"""Windows of an image: around its holes, one for the holes that are near to each other; overlapping tiles."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,7 +65,7 @@ def hole_pieces(
     cell = -(-max(hole.shape) // _CELLS)
     rows, columns = (np.arange(0, size, cell) for size in hole.shape)
     coarse = np.logical_or.reduceat(np.logical_or.reduceat(hole, rows, axis=0), columns, axis=1)
-    count, labels = cv2.connectedComponents(coarse.astype(np.uint8), connectivity=8)
+    count, labels = connected(coarse)
 
     def part(window: Window, members: list[int]) -> NDArray[np.bool_]:
         """The pixels of some holes within a window."""
@@ -106,3 +106,77 @@ def bounding_box(mask: NDArray[np.bool_], within: Window | None = None) -> Windo
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     top, left = (within.top, within.left) if within is not None else (0, 0)
     return Window(top + int(rows[0]), top + int(rows[-1]) + 1, left + int(columns[0]), left + int(columns[-1]) + 1)
+
+
+def context(margin: int | None, height: int, width: int, multiple: int) -> Around:
+    """The box grows by ``margin`` pixels on every side, within the image (None: half its longer side, at least 128).
+
+    Then height and width grow to a multiple of ``multiple`` pixels within the image: such a window needs no padding.
+    """
+
+    def grow(low: int, high: int, by: int, size: int) -> tuple[int, int]:
+        low, high = max(0, low - by), min(size, high + by)
+        missing = -(high - low) % multiple
+        high += (after := min(missing, size - high))
+        return max(0, low - (missing - after)), high
+
+    def around(box: Window) -> Window:
+        by = max(128, max(box.height, box.width) // 2) if margin is None else margin
+        return Window(*grow(box.top, box.bottom, by, height), *grow(box.left, box.right, by, width))
+
+    return around
+
+
+def tiles(region: Window, size: int, overlap: int) -> list[Window]:
+    """Windows of at most ``size`` x ``size`` that cover ``region``, evenly spread; neighbours share ``overlap``."""
+
+    def starts(length: int) -> list[int]:
+        count = 1 if length <= size else -(-(length - overlap) // (size - overlap))
+        return np.linspace(0, max(0, length - size), count).round().astype(int).tolist()
+
+    return [
+        Window(top, min(top + size, region.bottom), left, min(left + size, region.right))
+        for top in (region.top + start for start in starts(region.height))
+        for left in (region.left + start for start in starts(region.width))
+    ]
+
+
+def ramp(window: Window, region: Window, overlap: int) -> NDArray[Any]:
+    """Weights (h, w) in ]0, 1] of a tile's pixels: 1, falling towards edges inside the region."""
+
+    def side(length: int, before: bool, after: bool) -> NDArray[Any]:
+        rising = np.minimum((np.arange(length, dtype=np.float32) + 1) / (overlap + 1), 1)
+        flat = np.ones(length, np.float32)
+        return (rising if before else flat) * (rising[::-1] if after else flat)
+
+    rows = side(window.height, window.top > region.top, window.bottom < region.bottom)
+    columns = side(window.width, window.left > region.left, window.right < region.right)
+    return rows[:, None] * columns[None, :]
+
+
+def sees(windows: Iterable[Window], unknown: NDArray[np.bool_]) -> bool:
+    """Whether every window has a known pixel."""
+    return not any(unknown[window.slices].all() for window in windows)
+
+
+def connected(cells: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32]]:
+    """The number of labels, 0 included, and the label of every cell (h, w): 0 where False, neighbours share one.
+
+    Cells are neighbours in eight directions. Labels count from 1 in the order of OpenCV's ``connectedComponents``, by
+    rows of blocks of 2 x 2, since the order decides which holes share a window. Meant for small grids.
+    """
+    labels, count = np.zeros(cells.shape, np.int32), 1
+    bounds = range(cells.shape[0]), range(cells.shape[1])
+    starts = zip(*(axis.tolist() for axis in np.nonzero(cells)), strict=True)
+    for start in sorted(starts, key=lambda cell: (cell[0] // 2, cell[1] // 2)):
+        if labels[start]:
+            continue
+        labels[start], waiting = count, [start]
+        while waiting:
+            row, column = waiting.pop()
+            for cell in ((y, x) for y in (row - 1, row, row + 1) for x in (column - 1, column, column + 1)):
+                if cell[0] in bounds[0] and cell[1] in bounds[1] and cells[cell] and not labels[cell]:
+                    labels[cell] = count
+                    waiting.append(cell)
+        count += 1
+    return count, labels

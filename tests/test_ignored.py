@@ -6,13 +6,13 @@ from PIL import Image
 
 import lama
 from lama.inference import Inpainter
-from lama.inference.image_kinds import open_image
 from lama.inference.refine import Refiner
 from lama.pictures import MaskReader
 from lama.pictures.ignored import Ignored
 from lama.pictures.prediction_jobs import PredictionPlan, fill_all
 from lama.pictures.prediction_set import find
 from lama.pictures.reading import ImageFile
+from lama.pixels.opened import open_image
 
 HOLE = np.zeros((160, 160), np.bool_)
 HOLE[50:90, 44:64] = True

@@ -12,7 +12,6 @@ from lama.data import BuiltinPhotos, PairFolder
 from lama.data.check import Findings, check_folder, check_pairs, quick_check
 from lama.data.evaluation_set import FrozenPairs
 from lama.demo.exchange import mask_alone, open_mask
-from lama.inference.image_kinds import open_image
 from lama.masks import AreaLimits, MaskFolder, Mixture, PairedMasks
 from lama.pictures import MaskReader
 from lama.pictures.masks import read_mask
@@ -21,6 +20,7 @@ from lama.pictures.pairing import is_mask
 from lama.pictures.prediction_jobs import PredictionPlan
 from lama.pictures.prediction_set import find
 from lama.pictures.reading import read_image_file
+from lama.pixels.opened import open_image
 
 HOLE = np.zeros((48, 64), np.bool_)
 HOLE[5:20, 7:22] = True  # 225 pixels, not symmetric

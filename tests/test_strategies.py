@@ -7,19 +7,20 @@ import sys
 import time
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from lama.inference import Inpainter
 from lama.inference.feather import feather
-from lama.inference.peak import Memory, estimate
-from lama.inference.strategies import Strategy
-from lama.inference.windows import context, tiles
-from lama.machine import memory as memory_module
+from lama.inference.peak import estimate
+from lama.machine import free as free_module
 from lama.machine.device import has_fast_bf16
 from lama.machine.memory import available
-from lama.windows import Window, hole_pieces
+from lama.strategies.memory import Memory
+from lama.strategies.plan import Strategy
+from lama.windows import Window, connected, context, hole_pieces, tiles
 
 PLENTY = Memory(limit=2**50, top=900, blocks=300, chunk=0)
 
@@ -377,8 +378,8 @@ def test_the_system_says_what_is_free(tmp_path):
     assert 2**20 < free < 2**46
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:       4000 kB\nMemFree:  7 kB\nMemAvailable:    3000 kB\n")
-    assert memory_module._free_in_system(meminfo) == 3000 * 1024
-    assert memory_module._free_in_system(tmp_path / "none") > 2**20
+    assert free_module._free_in_system(meminfo) == 3000 * 1024
+    assert free_module._free_in_system(tmp_path / "none") > 2**20
 
 
 def group(folder, **files):
@@ -392,7 +393,7 @@ def test_control_groups_of_version_2_limit_what_is_free(tmp_path):
     stat = "anon 5\ninactive_file 100"
     group(tmp_path / "pod", memory__max=5000, memory__current=1000, memory__stat=stat)
     group(tmp_path / "pod" / "box", memory__max="max", memory__current=900, memory__stat=stat)
-    assert memory_module._free_in_cgroups(tmp_path / "own", tmp_path) == [4100]
+    assert free_module._free_in_cgroups(tmp_path / "own", tmp_path) == [4100]
 
 
 def test_control_groups_of_version_1_limit_what_is_free(tmp_path):
@@ -403,10 +404,10 @@ def test_control_groups_of_version_1_limit_what_is_free(tmp_path):
         memory__usage_in_bytes=2000,
         memory__stat="total_inactive_file 50",
     )
-    assert memory_module._free_in_cgroups(tmp_path / "own", tmp_path) == [5050]
+    assert free_module._free_in_cgroups(tmp_path / "own", tmp_path) == [5050]
     (tmp_path / "memory" / "memory.limit_in_bytes").write_text(str(2**63 - 4096))  # "no limit" there
-    assert memory_module._free_in_cgroups(tmp_path / "own", tmp_path) == []
-    assert memory_module._free_in_cgroups(tmp_path / "none", tmp_path) == []
+    assert free_module._free_in_cgroups(tmp_path / "own", tmp_path) == []
+    assert free_module._free_in_cgroups(tmp_path / "none", tmp_path) == []
 
 
 PEAK = """
@@ -459,6 +460,7 @@ def test_the_peak_is_what_the_estimate_says(root, kind, chunked, size):
 
 
 LARGE = """
+import cv2
 import numpy as np
 from lama.inference import Inpainter
 from lama.models import FFCResNetGenerator
@@ -486,3 +488,14 @@ def test_the_benchmark_of_a_small_hole_compares_both_ways():
     assert "times as fast" in lines[3]
     with pytest.raises(ValueError, match="--side >= 768"):
         bench_hole("--side", "100")
+
+
+def test_holes_are_separated_as_opencv_separates_them():
+    """The order of labels too: it decides which holes share a window."""
+    rng = np.random.default_rng(0)
+    for share in np.repeat((0.05, 0.2, 0.4, 0.6), 10):
+        cells = rng.random(tuple(rng.integers(1, 65, 2))) < share
+        count, labels = connected(cells)
+        expected = cv2.connectedComponents(cells.astype(np.uint8), connectivity=8)
+        assert count == expected[0]
+        assert np.array_equal(labels, expected[1])

@@ -61,6 +61,11 @@ def run_verb(verb: str, arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at exit
         sys.exit(1)
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and not full and _torch_is_missing():
+            advice = (
+                "commands need pip install '.' in the clone; without torch, in Python: from lama.onnx import Inpainter"
+            )
+            _fail(f"{error.name} is not installed: {advice}")
         from lama.config import USER_ERRORS, one_line, printable
 
         unwritable = isinstance(error, OSError) and error.errno in (
@@ -69,6 +74,14 @@ def run_verb(verb: str, arguments: list[str] | None = None) -> None:
         if full or not (unwritable or isinstance(error, USER_ERRORS)):
             raise
         _fail(printable(one_line(error)), getattr(error, "exit_code", 2))
+
+
+def _torch_is_missing() -> bool:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return True
+    return False
 
 
 def _fail(message: str, code: int = 2) -> None:

@@ -6,7 +6,8 @@ lama bench fid                              # the Fréchet distance, compared wi
 lama bench predict                          # the trained module and its fused equivalent, an hour
 lama bench hole                             # a small hole in a large photograph: a crop or the whole image
 lama bench detail IMAGES --whole            # holes in photographs of 12 and 24 megapixels, with detail
-lama bench export                           # an exported lama-small in each runtime for ONNX on this machine
+lama bench runtimes --out OUT               # an exported lama-small in each runtime for ONNX on this machine
+lama bench precision float32.onnx int8.onnx  # what an exported file loses by storing its weights in fewer bits
 lama bench train                            # a step as published, ours, and the share of each option; long
 lama bench predict --sizes 512 --rounds 5 --variants "fp32 compiled"
 """
@@ -16,7 +17,7 @@ from omegaconf import OmegaConf
 from lama.config import CONFIGS, build, build_data_gen, load_yaml
 from lama.verbs import spelled, typed
 
-WITH_OPTIONS = ("detail", "export", "hole", "predict", "train")
+WITH_OPTIONS = ("detail", "hole", "precision", "predict", "runtimes", "train")
 WHAT = ("masks", "fid", "data", *WITH_OPTIONS)
 
 
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"bench: expected one of {', '.join(WHAT)}; got {what or 'nothing'}")
     if what not in WITH_OPTIONS and (what == "data") != (len(rest) == 1):
         raise ValueError(
-            f"expected {typed('bench')} masks|fid|detail|export|hole|predict|train, or data IMAGES, a folder"
+            f"expected {typed('bench')} {'|'.join(name for name in WHAT if name != 'data')}, or data IMAGES, a folder"
         )
     from lama import bench
 

@@ -15,9 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from lama.detail import can_compile, synthesize
-from lama.inference.image_kinds import Array, OpenedImage
-from lama.inference.windows import context, sees
-from lama.windows import Piece, Window, hole_pieces
+from lama.pixels.opened import Array, OpenedImage
+from lama.windows import Piece, Window, context, hole_pieces, sees
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lama.inference.image_kinds import Array, to_kind, white
+from lama.pixels.opened import Array, to_kind, white
 
 _ROWS = 512  # at a time: a large image needs little memory
 _CROSS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.float32)

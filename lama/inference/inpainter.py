@@ -21,15 +21,16 @@ from lama.fast.fuse import PRECISIONS, can_fuse, fuse
 from lama.fast.graphs import with_graphs
 from lama.inference.detailed import Detailed
 from lama.inference.feather import feather as soften
-from lama.inference.image_kinds import Array, OpenedImage, network_input, open_image, to_kind
-from lama.inference.peak import Memory, estimate
+from lama.inference.network_input import network_input
+from lama.inference.peak import estimate
 from lama.inference.refine import Refiner
-from lama.inference.strategies import Plan, Strategy, fill_tiles
-from lama.inference.windows import sees
 from lama.machine.device import float32, has_fast_bf16, one_thread, pick_device
 from lama.machine.memory import available
+from lama.pixels.opened import Array, OpenedImage, open_image, to_kind
 from lama.progress_bar import bar
-from lama.windows import Piece
+from lama.strategies.memory import Memory
+from lama.strategies.plan import Plan, Strategy, fill_tiles
+from lama.windows import Piece, sees
 
 AnyImage = TypeVar("AnyImage", np.ndarray, Image.Image)
 AnyMask = Array | Image.Image
@@ -60,7 +61,7 @@ class Inpainter:
         generator: nn.Module,
         device: str = "auto",  # auto: cuda, else mps, else cpu; or a name torch knows
         precision: str = "fp32",  # or bf16: faster, less exact, Fourier transforms stay in fp32; or tf32, on a GPU
-        strategy: str = "auto",  # full, crop, tile: see ``lama.inference.strategies``
+        strategy: str = "auto",  # full, crop, tile: see ``lama.strategies``
         feather: int = 0,  # pixels inside the hole over which the step at the seam is smoothed
         fast: bool = True,  # use the fast equivalent of the generator, equal to 5e-5 in fp32
         max_memory: float | None = None,  # GB that a prediction may take in addition to network and image

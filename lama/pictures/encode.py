@@ -13,7 +13,8 @@ from PIL import Image
 
 from lama.files import atomic_write
 from lama.pictures.metadata import JPEG, Metadata
-from lama.pictures.reading import ImageFile, Pixels
+from lama.pictures.reading import ImageFile
+from lama.pixels.plain import Pixels
 
 TIFF = (".tif", ".tiff")
 KEEPS_16_BITS = (".png", *TIFF)

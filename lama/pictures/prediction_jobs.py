@@ -14,13 +14,16 @@ from tqdm import tqdm
 from lama.interfaces import MaskArray
 from lama.pictures.encode import KEEPS_ALPHA, is_lossy, losses, write_image_file
 from lama.pictures.folders import Folders
-from lama.pictures.ignored import NEARLY_ALL, Ignored
+from lama.pictures.ignored import Ignored
 from lama.pictures.images import header_size
-from lama.pictures.masks import LARGE, MaskReader
+from lama.pictures.masks import MaskReader
 from lama.pictures.notices import Notices
 from lama.pictures.pairing import preview_names
 from lama.pictures.prediction_set import PredictionItem, PredictionSet
-from lama.pictures.reading import ImageFile, Pixels, read_image_file
+from lama.pictures.reading import ImageFile, read_image_file
+from lama.pixels.colours import NEARLY_ALL
+from lama.pixels.levels import LARGE
+from lama.pixels.plain import Pixels
 
 logger = logging.getLogger(__name__)
 # pixels (H, W) or (H, W, 3), hole (H, W) and, if there are any, ``ImageFile.no_context`` -> pixels

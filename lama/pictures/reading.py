@@ -1,21 +1,17 @@
 """Reading an image for prediction: pixels at their bit depth, alpha and metadata (training: see ``images``)."""
 
-import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image
 
 from lama.interfaces import MaskArray
 from lama.pictures.images import damage_named, decode
 from lama.pictures.metadata import Metadata
+from lama.pixels.plain import DIM, Pixels, plain_pixels, split_alpha
 
-Pixels = NDArray[Any]  # uint8 or uint16, (H, W) grey or (H, W, 3) RGB
-DIM = 1 / 16  # of the range; a 16-bit image without a brighter pixel has 12 bits or fewer
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3, 8: 3}  # bands of colour by PhotometricInterpretation of a TIFF
 
 
@@ -79,51 +75,6 @@ def _read(path: Path, content: bytes | None) -> ImageFile:
     return ImageFile(pixels, alpha, metadata, notes, turned=5 <= orientation <= 8)
 
 
-def plain_pixels(path: str | Path, image: Image.Image) -> tuple[Pixels, Pixels | None]:
-    """The colours, (H, W) or (H, W, 3), and the alpha (H, W) of a PIL image of 8 bits, which messages call ``path``.
-
-    Raises ValueError for 32 bits per channel and for LAB.
-    """
-    return _split_alpha(np.asarray(_to_plain_mode(path, image)))
-
-
-def _to_plain_mode(path: str | Path, image: Image.Image) -> Image.Image:
-    """Convert to L, LA, RGB or RGBA."""
-    transparent = "transparency" in image.info or image.mode in ("PA", "RGBa", "La")
-    if image.mode == "CMYK":
-        return _cmyk_to_srgb(image)
-    if image.mode.startswith(("I", "F", "LAB")):
-        expected = "expected grey or RGB of 8 or 16 bits; convert the image"
-        raise ValueError(f"{path}: mode {image.mode} is not supported, {expected}")
-    grey = image.mode in ("1", "L", "LA", "La")
-    alpha = transparent or "A" in image.getbands()
-    return image.convert(("LA" if grey else "RGBA") if alpha else ("L" if grey else "RGB"))
-
-
-def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
-    """Convert with the colour profile of the image; with Pillow's formula if it has none or a broken one."""
-    profile = image.info.get("icc_profile")
-    if profile:
-        try:
-            srgb = ImageCms.createProfile("sRGB")
-            converted = ImageCms.profileToProfile(image, io.BytesIO(profile), srgb, outputMode="RGB")
-            if converted is not None:
-                return converted
-        except (ImageCms.PyCMSError, OSError):
-            pass
-    return image.convert("RGB")
-
-
-def _split_alpha(array: Pixels) -> tuple[Pixels, Pixels | None]:
-    """(H, W) or (H, W, 1 to 4) -> colours (H, W) or (H, W, 3), alpha (H, W)."""
-    if array.ndim == 2:
-        return array, None
-    has_alpha = array.shape[2] in (2, 4)
-    colours = array[..., :-1] if has_alpha else array
-    colours = colours[..., 0] if colours.shape[2] == 1 else colours
-    return np.ascontiguousarray(colours), np.ascontiguousarray(array[..., -1]) if has_alpha else None
-
-
 def _has_16_bits(path: Path, content: bytes | None, image: Image.Image) -> bool:
     """Whether the file has 16 bits per channel; from its header, since Pillow reduces 16-bit colour to 8 bits."""
     if image.format == "PNG":
@@ -183,7 +134,7 @@ def _decode_16_bits(path: Path, content: bytes, is_png: bool, orientation: int) 
         array = array[..., [0, 3]]
     elif array.ndim == 3:
         array = array[..., [2, 1, 0, 3][: array.shape[2]]]
-    return _split_alpha(array)
+    return split_alpha(array)
 
 
 def _turn(array: Pixels, orientation: int) -> Pixels:

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lama.inference.image_kinds import Array, to_kind
-from lama.inference.peak import Memory
-from lama.inference.windows import context, ramp, tiles
+from lama.pixels.opened import Array, to_kind
 from lama.progress_bar import bar
-from lama.windows import Piece, Window, bounding_box, hole_pieces
+from lama.strategies.memory import Memory
+from lama.windows import Piece, Window, bounding_box, context, hole_pieces, ramp, tiles
 
 logger = logging.getLogger(__name__)
 

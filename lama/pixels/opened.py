@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from lama.pictures.ignored import NEARLY_ALL, of_colour
-from lama.pictures.masks import LARGE, has_specks, visible_levels
-from lama.pictures.reading import DIM, plain_pixels
+from lama.pixels.colours import NEARLY_ALL, of_colour
+from lama.pixels.levels import LARGE, has_specks, visible_levels
+from lama.pixels.plain import DIM, plain_pixels
 from lama.windows import Piece
 
 logger = logging.getLogger(__name__)
@@ -262,16 +260,3 @@ def white(dtype: np.dtype[Any]) -> int:
 def to_kind(values: Array, dtype: np.dtype[Any]) -> Array:
     """Predicted values, float in about [0, 1] -> the same in the image's type: clipped, scaled, rounded."""
     return _round(values.clip(0, 1) * np.float32(white(dtype)), dtype)
-
-
-def network_input(pixels: Array, hole: NDArray[np.bool_]) -> Tensor:
-    """(H, W, 3) of an image's type and (H, W) -> float32 (1, 4, H, W): masked RGB in [0, 1] and the mask.
-
-    Written in place: for a large image, intermediate copies would take too much memory.
-    """
-    x = torch.empty(1, 4, *hole.shape)
-    native = pixels.astype(pixels.dtype.newbyteorder("="), order="C", copy=True)  # torch wants it writable, not a view
-    mask = torch.from_numpy(np.ascontiguousarray(hole))
-    x[0, :3].copy_(torch.from_numpy(native).permute(2, 0, 1)).div_(white(pixels.dtype)).masked_fill_(mask, 0)
-    x[0, 3].copy_(mask)
-    return x
