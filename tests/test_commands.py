@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from commands import command, last_line
+from commands import command, last_line, program
 from PIL import Image
 
 from lama.checkpoints import save_generator
@@ -34,21 +34,22 @@ def pairs(tmp_path):
     return write_pairs([a_pair("a"), a_pair("b", 33, 47)], tmp_path / "pairs with (odd) = name")
 
 
+@pytest.mark.slow
 def test_the_readmes_journey_on_a_tiny_network(root, tmp_path):
     run = tmp_path / "runs" / "tiny"
     settings = ["-cn", "demo", "generator.ngf=4", "generator.n_blocks=1", "discriminator.ndf=4", "augment.size=64",
                 "trainer.max_epochs=1", "data.epoch_size=4", "data.batch_size=2", "data.val_per_image=1",
                 "data.num_workers=0", f"run_dir={run}"]  # fmt: skip
-    code, _, errors = command(root, "train.py", *settings, cwd=tmp_path)
+    code, _, errors = program(root, "train.py", *settings, cwd=tmp_path)
     assert code == 0, errors
-    code, _, errors = command(root, "train.py", *settings, cwd=tmp_path)  # again: it is over
+    code, _, errors = program(root, "train.py", *settings, cwd=tmp_path)  # again: it is over
     assert code == 0, errors
     done = f"{run}: has trained all of its 1 epochs; train on with trainer.max_epochs=2, say"
     assert last_line(errors) == done
-    code, _, errors = command(root, "train.py", *settings, "recipe.clip_norm=2", "resume=auto", cwd=tmp_path)
+    code, _, errors = program(root, "train.py", *settings, "recipe.clip_norm=2", "resume=auto", cwd=tmp_path)
     assert code == 2
     assert "begun with recipe.clip_norm=1.0 (now: 2)" in last_line(errors)
-    code, _, errors = command(root, "report.py", f"run={run}", cwd=tmp_path)
+    code, _, errors = program(root, "report.py", f"run={run}", cwd=tmp_path)
     assert code == 0, errors
     methods = json.loads((run / "metrics.json").read_text())["methods"]
     assert list(methods) == ["LaMa (this run)", "OpenCV Telea", "OpenCV Navier-Stokes", "mean colour"]
@@ -60,12 +61,12 @@ def test_the_readmes_journey_on_a_tiny_network(root, tmp_path):
     assert f"run={run}" in page
     predictions = tmp_path / "predictions"
     arguments = [f"model.path={run}/models/last.safetensors", f"indir={run}/evaluation_set", f"outdir={predictions}"]
-    code, _, errors = command(root, "predict.py", *arguments, "fast=false", "strategy=full", cwd=tmp_path)
+    code, _, errors = program(root, "predict.py", *arguments, "fast=false", "strategy=full", cwd=tmp_path)
     assert code == 0, errors
     results = {}
     for name, what in (("a", f"predictdir={predictions}"), ("b", f"model.path={run}/models/last.safetensors")):
         arguments = [what, f"indir={run}/evaluation_set", f"outdir={tmp_path / name}"]
-        code, _, errors = command(root, "evaluate.py", *arguments, cwd=tmp_path)
+        code, _, errors = program(root, "evaluate.py", *arguments, cwd=tmp_path)
         assert code == 0, errors
         results[name] = json.loads((tmp_path / name / "metrics.json").read_text())["overall"]
     assert results["a"] == results["b"]  # files and model are measured alike

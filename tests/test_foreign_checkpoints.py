@@ -575,6 +575,7 @@ def test_the_official_example_gives_the_official_result(shared):
         assert np.abs(difference[~mask]).max() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
 @pytest.mark.parametrize("form", ["official folder", "torchscript"])
 def test_big_lama_loads_in_little_memory(tmp_path, form):

@@ -297,6 +297,7 @@ def test_elsewhere_than_on_linux_the_allocator_is_left_alone(monkeypatch):
     assert not tune_allocator(1)
 
 
+@pytest.mark.slow
 def test_the_benchmark_compares_every_variant_with_the_trained_module(cache):
     from lama.bench import bench_predict
 

@@ -117,6 +117,7 @@ def test_metrics_of_sets_alone_make_a_page_without_examples():
     assert "Worst" not in evaluated([1, 2], ["fid"])
 
 
+@pytest.mark.slow
 def test_the_command_measures_forty_real_pairs_as_the_reference_does(shared, root, tmp_path):
     """LPIPS-squeeze, PSNR and both SSIM of ``expected_metrics.csv``, through files and bin/evaluate.py."""
     with (shared / "metrics" / "expected_metrics.csv").open() as file:

@@ -480,6 +480,7 @@ def test_a_small_hole_in_a_large_photograph_takes_little_memory(root):
     assert int(subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout) < 4e9
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_a_small_hole_compares_both_ways():
     from lama.bench import bench_hole
 

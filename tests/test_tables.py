@@ -3,10 +3,10 @@
 import json
 import shutil
 import subprocess
-import sys
 from html.parser import HTMLParser
 
 import pytest
+from commands import command
 
 from lama.evaluation import METRICS
 from lama.evaluation.protocol import find_protocol
@@ -380,16 +380,17 @@ def test_bad_options(runs, tmp_path, options, what):
 
 def test_the_command(root, runs, tmp_path):
     evaluate(runs, "lama-fourier/random_thick_256", n=3, psnr_hole=20.0, lpips_squeeze=0.1)
-    command = [sys.executable, str(root / "bin" / "make_tables.py"), f"out={tmp_path / 'out'}"]
-    good = [*command, f"runs={runs}", "metrics=[psnr_hole,lpips_squeeze]", "size=256"]
-    done = subprocess.run(good, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "table 2: 2 numbers of ours, 0 n/a" in done.stdout
+    out = f"out={tmp_path / 'out'}"
+    code, said, errors = command(
+        root, "make_tables.py", out, f"runs={runs}", "metrics=[psnr_hole,lpips_squeeze]", "size=256"
+    )
+    assert code == 0, errors
+    assert "table 2: 2 numbers of ours, 0 n/a" in said
     assert "LPIPS (squeeze) ↓" in (tmp_path / "out" / "tables.md").read_text()
-    done = subprocess.run([*command, f"runs={tmp_path}/none"], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: runs=")
-    assert len(done.stderr.splitlines()) == 1
+    code, _, errors = command(root, "make_tables.py", out, f"runs={tmp_path}/none")
+    assert code == 2
+    assert errors.startswith("error: runs=")
+    assert len(errors.splitlines()) == 1
 
 
 def test_numbers_on_the_axes_of_the_plot_are_few(runs, tmp_path, monkeypatch):

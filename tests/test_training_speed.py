@@ -314,6 +314,7 @@ def test_a_compiled_generator_trains_to_the_same_numbers():
         assert compiled_logs[name].item() == pytest.approx(value.item(), rel=1e-3), name
 
 
+@pytest.mark.slow
 def test_the_benchmark_takes_turns_and_compares():
     lines = bench_train(
         *("--rounds", "1", "--size", "64", "--batch", "1", "--ngf", "4", "--n-blocks", "1"),
