@@ -1,0 +1,200 @@
+"""One training that is disturbed until it ends, and its comparison with the same training left alone."""
+
+import random
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from comparing import assert_equal, everything
+from starts import Ended, Start
+
+# Lines that name what was lost. The first group is of disks that failed, the second of changed data.
+LOST_FILES = r"(models|the states of the best iterations|metrics\.csv): not written|metrics\.csv: shorter"
+LOST_DATA = r"RESUMED WITH|cannot be used and were replaced|whose files have other names|images? (of|with) other"
+SAID = r"stopped by SIG\w+ after iteration|error: .*the same command continues|error: [^\n]*"
+FAILED = r"Traceback \(most recent|--- Logging error|Exception ignored|Fatal Python error|Segmentation"
+
+
+@dataclass
+class Fault:
+    """One fault and its end."""
+
+    kind: str
+    detail: str
+    outcome: str = ""
+    broken: str = ""  # why it is a failure of the project; "" for none
+    fired: bool = True  # False: the start was over before its instant
+
+
+@dataclass
+class Life:
+    """A training in ``folder`` of ``world`` processes; all choices come from ``seed``."""
+
+    seed: int
+    folder: Path
+    world: int
+    reference: object  # ``everything`` of the training left alone
+    processor: float  # milliseconds of processor time that a whole start takes
+    faults: list[Fault] = field(default_factory=list)
+    verdict: str = ""
+    groups: list[int] = field(default_factory=list)  # process groups of the starts
+    real: bool = False  # whether the present fault takes a program of its own
+    over: bool = False
+
+    def chance(self, what: object = "life") -> random.Random:
+        """Random numbers that depend on the seed and ``what`` only."""
+        return random.Random(f"{self.seed} {what}")
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "run"
+
+    def start(self, **settings: object) -> Start:
+        start = Start(self.folder, self.world, real=self.real, **settings).begin()  # type: ignore[arg-type]
+        self.groups += start.pids
+        return start
+
+    def live(self, kinds: dict[str, Callable[["Life", random.Random], Fault]], weights: dict[str, float],
+             most: int, real: float) -> None:  # fmt: skip
+        """Up to ``most`` faults, each in one start; then starts without one until the training is over; the verdict."""
+        while len(self.faults) < most and not self.over and not self._is_broken():
+            rng = self.chance(len(self.faults))
+            self.real = self.world == 1 and rng.random() < real
+            kind = rng.choices(list(weights), list(weights.values()))[0]
+            before = self.reached()
+            fault = kinds[kind](self, rng)
+            fault.detail += ", as a program of its own" if self.real else ""
+            if not fault.broken and kind != "damaged checkpoint" and self.reached() < before:
+                fault.broken = f"the checkpoints went from iteration {before} back to {self.reached()}"
+            self.faults.append(fault)
+        self.real = False
+        if not self._is_broken():
+            self._finish()
+
+    def _is_broken(self) -> bool:
+        return any(fault.broken for fault in self.faults)
+
+    def _finish(self) -> None:
+        if not self.over:
+            ended = self.start(workers=self.chance().randrange(3)).wait()
+            if ended.codes != [0] * self.world:
+                self.verdict = f"broken: an undisturbed start ended with {ended.codes}: {last_line(ended)}"
+                return
+        self.verdict = self.compare(LOST_FILES)
+
+    def compare(self, reasons: str) -> str:
+        """"equal", "named: LINE" if it differs and the log names a reason, or "broken: DIFFERENCE"."""
+        try:
+            found = everything(self.run)
+            assert_equal(found, self.reference)
+        except (AssertionError, ValueError, OSError, KeyError) as error:
+            log = self.run / "train.log"
+            lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+            line = next((line for line in lines if re.search(reasons, line)), None)
+            return f"named: {line}" if line else f"broken: differs from the undisturbed training ({error!r})"
+        partial = [str(path) for path in self.run.rglob(".partial-*")]
+        return f"broken: left behind {partial}" if partial else "equal"
+
+    def reached(self) -> int:
+        """The iteration of the newest checkpoint; -1 without one."""
+        from lama.runs.checkpointing import newest_checkpoint
+
+        try:
+            newest = newest_checkpoint(self.run / "checkpoints")
+        except ValueError:
+            return -1
+        return -1 if newest is None else int(newest[1]["progress"]["iteration"])
+
+    def judged(self, fault: Fault, ended: Ended, deadly: bool = False) -> Fault:
+        """``fault`` with its outcome; ``deadly``: it may kill a process without a word."""
+        fault.fired = ended.fired or ended.stopped or any(code < 0 for code in ended.codes) or fault.fired
+        self.over = ended.codes == [0] * self.world and (self.run / "summary.json").is_file()
+        failed = re.search(FAILED, ended.text)
+        said = re.findall(SAID, ended.text)
+        codes = [code for code in ended.codes if code]
+        if ended.hung:
+            fault.broken = "hangs"
+        elif failed:
+            fault.broken = f"{failed[0]} (exit {ended.codes}): {last_line(ended)}"
+        elif any(code not in (2, 75, 130) and not (code < 0 and deadly) for code in codes):
+            fault.broken = f"exit {ended.codes}: {last_line(ended)}"
+        elif codes and not said and not any(code < 0 for code in codes):
+            fault.broken = f"exit {ended.codes} without a reason: {last_line(ended)}"
+        fault.outcome = fault.broken or _outcome(ended, codes, said)
+        return fault
+
+    def record(self) -> dict[str, object]:
+        return {"seed": self.seed, "processes": self.world, "verdict": self.verdict, "faults": [*map(asdict, self.faults)]}
+
+    def snapshot(self) -> Path:
+        """A copy of the run and its images."""
+        kept = self.folder / "snapshot"
+        for name in ("run", "images"):
+            if (self.folder / name).exists():
+                shutil.copytree(self.folder / name, kept / name)
+        return kept
+
+    def restore(self, kept: Path) -> None:
+        for name in ("run", "images"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            if (kept / name).exists():
+                shutil.copytree(kept / name, self.folder / name)
+        shutil.rmtree(kept)
+        self.over = False
+
+
+def _outcome(ended: Ended, codes: list[int], said: list[str]) -> str:
+    if any(code < 0 for code in codes):
+        return "killed"
+    if 75 in codes or 130 in codes:
+        return "stopped, try again"
+    if codes:
+        return "ended with one line"
+    return "trained to the end, files named" if re.search("not written", ended.text) else "trained to the end"
+
+
+def last_line(ended: Ended) -> str:
+    lines = [line for line in ended.text.splitlines() if line.strip()]
+    return lines[-1][:400] if lines else "no output"
+
+
+def make(seed: int, folder: Path, material: Path, references: dict[int, tuple[object, float]]) -> Life:
+    """The life of ``seed``, in ``folder``, with its own copy of the images."""
+    world = 2 if random.Random(f"{seed} world").random() < 0.2 else 1
+    shutil.copytree(material, folder)
+    return Life(seed, folder, world, *references[world])
+
+
+def left_alone(folder: Path, world: int) -> tuple[object, float]:
+    """The training that nothing disturbs, and its milliseconds of processor time."""
+    ended = Start(folder, world).begin().wait()
+    if ended.codes != [0] * world:
+        raise RuntimeError(f"the undisturbed training ended with {ended.codes}:\n{ended.text}")
+    return everything(folder / "run"), 1000 * ended.processor / world
+
+
+def still_running(groups: set[int], seconds: float) -> list[int]:
+    """Processes of these groups that still run after so many seconds."""
+    ends = time.monotonic() + seconds
+    while left := [pid for pid, group in _processes() if group in groups]:
+        if time.monotonic() > ends:
+            break
+        time.sleep(0.5)
+    return left
+
+
+def _processes() -> list[tuple[int, int]]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, group = path.read_text().rpartition(")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue
+        if state != "Z":
+            found.append((int(path.parent.name), int(group)))
+    return found
