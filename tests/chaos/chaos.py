@@ -69,7 +69,7 @@ def one(seed: int, folder: Path, references: dict, most: int, real: float) -> No
 
     it = life.make(seed, folder / str(seed), folder / "material", references)
     try:
-        it.live(faults.KINDS, faults.WEIGHTS, most, real)
+        it.live(faults.KINDS, faults.WEIGHTS, faults.CUT, most, real)
     except Exception as error:
         import traceback
 

@@ -3,6 +3,7 @@
 import random
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from starts import Ended, Start
 
 # Lines that name what was lost. The first group is of disks that failed, the second of changed data.
 LOST_FILES = r"(models|the states of the best iterations|metrics\.csv): not written|metrics\.csv: shorter"
-LOST_DATA = r"RESUMED WITH|cannot be used and were replaced|whose files have other names|images? (of|with) other"
+LOST_DATA = r"RESUMED WITH|cannot be used and were replaced|whose files have other names|images of other|files have changed"
 SAID = r"stopped by SIG\w+ after iteration|error: .*the same command continues|error: [^\n]*"
 FAILED = r"Traceback \(most recent|--- Logging error|Exception ignored|Fatal Python error|Segmentation"
 
@@ -44,6 +45,7 @@ class Life:
     verdict: str = ""
     groups: list[int] = field(default_factory=list)  # process groups of the starts
     real: bool = False  # whether the present fault takes a program of its own
+    late: tuple[int, int] = (0, 0)  # milliseconds and signal of a second fault in the present start
     over: bool = False
 
     def chance(self, what: object = "life") -> random.Random:
@@ -55,26 +57,40 @@ class Life:
         return self.folder / "run"
 
     def start(self, **settings: object) -> Start:
-        start = Start(self.folder, self.world, real=self.real, **settings).begin()  # type: ignore[arg-type]
+        late = "|".join(f"{word}={value}" for word, value in zip(("late", "lateby"), self.late)) if self.late[0] else ""
+        start = Start(self.folder, self.world, real=self.real, late=late, **settings).begin()  # type: ignore[arg-type]
         self.groups += start.pids
         return start
 
     def live(self, kinds: dict[str, Callable[["Life", random.Random], Fault]], weights: dict[str, float],
-             most: int, real: float) -> None:  # fmt: skip
+             cut: set[str], most: int, real: float) -> None:  # fmt: skip
         """Up to ``most`` faults, each in one start; then starts without one until the training is over; the verdict."""
         while len(self.faults) < most and not self.over and not self._is_broken():
             rng = self.chance(len(self.faults))
             self.real = self.world == 1 and rng.random() < real
             kind = rng.choices(list(weights), list(weights.values()))[0]
+            self.late = self._second(rng) if kind in cut else (0, 0)
             before = self.reached()
             fault = kinds[kind](self, rng)
             fault.detail += ", as a program of its own" if self.real else ""
             if not fault.broken and kind != "damaged checkpoint" and self.reached() < before:
                 fault.broken = f"the checkpoints went from iteration {before} back to {self.reached()}"
             self.faults.append(fault)
-        self.real = False
+            if self.late[0]:
+                detail = f"the same start, signal {self.late[1]} after {self.late[0]} ms of processor time"
+                came = fault.outcome in ("killed", "stopped, try again")
+                second = "killed" if self.late[1] == signal.SIGKILL else "terminated"
+                self.faults.append(Fault(second, detail, fault.outcome, fired=came))
+        self.real, self.late = False, (0, 0)
         if not self._is_broken():
             self._finish()
+
+    def _second(self, rng: random.Random) -> tuple[int, int]:
+        """Most starts with a fault that lets them go on get a second one that does not."""
+        if rng.random() < 0.25:
+            return 0, 0
+        shortest = 7000 if self.real else 0.3 * self.processor
+        return int(shortest + rng.random() * self.processor), rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
 
     def _is_broken(self) -> bool:
         return any(fault.broken for fault in self.faults)
@@ -112,6 +128,7 @@ class Life:
 
     def judged(self, fault: Fault, ended: Ended, deadly: bool = False) -> Fault:
         """``fault`` with its outcome; ``deadly``: it may kill a process without a word."""
+        deadly = deadly or bool(self.late[0])
         fault.fired = ended.fired or ended.stopped or any(code < 0 for code in ended.codes) or fault.fired
         self.over = ended.codes == [0] * self.world and (self.run / "summary.json").is_file()
         failed = re.search(FAILED, ended.text)
@@ -165,7 +182,7 @@ def last_line(ended: Ended) -> str:
 
 def make(seed: int, folder: Path, material: Path, references: dict[int, tuple[object, float]]) -> Life:
     """The life of ``seed``, in ``folder``, with its own copy of the images."""
-    world = 2 if random.Random(f"{seed} world").random() < 0.2 else 1
+    world = 2 if random.Random(f"{seed} world").random() < 0.15 else 1
     shutil.copytree(material, folder)
     return Life(seed, folder, world, *references[world])
 

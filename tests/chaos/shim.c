@@ -12,6 +12,7 @@
  *   clock=SECONDS with operation N the calendar clock jumps
  *   from=, to=    with operation N the first file is renamed to the second
  *   fired=PATH    this file is made when the fault comes
+ *   late=MS       besides, this process gets the signal lateby=NUMBER after so many milliseconds of processor time
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -33,7 +34,7 @@
 
 static struct {
     char folder[PATH_MAX], ops[16], fired[PATH_MAX], from[PATH_MAX], to[PATH_MAX];
-    long after, times, error, signal, cpu, worker, clock;
+    long after, times, error, signal, cpu, worker, clock, late, lateby;
 } rule;
 static atomic_int armed, jumped;
 static atomic_long counted;
@@ -46,15 +47,16 @@ static void fire(void) {
     }
 }
 
+static void after_processor_time(long milliseconds, long number) {
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = (int)number};
+    struct itimerspec when = {.it_value = {milliseconds / 1000, milliseconds % 1000 * 1000000}};
+    timer_t timer;
+    if (timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) == 0) timer_settime(timer, 0, &when, NULL);
+}
+
 static void begin(void) {
-    if (rule.cpu > 0) {
-        struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = (int)rule.signal};
-        struct itimerspec when = {.it_value = {rule.cpu / 1000, rule.cpu % 1000 * 1000000}};
-        timer_t timer;
-        if (timer_create(CLOCK_PROCESS_CPUTIME_ID, &event, &timer) == 0) timer_settime(timer, 0, &when, NULL);
-    } else {
-        atomic_store(&armed, 1);
-    }
+    if (rule.cpu > 0) after_processor_time(rule.cpu, rule.signal);
+    else atomic_store(&armed, 1);
 }
 
 int chaos_arm(const char *text) {
@@ -76,10 +78,13 @@ int chaos_arm(const char *text) {
         else if (!strcmp(word, "signal")) rule.signal = atol(value);
         else if (!strcmp(word, "cpu")) rule.cpu = atol(value);
         else if (!strcmp(word, "worker")) rule.worker = atol(value);
+        else if (!strcmp(word, "late")) rule.late = atol(value);
+        else if (!strcmp(word, "lateby")) rule.lateby = atol(value);
         else if (!strcmp(word, "clock")) rule.clock = atol(value);
         else return -1;
     }
     forks = 0;
+    if (rule.late > 0) after_processor_time(rule.late, rule.lateby);
     if (!rule.worker) begin();
     return 0;
 }

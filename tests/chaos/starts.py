@@ -7,6 +7,7 @@ costs a fraction of a second. ``preload`` is called once, before the first start
 import atexit
 import copy
 import ctypes
+import faulthandler
 import os
 import resource
 import signal
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HANGS = 240.0  # seconds after which a start is taken to hang
+HANGS = 120.0  # seconds after which a start is taken to hang
 LAUNCHER = 8.0  # seconds after which a launcher such as torchrun ends the other ranks of one that has failed
 STEPS = 18  # iterations of the training
 
@@ -55,6 +56,7 @@ class Start:
     workers: int = 0
     rule: str = ""
     rank: int = 0
+    late: str = ""  # a second rule, for rank 0
     real: bool = False  # a program of its own
     pause: float = 0.3  # seconds until a stopped process continues
     code: Path = ROOT  # of the package, for a real start
@@ -80,12 +82,11 @@ class Start:
                 f"data.num_workers={self.workers}", f"trainer.devices={self.world}", *self.arguments]  # fmt: skip
 
     def _rule(self, rank: int) -> str:
-        return f"{self.rule}|fired={self.fired}" if self.rule and rank == self.rank else ""
+        rules = [f"{self.rule}|fired={self.fired}"] if self.rule and rank == self.rank else []
+        return "|".join([*rules, *([self.late] if self.late and rank == 0 else [])])
 
     def _program(self) -> int:
-        environment = os.environ | {"CHAOS": self._rule(0), "PYTHONPATH": str(self.code)}
-        if not self.rule:
-            environment.pop("CHAOS")
+        environment = os.environ | {"PYTHONPATH": str(self.code)} | ({"CHAOS": rule} if (rule := self._rule(0)) else {})
         with self.output.open("ab") as output:
             return subprocess.Popen([sys.executable, "-m", "lama", "train", *ARGUMENTS, *self._own()], env=environment,
                                     stdout=output, stderr=output, cwd=self.code, start_new_session=True).pid  # fmt: skip
@@ -115,6 +116,8 @@ class Start:
     def _run(self, rank: int, port: int) -> int:
         """In the fork: run the command; returns its exit code."""
         import lama
+        from tqdm import tqdm
+
         from lama.commands import run_verb, train
         from lama.runs import callbacks
 
@@ -122,6 +125,8 @@ class Start:
             os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(self.world),
                            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
                            "TORCHELASTIC_RUN_ID": "chaos"}  # fmt: skip
+        faulthandler.enable()
+        tqdm._instances.clear()  # the bar of the program that forked
         config = _with(_COMPOSED[0], self._own())
         train.read = lambda *_: copy.deepcopy(config)
         callbacks.draw_curves = lambda *_: None  # takes seconds, for a file that is not compared
@@ -157,7 +162,9 @@ class Start:
             hung = hung or now - self.began > HANGS
             if hung or (failed and now - failed > LAUNCHER):
                 for pid in set(self.pids) - codes.keys():
-                    os.kill(pid, signal.SIGKILL if hung or now - failed > 2 * LAUNCHER else signal.SIGTERM)
+                    os.kill(pid, signal.SIGABRT if hung else signal.SIGTERM)  # Python says where it hangs
+                    if now - (failed or self.began) > 2 * (HANGS if hung else LAUNCHER):
+                        os.kill(pid, signal.SIGKILL)
                 time.sleep(0.2)
             time.sleep(0.005)
         text = self.output.read_text(errors="replace")
