@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         if partial is not None:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error counts; ``remove_partial`` tries again
+                partial.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path, key: str = "", given: Path | None = None) -> None:
@@ -95,9 +96,10 @@ def synced(path: Path) -> None:
         os.close(handle)
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove the temporary files that a killed ``atomic_write`` left in ``folder``."""
-    for path in folder.glob(f"{PARTIAL}*"):
+def remove_partial(*folders: Path) -> None:
+    """Remove the temporary files that ``atomic_write`` left in ``folders``: of a killed process, or where the disk
+    refused to remove them."""
+    for path in (path for folder in folders for path in folder.glob(f"{PARTIAL}*")):
         if path.is_file():
             path.unlink(missing_ok=True)
 

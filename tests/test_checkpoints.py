@@ -10,7 +10,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lama.checkpoints import find_weights, load_generator, save_generator
-from lama.checkpoints import format as checkpoint_format
 from lama.models import FFCResNetGenerator
 
 

@@ -11,8 +11,8 @@ PR_SET_PDEATHSIG = 1  # of prctl(2)
 def end_with(parent: int) -> None:
     """On Linux, the system kills this process when ``parent``, the process that has forked it, ends.
 
-    Workers of a data loader notice a killed parent by themselves, but cannot end if a worker was killed before it in the
-    middle of a batch: they wait for its lock.
+    Workers of a data loader notice a killed parent by themselves, but cannot end if a worker was killed before it while
+    it handed over a batch: they wait for its lock.
     """
     if sys.platform != "linux":
         return

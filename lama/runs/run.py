@@ -100,6 +100,7 @@ def train(
                 _fit(fit, module, data, resume, Request(config, command), checkpointing, watcher)
             if processes.first:
                 _check_written(fit, checkpointing, run_dir)
+                remove_partial(run_dir, *run_dir.glob("*/"))
                 _summarise(module, data, checkpointing, run_dir, processes.number, speed.summary(processes.number))
             if debug is not None and debug.verdict:
                 logger.info("%s: %s", debug.name, debug.verdict)
@@ -209,8 +210,7 @@ def _make_trainer(
         use_distributed_sampler=False,  # ``EpochSampler`` shards by itself
     )
     if fit.is_global_zero:
-        for folder in (run_dir, *run_dir.glob("*/")):
-            remove_partial(folder)
+        remove_partial(run_dir, *run_dir.glob("*/"))
     return fit
 
 

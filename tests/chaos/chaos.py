@@ -49,13 +49,13 @@ def pictures(folder: Path) -> None:
             Image.fromarray(noise).save(folder / name / f"{number:02d}.png")
 
 
-def prepared(folder: Path) -> dict:
+def prepared(folder: Path, most: int) -> dict:
     """The material, and the trainings that nothing disturbs: {processes: (their end, milliseconds)}."""
     import life
 
     pictures(folder / "material")
     references = {}
-    for world in (1, 2):
+    for world in range(1, most + 1):
         place = folder / f"undisturbed{world}"
         shutil.copytree(folder / "material", place)
         references[world] = life.left_alone(place, world)
@@ -103,7 +103,7 @@ def lived(seeds, folder: Path, references: dict, wanted: int, jobs: int, real: f
             seed = running.pop(pid)
             record = json.loads((folder / f"{seed}.json").read_text())
             records.append(record)
-            bar.update(len(record["faults"]))
+            bar.update(sum(fault["fired"] for fault in record["faults"]))
             if is_broken(record):
                 why = next((fault["broken"] for fault in record["faults"] if fault["broken"]), record["verdict"])
                 bar.write(f"seed {seed}: {why}")
@@ -119,6 +119,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="only this one, files kept")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
     parser.add_argument("--real", type=float, default=0.02, help="share of starts that are programs of their own")
+    parser.add_argument("--processes", type=int, default=2, choices=(1, 2), help="of a training, at most")
     parser.add_argument("--out", type=Path, default=ROOT / "runs/chaos", help="folder of report.json and report.html")
     given = parser.parse_args()
     memory = Path("/dev/shm")
@@ -133,7 +134,7 @@ def main() -> int:
     import starts
 
     starts.preload()
-    references = prepared(folder)
+    references = prepared(folder, given.processes)
     single = given.seed is not None
     seeds = iter([given.seed]) if single else iter(range(given.first, given.first + 10**6))
     records = lived(seeds, folder, references, 12 if single else given.faults, given.jobs, given.real, single)

@@ -18,9 +18,14 @@ def _instant(life: Life, rng: random.Random) -> str:
     """An instant of a start: at an operation on its files, or after some processor time, imports included."""
     if rng.random() < 0.4:
         ops = rng.choice(list(OPERATIONS))
-        return f"folder={life.run}|ops={ops}|after={rng.randint(1, OPERATIONS[ops] * 2 // 3)}"
+        return f"folder={life.run}|ops={ops}|after={rng.randint(1, _within(life, OPERATIONS[ops] * 2 // 3))}"
     extra = 7000 if life.real else 0  # milliseconds of imports
-    return f"cpu={rng.randint(5, int(life.processor) + extra)}"
+    return f"cpu={rng.randint(5, _within(life, int(life.processor)) + extra)}"
+
+
+def _within(life: Life, count: int) -> int:
+    """The share of ``count`` that is likely to come in the present start; its beginning is a quarter of a start."""
+    return max(5, int(count * (0.2 + 0.75 * life.left)))
 
 
 def _workers(rng: random.Random) -> int:
@@ -64,7 +69,7 @@ def read_only(life: Life, rng: random.Random) -> Fault:
 
 def _disk(life: Life, rng: random.Random, kind: str, error: int, which: list[str]) -> Fault:
     ops = rng.choice(which)
-    counts = sum(OPERATIONS[letter] for letter in ops)
+    counts = _within(life, sum(OPERATIONS[letter] for letter in ops))
     after, times = rng.randint(1, counts), rng.choice([1, 2, 5, 20, counts // 4, 0])
     workers = _workers(rng)
     many = "all" if not times else str(times)
@@ -74,7 +79,7 @@ def _disk(life: Life, rng: random.Random, kind: str, error: int, which: list[str
 
 
 def clock(life: Life, rng: random.Random) -> Fault:
-    workers, after = _workers(rng), rng.randint(1, OPERATIONS["cwsnu"])
+    workers, after = _workers(rng), rng.randint(1, _within(life, OPERATIONS["cwsnu"]))
     seconds = rng.choice([-1, 1]) * int(10 ** rng.uniform(0, 8.5))
     fault = Fault("clock jumps", f"by {seconds} seconds at operation {after}, {workers} workers", fired=False)
     rule = f"folder={life.run}|ops=cwsnu|after={after}|times=1|clock={seconds}"
@@ -84,7 +89,7 @@ def clock(life: Life, rng: random.Random) -> Fault:
 def worker_killed(life: Life, rng: random.Random) -> Fault:
     workers = rng.randint(1, 4)
     which, rank = rng.randint(1, workers), _rank(life, rng)
-    at = f"folder={life.folder}/images|ops=r|after={rng.randint(1, 12)}"
+    at = f"folder={life.folder}/images|ops=r|after={rng.randint(1, max(1, int(30 * life.left / workers)))}"
     if rng.random() < 0.4:
         at = f"cpu={rng.randint(1, 40)}"
     fault = Fault("worker killed", f"worker {which} of {workers} of rank {rank}, {at}", fired=False)
@@ -178,8 +183,9 @@ def _picture(life: Life, rng: random.Random, kind: str) -> Fault:
     if kind == "changed picture":
         (life.folder / "new").write_bytes(pictures[pictures.index(picture) - 1].read_bytes() + b" ")
     moves = f"|from={picture}|to={away}" if kind == "vanished picture" else f"|from={life.folder}/new|to={picture}"
-    after = rng.randint(1, 90)
-    fault = Fault(kind, f"{picture.name}, {f'at read {after}' if during else 'between two starts'}, {workers} workers")
+    after = rng.randint(1, _within(life, 60))
+    fault = Fault(kind, f"{picture.name}, {f'at read {after}' if during else 'between two starts'}, {workers} workers",
+                  fired=not during)  # fmt: skip
     if during:
         rule = f"folder={life.folder}/images|ops=r|after={after}|times=1{moves}"
     else:
@@ -216,7 +222,9 @@ def updated(life: Life, rng: random.Random) -> Fault:
     config, workers = life.run / "config.yaml", _workers(rng)
     fault = Fault("code updated", f"{workers} workers")
     if config.exists():
-        lines = [line for line in config.read_text().splitlines(keepends=True) if line.strip() != "recompute_blocks: false"]
+        lines = [
+            line for line in config.read_text().splitlines(keepends=True) if line.strip() != "recompute_blocks: false"
+        ]
         config.write_text("".join(lines))
     code = ROOT
     if life.real:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from comparing import assert_equal, everything
-from starts import Ended, Start
+from starts import STEPS, Ended, Start
 
 # Lines that name what was lost. The first group is of disks that failed, the second of changed data.
-LOST_FILES = r"(models|the states of the best iterations|metrics\.csv): not written|metrics\.csv: shorter"
-LOST_DATA = r"RESUMED WITH|cannot be used and were replaced|whose files have other names|images of other|files have changed"
+LOST_FILES = r"(models|the states of the best iterations|metrics\.csv)( \(\S+\))?: not written|metrics\.csv: shorter"
+LOST_DATA = (
+    r"RESUMED WITH|cannot be used and were replaced|whose files have other names|images of other|files have changed"
+)
 SAID = r"stopped by SIG\w+ after iteration|error: .*the same command continues|error: [^\n]*"
 FAILED = r"Traceback \(most recent|--- Logging error|Exception ignored|Fatal Python error|Segmentation"
 
@@ -46,6 +48,7 @@ class Life:
     groups: list[int] = field(default_factory=list)  # process groups of the starts
     real: bool = False  # whether the present fault takes a program of its own
     late: tuple[int, int] = (0, 0)  # milliseconds and signal of a second fault in the present start
+    left: float = 1.0  # share of the training that is left for the present start
     over: bool = False
 
     def chance(self, what: object = "life") -> random.Random:
@@ -57,7 +60,7 @@ class Life:
         return self.folder / "run"
 
     def start(self, **settings: object) -> Start:
-        late = "|".join(f"{word}={value}" for word, value in zip(("late", "lateby"), self.late)) if self.late[0] else ""
+        late = "late={}|lateby={}".format(*self.late) if self.late[0] else ""
         start = Start(self.folder, self.world, real=self.real, late=late, **settings).begin()  # type: ignore[arg-type]
         self.groups += start.pids
         return start
@@ -69,8 +72,9 @@ class Life:
             rng = self.chance(len(self.faults))
             self.real = self.world == 1 and rng.random() < real
             kind = rng.choices(list(weights), list(weights.values()))[0]
-            self.late = self._second(rng) if kind in cut else (0, 0)
             before = self.reached()
+            self.left = 1 - max(0, before) / STEPS
+            self.late = self._second(rng) if kind in cut else (0, 0)
             fault = kinds[kind](self, rng)
             fault.detail += ", as a program of its own" if self.real else ""
             if not fault.broken and kind != "damaged checkpoint" and self.reached() < before:
@@ -89,8 +93,10 @@ class Life:
         """Most starts with a fault that lets them go on get a second one that does not."""
         if rng.random() < 0.25:
             return 0, 0
-        shortest = 7000 if self.real else 0.3 * self.processor
-        return int(shortest + rng.random() * self.processor), rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM])
+        shortest = 7000 if self.real else 0.25 * self.processor
+        return int(shortest + rng.random() * self.left * 0.7 * self.processor), rng.choice(
+            [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM]
+        )
 
     def _is_broken(self) -> bool:
         return any(fault.broken for fault in self.faults)
@@ -104,7 +110,7 @@ class Life:
         self.verdict = self.compare(LOST_FILES)
 
     def compare(self, reasons: str) -> str:
-        """"equal", "named: LINE" if it differs and the log names a reason, or "broken: DIFFERENCE"."""
+        """ "equal", "named: LINE" if it differs and the log names a reason, or "broken: DIFFERENCE"."""
         try:
             found = everything(self.run)
             assert_equal(found, self.reference)
@@ -129,11 +135,11 @@ class Life:
     def judged(self, fault: Fault, ended: Ended, deadly: bool = False) -> Fault:
         """``fault`` with its outcome; ``deadly``: it may kill a process without a word."""
         deadly = deadly or bool(self.late[0])
-        fault.fired = ended.fired or ended.stopped or any(code < 0 for code in ended.codes) or fault.fired
+        fault.fired = ended.fired or ended.stopped or any(ended.codes) or fault.fired
         self.over = ended.codes == [0] * self.world and (self.run / "summary.json").is_file()
         failed = re.search(FAILED, ended.text)
         said = re.findall(SAID, ended.text)
-        codes = [code for code in ended.codes if code]
+        codes = [code for rank, code in enumerate(ended.codes) if code and rank not in ended.launched]
         if ended.hung:
             fault.broken = "hangs"
         elif failed:
@@ -146,7 +152,12 @@ class Life:
         return fault
 
     def record(self) -> dict[str, object]:
-        return {"seed": self.seed, "processes": self.world, "verdict": self.verdict, "faults": [*map(asdict, self.faults)]}
+        return {
+            "seed": self.seed,
+            "processes": self.world,
+            "verdict": self.verdict,
+            "faults": [*map(asdict, self.faults)],
+        }
 
     def snapshot(self) -> Path:
         """A copy of the run and its images."""
@@ -182,7 +193,7 @@ def last_line(ended: Ended) -> str:
 
 def make(seed: int, folder: Path, material: Path, references: dict[int, tuple[object, float]]) -> Life:
     """The life of ``seed``, in ``folder``, with its own copy of the images."""
-    world = 2 if random.Random(f"{seed} world").random() < 0.15 else 1
+    world = max(references) if random.Random(f"{seed} world").random() < 0.15 else min(references)
     shutil.copytree(material, folder)
     return Life(seed, folder, world, *references[world])
 

@@ -21,16 +21,19 @@ def summarise(records: list[dict], seconds: float, left: list[int]) -> dict:
         kind["outcomes"]["broken" if fault["broken"] else fault["outcome"]] += 1
     broken = []
     for record in sorted(records, key=lambda one: one["seed"]):
-        reasons = [f"{fault['kind']} ({fault['detail']}): {fault['broken']}" for fault in record["faults"] if fault["broken"]]
+        reasons = [
+            f"{fault['kind']} ({fault['detail']}): {fault['broken']}" for fault in record["faults"] if fault["broken"]
+        ]
         if not reasons and record["verdict"].startswith("broken"):
             kinds_of_it = ", ".join(fault["kind"] for fault in record["faults"])
             reasons = [f"after {kinds_of_it}: {record['verdict']}"]
         broken += [{"seed": record["seed"], "why": why} for why in reasons]
     verdicts = Counter(record["verdict"].partition(":")[0] or "broken" for record in records)
-    spoiled = sum(len(r["faults"]) for r in records if r["seed"] in {one["seed"] for one in broken})
+    bad = {one["seed"] for one in broken}
+    came = [record["seed"] not in bad for record, fault in faults if fault["fired"]]
     seeds = [record["seed"] for record in records]
     return {
-        "faults": len(faults), "came": sum(fault["fired"] for _, fault in faults), "passed": len(faults) - spoiled,
+        "faults": len(came), "passed": sum(came), "too late": len(faults) - len(came),
         "trainings": len(records), "verdicts": dict(verdicts), "seeds": [min(seeds), max(seeds)],
         "processes": dict(Counter(record["processes"] for record in records)), "minutes": round(seconds / 60, 1),
         "kinds": dict(sorted(kinds.items(), key=lambda one: -one[1]["faults"])), "broken": broken,
@@ -41,8 +44,8 @@ def summarise(records: list[dict], seconds: float, left: list[int]) -> dict:
 def text(summary: dict, out: Path) -> str:
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary["verdicts"].items())
     lines = [
-        f"{summary['passed']} of {summary['faults']} faults passed; {summary['came']} came before their start was over; "
-        f"{summary['trainings']} trainings: {verdicts}; {summary['minutes']} minutes",
+        f"{summary['passed']} of {summary['faults']} faults passed ({summary['too late']} more were due after their "
+        f"start was over); {summary['trainings']} trainings: {verdicts}; {summary['minutes']} minutes",
         *(f"broken: seed {one['seed']}: {one['why']}\n    {replay(one['seed'])}" for one in summary["broken"]),
         *([f"still running after the end: {summary['left running']}"] if summary["left running"] else []),
         f"report: {out / 'report.html'}",
@@ -79,6 +82,6 @@ def page(summary: dict) -> str:
 <p>{summary["trainings"]} trainings (processes: {processes}), seeds {summary["seeds"][0]} to {summary["seeds"][1]}, in
 {summary["minutes"]} minutes. At their ends, compared bit by bit with a training that nothing disturbed: {verdicts}.</p>
 <table><tr><th>fault<th>faults<th>came<th><th>outcomes</tr>{rows}</table>
-<p>“came”: the others were due after their start was over.</p>
+<p>“came”: the others were due after their start was over, and do not count.</p>
 <h2>Broken</h2><ul>{broken or "<li>nothing"}</ul></html>
 """

@@ -1,13 +1,14 @@
 """One start of the command, as a fork of this process or as a program of its own, with a fault prepared in it.
 
-A fork has torch and the package imported and the configuration composed; all else is what ``lama train`` does. So a start
-costs a fraction of a second. ``preload`` is called once, before the first start.
+A fork has torch and the package imported and the configuration composed; all else is what ``lama train`` does. So a
+start costs a fraction of a second. ``preload`` is called once, before the first start.
 """
 
 import atexit
 import copy
 import ctypes
 import faulthandler
+import importlib
 import os
 import resource
 import signal
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HANGS = 120.0  # seconds after which a start is taken to hang
+HANGS = 240.0  # seconds after which a start is taken to hang; three times as many for a program of its own
 LAUNCHER = 8.0  # seconds after which a launcher such as torchrun ends the other ranks of one that has failed
 STEPS = 18  # iterations of the training
 
@@ -45,6 +46,7 @@ class Ended:
     hung: bool
     seconds: float
     processor: float  # seconds of processor time of all ranks
+    launched: set[int] = field(default_factory=set)  # ranks that were ended because another one had failed
 
 
 @dataclass
@@ -78,25 +80,36 @@ class Start:
 
     def _own(self) -> list[str]:
         """The arguments with which this start differs from others."""
-        return [f"data.path={self.folder}/images", f"data.val_path={self.folder}/held_out", f"run_dir={self.folder}/run",
-                f"data.num_workers={self.workers}", f"trainer.devices={self.world}", *self.arguments]  # fmt: skip
+        places = [f"data.path={self.folder}/images", f"data.val_path={self.folder}/held_out"]
+        return [*places, f"run_dir={self.folder}/run", f"data.num_workers={self.workers}",
+                f"trainer.devices={self.world}", *self.arguments]  # fmt: skip
 
     def _rule(self, rank: int) -> str:
         rules = [f"{self.rule}|fired={self.fired}"] if self.rule and rank == self.rank else []
         return "|".join([*rules, *([self.late] if self.late and rank == 0 else [])])
 
     def _program(self) -> int:
-        environment = os.environ | {"PYTHONPATH": str(self.code)} | ({"CHAOS": rule} if (rule := self._rule(0)) else {})
+        environment = (
+            os.environ
+            | {"PYTHONPATH": str(self.code), "PYTHONFAULTHANDLER": "1"}
+            | ({"CHAOS": rule} if (rule := self._rule(0)) else {})
+        )
         with self.output.open("ab") as output:
-            return subprocess.Popen([sys.executable, "-m", "lama", "train", *ARGUMENTS, *self._own()], env=environment,
-                                    stdout=output, stderr=output, cwd=self.code, start_new_session=True).pid  # fmt: skip
+            return subprocess.Popen(
+                [sys.executable, "-m", "lama", "train", *ARGUMENTS, *self._own()], env=environment, stdout=output,
+                stderr=output, cwd=self.code, start_new_session=True,
+            ).pid  # fmt: skip
 
     def _fork(self, rank: int, port: int) -> int:
+        from lama.machine.orphans import end_with
+
+        life = os.getpid()
         pid = os.fork()
         if pid:
             return pid
         code = 70
         try:
+            end_with(life)
             os.setsid()
             output = os.open(self.output, os.O_WRONLY | os.O_APPEND)
             os.dup2(output, 1)
@@ -115,9 +128,9 @@ class Start:
 
     def _run(self, rank: int, port: int) -> int:
         """In the fork: run the command; returns its exit code."""
-        import lama
         from tqdm import tqdm
 
+        import lama
         from lama.commands import run_verb, train
         from lama.runs import callbacks
 
@@ -144,8 +157,9 @@ class Start:
     def wait(self) -> Ended:
         """Wait for all ranks, as a launcher does: if one fails, the others are ended a little later."""
         codes: dict[int, int] = {}
+        launched: set[int] = set()
         stopped = hung = False
-        failed, processor = None, 0.0
+        failed, processor, patience = None, 0.0, 3 * HANGS if self.real else HANGS
         while len(codes) < self.world:
             for pid in set(self.pids) - codes.keys():
                 done, status, usage = os.wait4(pid, os.WNOHANG | os.WUNTRACED)
@@ -159,17 +173,18 @@ class Start:
                     if codes[pid]:
                         failed = failed or time.monotonic()
             now = time.monotonic()
-            hung = hung or now - self.began > HANGS
+            hung = hung or now - self.began > patience
             if hung or (failed and now - failed > LAUNCHER):
                 for pid in set(self.pids) - codes.keys():
+                    launched.add(self.pids.index(pid))
                     os.kill(pid, signal.SIGABRT if hung else signal.SIGTERM)  # Python says where it hangs
-                    if now - (failed or self.began) > 2 * (HANGS if hung else LAUNCHER):
+                    if now - (failed or self.began) > 2 * (patience if hung else LAUNCHER):
                         os.kill(pid, signal.SIGKILL)
                 time.sleep(0.2)
             time.sleep(0.005)
         text = self.output.read_text(errors="replace")
         return Ended([codes[pid] for pid in self.pids], text, stopped, self.fired.exists(), hung,
-                     time.monotonic() - self.began, processor)  # fmt: skip
+                     time.monotonic() - self.began, processor, launched)  # fmt: skip
 
 
 _COMPOSED: list = []
@@ -180,14 +195,10 @@ def preload() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import lama.torchvision_ops  # noqa: F401  isort: skip
-    import lama.commands.train
-    import lama.runs
+    rooms = ("torchvision_ops", "config", "commands.train", "runs", "data", "losses", "masks", "models", "training")
+    for module in (*(f"lama.{room}" for room in rooms), "torch.utils.tensorboard"):
+        importlib.import_module(module)
     from lama.config import read
-
-    # These are imported by the first training otherwise.
-    import lama.data, lama.losses, lama.masks, lama.models, lama.training, lama.sweeps  # noqa: E401, F401
-    import torch.utils.tensorboard  # noqa: F401
 
     paths = ["data.path=/images", "data.val_path=/held_out", "run_dir=/run", "data.num_workers=0", "trainer.devices=1"]
     _COMPOSED[:] = [read([*ARGUMENTS, *paths], "", "training", None)]
