@@ -20,6 +20,7 @@ LOST_DATA = (
     r"RESUMED WITH|cannot be used and were replaced|whose files have other names|images of other|files have changed"
 )
 SAID = r"stopped by SIG\w+ after iteration|error: .*the same command continues|error: [^\n]*"
+TORCH = r"(?m)^[WE]\d{4} .*$"  # its own log: it swallows the error about a dead worker that interrupts its imports
 FAILED = r"Traceback \(most recent|--- Logging error|Exception ignored|Fatal Python error|Segmentation"
 
 
@@ -137,7 +138,7 @@ class Life:
         deadly = deadly or bool(self.late[0])
         fault.fired = ended.fired or ended.stopped or any(ended.codes) or fault.fired
         self.over = ended.codes == [0] * self.world and (self.run / "summary.json").is_file()
-        failed = re.search(FAILED, ended.text)
+        failed = re.search(FAILED, re.sub(TORCH, "", ended.text))
         said = re.findall(SAID, ended.text)
         codes = [code for rank, code in enumerate(ended.codes) if code and rank not in ended.launched]
         if ended.hung:
