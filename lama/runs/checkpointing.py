@@ -6,6 +6,7 @@ stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt``
 
 import hashlib
 import io
+import logging
 import math
 import os
 import shutil
@@ -25,6 +26,8 @@ from lama.machine.ranks import exchange_device, rank_and_world
 from lama.runs.progress import Progress, progress_of
 from lama.runs.signals import StopRequest, TryAgainError
 from lama.training.averaging import highest
+
+logger = logging.getLogger(__name__)
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 RENAMED = {"pictures": "images", "Faults": "NonFiniteGuard", "BrokenPictures": "BrokenImages"}  # since earlier versions
@@ -102,6 +105,9 @@ class Checkpoints(lightning.Checkpoint):
             usable = [candidate for candidate in candidates if math.isfinite(candidate[0])]
             self.best = sorted(usable, key=lambda one: (-one[0], one[1]))[: self.keep_best]
         self._at_boundary(trainer, module, due=True, validated=True)
+        iteration = int(module.iteration)  # type: ignore[arg-type]
+        if trainer.is_global_zero and not self.files.written and iteration in (number for _, number in self.best):
+            logger.error("checkpoints/iteration_%07d.ckpt, one of the best so far: not written either", iteration)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._at_boundary(trainer, module, due=True, validated=True)

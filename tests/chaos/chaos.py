@@ -116,7 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faults", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--seed", type=int, help="only this one, files kept")
+    parser.add_argument("--seed", type=int, nargs="+", help="only these, files kept")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
     parser.add_argument("--real", type=float, default=0.02, help="share of starts that are programs of their own")
     parser.add_argument("--processes", type=int, default=2, choices=(1, 2), help="of a training, at most")
@@ -136,8 +136,9 @@ def main() -> int:
     starts.preload()
     references = prepared(folder, given.processes)
     single = given.seed is not None
-    seeds = iter([given.seed]) if single else iter(range(given.first, given.first + 10**6))
-    records = lived(seeds, folder, references, 12 if single else given.faults, given.jobs, given.real, single)
+    seeds = iter(given.seed or range(given.first, given.first + 10**6))
+    wanted = 12 * len(given.seed) if single else given.faults
+    records = lived(seeds, folder, references, wanted, given.jobs, given.real, single)
     groups = {group for record in records for group in record.pop("groups")}
     left = life.still_running(groups, 15)
     summary = report.summarise(records, time.monotonic() - began, left)

@@ -15,7 +15,8 @@ from comparing import assert_equal, everything
 from starts import STEPS, Ended, Start
 
 # Lines that name what was lost. The first group is of disks that failed, the second of changed data.
-LOST_FILES = r"(models|the states of the best iterations|metrics\.csv)( \(\S+\))?: not written|metrics\.csv: shorter"
+LOST_FILES = (r"one of the best so far: not written|metrics\.csv: shorter|"
+              r"(models|the states of the best iterations|metrics\.csv)( \(\S+\))?: not written")  # fmt: skip
 LOST_DATA = (
     r"RESUMED WITH|cannot be used and were replaced|whose files have other names|images of other|files have changed"
 )
