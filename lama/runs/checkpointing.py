@@ -105,9 +105,6 @@ class Checkpoints(lightning.Checkpoint):
             usable = [candidate for candidate in candidates if math.isfinite(candidate[0])]
             self.best = sorted(usable, key=lambda one: (-one[0], one[1]))[: self.keep_best]
         self._at_boundary(trainer, module, due=True, validated=True)
-        iteration = int(module.iteration)  # type: ignore[arg-type]
-        if trainer.is_global_zero and not self.files.written and iteration in (number for _, number in self.best):
-            logger.error("checkpoints/iteration_%07d.ckpt, one of the best so far: not written either", iteration)
 
     def on_train_epoch_end(self, trainer: Trainer, module: LightningModule) -> None:
         self._at_boundary(trainer, module, due=True, validated=True)
@@ -130,6 +127,8 @@ class Checkpoints(lightning.Checkpoint):
             self.on_disk = iteration
         if trainer.is_global_zero and self.files.written:
             self._keep_best(iteration)
+        elif trainer.is_global_zero and iteration in (number for _, number in self.best):
+            logger.error("checkpoints/iteration_%07d.ckpt, one of the best so far: not written either", iteration)
         if stop and progress.epoch < int(trainer.max_epochs or 0):  # else the training ends anyway
             raise self.stop.stopped(stop, iteration, trainer.is_global_zero)
 
