@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help fuzz demo sweep-toy test-fast test test-all lint types bench gpu-check clean
+.PHONY: help chaos fuzz demo sweep-toy test-fast test test-all lint types bench gpu-check clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -47,6 +47,9 @@ test-all: $(VENV)/.installed ## all tests, the slow ones too
 
 fuzz: $(VENV)/.installed ## 10 000 damaged files of each kind (images, masks, checkpoints, lists, requests): an hour
 	@LAMA_FUZZ=10000 $(BIN)/python -m pytest -q tests/fuzz
+
+chaos: $(VENV)/.installed ## 1000 faults to trainings: kills, disks, memory, clocks, files: an hour (runs/chaos/report.html)
+	@$(BIN)/python tests/chaos/chaos.py
 
 lint: $(VENV)/.installed ## ruff: style and likely errors
 	@$(BIN)/ruff format --check .

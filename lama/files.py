@@ -8,13 +8,14 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
 
 PARTIAL = ".partial-"  # temporary files of ``atomic_write`` begin with it
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _UMASK = os.umask(0)  # can only be read by setting it
 os.umask(_UMASK)
 
@@ -43,7 +44,8 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         if partial is not None:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):  # the first error counts; ``remove_partial`` tries again
+                partial.unlink(missing_ok=True)
 
 
 def check_writable(folder: Path, key: str = "", given: Path | None = None) -> None:
@@ -94,22 +96,24 @@ def synced(path: Path) -> None:
         os.close(handle)
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove the temporary files that a killed ``atomic_write`` left in ``folder``."""
-    for path in folder.glob(f"{PARTIAL}*"):
+def remove_partial(*folders: Path) -> None:
+    """Remove the temporary files that ``atomic_write`` left in ``folders``: of a killed process, or where the disk
+    refused to remove them."""
+    for path in (path for folder in folders for path in folder.glob(f"{PARTIAL}*")):
         if path.is_file():
             path.unlink(missing_ok=True)
 
 
-def no_space(error: BaseException) -> OSError | None:
-    """The error about a full or read-only disk or an exhausted quota that caused ``error``; None if there is none."""
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-    return next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in full), None)
+def failed_disk(error: BaseException) -> OSError | None:
+    """The error about a disk that caused ``error``: full, read-only or failing, a quota; None if there is none."""
+    return next((cause for cause in causes(error) if isinstance(cause, OSError) and cause.errno in DISK_ERRORS), None)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, its cause, the cause of that, and so on."""
-    while error is not None:
+    """An error, its cause, the cause of that, and so on, each once: an error that is raised again may be its own."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 
@@ -127,7 +131,7 @@ def _sha256(file: Path, changed: int, size: int) -> str:
 
 
 def survives_a_full_disk(what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorate a method that writes ``what``: where the disk is full it logs an error and returns.
+    """Decorate a method that writes ``what``: where the disk is full or fails it logs an error and returns.
 
     ``self.lost`` is {what: reason} of the files that the latest calls could not write.
     """
@@ -139,8 +143,8 @@ def survives_a_full_disk(what: str) -> Callable[[Callable[..., None]], Callable[
             try:
                 write(self, *arguments, **keywords)
                 lost.pop(what, None)
-            except (OSError, RuntimeError) as error:  # torch raises RuntimeError because of Python's OSError
-                reason = no_space(error)
+            except Exception as error:  # torch raises RuntimeError because of Python's OSError, Lightning ValueError
+                reason = failed_disk(error)
                 if reason is None:
                     raise
                 lost[what] = str(reason.strerror).lower()

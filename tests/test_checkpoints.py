@@ -10,7 +10,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from lama.checkpoints import find_weights, load_generator, save_generator
-from lama.checkpoints import format as checkpoint_format
 from lama.models import FFCResNetGenerator
 
 
@@ -141,11 +140,11 @@ def test_a_run_folder_without_best_weights_gives_the_last(tmp_path, tiny_generat
 def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(file, tiny_generator, monkeypatch):
     before = file.read_bytes()
 
-    def interrupted(state, path, metadata):
-        path.write_bytes(b"half")
+    def interrupted(path, content):
+        path.write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(checkpoint_format, "save_file", interrupted)
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_generator(file, tiny_generator)
     assert file.read_bytes() == before

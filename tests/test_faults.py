@@ -342,6 +342,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_the_training_continues(tm
     assert int(module.iteration) == 6
     assert read_checkpoint(run / "checkpoints/last.ckpt")["progress"]["iteration"] == 2
     assert caplog.text.count("not written, no space left on device") >= 3
+    assert "checkpoints/iteration_0000006.ckpt, one of the best so far: not written either" in caplog.text
     assert not list((run / "checkpoints").glob("iteration_*"))
     assert not (run / "summary.json").exists()
     monkeypatch.undo()  # room has been made

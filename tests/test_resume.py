@@ -382,7 +382,9 @@ def test_a_run_without_a_checkpoint_yet_begins_anew(tmp_path):
     (tmp_path / "run/config.yaml").write_text("other: 1")
     (tmp_path / "run/metrics.csv").write_text("iteration,name,value\n3,train_l1,9\n4,tra")
     assert find_run(tmp_path / "run", "auto", False, CONFIG) is None
-    (tmp_path / "run/models").mkdir()  # the checkpoints were removed, the weights not
+    (tmp_path / "run/models").mkdir()  # a run was overwritten, and killed before its first checkpoint: chaos seed 1014
+    assert find_run(tmp_path / "run", "auto", False, CONFIG) is None
+    (tmp_path / "run/models/last.safetensors").touch()  # the checkpoints were removed, the weights not
     with pytest.raises(FileExistsError, match="run_dir="):
         find_run(tmp_path / "run", "auto", False, CONFIG)
 

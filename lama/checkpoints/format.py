@@ -7,15 +7,13 @@ weights of a discriminator, if there is one, have the prefix ``discriminator.``.
 """
 
 import json
-import os
-import re
 import zlib
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from lama.checkpoints.architecture import Description
@@ -44,14 +42,8 @@ def save_generator(
             prefix = "discriminator." if role == "discriminator" else ""
             state |= {f"{prefix}{key}": value.contiguous() for key, value in network.state_dict().items()}
     metadata["crc32"] = json.dumps({key: _checksum(value) for key, value in state.items()})
-    with atomic_write(path) as partial:
-        try:
-            save_file(state, partial, metadata)
-        except SafetensorError as error:  # for a full disk, for example, raise Python's own error
-            number = re.search(r"os error (\d+)", str(error))
-            if number is None:
-                raise
-            raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
+    with atomic_write(path) as partial:  # ``save_file`` would make a temporary file of its own, which a kill leaves
+        partial.write_bytes(save(state, metadata))
 
 
 def read_safetensors(file: Path) -> tuple[dict[str, StoredTensor], dict[str, Description], int | None]:

@@ -4,7 +4,6 @@
 that needs it, after its arguments are checked.
 """
 
-import errno
 import importlib
 import logging
 import os
@@ -67,10 +66,9 @@ def run_verb(verb: str, arguments: list[str] | None = None) -> None:
             )
             _fail(f"{error.name} is not installed: {advice}")
         from lama.config import USER_ERRORS, one_line, printable
+        from lama.files import DISK_ERRORS
 
-        unwritable = isinstance(error, OSError) and error.errno in (
-            errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EFBIG,
-        )  # fmt: skip
+        unwritable = isinstance(error, OSError) and error.errno in DISK_ERRORS
         if full or not (unwritable or isinstance(error, USER_ERRORS)):
             raise
         _fail(printable(one_line(error)), getattr(error, "exit_code", 2))

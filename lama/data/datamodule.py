@@ -6,11 +6,13 @@ import inspect
 import json
 import logging
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ from lama.data.mixture import MixedPasses, mixed_passes
 from lama.data.sampler import EpochSampler
 from lama.data.sources import Subset, evenly_spaced, known_names, known_paths
 from lama.interfaces import STOP_SIGNALS, Augmentation, EvaluationSet, ImageSource, MaskSampler
+from lama.machine.orphans import end_with
 from lama.machine.ranks import rank_and_world
 
 logger = logging.getLogger(__name__)
@@ -117,7 +120,7 @@ class InpaintingDataModule(LightningDataModule):
             sampler=self.sampler,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=_leave_signals_alone,
+            worker_init_fn=partial(_begin_worker, os.getpid()),
             pin_memory=torch.cuda.is_available(),
             drop_last=len(self.sampler) >= self.batch_size,  # BatchNorm needs more than a last batch of one
         )
@@ -146,7 +149,7 @@ class InpaintingDataModule(LightningDataModule):
             EvaluationDataset(self.val_pairs),
             batch_sampler=batches_of_one_size(self._val_sizes, share) if together else [[i] for i in share],
             num_workers=self.num_workers if len(share) >= MANY_PAIRS else 0,
-            worker_init_fn=_leave_signals_alone,
+            worker_init_fn=partial(_begin_worker, os.getpid()),
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -173,6 +176,10 @@ class InpaintingDataModule(LightningDataModule):
 
     @cached_property
     def fingerprint(self) -> str:
+        """``fingerprint_now`` at the first call."""
+        return self.fingerprint_now()
+
+    def fingerprint_now(self) -> str:
         """Identifies the images by their names and the sizes of some files, wherever they lie; "" without files.
 
         The sizes of at most 1000 files are asked for: a data set of millions may lie on a slow disk.
@@ -186,7 +193,7 @@ class InpaintingDataModule(LightningDataModule):
         elif isinstance(self.val_pairs, FrozenPairs) and paths:
             names += known_names(self.val_pairs.source)
             paths += known_paths(self.val_pairs.source)
-        sizes = [path.stat().st_size for path in paths[:: -(-len(paths) // 1000)]] if paths else []
+        sizes = [_size(path) for path in paths[:: -(-len(paths) // 1000)]] if paths else []
         return hashlib.sha256(json.dumps([names, sizes]).encode()).hexdigest() if paths else ""
 
     def describe(self, processes: int) -> str:
@@ -221,6 +228,19 @@ class TimedLoader(DataLoader[Any]):
             finally:
                 self.waited.seconds += time.perf_counter() - began
             yield batch
+
+
+def _size(file: Path) -> int:
+    """Bytes of ``file``; -1 if it has vanished."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return -1
+
+
+def _begin_worker(parent: int, worker: int) -> None:
+    end_with(parent)
+    _leave_signals_alone(worker)
 
 
 def _leave_signals_alone(worker: int) -> None:

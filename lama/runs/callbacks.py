@@ -36,6 +36,7 @@ class MetricsTable(Callback):
     """Append logged numbers to ``metrics.csv`` (iteration, name, value) and draw ``curves.png``.
 
     A checkpoint stores the length of the table. A resumed run truncates the table to it, and computes later rows again.
+    Rows that a full disk refuses are kept, in checkpoints too, and written with the next ones.
     """
 
     def __init__(self, run_dir: Path, every: int = 10) -> None:
@@ -43,6 +44,8 @@ class MetricsTable(Callback):
         self.every = every
         self.drawn = -math.inf
         self.length: int | None = None  # bytes of the table at the checkpoint that is resumed
+        self.whole = 0  # bytes of the table now, without half a row that a full disk has taken
+        self.unwritten = ""  # rows
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
         if not trainer.is_global_zero:
@@ -54,6 +57,7 @@ class MetricsTable(Callback):
             os.truncate(self.path, self.length)
         else:
             logger.warning("%s: shorter than at the time of the checkpoint; new rows are appended", self.path)
+        self.whole = self.path.stat().st_size
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
         if int(module.iteration) % self.every == 0:  # type: ignore[arg-type]
@@ -68,26 +72,36 @@ class MetricsTable(Callback):
 
     def on_fit_end(self, trainer: Trainer, module: LightningModule) -> None:
         if trainer.is_global_zero:
+            self._write()
             self._draw()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"length": self.path.stat().st_size if self.path.exists() else 0}
+        return {"length": self.whole, "unwritten": self.unwritten}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.length = state_dict["length"]
+        self.length, self.unwritten = state_dict["length"], state_dict.get("unwritten", "")
 
     @survives_a_full_disk("curves.png")
     def _draw(self) -> None:
         draw_curves([self.path, self.path.with_name("speed.csv")], self.path.with_name("curves.png"))
         self.drawn = time.monotonic()
 
-    @survives_a_full_disk("metrics.csv")
     def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
+        """Add the numbers whose names begin with ``prefix``, sorted: a start that skips its first batch has another
+        order."""
         if not trainer.is_global_zero:
             return
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            rows = ((n, v) for n, v in trainer.callback_metrics.items() if n.startswith(prefix))
-            csv.writer(file).writerows((int(module.iteration), n, f"{float(v):.6g}") for n, v in rows)  # type: ignore[arg-type]
+        rows = sorted((n, f"{float(v):.6g}") for n, v in trainer.callback_metrics.items() if n.startswith(prefix))
+        self.unwritten += "".join(f"{int(module.iteration)},{name},{value}\n" for name, value in rows)  # type: ignore[arg-type]
+        self._write()
+
+    @survives_a_full_disk("metrics.csv")
+    def _write(self) -> None:
+        with self.path.open("ab") as file:
+            if file.tell() > self.whole:
+                file.truncate(self.whole)
+            file.write(self.unwritten.encode())
+        self.whole, self.unwritten = self.path.stat().st_size, ""
 
 
 class SampleGrids(Callback):

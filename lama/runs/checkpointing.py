@@ -6,6 +6,7 @@ stores a checksum of each tensor in it, which ``python -m zipfile -t last.ckpt``
 
 import hashlib
 import io
+import logging
 import math
 import os
 import shutil
@@ -25,6 +26,8 @@ from lama.machine.ranks import exchange_device, rank_and_world
 from lama.runs.progress import Progress, progress_of
 from lama.runs.signals import StopRequest, TryAgainError
 from lama.training.averaging import highest
+
+logger = logging.getLogger(__name__)
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 RENAMED = {"pictures": "images", "Faults": "NonFiniteGuard", "BrokenPictures": "BrokenImages"}  # since earlier versions
@@ -124,6 +127,8 @@ class Checkpoints(lightning.Checkpoint):
             self.on_disk = iteration
         if trainer.is_global_zero and self.files.written:
             self._keep_best(iteration)
+        elif trainer.is_global_zero and iteration in (number for _, number in self.best):
+            logger.error("checkpoints/iteration_%07d.ckpt, one of the best so far: not written either", iteration)
         if stop and progress.epoch < int(trainer.max_epochs or 0):  # else the training ends anyway
             raise self.stop.stopped(stop, iteration, trainer.is_global_zero)
 

@@ -1,10 +1,12 @@
 """Where a training logs its numbers besides metrics.csv: the classes of ``logger=``, made from Lightning's loggers."""
 
 import csv
+import functools
 import importlib.util
 import json
 import logging
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,18 +17,46 @@ import yaml
 from pytorch_lightning.loggers import CSVLogger, Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from lama.files import read_json, write_text
+from lama.files import failed_disk, read_json, survives_a_full_disk, write_text
 
 IDS = "logged_to.json"  # in a run folder: the names that W&B and MLflow have given to the run
 MakeLogger = Callable[..., Logger]  # takes run_dir and iteration
 
 
 class TensorBoard(TensorBoardLogger):
-    """Event files in ``run_dir``/tensorboard. A run that is resumed at ``iteration`` hides later values."""
+    """Event files in ``run_dir``/tensorboard. A run that is resumed at ``iteration`` hides later values.
+
+    A full disk costs the values of that time: the writer, a thread, ends, and a new file begins.
+    """
 
     def __init__(self, run_dir: Path, iteration: int) -> None:
+        _leave_disk_errors_to_the_main_thread()
         purge = iteration + 1 if iteration else None
         super().__init__(str(run_dir), name="tensorboard", version="", purge_step=purge)
+
+    @survives_a_full_disk("tensorboard")
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        with self._new_file_after_an_error():
+            super().log_metrics(metrics, step)
+
+    @survives_a_full_disk("tensorboard")
+    def save(self) -> None:
+        with self._new_file_after_an_error():
+            super().save()
+
+    @survives_a_full_disk("tensorboard")
+    def finalize(self, status: str) -> None:
+        with self._new_file_after_an_error():
+            super().finalize(status)
+
+    @contextmanager
+    def _new_file_after_an_error(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._experiment = None
+            self._kwargs.pop("purge_step", None)  # it would hide values of this start
+            raise
 
 
 class Csv(CSVLogger):
@@ -46,6 +76,10 @@ class Csv(CSVLogger):
         if self.kept is not None and _is_first():
             writer.metrics, self.kept = self.kept, None
         return writer
+
+    @survives_a_full_disk("csv")
+    def save(self) -> None:
+        super().save()
 
 
 class Wandb(WandbLogger):
@@ -113,6 +147,18 @@ def log_image(loggers: Iterable[Logger], name: str, image: Any, iteration: int) 
             one.log_image(name, [image], iteration)
         elif isinstance(one, MLFlowLogger):
             one.experiment.log_image(one.run_id, image, f"{name}/iteration_{iteration:07d}.png")
+
+
+@functools.cache  # once
+def _leave_disk_errors_to_the_main_thread() -> None:
+    """Threads that write files print no traceback for a full disk: the next call of their writer raises the error."""
+    before = threading.excepthook
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is None or failed_disk(arguments.exc_value) is None:
+            before(arguments)
+
+    threading.excepthook = hook
 
 
 def _is_first() -> bool:

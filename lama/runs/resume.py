@@ -110,9 +110,14 @@ def find_run(
 
 def check_free(run_dir: Path) -> None:
     """Raise FileExistsError where a new run would write over another."""
-    if (run_dir / "models").exists() or any((run_dir / "checkpoints").glob("[!.]*.ckpt")):
+    if _has_weights(run_dir) or any((run_dir / "checkpoints").glob("[!.]*.ckpt")):
         advice = "continue it with resume=auto, choose another run_dir=, or replace it with overwrite=true"
         raise FileExistsError(f"run_dir={run_dir}: holds a run already; {advice}")
+
+
+def _has_weights(run_dir: Path) -> bool:
+    """An empty folder is left by a full disk, or where a run was overwritten and killed before its first checkpoint."""
+    return any((run_dir / "models").glob("[!.]*"))
 
 
 def _own(run_dir: Path, now: Request) -> Resumption | None:
@@ -166,7 +171,7 @@ def _named(path: Path, run_dir: Path, now: Request) -> Resumption:
             advice = "init_from= starts from the weights of other files"
             raise ValueError(f"resume={path}: {problem}; {expected}; {advice}") from error
     own = path.resolve().parent == (run_dir / "checkpoints").resolve()
-    if not own and (run_dir / "models").exists():
+    if not own and _has_weights(run_dir):
         raise FileExistsError(f"run_dir={run_dir}: holds another run than resume={path}; choose another run_dir=")
     refused, by_update, moved = compare(Request.of_run(path.parent.parent), now)
     optimizers = [line for line in refused if re.match(r"optimizers\.\w+\._target_=", line)]

@@ -27,6 +27,7 @@ from lama.runs.callbacks import BrokenImages, InferenceWeights, MetricsTable, Sa
 from lama.runs.checkpointing import Checkpoints
 from lama.runs.config_changes import Request
 from lama.runs.debug import Debug
+from lama.runs.log_file import LogFile
 from lama.runs.loggers import MakeLogger, TensorBoard, make_loggers
 from lama.runs.monitor import PUBLISHED, choose_monitor
 from lama.runs.non_finite_guard import NonFiniteGuard
@@ -35,6 +36,7 @@ from lama.runs.precision import check_precision
 from lama.runs.processes import RankWatcher, choose_processes, dead_workers_explained, ended_together
 from lama.runs.provenance import note_start
 from lama.runs.resume import Resumption, check_free, fits
+from lama.runs.same_images import SameImages
 from lama.runs.speed import Speed
 from lama.runs.start_together import start_together
 from lama.training.module import InpaintingModule
@@ -98,6 +100,7 @@ def train(
                 _fit(fit, module, data, resume, Request(config, command), checkpointing, watcher)
             if processes.first:
                 _check_written(fit, checkpointing, run_dir)
+                remove_partial(run_dir, *run_dir.glob("*/"))
                 _summarise(module, data, checkpointing, run_dir, processes.number, speed.summary(processes.number))
             if debug is not None and debug.verdict:
                 logger.info("%s: %s", debug.name, debug.verdict)
@@ -150,7 +153,7 @@ def _log(path: Path, first: bool) -> Iterator[None]:
     """Log to ``path`` too. Ranks other than the ``first`` log errors only."""
     package_logger = logging.getLogger("lama")
     package_logger.setLevel(logging.INFO if first else logging.ERROR)
-    handler = logging.FileHandler(path, encoding="utf-8") if first else logging.NullHandler()
+    handler = LogFile(path, encoding="utf-8") if first else logging.NullHandler()
     package_logger.addHandler(handler)
     try:
         yield
@@ -195,6 +198,7 @@ def _make_trainer(
         MetricsTable(run_dir, every=trainer.get("log_every_n_steps", 10)),
         InferenceWeights(run_dir, checkpoints.monitor, "max" if checkpoints.sign > 0 else "min"),
         BrokenImages(run_dir, data.train_set),
+        SameImages(data),
         checkpoints,  # last: it stores the state of the others after they have written their files
     ]
     fit = Trainer(
@@ -206,8 +210,7 @@ def _make_trainer(
         use_distributed_sampler=False,  # ``EpochSampler`` shards by itself
     )
     if fit.is_global_zero:
-        for folder in (run_dir, *run_dir.glob("*/")):
-            remove_partial(folder)
+        remove_partial(run_dir, *run_dir.glob("*/"))
     return fit
 
 

@@ -146,6 +146,8 @@ class InpaintingModule(LightningModule):
         jump = self.rates.go_on(done, step=then - done)
         if jump is not None:
             logger.warning(jump)
+        # As the latest step has left them, for a checkpoint before the next one: after a kill there may be none.
+        self.rates.follow(max(0.0, self._done(batch - 1)))
 
     def _done(self, batch: int) -> float:
         """The share of the training, in [0, 1], that is completed before batch ``batch`` of the epoch."""
