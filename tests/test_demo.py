@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 import zlib
@@ -22,6 +21,7 @@ import torch
 from mirror import serve as serve_files
 from page import Client, Slow, file_of, hole, image_in, photo, request, served
 from PIL import Image
+from watched import WATCHED, start
 
 import lama
 from lama import pretrained
@@ -473,28 +473,6 @@ def test_a_stopped_server_answers_running_requests_and_ends():
 
 
 # The command
-
-
-def start(*arguments, cwd, tmpdir=None, code=None):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmpdir or cwd)}
-    command = [sys.executable, *(("-c", code) if code else (ROOT / "bin" / "demo.py",)), *arguments]
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-WATCHED = """
-import runpy, sys
-log = open(sys.argv.pop(1), "a", buffering=1)
-def audit(event, arguments):
-    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
-        print(event, arguments[1:] if event == "socket.connect" else arguments, file=log)
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
-        print("write", arguments[0], file=log)
-sys.addaudithook(audit)
-sys.argv[0] = sys.argv.pop(1)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def test_the_command_serves_connects_nowhere_and_leaves_nothing(model, tmp_path):
