@@ -43,7 +43,7 @@ def draw(report, path):
         values = [max(row["seconds"][str(rank)], 1e-3) for row in kinds.values()]
         latency.bar(np.arange(len(kinds)) + 0.2 * (number - 1.5), values, 0.2,
                     label="slowest" if rank == 100 else f"percentile {rank}")  # fmt: skip
-    labels = [f"{kind}\n" + "\n".join(f"{count} × {status}" for status, count in row["statuses"].items())
+    labels = [f"{kind}\n" + "\n".join(f"{count} x {status}" for status, count in row["statuses"].items())
               for kind, row in kinds.items()]  # fmt: skip
     latency.set_xticks(range(len(kinds)), labels, fontsize=8)
     latency.set(yscale="log", ylabel="seconds")

@@ -2,7 +2,7 @@
 
 python tests/soak/soak.py [--count 5000] [--seed 0] [--out runs/soak]     # `make soak`
 
-Writes soak.json and soak.png. Exits with 1 if an answer was wrong, memory grew, or the server left something on the disk.
+Writes soak.json and soak.png. Exits with 1 if an answer was wrong, memory grew, or the server wrote to the disk.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import wire
 from cases import MOST_PIXELS, cases, tiny_model
 from kinds import Soak, plan
@@ -28,19 +28,20 @@ from watch import Watch, open_files, resident, written
 from watched import ROOT, WATCHED, start
 
 AT_A_TIME, FLOOD = 16, 48  # clients of the mixture, and of a flood
-QUEUE, QUEUE_MB, MAX_MB = 12, 8, 3  # of the server
+QUEUE, QUEUE_MB, MAX_MB = 16, 8, 3  # of the server
 PATIENCE = 60.0  # seconds in which a body must arrive, as in lama/serving/body.py
 
 
-def soak(folder, count=5000, seed=0, rounds=10, stalled=20, patience=PATIENCE):
+def soak(folder, count=5000, seed=0, rounds=10, stalled=20, patience=PATIENCE, photos=45):
     """Start a server below ``folder``, send ``count`` requests in ``rounds``, stop it; returns the report.
 
-    Each round ends with a flood of 48 requests at once; they are part of ``count``.
+    Each round ends with a flood of 48 requests at once; they are part of ``count``. The requests hold ``photos``
+    different images.
     """
     folder = Path(folder)
     for name in ("work", "temporary"):
         (folder / name).mkdir(parents=True)
-    every = cases(model := tiny_model(folder))
+    every = cases(model := tiny_model(folder), photos)
     code = f"import lama.serving.body\nlama.serving.body.SECONDS = {patience}\n{WATCHED}"
     process = start(
         str(folder / "log"), str(ROOT / "bin" / "demo.py"), f"model.path={model}", "port=0", f"token={wire.TOKEN}",
@@ -147,7 +148,7 @@ def faults(report):
         f"memory grew: {memory}": memory["after"] > 1.05 * memory["before"],
         "the last answer was wrong": not report["right_at_the_end"],
         f"it ended with {report['exit_code']} after {report['seconds_to_end']} s": (
-            report["exit_code"] != 143 or report["seconds_to_end"] > 20
+            report["exit_code"] != -signal.SIGTERM or report["seconds_to_end"] > 20
         ),
     }
     return found + [sentence for sentence, failed in checks.items() if failed]
