@@ -125,9 +125,6 @@ class Soak:
         return answer.status, wrong, f"{answer.status} {re.sub(r'[0-9][0-9.]*', 'N', text)[:60]}"
 
 
-def plan(count, seed, stalled):
-    """``count`` kinds in random order, by their shares, ``stalled`` of them stalled."""
-    draw = random.Random(seed)
-    mixed = draw.choices(list(SHARES), list(SHARES.values()), k=count - stalled) + ["stalled"] * stalled
-    draw.shuffle(mixed)
-    return mixed
+def plan(count, seed):
+    """``count`` kinds in random order, by their shares."""
+    return random.Random(seed).choices(list(SHARES), list(SHARES.values()), k=count)

@@ -6,6 +6,7 @@ Writes soak.json and soak.png. Exits with 1 if an answer was wrong, memory grew,
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
@@ -27,15 +28,15 @@ from tqdm import tqdm
 from watch import Watch, open_files, resident, written
 from watched import ROOT, WATCHED, start
 
-AT_A_TIME, FLOOD = 16, 48  # clients of the mixture, and of a flood
+AT_A_TIME, FLOOD, STALLED = 16, 48, 7  # clients of the mixture, of a flood, and those that stall beside both
 QUEUE, QUEUE_MB, MAX_MB = 16, 8, 3  # of the server
 
 
 def soak(folder, count=5000, seed=0, rounds=10, stalled=20, photos=45):
     """Start a server below ``folder``, send ``count`` requests in ``rounds``, stop it; returns the report.
 
-    Each round ends with a flood of 48 requests at once; they are part of ``count``. The requests hold ``photos``
-    different images.
+    Each round ends with a flood of 48 requests at once; they and the ``stalled`` ones are part of ``count``. The
+    requests hold ``photos`` different images.
     """
     folder = Path(folder)
     for name in ("work", "temporary"):
@@ -65,21 +66,25 @@ def _requests(pid, port, every, folder, count, seed, rounds, stalled):
     sent = Soak(port, every)
     alone = _warmed_up(sent, pid, every)
     before, files, disk = resident(pid), sorted(map(_kind, open_files(pid))), written(pid)
-    kinds, outcomes = plan(count - rounds * FLOOD, seed, stalled), []
-    bar, lock = tqdm(total=count, unit="request", disable=not sys.stderr.isatty()), threading.Lock()
+    kinds, outcomes = plan(count - rounds * FLOOD - stalled, seed), []
+    bar, lock = tqdm(total=count, unit="request", mininterval=1 if sys.stderr.isatty() else 30), threading.Lock()
 
     def one(numbered):
-        outcome = sent.one(*reversed(numbered))
+        outcome = sent.one(*numbered)
         with lock:
             bar.update()
             outcomes.append(outcome)
 
+    seeds = itertools.count(seed * 10**6)
     with Watch(pid, [folder / "work", folder / "temporary"]) as watch:
-        with ThreadPoolExecutor(AT_A_TIME) as clients, ThreadPoolExecutor(FLOOD) as flood:
-            for number in range(rounds):
-                part = kinds[number::rounds]
-                list(clients.map(one, [(seed * 10**6 + number * 10**4 + i, kind) for i, kind in enumerate(part)]))
-                list(flood.map(one, [(seed * 10**6 + number * 10**4 + 5000 + i, "flood") for i in range(FLOOD)]))
+        with ThreadPoolExecutor(STALLED) as waiting:
+            ends = [waiting.submit(one, ("stalled", next(seeds))) for _ in range(stalled)]
+            with ThreadPoolExecutor(AT_A_TIME) as clients, ThreadPoolExecutor(FLOOD) as flood:
+                for number in range(rounds):
+                    list(clients.map(one, [(kind, next(seeds)) for kind in kinds[number::rounds]]))
+                    list(flood.map(one, [("flood", next(seeds)) for _ in range(FLOOD)]))
+            for end in ends:
+                end.result()
         _settle(port)
     bar.close()
     after = resident(pid)

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import wire
 from cases import tiny_model
-from watched import start
+from watched import ROOT, start
 
 pytest.importorskip("schemathesis", reason="pip install schemathesis")
 
@@ -21,13 +21,15 @@ OPTIONS = [
     "--checks", "all",
     "--exclude-checks", "positive_data_acceptance",  # a schema cannot say that a string holds an image
     "--phases", "examples,coverage,fuzzing", "--max-examples", "150", "--seed", "1", "--generation-deterministic",
-    "--generation-database", "none", "--continue-on-failure", "--no-color",
+    "--continue-on-failure", "--no-color",
 ]  # fmt: skip
 
 
 @pytest.mark.slow
 def test_every_answer_is_as_the_description_says(tmp_path, monkeypatch):
     monkeypatch.setenv("LAMA_OFFLINE", "1")
+    monkeypatch.setenv("SCHEMATHESIS_HOOKS", "hooks")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT / 'tests'}:{Path(__file__).parent}")
     (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
     server = start(f"model.path={tiny_model(tmp_path)}", "port=0", f"token={wire.TOKEN}", "max_mb=3",
                    "max_megapixels=0.5", cwd=tmp_path)  # fmt: skip
