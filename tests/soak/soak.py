@@ -47,17 +47,22 @@ def soak(folder, count=5000, seed=0, rounds=10, stalled=20, photos=45):
         f"queue={QUEUE}", f"queue_mb={QUEUE_MB}", f"max_mb={MAX_MB}", f"max_megapixels={MOST_PIXELS / 1e6}",
         cwd=folder / "work", tmpdir=folder / "temporary", code=WATCHED,
     )  # fmt: skip
+    errors = []
+    reader = threading.Thread(target=errors.extend, args=(process.stderr,))  # a full pipe would stop the server
     try:
         port = int(re.search(r":(\d+)/", process.stdout.readline())[1])
+        reader.start()
         report = _requests(process.pid, port, every, folder, count, seed, rounds, stalled)
         report |= _stopped(process, port, every[0])
     finally:
         process.kill()
-        _, report_errors = process.communicate()
+        process.wait()
+    reader.join()
     events = (folder / "log").read_text().splitlines()
     wrote = [event for event in events if not re.search(r"write .*(/dev/|cache)", event)]
     report["written_or_connected"] = sorted({*report["written_or_connected"], *wrote})
-    report["traceback"] = report_errors[-2000:] if "Traceback" in report_errors else ""
+    text = "".join(errors)
+    report["traceback"] = text[-2000:] if "Traceback" in text else ""
     report["wrong"] = report["wrong"][:20]
     return report
 
