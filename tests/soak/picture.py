@@ -26,7 +26,7 @@ def draw(report, path):
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (memory, latency, refusals) = pyplot.subplots(3, 1, figsize=(10, 12), layout="constrained")
+    figure, (memory, latency, refusals) = pyplot.subplots(3, 1, figsize=(14, 12), layout="constrained")
     curve = report["curve"]
     memory.plot(curve["seconds"], np.array(curve["memory"]) / 1e6, label="memory of the server")
     memory.axhline(report["memory"]["before"] / 1e6, color="grey", linestyle=":", label="before, after the warm-up")
@@ -35,7 +35,7 @@ def draw(report, path):
     files.plot(curve["seconds"], curve["files"], color="tab:orange", linewidth=0.8, label="open files and connections")
     files.set(ylabel="open files and connections", ylim=(0, 4 * max(curve["files"])))
     lines = [*memory.get_lines(), *files.get_lines()]
-    memory.legend(lines, [line.get_label() for line in lines], loc="upper right")
+    memory.legend(lines, [line.get_label() for line in lines], loc="center")
     memory.set_title(f"{report['count']} requests, {len(report['faults'])} faults; load {report['load']:.1f} "
                      f"on {report['cores']} cores")  # fmt: skip
     kinds = report["kinds"]
@@ -43,16 +43,16 @@ def draw(report, path):
         values = [max(row["seconds"][str(rank)], 1e-3) for row in kinds.values()]
         latency.bar(np.arange(len(kinds)) + 0.2 * (number - 1.5), values, 0.2,
                     label="slowest" if rank == 100 else f"percentile {rank}")  # fmt: skip
-    labels = [f"{kind}\n" + "\n".join(f"{count} x {status}" for status, count in row["statuses"].items())
+    labels = [f"{kind}\n" + "\n".join(f"{status}: {count}" for status, count in row["statuses"].items())
               for kind, row in kinds.items()]  # fmt: skip
-    latency.set_xticks(range(len(kinds)), labels, fontsize=8)
+    latency.set_xticks(range(len(kinds)), labels, fontsize=7)
     latency.set(yscale="log", ylabel="seconds")
     latency.legend()
     latency.set_title("time to the answer, by kind of request")
     reasons = dict(reversed(report["refusals"].items()))
     bars = refusals.barh(list(reasons), list(reasons.values()))
     refusals.bar_label(bars)
-    refusals.tick_params(axis="y", labelsize=8)
+    refusals.tick_params(axis="y", labelsize=7)
     refusals.set_title("refusals by reason")
     figure.savefig(path, dpi=80)
     pyplot.close(figure)
