@@ -5,12 +5,9 @@ import base64
 import hashlib
 import io
 import json
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +19,7 @@ import torch
 from mirror import serve as serve_files
 from page import Client, Slow, file_of, hole, image_in, photo, request, served
 from PIL import Image
+from watched import WATCHED, start
 
 import lama
 from lama import pretrained
@@ -37,6 +35,7 @@ from lama.models import FFCResNetGenerator
 from lama.pictures.encode import encode
 from lama.pictures.reading import ImageFile, read_image_file
 from lama.pretrained import ReleasedFile, ReleasedNetwork, networks
+from lama.serving import body as arriving
 from lama.serving.address import is_local
 from lama.serving.refused import RefusedError
 
@@ -308,9 +307,14 @@ BAD = {
     "an unknown format": (request(format="../x.png"), 422, "format: expected same, jpg"),
     "an unknown precision": (request(precision="fp8"), 422, "precision=fp8"),
     "an unknown strategy": (request(strategy="none"), 422, "strategy"),
-    "less than no dilation": (request(dilate=-1), 422, "dilate=-1: expected"),
+    "less than no dilation": (request(dilate=-1), 422, "dilate: expected 0 to 10000, got -1"),
     "less than no preview": (request(preview=-1), 422, "preview: expected 0 to 8192, got -1"),
-    "less than no feather": (request(feather=-1), 422, "feather=-1"),
+    "less than no feather": (request(feather=-1), 422, "feather: expected 0 to 256, got -1"),
+    "a feather wider than memory": (request(feather=10**9), 422, "feather: expected 0 to 256, got 1000000000"),
+    "more dilation than a number of 64 bits": (request(dilate=10**400), 422, "dilate: expected 0 to 10000"),
+    "half a character in a name": (request(**{"\ud800": 1}), 422, "\\ud800: unknown field"),
+    "half a character in a value": (request(precision="\ud800"), 422, "precision=\\ud800"),
+    "lines in a name": (request(**{"a\nb": 1}), 422, "a b: unknown field"),
     "no quality": (request(quality=0), 422, "quality: expected 1 to 100, got 0"),
     "refined in pieces": (request(refine=True, strategy="tile"), 422, "refine=true"),
 }  # fmt: skip
@@ -388,6 +392,52 @@ def test_without_its_token_nothing_is_computed(model):
 
 
 # The queue, and clients that disconnect
+
+
+def half_a_request(port, path="/api/inpaint"):
+    """A connection on which 9 of 100 bytes of a body have arrived."""
+    connection = socket.create_connection(("127.0.0.1", port), 20)
+    connection.sendall(f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                       'Content-Length: 100\r\n\r\n{"image":'.encode())  # fmt: skip
+    return connection
+
+
+def status_on(connection):
+    return int(connection.makefile("rb").readline().split()[1])
+
+
+def test_clients_that_are_still_sending_keep_nobody_out(model):
+    with served(Models([model]), most=2) as client:
+        sending = [half_a_request(client.port) for _ in range(2)]
+        client.wait_for(lambda: len(client.worker.jobs) == 2)
+        assert client.post("/api/inpaint", request())[0] == 200
+        sending += [half_a_request(client.port) for _ in range(16)]
+        client.wait_for(lambda: len(client.worker.jobs) == 18)
+        assert client.post("/api/inpaint", request())[0] == 503
+        for connection in sending:
+            connection.close()
+        client.wait_for(lambda: not client.worker.jobs)
+
+
+def test_a_body_that_is_too_slow_is_refused_when_its_time_is_over(page, monkeypatch):
+    monkeypatch.setattr(arriving, "SECONDS", 1)
+    begun = time.monotonic()
+    with half_a_request(page.port) as connection:
+        assert status_on(connection) == 408
+    assert time.monotonic() - begun < 1.9, "the client got its time twice"
+
+
+def test_an_error_is_short_whatever_it_names(page):
+    status, answer = page.post("/api/inpaint", request(precision="x" * 100_000))
+    assert status == 422
+    assert len(answer["error"]) <= 2000
+
+
+def test_a_stopped_server_answers_a_client_that_is_still_sending(model):
+    with served(Models([model])) as client, half_a_request(client.port) as connection:
+        client.wait_for(lambda: client.worker.jobs)
+        client.worker.close()  # as a signal does
+        assert status_on(connection) == 503
 
 
 def test_requests_beyond_the_queue_are_refused_and_the_page_stays_usable():
@@ -473,28 +523,6 @@ def test_a_stopped_server_answers_running_requests_and_ends():
 
 
 # The command
-
-
-def start(*arguments, cwd, tmpdir=None, code=None):
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TMPDIR": str(tmpdir or cwd)}
-    command = [sys.executable, *(("-c", code) if code else (ROOT / "bin" / "demo.py",)), *arguments]
-    return subprocess.Popen(
-        command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-WATCHED = """
-import runpy, sys
-log = open(sys.argv.pop(1), "a", buffering=1)
-def audit(event, arguments):
-    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
-        print(event, arguments[1:] if event == "socket.connect" else arguments, file=log)
-    if event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+"):
-        print("write", arguments[0], file=log)
-sys.addaudithook(audit)
-sys.argv[0] = sys.argv.pop(1)
-runpy.run_path(sys.argv[0], run_name="__main__")
-"""
 
 
 def test_the_command_serves_connects_nowhere_and_leaves_nothing(model, tmp_path):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +18,7 @@ import lama
 from lama.demo import exchange, fields, openapi
 from lama.demo.models import Models
 from lama.demo.pages import Pages
-from lama.demo.work import CancelledJobError, Job, Worker, closing
+from lama.demo.work import CancelledJobError, Job, Result, Worker, closing
 from lama.interfaces import MaskArray
 from lama.pictures.masks import MaskReader
 from lama.pictures.reading import ImageFile
@@ -117,7 +117,9 @@ class Service:
         try:
             authorise(request, self.token)
             with self.worker.admitted(job):
-                task = asyncio.ensure_future(work(await body.read(), job))
+                content = await self._while_open(body.read())
+                self.worker.arrived(job)
+                task = asyncio.ensure_future(work(content, job))
                 while not task.done():
                     await asyncio.wait({task}, timeout=POLL_SECONDS)
                     if self.worker.closed:  # the computation stops at its next layer; do not wait for it
@@ -130,9 +132,22 @@ class Service:
         except (CancelledJobError, ClientDisconnect):
             logger.info("cancelled: the client has disconnected")
             return Response(status_code=CLIENT_GONE)
-        except RefusedError:
-            await body.drop()
+        except RefusedError as error:
+            if error.status != 408:  # no more time for a body that has had its time
+                await self._while_open(body.drop())
             raise
+
+    async def _while_open(self, arriving: Coroutine[Any, Any, Result]) -> Result:
+        """The result of ``arriving``, which waits for the client. Raises RefusedError (503) once the server stops."""
+        task = asyncio.ensure_future(arriving)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=POLL_SECONDS)
+                if self.worker.closed and not task.done():
+                    raise closing()
+            return task.result()
+        finally:
+            task.cancel()
 
     async def _inpaint(self, body: bytes, job: Job) -> dict[str, Any]:
         values, upload, hole, ignored, notes = await self.worker.image_work(self._read, body, job)

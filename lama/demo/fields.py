@@ -27,14 +27,16 @@ QUALITY = Field(int, 95, "quality of jpg and webp; webp is lossless at 100", (1,
 PREVIEW = Field(int, 0, "longest side in pixels of an additional preview (PNG of 8 bits); 0: none", (0, 8192))
 MASK_FIELDS = {
     "invert": Field(bool, False, "the black pixels are the hole, not the white ones"),
-    "threshold": Field(int, 0, "pixels brighter than this (of 255) are the hole; 0: every pixel that is not black"),
-    "dilate": Field(int, 0, "pixels by which the hole grows"),
+    "threshold": Field(
+        int, 0, "pixels brighter than this (of 255) are the hole; 0: every pixel that is not black", (0, 254)
+    ),
+    "dilate": Field(int, 0, "pixels by which the hole grows", (0, 10_000)),
     "resize": Field(bool, False, "scale a mask of another size to the image"),
 }
 OPTION_FIELDS = {
     "precision": Field(str, "fp32", "fp32, or bf16 or tf32 (GPU): faster, less exact"),
     "strategy": Field(str, "auto", "auto, full, crop or tile: how a large image is computed"),
-    "feather": Field(int, 0, "width in pixels, inside the hole, over which a step at its edge is smoothed"),
+    "feather": Field(int, 0, "width in pixels, inside the hole, over which a step at its edge is smoothed", (0, 256)),
     "detail": Field(
         str, "auto", "auto, on or off: fill the hole with texture from the image, in the network's colours"
     ),
@@ -42,6 +44,7 @@ OPTION_FIELDS = {
         int,
         None,
         "longer side in pixels at which the network sees a hole; default: 512, or 256 for small and networks from it",
+        (64, 10_000),
     ),
     "refine": Field(bool, False, "multi-scale refinement, for large holes in large images: minutes on a CPU"),
 }

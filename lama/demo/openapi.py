@@ -10,6 +10,7 @@ STATUSES = {
     400: "not a JSON object, or a Host header that is not accepted", 401: "missing or wrong token",
     408: "the request arrived too slowly", 413: "the request, or its image, is too large",
     415: "not Content-Type: application/json", 422: "a missing, unknown or wrong field, or an unreadable image",
+    502: "the network is not on the server's machine and could not be fetched",
     503: "the queue is full; the header Retry-After says when to try again",
 }  # fmt: skip
 TYPES = {str: "string", int: "integer", bool: "boolean"}
@@ -37,7 +38,7 @@ def document(token: bool) -> Schema:
     paths: dict[str, Schema] = {
         path: {"post": {
             "summary": summary, "requestBody": {"required": True, "content": _json(_request(table))},
-            "responses": _responses(answer, *STATUSES),
+            "responses": _responses(answer, *(status for status in STATUSES if status != 502)),
         }}
         for path, (summary, table, answer) in posts.items()
     }  # fmt: skip
@@ -50,7 +51,7 @@ def document(token: bool) -> Schema:
             "responses": _responses({"type": "array", "items": _answer(RELEASED)}, 401)}},
         "/api/released/{name}": {"parameters": [named], "post": {
             "summary": "Load a released network, fetched before if it is not on the server's machine.",
-            "responses": _responses(_answer({"models": TEXTS}), 401, 422)}},
+            "responses": _responses(_answer({"models": TEXTS}), 401, 422, 502)}},
         "/health": {"get": {
             "summary": "What runs here; without the token of a server that has one, only that it runs.",
             "security": [{}, {"token": []}],

@@ -15,6 +15,7 @@ from lama.progress_bar import listening
 from lama.serving.refused import RefusedError
 
 Result = TypeVar("Result")
+ARRIVING = 8  # requests that may be arriving, for each place in the queue
 RETRY_AFTER = 5  # seconds, in the answer when the queue is full
 
 
@@ -27,7 +28,7 @@ class Job:
 
     def __init__(self) -> None:
         self.name = ""  # chosen by the client
-        self.state = "reading"  # then waiting, computing, writing
+        self.state = "arriving"  # then reading, waiting, computing, writing
         self.what, self.done, self.of = "", 0, 0
         self.since = time.monotonic()
         self.held = 0  # bytes of its request and images
@@ -54,8 +55,8 @@ class Job:
 class Worker:
     """A thread for computations and one for image files.
 
-    Holds at most ``most`` jobs, and ``most_mb`` megabytes of requests and images in all. Raises ValueError if ``most``
-    is below 1.
+    Holds at most ``most`` jobs whose requests have arrived, ``ARRIVING`` times as many that are still arriving, and
+    ``most_mb`` megabytes of requests and images in all. Raises ValueError if ``most`` is below 1.
     """
 
     def __init__(self, most: int, most_mb: float = 1000) -> None:
@@ -71,10 +72,14 @@ class Worker:
 
     @contextmanager
     def admitted(self, job: Job) -> Iterator[None]:
-        """Keep ``job`` in the queue during the block, then cancel it. Raises RefusedError if the queue is full."""
+        """Keep ``job`` during the block, then cancel it. Raises RefusedError if the queue is full.
+
+        A job takes its place in the queue when its request ``arrived``, so slow clients do not keep others out.
+        """
         if self.closed:
             raise closing()
-        if len(self.jobs) >= self.most:
+        self._check_room()
+        if len(self.jobs) >= self.most + ARRIVING * self.most:
             raise _busy(f"{len(self.jobs)} requests")
         self.jobs.append(job)
         try:
@@ -84,6 +89,16 @@ class Worker:
             self.jobs.remove(job)
             if not self.jobs and not self.closed:
                 self._computing.submit(give_back)
+
+    def arrived(self, job: Job) -> None:
+        """Give ``job`` its place, since its request has arrived. Raises RefusedError if the queue is full."""
+        self._check_room()
+        job.enter("reading")
+
+    def _check_room(self) -> None:
+        placed = sum(job.state != "arriving" for job in self.jobs)
+        if placed >= self.most:
+            raise _busy(f"{placed} requests")
 
     def hold(self, job: Job, count: int) -> None:
         """Count ``count`` bytes for ``job``. Raises RefusedError if all jobs hold too many; one alone may hold any."""

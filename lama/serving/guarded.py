@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from lama.serving.refused import RefusedError
 
+LONGEST = 2000  # characters of an error
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; frame-ancestors {frames}",
     "X-Content-Type-Options": "nosniff",
@@ -33,12 +34,12 @@ def guarded(
     """The application of ``routes``. A RefusedError has its own status, a ValueError 422: a mistake in the request."""
 
     async def wrong(request: Request, error: Exception) -> Response:
-        return JSONResponse({"error": worded(str(error))}, 422)
+        return _error(worded(str(error)), 422)
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         what = f"{request.method} {request.url.path[:80]}: {str(error.detail).lower()}{advice}"
-        return JSONResponse({"error": what}, error.status_code, error.headers)
+        return _error(what, error.status_code, error.headers)
 
     handlers: dict[Any, Any] = {
         RefusedError: _refused,
@@ -94,13 +95,20 @@ class _Hosts:
                 error = (
                     f"Host: this server is not known as {name[:80]!r}; start it with hosts=[{name[:80]}] to allow it"
                 )
-                app = JSONResponse({"error": error}, 400)
+                app = _error(error, 400)
         await app(scope, receive, send)
 
 
 async def _refused(request: Request, error: RefusedError) -> Response:
-    return JSONResponse({"error": error.message}, error.status, error.headers)
+    return _error(error.message, error.status, error.headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": "internal error; see the terminal of the server"}, 500)
+    return _error("internal error; see the terminal of the server", 500)
+
+
+def _error(text: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """One line of at most ``LONGEST`` characters, whatever values of the request it names."""
+    line = " ".join(text[:LONGEST].split())
+    sendable = line.encode("utf-8", "backslashreplace").decode()  # JSON can hold half of a surrogate pair, UTF-8 cannot
+    return JSONResponse({"error": sendable}, status, headers)
