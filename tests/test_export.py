@@ -96,7 +96,7 @@ def compare(path, generator, pre_post):
         ("torchscript", "auto", True),
         ("torchscript", "matmul", False),
         pytest.param("onnx", "native", True, marks=pytest.mark.slow),
-        ("onnx", "auto", True),
+        pytest.param("onnx", "auto", True, marks=pytest.mark.slow),
         pytest.param("pt2", "auto", True, marks=pytest.mark.slow),
         pytest.param("onnx", "native", False, marks=pytest.mark.slow),
         pytest.param("pt2", "matmul", False, marks=pytest.mark.slow),

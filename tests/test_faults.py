@@ -135,6 +135,7 @@ def test_a_device_that_decides_by_itself_ends_with_the_same_bits(where, recipe, 
     assert same(*ends)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every_batches", [3])
 def test_faults_that_are_read_late_are_counted_logged_and_resumed(every_batches, tmp_path, caplog, as_on_a_gpu):
     as_on_a_gpu()

@@ -66,7 +66,7 @@ def test_the_check_refuses_a_network_whose_activations_overflow(tmp_path):
     [
         ("torchscript", "native", True),
         ("torchscript", "matmul", False),
-        ("onnx", "matmul", False),
+        pytest.param("onnx", "matmul", False, marks=pytest.mark.slow),
         pytest.param("onnx", "matmul", True, marks=pytest.mark.slow),
         pytest.param("onnx", "native", True, marks=pytest.mark.slow),
         pytest.param("pt2", "native", True, marks=pytest.mark.slow),

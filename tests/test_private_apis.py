@@ -13,6 +13,7 @@ import pytest
 import pytorch_fid.inception
 import torch
 from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.loops.training_epoch_loop import _TrainingEpochLoop
 from pytorch_lightning.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from pytorch_lightning.utilities import rank_zero_only
@@ -53,6 +54,15 @@ def test_lightning_progress_attributes(fit_loop):
     assert hasattr(fit_loop, "_data_fetcher")
     assert list(inspect.signature(_TrainingEpochLoop._should_check_val_fx).parameters) == ["self", "data_fetcher"]
     assert isinstance(fit_loop.batch_idx, int)
+
+
+def test_lightning_tensorboard_keeps_the_options_of_its_next_file(tmp_path):
+    """``loggers.TensorBoard`` begins a new file, without ``purge_step``, after a disk error."""
+    logger = TensorBoardLogger(str(tmp_path), purge_step=3)
+    assert logger._kwargs == {"purge_step": 3}
+    first = logger.experiment
+    logger._experiment = None
+    assert logger.experiment is not first
 
 
 def test_lightning_restores_callbacks_by_the_name_of_their_class():

@@ -105,7 +105,9 @@ def test_the_runtimes_on_this_machine_run_the_default_file(folder, exported):  #
     rows = table(bench_runtimes("--model", model, "--size", "64", "--rounds", "1", "--files", *files))
     ran = [row for row in rows if "not installed" not in row[4]]
     assert {row[0] for row in ran} >= {"ONNX Runtime"}
-    for name, version, form, sizes, difference, *_ in ran:
+    assert ran[0][0] == "lama predict"
+    assert float(ran[0][4]) < 1e-4
+    for name, version, form, sizes, difference, *_ in ran[1:]:
         if name.startswith("OpenCV") and int(version.partition(".")[0]) < 5:
             continue
         if (form == "matmul" and (name != "tract" or sizes != "free")) or name.lower().startswith("onnx"):

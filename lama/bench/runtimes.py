@@ -17,12 +17,14 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lama import __version__
 from lama.bench.javascript_runtimes import CHROMIUM, NODE, WEB
 from lama.bench.python_runtimes import ONNXRUNTIME, OPENCV, OPENVINO, TRACT
 from lama.bench.timing import noise
 from lama.checkpoints import load_generator
 from lama.conventions import complete
 from lama.export import export_model
+from lama.fast.fuse import can_fuse, fuse
 from lama.files import write_text
 from lama.interfaces import OnnxRuntime
 from lama.verbs import typed
@@ -67,7 +69,7 @@ def bench_runtimes(*arguments: str) -> list[str]:
     with TemporaryDirectory() as folder:
         files = _with_fixed(options.files or _written(options.model, Path(folder)), options.size, Path(folder))
         measure = _Measure(network, image, mask, options.rounds, options.node)
-        rows = []
+        rows = [measure.row_of_this_package()] if can_fuse(network) else []
         with tqdm(total=len(RUNTIMES) * len(files), desc="runtimes", leave=False) as progress:
             for runtime in RUNTIMES:
                 missing = runtime.missing(options.node)
@@ -88,6 +90,13 @@ class _Measure:
         self._network, self._image, self._mask = network.eval(), image, mask
         self._rounds, self._node = rounds, node
         self._feed = {"image": image.numpy(), "mask": mask.numpy()}
+
+    def row_of_this_package(self) -> Row:
+        """The fast equivalent of the network, as ``lama predict`` computes it."""
+        row = Row("lama predict", __version__, clock="cpu")
+        fast = fuse(self._network, compiled=True)
+        self._alternate(row, lambda: self._completed(fast, row.clock))
+        return row
 
     def row(self, runtime: OnnxRuntime, file: Path) -> Row:
         row = Row(runtime.name, runtime.version(self._node), clock=runtime.clock)
@@ -113,11 +122,14 @@ class _Measure:
         row.seconds = statistics.median(theirs for _, theirs in pairs)
         row.times_pytorch = statistics.median(theirs / ours for ours, theirs in pairs)
 
-    @torch.inference_mode()
     def _by_torch(self, clock: str) -> tuple[Floats, float]:
+        return self._completed(self._network, clock)
+
+    @torch.inference_mode()
+    def _completed(self, network: Any, clock: str) -> tuple[Floats, float]:
         now = time.process_time if clock == "cpu" else time.perf_counter
         before = now()
-        result = complete(self._network, self._image, self._mask)[1].numpy()
+        result = complete(network, self._image, self._mask)[1].numpy()
         return result, now() - before
 
 

@@ -62,7 +62,8 @@ def peak(image: Tensor, region: Tensor, period: int) -> Tensor:
     window. For a frequency on an axis these lie on the same axis, because photographs have more energy on both axes.
     """
     pairs = zip(image.double(), (region > 0.5).double(), strict=True)
-    energies = torch.stack([_energies(*pair) for pair in pairs])  # (B, 32, 32)
+    energies = torch.stack([_energies(*pair) for pair in pairs])
+    energies = energies * _response().to(energies)  # (B, 32, 32)
     at, beside = _bins(period)
     floor = FLOOR * _response().mean()
     on = torch.stack([energies[:, i, j] for i, j in at]).mean(dim=0)
@@ -72,20 +73,21 @@ def peak(image: Tensor, region: Tensor, period: int) -> Tensor:
 
 def _energies(image: Tensor, region: Tensor) -> Tensor:
     """The mean power at every frequency over the windows inside the region, (32, 32); nan if there is none."""
-    luminance = torch.einsum("chw,c->hw", image, image.new_tensor([0.299, 0.587, 0.114]))[None, None]
+    red, green, blue = image
+    luminance = (0.299 * red + 0.587 * green + 0.114 * blue)[None, None]
     residual = (luminance - _local_mean(luminance, region[None])) * region
     pad = [n for side in (image.shape[2], image.shape[1]) for n in (0, max(0, WINDOW - side))]
     hann = torch.hann_window(WINDOW, dtype=image.dtype, device=image.device)
     hann = hann[:, None] * hann
     inside = _windows(F.pad(region[None], pad)) * hann  # (N, 32, 32)
+    values = _windows(F.pad(residual, pad)) * hann
     covered = inside.sum(dim=(1, 2)) / hann.sum()
-    counts = covered >= COVERED
-    if not counts.any():
-        return image.new_full((WINDOW, WINDOW), math.nan)
-    inside, covered = inside[counts], covered[counts]
-    power = torch.fft.fft2(_windows(F.pad(residual, pad))[counts] * hann).abs().square()
-    weight = covered / inside.square().sum(dim=(1, 2))
-    return torch.einsum("nhw,n->hw", power, weight) * _response().to(power) / covered.sum()
+    weight = torch.where(covered >= COVERED, covered, 0)
+    if image.device.type == "cpu" and weight.any():  # less work; a GPU would make the host wait
+        inside, values, weight = inside[weight > 0], values[weight > 0], weight[weight > 0]
+    power = torch.fft.fft2(values).abs().square()
+    each = weight / inside.square().sum(dim=(1, 2)).clamp(min=1e-12)
+    return torch.einsum("nhw,n->hw", power, each) / weight.sum()  # 0 / 0 without windows
 
 
 def _local_mean(luminance: Tensor, region: Tensor) -> Tensor:

@@ -52,10 +52,10 @@ def chaos(folder, *arguments, timeout):
 @NEEDED
 def test_a_few_faults(tmp_path):
     code, summary, said = chaos(
-        tmp_path, "--faults", "6", "--first", "4000", "--real", "0", "--processes", "1", timeout=300
+        tmp_path, "--faults", "3", "--first", "4000", "--real", "0", "--processes", "1", timeout=300
     )
     assert code == 0, said
-    assert summary["passed"] == summary["faults"] >= 5
+    assert summary["passed"] == summary["faults"] >= 2
     assert summary["verdicts"].keys() <= {"equal", "named"}
     assert "<table>" in (tmp_path / "report.html").read_text()
 

@@ -11,11 +11,11 @@ from soak import faults, soak
 pytestmark = pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="reads /proc")
 
 
-def test_two_hundred_requests_sixteen_at_a_time(tmp_path):
-    report = soak(tmp_path, 200, rounds=1, stalled=0, photos=9)
+def test_a_hundred_requests_sixteen_at_a_time(tmp_path):
+    report = soak(tmp_path, 100, rounds=1, stalled=0, photos=9)
     assert faults(report) == []
-    assert report["count"] == 200
-    assert report["kinds"]["inpaint"]["statuses"]["200"] > 20
+    assert report["count"] == 100
+    assert report["kinds"]["inpaint"]["statuses"]["200"] > 10
 
 
 @pytest.mark.slow
