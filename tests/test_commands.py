@@ -175,6 +175,7 @@ def test_an_unreadable_training_image_is_named(root, tmp_path):
     assert not (tmp_path / "runs" / "demo").exists()  # no empty run is left
 
 
+@pytest.mark.slow
 def test_importing_torchvision_with_another_build_of_torch_works():
     code = "import lama.torchvision_ops, torchvision, lpips, pytorch_lightning"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -261,6 +261,7 @@ def test_without_a_kernel_one_line_is_logged_and_the_numbers_are_the_same(troubl
     forget()
 
 
+@pytest.mark.slow
 def test_processes_may_build_at_once(kernel, tmp_path, monkeypatch):
     monkeypatch.setenv("LAMA_CACHE", str(tmp_path))
     code = "from lama.fast import winograd_kernel; assert winograd_kernel.kernel() is not None"

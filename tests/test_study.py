@@ -514,6 +514,7 @@ def start(root, *arguments, **options):
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_is_killed_and_goes_on(root, material, tmp_path):
     indir, methods = material
     given = ", ".join(f"{name}: {folder}" for name, folder in methods.items())

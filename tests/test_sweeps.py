@@ -287,6 +287,7 @@ def test_a_signal_reaches_the_training_and_the_job_asks_to_be_queued_again(tmp_p
     assert states(sweep, [TRAINING])[0].state == STOPPED
 
 
+@pytest.mark.slow
 def test_a_job_whose_time_is_up_during_its_imports_asks_to_be_queued_again(tmp_path):
     script = tmp_path / "task.py"
     script.write_text(f"""if True:
@@ -303,6 +304,7 @@ def test_a_job_whose_time_is_up_during_its_imports_asks_to_be_queued_again(tmp_p
     assert not state.log_file(sweep, TRAINING).exists()
 
 
+@pytest.mark.slow
 def test_a_training_whose_job_is_killed_ends_too(tmp_path):
     code = f"""if True:
         import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})

@@ -137,6 +137,7 @@ def test_bf16_trains_close_to_fp32_and_keeps_losses_and_statistics_in_fp32(secon
     steps(half, [a_batch(i) for i in range(5)], torch.bfloat16)
 
 
+@pytest.mark.slow
 def test_bf16_of_the_trainer_trains_with_the_hrf_loss(tmp_path):
     module = make_module(second_generator_forward=False)
     module.objective.terms["resnet_pl"] = HRFPerceptualLoss(encoder=fill(SegmentationEncoder()))

@@ -75,6 +75,7 @@ def process(rank, world, folder):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_processes_share_the_validation_set_and_log_the_same_numbers(tiny_inception, tmp_path, root):
     data = make_data(val_per_image=3)
     alone = validate(module_with_fid(), data)

@@ -50,6 +50,7 @@ def chaos(folder, *arguments, timeout):
 
 
 @NEEDED
+@pytest.mark.slow
 def test_a_few_faults(tmp_path):
     code, summary, said = chaos(
         tmp_path, "--faults", "3", "--first", "4000", "--real", "0", "--processes", "1", timeout=300

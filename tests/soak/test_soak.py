@@ -11,6 +11,7 @@ from soak import faults, soak
 pytestmark = pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="reads /proc")
 
 
+@pytest.mark.slow
 def test_a_hundred_requests_sixteen_at_a_time(tmp_path):
     report = soak(tmp_path, 100, rounds=1, stalled=0, photos=9)
     assert faults(report) == []
