@@ -18,7 +18,10 @@ Feed = dict[str, Any]
 
 @dataclass(frozen=True)
 class PythonRuntime:
-    """A runtime whose ``module`` is imported; ``packages`` are names on PyPI, the first one is recommended."""
+    """A runtime with a Python module.
+
+    ``module`` is the name to import. ``packages`` are the packages of PyPI that contain it; advice names the first one.
+    """
 
     name: str
     module: str

@@ -10,9 +10,9 @@ STATUSES = {
     400: "not a JSON object, or a Host header that is not accepted", 401: "missing or wrong token",
     408: "the request arrived too slowly", 413: "the request, or its image, is too large",
     415: "not Content-Type: application/json", 422: "a missing, unknown or wrong field, or an unreadable image",
-    502: "the network is not on the server's machine and could not be fetched",
     503: "the queue is full; the header Retry-After says when to try again",
 }  # fmt: skip
+FETCHING = {502: "the network is not on the server's machine and could not be fetched"}
 TYPES = {str: "string", int: "integer", bool: "boolean"}
 TEXT, WHOLE, NUMBER, YES_OR_NO = ({"type": kind} for kind in ("string", "integer", "number", "boolean"))
 TEXTS = {"type": "array", "items": TEXT}
@@ -38,7 +38,7 @@ def document(token: bool) -> Schema:
     paths: dict[str, Schema] = {
         path: {"post": {
             "summary": summary, "requestBody": {"required": True, "content": _json(_request(table))},
-            "responses": _responses(answer, *(status for status in STATUSES if status != 502)),
+            "responses": _responses(answer, *STATUSES),
         }}
         for path, (summary, table, answer) in posts.items()
     }  # fmt: skip
@@ -51,7 +51,7 @@ def document(token: bool) -> Schema:
             "responses": _responses({"type": "array", "items": _answer(RELEASED)}, 401)}},
         "/api/released/{name}": {"parameters": [named], "post": {
             "summary": "Load a released network, fetched before if it is not on the server's machine.",
-            "responses": _responses(_answer({"models": TEXTS}), 401, 422, 502)}},
+            "responses": _responses(_answer({"models": TEXTS}), 401, 422, *FETCHING)}},
         "/health": {"get": {
             "summary": "What runs here; without the token of a server that has one, only that it runs.",
             "security": [{}, {"token": []}],
@@ -95,4 +95,5 @@ def _json(schema: Schema) -> Schema:
 def _responses(answer: Schema, *refusals: int) -> Schema:
     refused = _json(_answer({"error": TEXT}))
     good = {"200": {"description": "the answer", "content": _json(answer)}}
-    return good | {str(status): {"description": STATUSES[status], "content": refused} for status in refusals}
+    words = STATUSES | FETCHING
+    return good | {str(status): {"description": words[status], "content": refused} for status in refusals}

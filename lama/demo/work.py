@@ -55,8 +55,8 @@ class Job:
 class Worker:
     """A thread for computations and one for image files.
 
-    Holds at most ``most`` jobs whose requests have arrived, ``ARRIVING`` times as many that are still arriving, and
-    ``most_mb`` megabytes of requests and images in all. Raises ValueError if ``most`` is below 1.
+    The queue has three limits: ``most`` jobs whose requests have arrived, ``ARRIVING * most`` jobs whose requests are
+    still arriving, and ``most_mb`` megabytes of requests and images together. Raises ValueError if ``most`` is below 1.
     """
 
     def __init__(self, most: int, most_mb: float = 1000) -> None:

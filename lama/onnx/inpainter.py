@@ -25,11 +25,12 @@ AnyMask = Array | Image.Image
 class Inpainter:
     """``inpainter(image, mask)``: the image with its hole filled, of the same kind, type and size.
 
-    Images, masks, ``ignore`` and results are those of ``lama.Inpainter``: arrays of uint8, uint16 or float in [0, 1],
-    or PIL images; every mask pixel above 0 is a hole; known pixels are returned bit for bit; any size works.
+    Takes the same arguments as ``lama.Inpainter``. An image is an array, (H, W) or (H, W, 1 to 4), of uint8, uint16 or
+    float in [0, 1], or a PIL image. A mask is an array (H, W) or a PIL image; every pixel above 0 is a hole. Any size
+    works. Known pixels are returned bit for bit.
 
-    The result is that of ``lama.load(model, detail="off")``. Not here, because they need torch, SciPy or OpenCV:
-    ``detail``, ``feather``, refinement, and computation in chunks of rows. Raises ImportError without onnxruntime,
+    ``lama.load(model, detail="off")`` gives the same result. ``detail``, ``feather``, refinement and computation in
+    chunks of rows are missing here, because they need torch, SciPy or OpenCV. Raises ImportError without onnxruntime,
     FileNotFoundError without a file, ValueError for a file of another kind and for an option out of range.
     """
 

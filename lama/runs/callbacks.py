@@ -43,8 +43,7 @@ class MetricsTable(Callback):
         self.path = run_dir / "metrics.csv"
         self.every = every
         self.drawn = -math.inf
-        self.length: int | None = None  # bytes of the table at the checkpoint that is resumed
-        self.whole = 0  # bytes of the table now, without half a row that a full disk has taken
+        self.length: int | None = None  # bytes of the table that are whole rows; None before the first start
         self.unwritten = ""  # rows
 
     def on_fit_start(self, trainer: Trainer, module: LightningModule) -> None:
@@ -57,7 +56,7 @@ class MetricsTable(Callback):
             os.truncate(self.path, self.length)
         else:
             logger.warning("%s: shorter than at the time of the checkpoint; new rows are appended", self.path)
-        self.whole = self.path.stat().st_size
+        self.length = self.path.stat().st_size
 
     def on_train_batch_end(self, trainer: Trainer, module: LightningModule, outputs: Any, *_: Any) -> None:
         if int(module.iteration) % self.every == 0:  # type: ignore[arg-type]
@@ -76,7 +75,7 @@ class MetricsTable(Callback):
             self._draw()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"length": self.whole, "unwritten": self.unwritten}
+        return {"length": self.length, "unwritten": self.unwritten}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.length, self.unwritten = state_dict["length"], state_dict.get("unwritten", "")
@@ -87,8 +86,10 @@ class MetricsTable(Callback):
         self.drawn = time.monotonic()
 
     def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
-        """Add the numbers whose names begin with ``prefix``, sorted: a start that skips its first batch has another
-        order."""
+        """Add the logged numbers whose names begin with ``prefix``, in the order of their names.
+
+        Lightning's own order depends on the first batch: if that is skipped, a resumed run would write another table.
+        """
         if not trainer.is_global_zero:
             return
         rows = sorted((n, f"{float(v):.6g}") for n, v in trainer.callback_metrics.items() if n.startswith(prefix))
@@ -98,10 +99,10 @@ class MetricsTable(Callback):
     @survives_a_full_disk("metrics.csv")
     def _write(self) -> None:
         with self.path.open("ab") as file:
-            if file.tell() > self.whole:
-                file.truncate(self.whole)
+            if self.length is not None and file.tell() > self.length:  # half a row that a full disk has taken
+                file.truncate(self.length)
             file.write(self.unwritten.encode())
-        self.whole, self.unwritten = self.path.stat().st_size, ""
+        self.length, self.unwritten = self.path.stat().st_size, ""
 
 
 class SampleGrids(Callback):

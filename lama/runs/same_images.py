@@ -1,4 +1,4 @@
-"""Notice that image files change while they are trained on: the results are then those of no one set of images."""
+"""Warn when image files change during a training: its result then belongs to no single set of images."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Start the shards of an evaluation as jobs, or those that are not finished: ``lama evaluate -m shards=64``."""
+"""Start every shard of an evaluation that is not finished, as a job: ``lama evaluate -m shards=64``."""
 
 import logging
 import sys
@@ -52,7 +52,7 @@ def start(arguments: Sequence[str], read: Read) -> None:
 
 
 def choose(shards: Shards, pieces: Pieces) -> list[Piece]:
-    """The shards to start, after the settings are stored; those that are finished are recorded as done.
+    """Store the settings, record finished shards as done, and return the other shards, which are to be started.
 
     Raises ValueError if pieces of other settings exist, or jobs of other settings are at work.
     """

@@ -48,7 +48,7 @@ class Pieces:
         return self.evaluation.portions[number :: self.shards]
 
     def key(self, number: int) -> str:
-        """The settings and the files of a shard, their sizes and times, as a hash: equal to that of a valid piece."""
+        """A hash of the settings and of the shard's files: names, sizes, times. A valid piece stores the same hash."""
         files = [file for portion in self.portions(number) for i in portion for file in self.evaluation.files[i]]
         stats = [(name, (one := file.stat()).st_size, one.st_mtime_ns) for name, file in files]
         return hashlib.sha256(json.dumps([self.settings, stats], sort_keys=True).encode()).hexdigest()
