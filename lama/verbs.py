@@ -25,7 +25,7 @@ VERBS = {
     "evaluate-predicts": Verb("evaluate_predicts", "the official command for metrics"),
     "demo": Verb("demo", "serve a page: paint over an object in a photograph to remove it"),
     "report": Verb("report", "make an HTML page about a training run"),
-    "export": Verb("export", "write a model as TorchScript, ONNX or pt2"),
+    "export": Verb("export", "write a model as ONNX, TorchScript, pt2, a web page or a darktable package"),
     "weights": Verb("weights", "list, fetch and verify released networks"),
     "publish": Verb("publish", "put a training on the Hugging Face hub, with a model card"),
     "convert": Verb("convert", "write a model in our layout or the official one"),

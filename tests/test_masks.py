@@ -217,7 +217,7 @@ def test_boxes_refuse_empty_ranges(arguments, message):
 
 
 def test_boxes_say_when_none_fits():
-    with pytest.raises(ValueError, match="48 x 200 pixels; lower min_size or margin"):
+    with pytest.raises(ValueError, match="200 x 48 pixels; lower min_size or margin"):
         draw(Boxes(margin=10, min_size=30), 1, height=48, width=200)
 
 
@@ -376,7 +376,7 @@ def test_the_limits_themselves_are_allowed():
 
 
 def test_limits_that_no_mask_meets_are_one_line():
-    with pytest.raises(ValueError, match=r"none of 7 covers between 30% and 50% of 64 x 48 pixels; widen") as caught:
+    with pytest.raises(ValueError, match=r"none of 7 covers between 30% and 50% of 48 x 64 pixels; widen") as caught:
         draw(AreaLimits(quarter, 0.3, 0.5, tries=7), 1, height=64, width=48)
     assert "\n" not in str(caught.value)
 

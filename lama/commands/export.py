@@ -10,7 +10,7 @@ lama export format=darktable out=erase-lama-small.dtmodel                   # a 
 lama export format=web out=page int8=true                                   # a page that computes in the browser
 """
 
-from lama.config import flag, read
+from lama.config import flag, nearest, read
 
 
 def main(arguments: list[str]) -> None:
@@ -27,8 +27,9 @@ def main(arguments: list[str]) -> None:
         return
     from lama.export.model import FORMATS, export_model
 
+    known = (*FORMATS, "web")
     if config.format not in FORMATS:
-        raise ValueError(f"format={config.format}: expected one of {', '.join(FORMATS)}, web")
+        raise ValueError(f"format={config.format}: expected one of {', '.join(known)}{nearest(config.format, known)}")
     export_model(
         model=model,
         format=str(config.format),

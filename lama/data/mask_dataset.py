@@ -67,7 +67,10 @@ class MaskDataset:
                 if 0 < mask[window].mean() <= self.max_area:
                     fit.append((np.ascontiguousarray(image[window]), np.ascontiguousarray(mask[window])))
         if not fit:
-            raise ValueError(f"none of {self.variants} masks hides between 0 and {self.max_area:.0%} of its crop")
+            raise ValueError(
+                f"each of {self.variants} masks hides nothing or more than {self.max_area:.0%} of its crop; "
+                "raise max_area or variants, or take smaller masks"
+            )
         chosen = rng.choice(len(fit), size=min(len(fit), self.masks_per_image), replace=False)
         return [fit[i] for i in chosen]
 

@@ -41,7 +41,7 @@ class Boxes:
         if limit <= self.min_size:
             raise ValueError(
                 f"masks.boxes: boxes of {self.min_size} pixels and a margin of {self.margin} need more than "
-                f"{height} x {width} pixels; lower min_size or margin, or take larger crops"
+                f"{width} x {height} pixels; lower min_size or margin, or take larger crops"
             )
         for _ in range(int(rng.integers(self.min_times, self.max_times + 1))):
             w, h = rng.integers(self.min_size, limit, size=2).tolist()

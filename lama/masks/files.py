@@ -149,7 +149,7 @@ class Objects:
             raise ValueError(f"{self.files[0]}: not a readable label map; no file of {len(self.files)} is")
         raise ValueError(
             f"masks.objects: none of {self.tries} objects of {self.files[0].parent} covers between "
-            f"{self.min_area:.0%} and {self.max_area:.0%} of {height} x {width} pixels; widen min_area and max_area"
+            f"{self.min_area:.0%} and {self.max_area:.0%} of {width} x {height} pixels; widen min_area and max_area"
         )
 
     def _shape(self, rng: np.random.Generator, file: Path, height: int, width: int) -> MaskArray | None:
@@ -204,7 +204,7 @@ def _read_labels(file: str) -> np.ndarray[Any, Any]:
     with damage_named(file):
         image = cv2.imread(file, cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise ValueError(f"{file}: not a readable label map; repair or remove it")
+        raise ValueError(f"{file}: not a readable label map; repair, replace or remove it")
     if image.ndim == 2:
         return image
     return image[..., :3].astype(np.int32) @ np.array([1, 256, 65536], np.int32)

@@ -46,5 +46,5 @@ class AreaLimits:
                 return mask
         raise ValueError(
             f"masks: none of {self.tries} covers between {self.min_area:.0%} and {self.max_area:.0%} of "
-            f"{height} x {width} pixels; widen min_area and max_area"
+            f"{width} x {height} pixels; widen min_area and max_area"
         )

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tifffile
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from lama.files import atomic_write
@@ -26,6 +26,7 @@ from lama.interfaces import ImageArray, MaskArray
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage that our error is about
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 OTHERS = (".heic", ".heif", ".avif", ".jxl", ".dng", ".cr2", ".nef", ".arw")  # images that Pillow may not open either
+REMEDY = "repair, replace or remove it"
 NOT_USERS = ("@eaDir", "__MACOSX")  # folders of thumbnails and attributes, by Synology and by macOS
 
 
@@ -184,7 +185,7 @@ def damage_named(path: str | Path) -> Iterator[None]:
         if isinstance(error, ValueError) and str(error).startswith(f"{path}: "):
             raise
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"{path}: not a readable image ({reason}); repair or remove it") from error
+        raise ValueError(f"{path}: not a readable image ({reason}); {REMEDY}") from error
 
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
@@ -236,9 +237,17 @@ def decode(path: str | Path, content: bytes | None = None) -> tuple[Image.Image,
     except Image.DecompressionBombError:
         raise ValueError(f"{path}: {too_large()}") from None
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, DecompressionBombError, ...
-        reason = type(error).__name__ + (f": {error}" if content is None else "")  # the text names a BytesIO at 0x...
         advice = _unsupported(path if content is None else io.BytesIO(content))
-        raise ValueError(f"{path}: not a readable image ({advice or f'{reason}); repair or remove it'}") from error
+        raise ValueError(
+            f"{path}: not a readable image ({advice or f'{_reason(error, content)}); {REMEDY}'}"
+        ) from error
+
+
+def _reason(error: Exception, content: bytes | None) -> str:
+    """Why Pillow cannot read a file, without the file's name."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it has no known image format"
+    return type(error).__name__ + (f": {error}" if content is None else "")  # the text names a BytesIO at 0x...
 
 
 def _unsupported(file: str | Path | io.BytesIO) -> str:

@@ -43,7 +43,7 @@ def start(arguments: Sequence[str], read: Read) -> None:
     if not pieces.unfinished():
         print(pieces.collect())
         return
-    print(table([one for one in now if one.state != DONE]), file=sys.stderr)
+    print(table(now), file=sys.stderr)
     if not at_work(shards):
         logger.info(
             "the same command starts the shards that are not finished; their output: %s", shards.folder / "jobs"
@@ -63,7 +63,9 @@ def choose(shards: Shards, pieces: Pieces) -> list[Piece]:
     for piece in shards.pieces():
         if piece.number not in left | busy:
             record(shards, piece, state=DONE)
-    logger.info("%d of %d shards to start, %d running or queued", len(left), shards.shards, len(busy))
+    empty = sum(not pieces.portions(number) for number in range(shards.shards))
+    without = f"; {empty} without images: the set has only {shards.shards - empty} batches" if empty else ""
+    logger.info("%d of %d shards to start, %d running or queued%s", len(left), shards.shards, len(busy), without)
     return [piece for piece in shards.pieces() if piece.number in left]
 
 

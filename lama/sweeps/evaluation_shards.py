@@ -92,7 +92,7 @@ class Pieces:
         """
         before = settings.read(self.folder)
         if before is not None and before != self.settings:
-            settings.check(before, self.settings, self.where)
+            settings.check(before, self.settings, self.where, EVALUATION)
         left = self.unfinished()
         if left:
             first = f"shard={left[0]} shards={self.shards}"

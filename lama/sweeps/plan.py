@@ -185,8 +185,8 @@ def load(folder: str | Path) -> Sweep:
     """The sweep in ``folder``. Raises FileNotFoundError or ValueError if it has no valid sweep.yaml."""
     file = Path(folder) / "sweep.yaml"
     if not file.is_file():
-        raise FileNotFoundError(f"{folder}: no sweep.yaml in it; expected the folder of a sweep, "
-                                f"{typed('train')} -m sweep=NAME makes one")  # fmt: skip
+        raise FileNotFoundError(f"{folder}: no sweep.yaml in it; expected the folder of a sweep ({typed('train')} -m "
+                                "sweep=NAME), or results in shards (-m shards=N)")  # fmt: skip
     try:
         return Sweep(**(read_yaml(file) | {"dir": str(folder)}))
     except (TypeError, yaml.YAMLError) as error:

@@ -25,16 +25,18 @@ class Kind:
     inner: str  # a node that repeats most keys
     free: tuple[str, ...]  # keys that do not change the results
     paths: tuple[str, ...]  # keys that are equal if they name the same place
+    remedy: str  # of other settings
 
 
 PREDICTION = Kind(
     "prediction", "inpainter",
     ("outdir", "image", "out", "skip_existing", "overwrite", "shard", "shards", "max_memory", "max_megapixels"),
     ("indir", "maskdir", "pairs", "ignore", "mask.path", "model.path"),
+    "give the same, or another outdir=",
 )  # fmt: skip
 EVALUATION = Kind(
     "evaluation", "evaluator", ("outdir", "overwrite", "cache", "shard", "shards"),
-    ("indir", "predictdir", "model.path"),
+    ("indir", "predictdir", "model.path"), "give the same, another outdir=, or overwrite=true",
 )  # fmt: skip
 
 
@@ -57,7 +59,7 @@ def keep(
                 "these, or complete them with skip_existing=true, without -m and shard="
             )
         if before is not None and (any_result() or _at_work(folder, own_lock)):
-            check(before, now, where)
+            check(before, now, where, kind)
         write_text(folder / FILE, yaml.safe_dump(dict(now), sort_keys=False))
 
 
@@ -71,13 +73,13 @@ def check_whole(folder: Path, now: Mapping[str, Any], where: str, any_result: Ca
     (folder / FILE).unlink(missing_ok=True)
 
 
-def check(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> None:
+def check(before: Mapping[str, Any], now: Mapping[str, Any], where: str, kind: Kind = PREDICTION) -> None:
     """Raise ValueError, with the keys and both values, where two settings differ."""
     old, new = dict(_flat(before)), dict(_flat(now))
     keys = [key for key in dict.fromkeys((*old, *new)) if old.get(key) != new.get(key)]
     if keys:
         changes = ", ".join(f"{key}={_shown(old.get(key))} (now: {_shown(new.get(key))})" for key in keys)
-        raise ValueError(f"{where}: its results were begun with {changes}; give the same, or another outdir=")
+        raise ValueError(f"{where}: its results were begun with {changes}; {kind.remedy}")
 
 
 def settings_of(config: Any, kind: Kind = PREDICTION) -> dict[str, Any]:

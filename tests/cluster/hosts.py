@@ -9,7 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -153,12 +154,15 @@ class Hosts:
         self.running.append(process)
         return process
 
-    def cut(self, host: int) -> None:
-        """Pull the cable of ``host``: nothing passes, and nobody is told."""
-        _ip("-n", f"{self.prefix}switch", "link", "set", f"port{host}", "down")
-
-    def mend(self, host: int) -> None:
-        _ip("-n", f"{self.prefix}switch", "link", "set", f"port{host}", "up")
+    @contextmanager
+    def cut(self, host: int) -> Iterator[None]:
+        """Pull the cable of ``host`` for the block: nothing passes, and nobody is told."""
+        link = ("-n", f"{self.prefix}switch", "link", "set", f"port{host}")
+        _ip(*link, "down")
+        try:
+            yield
+        finally:
+            _ip(*link, "up")
 
     def kill(self, *hosts: int) -> None:
         """SIGKILL to every process of ``hosts``."""

@@ -99,10 +99,9 @@ def test_a_cable_pulled_for_20_seconds_and_a_clock_an_hour_ahead_change_nothing(
     run, there = two.folder / "disk0/cut", two.folder / "disk1/cut"
     processes = train(two, two.disk / "cut", tmp_path / "out", shifts=(0, HOUR), own_disk=True)
     has_begun(run, processes, tmp_path / "out")
-    two.cut(1)
-    time.sleep(20)
-    assert [process.poll() for process in processes] == [None, None]
-    two.mend(1)
+    with two.cut(1):
+        time.sleep(20)
+        assert [process.poll() for process in processes] == [None, None]
     assert ended(processes) == [0, 0], texts(tmp_path / "out")
     assert_equal(everything(run), of_two)
     assert not list(there.rglob("*.*"))  # only the first rank writes
@@ -129,10 +128,9 @@ def test_a_host_without_network_for_long_ends_all_with_one_line_and_the_same_com
     run = four.folder / "lost"
     processes = train(four, run, tmp_path / "out")
     has_begun(run, processes, tmp_path / "out")
-    four.cut(2)
-    began = time.monotonic()
-    codes = ended(processes, 120)
-    four.mend(2)
+    with four.cut(2):
+        began = time.monotonic()
+        codes = ended(processes, 120)
     assert codes == [1] * 4
     assert time.monotonic() - began < 100
     again = f"has not answered for 60 seconds; {GOES_ON}"
