@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos fuzz soak demo sweep-toy test-fast test test-all lint types bench gpu-check clean
+.PHONY: help chaos fuzz precision soak demo sweep-toy test-fast test test-all lint types bench gpu-check clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -53,6 +53,9 @@ chaos: $(VENV)/.installed ## 1000 faults to trainings: kills, disks, memory, clo
 
 soak: $(VENV)/.installed ## 5 000 requests to the page, 16 at a time, some of them hostile: minutes (runs/soak/soak.png)
 	@$(BIN)/python tests/soak/soak.py
+
+precision: $(VENV)/.installed ## the error of every published number beside the allowed one (docs/precision.md): minutes
+	@$(BIN)/python tests/precision.py
 
 lint: $(VENV)/.installed ## ruff: style and likely errors
 	@$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@
 
 import lama
 inpainter = lama.load("small")              # or "big-lama", a run folder, a .safetensors file or another model
-result = inpainter(image, mask)             # NumPy or PIL, any size; white = remove
+result = inpainter(image, mask)             # NumPy or PIL, any size; black = keep, all else = remove
 """
 
 import importlib

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from budget import within
 from formula import formula_image, formula_tensor
 from skimage.metrics import peak_signal_noise_ratio
 
@@ -54,7 +55,7 @@ def test_psnr_equals_scikit_image(images):
     expected = [
         peak_signal_noise_ratio(t.numpy(), c.numpy(), data_range=1) for c, t in zip(completed, target, strict=True)
     ]
-    assert scores(PSNR(), *images) == pytest.approx(expected, rel=1e-6)
+    within("PSNR", scores(PSNR(), *images), expected)
 
 
 def in_the_hole(images):
@@ -65,17 +66,17 @@ def in_the_hole(images):
 
 def test_psnr_of_the_hole_equals_scikit_image_on_its_pixels(images):
     expected = [peak_signal_noise_ratio(t, c, data_range=1) for c, t in in_the_hole(images)]
-    assert scores(PSNRHole(), *images) == pytest.approx(expected, rel=1e-6)
+    within("PSNR", scores(PSNRHole(), *images), expected)
 
 
 def test_l1_is_the_mean_absolute_error(images):
     completed, target, _ = (x.numpy() for x in images)
-    assert scores(L1(), *images) == pytest.approx(np.abs(completed - target).mean(axis=(1, 2, 3)), rel=1e-5)
+    within("L1", scores(L1(), *images), np.abs(completed - target).mean(axis=(1, 2, 3)))
 
 
 def test_l1_of_the_hole_is_that_of_its_pixels(images):
     expected = [np.abs(c - t).mean() for c, t in in_the_hole(images)]
-    assert scores(L1Hole(), *images) == pytest.approx(expected, rel=1e-5)
+    within("L1", scores(L1Hole(), *images), expected)
 
 
 def ssim_map(x, y):
@@ -100,7 +101,7 @@ def test_ssim_equals_the_sum_over_explicit_windows(images, hole_only):
     completed, target, mask = (x[:1] for x in images)
     maps = np.stack([ssim_map(completed[0, c].numpy(), target[0, c].numpy()) for c in range(3)])
     expected = maps[:, mask[0, 0].bool().numpy()].mean() if hole_only else maps.mean()
-    assert scores((SSIMHole if hole_only else SSIM)(), completed, target, mask) == pytest.approx([expected], abs=1e-5)
+    within("SSIM", scores((SSIMHole if hole_only else SSIM)(), completed, target, mask), [expected])
 
 
 @pytest.mark.parametrize(
@@ -124,7 +125,7 @@ def test_the_direction_of_a_metric_is_the_right_one(images, name):
 def test_the_batch_size_changes_no_score(images, name):
     metric = PER_IMAGE[name]()
     alone = [scores(metric, *(x[i : i + 1] for x in images))[0] for i in range(4)]
-    assert scores(metric, *images) == pytest.approx(alone, rel=1e-6)
+    within("metrics of single images, any batch", scores(metric, *images), alone)
 
 
 @pytest.mark.parametrize("name", ["l1_hole", "psnr_hole", "ssim_hole"])
@@ -161,7 +162,7 @@ def test_frechet_distance_equals_the_formula_with_a_matrix_root(n, m, dim):
     sx, sy = np.cov(x.numpy().T), np.cov(y.numpy().T)
     root = scipy.linalg.sqrtm(sx @ sy).real
     means = ((x.mean(0) - y.mean(0)) ** 2).sum().item()
-    assert frechet_distance(x, y) == pytest.approx(means + np.trace(sx + sy - 2 * root), rel=1e-6)
+    within("Fréchet distance", frechet_distance(x, y), means + np.trace(sx + sy - 2 * root))
 
 
 SIZES = [(300, 16), (12, 40), (2, 5)]  # also fewer samples than dimensions
@@ -205,7 +206,7 @@ def test_frechet_distance_equals_the_official_one(official, case):
     rng, (n, dim) = np.random.default_rng(case["rng"]), (case["n"], case["dim"])
     x = rng.standard_normal((n, dim)) @ (np.eye(dim) + 0.2 * rng.standard_normal((dim, dim)))
     y = 1.3 * rng.standard_normal((n, dim)) + 0.2
-    assert frechet_distance(torch.from_numpy(x), torch.from_numpy(y)) == pytest.approx(case["value"], rel=1e-5)
+    within("Fréchet distance, official", frechet_distance(torch.from_numpy(x), torch.from_numpy(y)), case["value"])
 
 
 def test_ssim_inside_the_image_equals_kornias():
@@ -214,13 +215,13 @@ def test_ssim_inside_the_image_equals_kornias():
 
     completed, target = torch.rand(2, 2, 3, 40, 50, generator=torch.Generator().manual_seed(0))
     expected = ssim(completed, target, window_size=11)[..., 5:-5, 5:-5]
-    torch.testing.assert_close(SSIM()._map(completed, target)[..., 5:-5, 5:-5], expected, atol=1e-5, rtol=0)
+    within("SSIM", SSIM()._map(completed, target)[..., 5:-5, 5:-5], expected)
 
 
 def test_ssim_equals_the_official_one(official):
     case = official["ssim"]
     a, b = (formula_image(case[seed], *case["shape"]) for seed in ("a_seed", "b_seed"))
-    assert scores(SSIM(), 0.7 * a + 0.3 * b, a, a[:, :1]) == pytest.approx(case["values"], rel=1e-5)
+    within("SSIM, official", scores(SSIM(), 0.7 * a + 0.3 * b, a, a[:, :1]), case["values"])
 
 
 @pytest.fixture
@@ -243,7 +244,7 @@ def test_fid_equals_the_official_one(shared, official, formula_images, tmp_path)
         evaluator.update([f"{i}{j}" for j in range(len(batch[0]))], *batch)
     first = evaluator.features["inception"][0].array[0, :8].tolist()
     assert first == pytest.approx(official["fid"]["feature_first8"], rel=1e-4, abs=1e-4)
-    assert evaluator.compute()["fid"]["mean"] == pytest.approx(official["fid"]["value"], rel=1e-4)
+    within("FID, official", evaluator.compute()["fid"]["mean"], official["fid"]["value"])
 
 
 def backbone_file(path, backbone, layers):
@@ -261,7 +262,7 @@ def backbone_file(path, backbone, layers):
 def test_lpips_vgg_equals_the_official_one(official, formula_images, tmp_path):
     metric = LPIPS(backbone_file(tmp_path / "vgg.pth", "vgg", "features."))
     values = scores(metric, *(x[:6] for x in formula_images))
-    assert values == pytest.approx(official["lpips_vgg"]["values"], rel=1e-5)
+    within("LPIPS (VGG), official", values, official["lpips_vgg"]["values"])
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +285,7 @@ def test_lpips_of_equal_images_is_zero_and_of_others_is_not(squeeze, large_image
 def test_lpips_does_not_depend_on_the_batch(squeeze, large_images):
     together = scores(LPIPSSqueeze(squeeze), *large_images)
     alone = [scores(LPIPSSqueeze(squeeze), *(x[i : i + 1] for x in large_images))[0] for i in range(2)]
-    assert together == pytest.approx(alone, rel=1e-5)
+    within("metrics of networks, any batch", together, alone)
 
 
 def test_lpips_takes_a_backbone_in_either_layout(squeeze, large_images, tmp_path):

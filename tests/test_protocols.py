@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from budget import within
 from networks import TinyInception, random_inception
 from scipy import stats
 
@@ -40,7 +41,7 @@ def test_frechet_distance_in_either_convention(n, m, dim, covariance):
     sx, sy = (np.cov(z.numpy(), rowvar=False, ddof=0 if covariance == "N" else 1) for z in (x, y))
     root = np.trace(scipy.linalg.sqrtm(sx @ sy).real)
     expected = (x.mean(0) - y.mean(0)).square().sum().item() + np.trace(sx) + np.trace(sy) - 2 * root
-    assert frechet_distance(x, y, covariance) == pytest.approx(expected, rel=1e-6)
+    within("Fréchet distance", frechet_distance(x, y, covariance), expected)
 
 
 def test_frechet_distance_of_degenerate_features_is_a_number():
@@ -65,7 +66,7 @@ def test_kernel_distance_equals_the_formula():
     xx, yy, xy = kernel(x, x), kernel(y, y), kernel(x, y)
     off = lambda k: (k.sum() - np.trace(k)) / (30 * 29)  # noqa: E731
     expected = off(xx) + off(yy) - 2 * xy.mean()
-    assert kernel_distance(torch.from_numpy(x), torch.from_numpy(y))[0] == pytest.approx(expected, rel=1e-9)
+    within("KID", kernel_distance(torch.from_numpy(x), torch.from_numpy(y))[0], expected)
 
 
 def test_kernel_distance_of_equally_distributed_features_is_near_zero_at_any_size():
@@ -86,7 +87,7 @@ def test_kernel_distance_equals_torch_fidelitys():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kid, "SUBSET", 100)
         mean, std = kernel_distance(x, y, subsets=10)
-    assert mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-5)
+    within("KID, subsets", mean, theirs["kernel_inception_distance_mean"])
     assert std == pytest.approx(theirs["kernel_inception_distance_std"], rel=1e-3)
 
 
@@ -97,9 +98,9 @@ def test_discriminative_scores_equal_a_direct_computation():
     classifier = LinearSVC(dual=False).fit(np.concatenate([real, fake]), np.r_[np.ones(60), np.zeros(60)])
     paired, unpaired = discriminative_scores(fake, real)
     expected = (classifier.decision_function(fake) > classifier.decision_function(real)).mean()
-    assert paired.mean() == pytest.approx(expected)
+    within("P-IDS, U-IDS", paired.mean(), expected)
     accuracy = classifier.score(np.concatenate([real, fake]), np.r_[np.ones(60), np.zeros(60)])
-    assert unpaired.mean() == pytest.approx(1 - accuracy)
+    within("P-IDS, U-IDS", unpaired.mean(), 1 - accuracy)
 
 
 # Groups
@@ -201,7 +202,7 @@ def test_holm_corrects_for_the_number_of_comparisons(p, corrected):
 
 @pytest.mark.parametrize(("ssim", "fid", "value"), [(0.9, 10, 0.8995002776235426), (0.5, 150, 0.0)])
 def test_the_checkpoint_selector(ssim, fid, value):
-    assert fid100_f1(ssim, fid) == pytest.approx(value, rel=1e-9)
+    within("checkpoint selector", fid100_f1(ssim, fid), value)
 
 
 # Protocols
@@ -315,8 +316,8 @@ def test_batches_and_order_change_nothing(tiny_inception, images):
     backwards = (names[::-1], *(x.flip(0) for x in tensors))
     for other in (evaluated(images, 1), evaluated(images, 7), evaluated(backwards, 4)):
         results = other.compute()
-        for name in ALL:
-            assert results[name]["mean"] == pytest.approx(expected[name]["mean"], rel=1e-6), name
+        means = ({name: each[name]["mean"] for name in ALL} for each in (results, expected))
+        within("metrics of sets, any batch and order", *means)
 
 
 def test_two_runs_give_the_same_bytes_and_the_second_computes_no_feature(tiny_inception, images, tmp_path):
@@ -415,7 +416,7 @@ def test_fid_equals_pytorch_fids_on_the_same_folders(tmp_path):
         files = sorted((tmp_path / name).iterdir())
         images = torch.stack([torch.from_numpy(np.asarray(Image.open(f)).transpose(2, 0, 1).copy()) for f in files])
         vectors.append(torch.from_numpy(ours(images.float() / 255)))
-    assert frechet_distance(*vectors) == pytest.approx(expected, rel=1e-6)
+    within("FID of image files", frechet_distance(*vectors), expected)
 
 
 # Two models

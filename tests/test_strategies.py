@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from budget import within
 
 from lama.inference import Inpainter
 from lama.inference.feather import feather
@@ -76,7 +77,7 @@ def check_size(inpainter, monkeypatch, height, width):
     assert (filled[mask] != image[mask]).any()
     with monkeypatch.context() as patch:
         patch.setattr(Memory, "chunked", lambda *_: True)
-        np.testing.assert_allclose(inpainter(image, mask), filled, atol=1e-5, rtol=0)
+        within("fused network, in chunks of rows", inpainter(image, mask), filled)
 
 
 SIZES = [(1, 1), (1, 2), (2, 3), (7, 15), (16, 16), (17, 33), (64, 1), (70, 69), (1, 700), (301, 77)]

@@ -63,5 +63,20 @@ def a_batch(seed=0):
     return {"image": torch.rand(2, 3, 32, 32, generator=generator), "mask": mask}
 
 
+def steps(module, batches, precision=torch.float32):
+    """Train without a Trainer; returns the logs of the last step and the state dict after it."""
+    optimizers = module.train().configure_optimizers()
+    logs = {}
+    for batch in batches:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            logs, outcome = module.step(batch, *optimizers)
+        assert not outcome.fault()
+    return logs, module.state_dict()
+
+
+def in_double(batch):
+    return {name: value.double() for name, value in batch.items()}
+
+
 def norms(network):
     return {name: p.detach().norm().item() for name, p in network.state_dict().items() if p.is_floating_point()}
