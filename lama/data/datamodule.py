@@ -8,11 +8,13 @@ import logging
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -99,6 +101,8 @@ class InpaintingDataModule(LightningDataModule):
             most = max(1, max_val_pairs // val_per_image)
             held_out = usable(Subset(held_out, evenly_spaced(range(len(held_out)), most)))
             self.val_pairs = FrozenPairs(held_out, val_masks, val_size, val_per_image, seed=seed)
+        self._images = images
+        self.fingerprint = self.fingerprint_now()  # before the cache reads the first images
         spare = gigabytes_to_spare(cache_gb)
         cache = DecodedCache(images, spare) if spare > 0 else None
         self._may_shrink = cache if cache_gb is None else None
@@ -174,19 +178,14 @@ class InpaintingDataModule(LightningDataModule):
             raise ValueError(f"data: {len(self.val_pairs)} validation pairs are too few for {processes} processes")
         return max(1, samples // self.batch_size)
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """``fingerprint_now`` at the first call."""
-        return self.fingerprint_now()
-
     def fingerprint_now(self) -> str:
         """Identifies the images by their names and the sizes of some files, wherever they lie; "" without files.
 
-        The sizes of at most 1000 files are asked for: a data set of millions may lie on a slow disk.
+        ``fingerprint`` is its value at the start. The sizes of at most 1000 files are asked for: a data set of millions
+        may lie on a slow disk.
         """
-        source = self.train_set.source
-        paths = list(known_paths(source))
-        names = list(known_names(source)) if paths else []
+        paths = list(known_paths(self._images))
+        names = list(known_names(self._images)) if paths else []
         if isinstance(self.val_pairs, PairFolder):
             names += self.val_pairs.names
             paths += [mask for _, mask in self.val_pairs.paths]
@@ -241,6 +240,7 @@ def _size(file: Path) -> int:
 def _begin_worker(parent: int, worker: int) -> None:
     end_with(parent)
     _leave_signals_alone(worker)
+    sys.excepthook = _unless_left_alone
 
 
 def _leave_signals_alone(worker: int) -> None:
@@ -248,6 +248,12 @@ def _leave_signals_alone(worker: int) -> None:
     for name in STOP_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _unless_left_alone(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print the error of a thread, unless the training process hung up on it: that process says why itself."""
+    if not issubclass(kind, ConnectionError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _end_workers() -> None:

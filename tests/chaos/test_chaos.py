@@ -16,10 +16,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
-from trainings import fit, make_data, make_module, run_into
+from trainings import BOXES, fit, make_data, make_module, run_into
 
 from lama.checkpoints import save_generator
+from lama.data import Distortions, InpaintingDataModule, datamodule
+from lama.data.cache import DecodedCache
+from lama.data.sources import ImageFolder
 from lama.files import causes, failed_disk, survives_a_full_disk
 from lama.machine.orphans import end_with
 from lama.runs import Checkpoints, callbacks
@@ -275,6 +279,32 @@ def test_images_that_change_during_a_training_are_noticed(caplog):
     for _ in range(2):
         noticed.on_train_epoch_end(Trainer(), None)
     assert caplog.text.count("image files have changed") == 1
+
+
+def test_an_image_that_changes_while_the_first_ones_are_read_is_noticed(tmp_path, monkeypatch):
+    """Seed 15: the cache read the old image, and the names and sizes to compare with were noted after that."""
+    for name in "abc":
+        Image.new("RGB", (40, 40)).save(tmp_path / f"{name}.png")
+
+    class Cache(DecodedCache):
+        def __init__(self, source, spare):
+            super().__init__(source, spare)
+            (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes() + b" ")
+
+    monkeypatch.setattr(datamodule, "DecodedCache", Cache)
+    data = InpaintingDataModule(ImageFolder, str(tmp_path), BOXES, Distortions(32), BOXES, val_size=32)
+    assert data.fingerprint != data.fingerprint_now()
+
+
+@pytest.mark.parametrize(("error", "shown"), [(ConnectionResetError(104, "reset"), False), (ValueError("x"), True)])
+def test_a_worker_that_the_training_hangs_up_on_says_nothing(error, shown, capsys, monkeypatch):
+    """Seed 21: one worker was killed, and a thread of another printed a traceback about the broken connection."""
+    for name in ("end_with", "_leave_signals_alone"):
+        monkeypatch.setattr(datamodule, name, lambda _: None)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    datamodule._begin_worker(os.getpid(), 0)
+    sys.excepthook(type(error), error, None)
+    assert bool(capsys.readouterr().err) == shown
 
 
 def test_the_first_step_of_a_resumed_run_has_its_rate():
