@@ -3,14 +3,18 @@
 A new part is one file that satisfies one of these protocols, and its registration (docs/contributing.md lists where).
 """
 
+from __future__ import annotations  # torch is named here, and not imported: a prediction may need none
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 ImageArray = NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 MaskArray = NDArray[np.bool_]  # (H, W), True = hole

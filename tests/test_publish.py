@@ -103,9 +103,9 @@ def test_wrong_requests_are_one_line_and_write_nothing(trained, tmp_path, words,
     what = what.replace("WRONG", re.escape(places["WRONG"]))
     with pytest.raises(Exception, match=what) as caught:
         main([*words, *([] if any(word.startswith("dry_run") for word in words) else ["dry_run=true"])])
-    from lama.config import USER_ERRORS, one_line
+    from lama.config import is_user_error, one_line
 
-    assert isinstance(caught.value, USER_ERRORS)
+    assert is_user_error(caught.value)
     assert "\n" not in one_line(caught.value)
     assert not (run / "publish").exists()
 

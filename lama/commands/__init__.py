@@ -65,11 +65,11 @@ def run_verb(verb: str, arguments: list[str] | None = None) -> None:
                 "commands need pip install '.' in the clone; without torch, in Python: from lama.onnx import Inpainter"
             )
             _fail(f"{error.name} is not installed: {advice}")
-        from lama.config import USER_ERRORS, one_line, printable
+        from lama.config import is_user_error, one_line, printable
         from lama.files import DISK_ERRORS
 
         unwritable = isinstance(error, OSError) and error.errno in DISK_ERRORS
-        if full or not (unwritable or isinstance(error, USER_ERRORS)):
+        if full or not (unwritable or is_user_error(error)):
             raise
         _fail(printable(one_line(error)), getattr(error, "exit_code", 2))
 

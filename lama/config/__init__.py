@@ -13,10 +13,10 @@ from lama.config.gate import build, build_module, check_plan, flag, preflight
 from lama.config.official import official_location, official_prediction
 from lama.config.plugins import use_plugins
 from lama.config.protocols import load_protocol
-from lama.config.wording import USER_ERRORS, nearest, one_line, printable
+from lama.config.wording import is_user_error, nearest, one_line, printable
 
 __all__ = [
-    "CONFIGS", "USER_ERRORS", "build", "build_data_gen", "build_module", "check_plan", "choices", "compose",
-    "fit_to_start", "flag", "literal", "load_data_gen", "load_protocol", "load_yaml", "nearest", "official_location",
-    "official_prediction", "one_line", "options_of", "preflight", "printable", "read", "to_yaml", "use_plugins",
+    "CONFIGS", "build", "build_data_gen", "build_module", "check_plan", "choices", "compose", "fit_to_start",
+    "flag", "is_user_error", "literal", "load_data_gen", "load_protocol", "load_yaml", "nearest",
+    "official_location", "official_prediction", "one_line", "options_of", "preflight", "printable", "read", "to_yaml", "use_plugins",
 ]  # fmt: skip

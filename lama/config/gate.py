@@ -4,6 +4,7 @@ A ``_target_`` outside the whitelist, a key that its constructor does not know a
 that name the key. A loss term with ``weight: 0`` is not built, so it needs no weights file.
 """
 
+import functools
 import importlib
 import inspect
 import re
@@ -13,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from lama import plugins
@@ -31,15 +30,32 @@ def build(node: Any, key: str) -> Any:
     plain = _plain(node)
     for path, target, arguments in _targets(plain, key):
         _check_arguments(_typed(path, node), target, arguments)
+    return _made(plain, "", key, node)
+
+
+def _made(plain: Any, path: str, key: str, node: Any) -> Any:
+    """The object, list or dictionary that ``plain``, at ``path`` below ``node``, describes."""
+    if isinstance(plain, list):
+        return [_made(one, f"{path}[{i}]", key, node) for i, one in enumerate(plain)]
+    if not isinstance(plain, dict):
+        return plain
+    values = {
+        name: _made(value, f"{path}.{name}" if path else str(name), key, node)
+        for name, value in plain.items()
+        if name not in ("_target_", "_partial_")
+    }
+    if "_target_" not in plain:
+        return values
+    target = resolve_target(key, plain["_target_"])
+    if plain.get("_partial_"):
+        return functools.partial(target, **values)
     try:
-        return hydra.utils.instantiate(plain, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__ or error  # the constructor's own error
-        found = re.search(r"full_key: (\S+)", str(error))
-        if found and type(cause) is ValueError:  # a constructor knows the name of its node, but not the path to it
-            name = re.escape(found[1].rpartition(".")[2])
-            cause.args = (re.sub(rf"^[\w.]*\b{name}\b(?=[.:])", _typed(f"{key}.{found[1]}", node), str(cause)),)
-        raise cause from None
+        return target(**values)
+    except ValueError as error:
+        if path and type(error) is ValueError:  # a constructor knows the name of its node, but not the path to it
+            name = re.escape(path.rpartition(".")[2])
+            error.args = (re.sub(rf"^[\w.]*\b{name}\b(?=[.:])", _typed(f"{key}.{path}", node), str(error)),)
+        raise
 
 
 def flag(config: DictConfig, key: str) -> bool:

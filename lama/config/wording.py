@@ -1,15 +1,21 @@
 """Error messages of one line: the key, its place, the expected and the given value, the remedy."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 
-from hydra.errors import HydraException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-USER_ERRORS = (  # OSError only for paths: a full disk or a broken pipe is not a mistake in a command
+_USER_ERRORS = (  # OSError only for paths: a full disk or a broken pipe is not a mistake in a command
     ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError,
-    HydraException, OmegaConfBaseException,
+    OmegaConfBaseException,
 )  # fmt: skip
+
+
+def is_user_error(error: BaseException) -> bool:
+    """Whether ``error`` is a mistake in a command, which one line explains, and not a fault of the program."""
+    hydra = sys.modules.get("hydra.errors")  # an error of Hydra is impossible before it is imported
+    return isinstance(error, (*_USER_ERRORS, *([] if hydra is None else [hydra.HydraException])))
 
 
 def one_line(error: BaseException) -> str:

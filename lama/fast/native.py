@@ -9,14 +9,13 @@ the reason and the caller computes the same without a kernel.
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import logging
 import os
 import platform
 import shutil
 import subprocess
 from pathlib import Path
-
-import torch
 
 from lama.files import atomic_write
 
@@ -70,7 +69,10 @@ def find_compiler() -> str:
 
 def openmp_runtime() -> list[Path]:
     """The OpenMP runtime of torch: a second one would compete with it for the cores."""
-    folder = Path(torch.__file__).parent / "lib"
+    torch = importlib.util.find_spec("torch")  # not imported: it takes more than a second
+    if torch is None or torch.origin is None:
+        return []
+    folder = Path(torch.origin).parent / "lib"
     return sorted(path for kind in ("gomp", "iomp5", "omp") for path in folder.glob(f"lib{kind}*.so*"))[:1]
 
 

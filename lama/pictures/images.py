@@ -12,16 +12,17 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 from lama.files import atomic_write
 from lama.interfaces import ImageArray, MaskArray
+
+if TYPE_CHECKING:  # torch takes more than a second to import, and a prediction may need none
+    from torch import Tensor
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # it reports damage that our error is about
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -210,13 +211,17 @@ def write_image(path: str | Path, image: ImageArray | MaskArray) -> None:
         Image.fromarray(array).save(partial)
 
 
-def image_to_tensor(image: ImageArray) -> Tensor:
+def image_to_tensor(image: ImageArray) -> "Tensor":
     """uint8 (H, W, 3) -> float32 (3, H, W) in [0, 1]."""
+    import torch
+
     return torch.from_numpy(image.transpose(2, 0, 1).copy()).float().div_(255)
 
 
-def mask_to_tensor(mask: MaskArray) -> Tensor:
+def mask_to_tensor(mask: MaskArray) -> "Tensor":
     """bool (H, W) -> float32 (1, H, W)."""
+    import torch
+
     return torch.from_numpy(mask[None].copy()).float()
 
 

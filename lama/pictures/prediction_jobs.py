@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from lama.interfaces import MaskArray
@@ -192,6 +191,7 @@ def _run(job: PredictionJob, fill: Fill, outcome: Outcome) -> None:
 
 
 def _out_of_memory(error: Exception) -> bool:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    if isinstance(error, MemoryError):
         return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)  # messages of torch on a CPU
+    words = ("out of memory", "can't allocate memory", "not enough memory")  # of torch, on a GPU and on a CPU
+    return any(word in str(error) for word in words)

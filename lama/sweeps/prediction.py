@@ -11,7 +11,7 @@ PLACES = ("indir", "maskdir", "outdir", "image", "mask.path", "out", "pairs")
 
 def plan_of(config: Any, skip_existing: bool) -> Any:
     """The ``PredictionPlan`` of the configuration."""
-    from lama.pictures.images import allow_megapixels  # which imports torch, for arguments that have been checked
+    from lama.pictures.images import allow_megapixels
     from lama.pictures.prediction_jobs import PredictionPlan
     from lama.pictures.shard import shard_of
 
