@@ -13,7 +13,8 @@ PLAIN = [
     ["detail=on", "mask.threshold=7", "out_ext='.jpg'", "shard=0"],
 ]
 OTHERS = [["+new=1"], ["nothing=1"], ["model=1"], ["plugins=[a]"], ["scale=1e3"], ["out=${image}"], ["quality"],
-          ["image='a\\'b'"], ["image=a.png"], ["scale=NaN"], ["mask.invert=TRUE"], ["mask.a.b=1"], ["scale=1,2"]]  # fmt: skip
+          ["image='a\\'b'"], ["image=a.png"], ["scale=NaN"], ["mask.invert=TRUE"],
+          ["mask.a.b=1"], ["scale=1,2"]]  # fmt: skip
 
 
 @pytest.mark.parametrize("overrides", PLAIN)
@@ -24,7 +25,8 @@ def test_plain_overrides_give_what_hydra_gives(overrides):
     assert plain is not None
     assert OmegaConf.to_container(plain) == OmegaConf.to_container(by_hydra)
     assert [type(value) for _, value in plain.items()] == [type(value) for _, value in by_hydra.items()]
-    assert OmegaConf.is_struct(plain) and OmegaConf.is_struct(by_hydra)
+    assert OmegaConf.is_struct(plain)
+    assert OmegaConf.is_struct(by_hydra)
 
 
 @pytest.mark.parametrize("overrides", OTHERS)

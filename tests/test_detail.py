@@ -351,7 +351,7 @@ def test_the_network_sees_the_scale():
 def test_auto_reduces_what_is_much_larger_than_the_scale(caplog):
     image, hole = noise(700, 1300), block((700, 1300), 100, 600, 150, 1100)
     network = inpainter()
-    with caplog.at_level(logging.INFO, "lama.inference.detailed"):
+    with caplog.at_level(logging.INFO, "lama.detail.detailed"):
         result = network.variant()(image, hole)
     assert network.generator.sizes == [(280, 512)]
     assert any("network at 512 pixels" in record.getMessage() for record in caplog.records)
@@ -380,9 +380,9 @@ def test_many_images_one_by_one_and_together():
 
 
 def test_without_a_compiler_large_holes_are_levelled_only(monkeypatch, caplog):
-    monkeypatch.setattr("lama.inference.detailed.can_compile", lambda: False)
+    monkeypatch.setattr("lama.detail.detailed.can_compile", lambda: False)
     image, hole = noise(256, 256), block((256, 256), 40, 220, 40, 220)
-    with caplog.at_level(logging.INFO, "lama.inference.detailed"):
+    with caplog.at_level(logging.INFO, "lama.detail.detailed"):
         result = inpainter(detail="on")(image, hole)
     assert "compiler" in caplog.text
     check(image, hole, result)

@@ -5,6 +5,7 @@ lama predict model.path=runs/demo indir=IMAGES outdir=RESULTS                   
 lama predict model.path=runs/demo indir=IMAGES maskdir=MASKS outdir=RESULTS      # masks named like the images
 lama predict model.path=runs/demo indir=IMAGES mask=m.png outdir=RESULTS         # one mask for all images
 lama predict model.path=big-lama pairs=list.csv        # columns image, mask, out; a released network, fetched once
+lama predict model.path=small.onnx indir=IMAGES mask=m.png outdir=RESULTS        # an export: by ONNX Runtime, no torch
 lama predict -m shards=64 launcher=slurm indir=IMAGES mask=m.png outdir=RESULTS  # 64 jobs of a cluster
 """
 
@@ -12,8 +13,9 @@ import logging
 import sys
 from functools import partial
 
-from lama.config import build, flag, official_prediction, printable, read
-from lama.sweeps.prediction import PLACES, plan_of
+from lama.config import flag, official_prediction, printable, read
+from lama.machine.startup import quick_start
+from lama.sweeps.prediction import PLACES, inpainter_of, plan_of
 
 UNQUOTED = ("model.path", "model.checkpoint", "dataset.img_suffix", "ignore", *PLACES)
 SHORT = {"mask": "mask.path", "model": "model.path"}
@@ -31,22 +33,22 @@ def main(arguments: list[str]) -> None:
         start(arguments, READ)
         return
     config = READ(arguments)
-    from lama.checkpoints import in_folder, load_generator
-    from lama.machine.allocator import tune_allocator
-    from lama.pictures.prediction_jobs import fill_all
-    from lama.sweeps.shards import alone
+    whole = flag(config, "refine") or bool(config.plugins)  # computations that may use any part of torch
+    with quick_start(whole):
+        from lama.machine.allocator import tune_allocator
+        from lama.pictures.prediction_jobs import fill_all
+        from lama.sweeps.shards import alone
 
-    model = in_folder(config.model.path, config.model.checkpoint)
     with alone(config):
         plan = plan_of(config, flag(config, "skip_existing"))
         if not plan.jobs:
             print(plan.summary(0, ""))
             return
         tune_allocator(plan.largest())
-        refiner = build(config.refiner, "refiner") if flag(config, "refine") else None
-        inpainter = build(config.inpainter, "")(load_generator(model), refiner=refiner)
+        with quick_start(whole):
+            inpainter, model = inpainter_of(config)
         logging.info("model: %s", SMALL if model == "small" else model)
-        outcome = fill_all(inpainter if config.out_key == "inpainted" else inpainter.raw, plan.jobs)
+        outcome = fill_all(inpainter, plan.jobs)
     for line in plan.notices.counted():
         print(printable(line), file=sys.stderr)
     for failure in outcome.failures:

@@ -66,6 +66,8 @@ def export_model(
                 "producer": f"lama {lama.__version__}",
                 "name": path.stem,
             }
+            scale = getattr(generator, "own_scale", None)
+            how |= {} if scale is None else {"scale": str(scale)}
             content = FORMATS[format].dump(network, inputs[0], interface | how, list(interface))
             written.write_bytes(with_int8_weights(content) if int8 else content)
             run = FORMATS[format].read(written)

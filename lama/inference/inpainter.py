@@ -4,7 +4,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from lama.checkpoints import load_generator
 from lama.conventions import pad_for, padded_size, predict
+from lama.detail import Detailed
 from lama.fast.fuse import PRECISIONS, can_fuse, fuse
 from lama.fast.graphs import with_graphs
-from lama.inference.detailed import Detailed
 from lama.inference.feather import feather as soften
 from lama.inference.network_input import network_input
 from lama.inference.peak import estimate
@@ -70,7 +70,7 @@ class Inpainter:
         compiled: bool = True,  # let the fast equivalent use the C++ kernel if there is a compiler
         graphs: bool = False,  # on a GPU: record CUDA graphs of the network, for images of few sizes
         refiner: Refiner | None = None,  # refine every image, whole, in fp32: slow, for large holes in large images
-        detail: str = "auto",  # on, off: texture of the photograph in the hole; see ``lama.inference.detailed``
+        detail: str = "auto",  # on, off: texture of the photograph in the hole; see ``lama.detail.Detailed``
         scale: int | None = None,  # longer side in pixels at which the network sees a hole and its context
     ) -> None:
         if precision not in (*PRECISIONS, "tf32"):
@@ -171,9 +171,8 @@ class Inpainter:
         filled = [item.pixels.copy() for item in opened]
         if self._refiner is None:
             with float32(self._tf32):
-                self._detailed.fill(
-                    opened, filled, lambda images, pixels: self._fill(images, pixels, batch_size), guides
-                )
+                fill = partial(self._fill, batch_size=batch_size)
+                self._detailed.fill(opened, filled, fill, guides, torch.get_num_threads())
         else:
             for item, pixels in ((i, f) for i, f in zip(opened, filled, strict=True) if i.hole.any()):
                 x = network_input(item.pixels, item.unknown)

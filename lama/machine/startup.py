@@ -1,4 +1,4 @@
-"""A quick start for a program that computes one thing and ends: most of its time goes into imports."""
+"""A quick start for a program that fills images and ends: most of its time goes into imports."""
 
 import gc
 import sys
@@ -10,24 +10,25 @@ from types import ModuleType
 from typing import Any
 
 # The kernels of torch's meta device that are written in Python, for torch.compile and torch.export. Torch imports them,
-# and its decompositions with them, in a third of the time of its own import, and uses no name in them.
+# and its decompositions with them, in a third of the time of its own import. Without them torch has no torch.Generator.
 META = "torch._meta_registrations"
 
 
 @contextmanager
-def quick_start() -> Iterator[None]:
-    """A block of imports for a prediction: without garbage collection, and without ``META`` until a name in it is used.
+def quick_start(whole: bool = False) -> Iterator[None]:
+    """A block of imports: without garbage collection and, unless ``whole``, without ``META``.
 
-    What the block has made stays until the process ends, so that no later collection looks at it, not even the last
-    one. Torch that is imported already stays as it is.
+    What the block has made stays until the process ends, and no later collection looks at it, not even the last one.
+    ``META`` is imported when a name in it is used. Torch that is imported already stays as it is.
     """
-    collects, later = gc.isenabled(), _Later()
+    collects, later = gc.isenabled(), [] if whole else [_Later()]
     gc.disable()
-    sys.meta_path.insert(0, later)
+    sys.meta_path[:0] = later
     try:
         yield
     finally:
-        sys.meta_path.remove(later)
+        for finder in later:
+            sys.meta_path.remove(finder)
         gc.freeze()
         if collects:
             gc.enable()

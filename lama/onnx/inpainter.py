@@ -1,5 +1,6 @@
 """``Inpainter`` without torch: the same images, masks and strategies as ``lama.Inpainter``."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -29,9 +30,10 @@ class Inpainter:
     float in [0, 1], or a PIL image. A mask is an array (H, W) or a PIL image; every pixel above 0 is a hole. Any size
     works. Known pixels are returned bit for bit.
 
-    ``lama.load(model, detail="off")`` gives the same result. ``detail``, ``feather``, refinement and computation in
-    chunks of rows are missing here, because they need torch, SciPy or OpenCV. Raises ImportError without onnxruntime,
-    FileNotFoundError without a file, ValueError for a file of another kind and for an option out of range.
+    ``lama.load(model, detail="off")`` gives the same result. ``feather``, refinement and computation in chunks of rows
+    are missing here, because they need torch or OpenCV. Raises ImportError without onnxruntime, or with ``detail``
+    without OpenCV and SciPy, FileNotFoundError without a file, ValueError for a file of another kind and for an option
+    out of range.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Inpainter:
         scale: int | None = None,  # longer side in pixels at which the network sees a hole and its context
         threads: int | None = None,  # of ONNX Runtime; None: it chooses
         providers: Sequence[str] = ("CPUExecutionProvider",),  # of ONNX Runtime, in the order of preference
+        detail: str = "off",  # auto, on: texture of the photograph in the hole; see ``lama.detail.Detailed``
     ) -> None:
         if max_memory is not None and not max_memory > 0:
             raise ValueError(f"max_memory={max_memory}: expected GB, more than 0, or None")
@@ -54,9 +57,15 @@ class Inpainter:
         self._strategy = Strategy(strategy, margin, tile, binding=max_memory is not None)
         self._network = Network(path, threads, providers)
         self._scale, self._max_memory = scale, max_memory
+        self._threads = threads or os.cpu_count() or 1
+        self._detailed: Any = None
+        if detail != "off":
+            from lama.detail import Detailed  # needs OpenCV and SciPy
+
+            self._detailed = Detailed(detail, scale, strategy, margin, self._network.scale)
         self._options: dict[str, Any] = {
             "path": path, "strategy": strategy, "max_memory": max_memory, "margin": margin, "tile": tile,
-            "scale": scale, "threads": threads, "providers": providers,
+            "scale": scale, "threads": threads, "providers": providers, "detail": detail,
         }  # fmt: skip
 
     def __call__(self, image: AnyImage, mask: AnyMask, ignore: AnyMask | str | None = None) -> AnyImage:
@@ -64,7 +73,9 @@ class Inpainter:
         opened = open_image(image, mask, ignore)
         filled = opened.pixels.copy()
         if opened.hole.any():
-            if self._scale is None:
+            if self._detailed is not None:
+                self._detailed.fill([opened], [filled], self._fill_all, threads=self._threads)
+            elif self._scale is None:
                 self._fill(opened, filled)
             else:
                 self._fill_scaled(opened, filled, self._scale)
@@ -88,6 +99,10 @@ class Inpainter:
                 progress.update()
         if plan.tiles:
             fill_tiles(filled, opened.unknown, plan, self._predict)
+
+    def _fill_all(self, opened: Sequence[OpenedImage], filled: Sequence[Array]) -> None:
+        for image, pixels in zip(opened, filled, strict=True):
+            self._fill(image, pixels)
 
     def _predict(self, pixels: Array, hole: NDArray[np.bool_], chunked: bool) -> NDArray[np.float32]:
         return self._network.predict(pixels, hole)

@@ -38,10 +38,17 @@ class Network:
             got = f"{', '.join(names)} -> {', '.join(outputs)}"
             raise ValueError(f"{path}: expected image, mask -> completed, got {got}; {_EXPORT.format(path=path)}")
 
+        self._stated: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+
+    @property
+    def scale(self) -> int | None:
+        """Longer side in pixels at which the network works best, if the file states it."""
+        return int(self._stated["scale"]) if "scale" in self._stated else None
+
     @property
     def bytes_per_pixel(self) -> float:
         """Peak memory of a run, without fixed parts, by the width that the file states."""
-        stated = json.loads(self._session.get_modelmeta().custom_metadata_map.get("network", "{}"))
+        stated = json.loads(self._stated.get("network", "{}"))
         return _TOP * float(stated.get("config", {}).get("ngf", _CHANNELS))
 
     def predict(self, pixels: Array, hole: NDArray[np.bool_]) -> NDArray[np.float32]:

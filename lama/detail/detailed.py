@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from lama.detail import can_compile, synthesize
+from lama.detail.kernel import can_compile
+from lama.detail.synthesize import synthesize
 from lama.pixels.opened import Array, OpenedImage
 from lama.windows import Piece, Window, context, hole_pieces, sees
 
@@ -57,11 +57,17 @@ class Detailed:
             raise ValueError(f"scale={self.scale} does not go with {other}, which computes every pixel")
 
     def fill(
-        self, opened: Sequence[OpenedImage], filled: Sequence[Array], fill: Fill, guides: dict[int, Array] | None = None
+        self,
+        opened: Sequence[OpenedImage],
+        filled: Sequence[Array],
+        fill: Fill,
+        guides: dict[int, Array] | None = None,
+        threads: int = 1,
     ) -> None:
         """Write results into the holes of ``filled``, in place; ``fill`` is the network's part of it.
 
-        ``guides`` gets a copy of each image before detail is added, by its position.
+        ``guides`` gets a copy of each image before detail is added, by its position. ``threads`` compute the texture;
+        their number changes no pixel.
         """
         pieces = [self._pieces(image) if image.hole.any() else [] for image in opened]
         small = [
@@ -82,16 +88,17 @@ class Detailed:
                 if guides is not None:
                     guides[position] = target.copy()
                 longest = max((max(piece.window.height, piece.window.width) for piece in some), default=0)
-                self._add_detail(image, target, len(some), min(self._scale, longest))  # smaller ones are not enlarged
+                scale = min(self._scale, longest)  # smaller ones are not enlarged
+                self._add_detail(image, target, len(some), scale, threads)
             elif some:
                 self._say(f"scale: network at {self._scale} pixels at most, without detail")
 
-    def _add_detail(self, image: OpenedImage, filled: Array, windows: int, scale: int) -> None:
+    def _add_detail(self, image: OpenedImage, filled: Array, windows: int, scale: int, threads: int) -> None:
         """Replace ``filled`` in the hole, and log what was done, once for each kind."""
         started, count = time.monotonic(), int(image.hole.sum())
         texture = can_compile() or count <= _PLAIN_MOST
-        threads, others = torch.get_num_threads(), image.ignored
-        filled[:] = synthesize(image.pixels, image.hole, filled, threads=threads, texture=texture, unknown=others)
+        hidden = image.ignored
+        filled[:] = synthesize(image.pixels, image.hole, filled, threads=threads, texture=texture, unknown=hidden)
         done = (
             f"network at {f'{scale} pixels' if windows else 'full size'}, "
             + ("texture where the surroundings have it" if texture else
