@@ -1,5 +1,6 @@
 """Benchmarks: ratios of alternated runs, each compared with a plain implementation of the same."""
 
+from lama.bench.cold import bench_cold
 from lama.bench.data import bench_data
 from lama.bench.detail import bench_detail
 from lama.bench.fid import bench_fid
@@ -12,6 +13,7 @@ from lama.bench.train import bench_train
 
 __all__ = [
     "alternate",
+    "bench_cold",
     "bench_data",
     "bench_detail",
     "bench_fid",

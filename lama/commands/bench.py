@@ -6,6 +6,7 @@ lama bench fid                              # the Fréchet distance, compared wi
 lama bench predict                          # the trained module and its fused equivalent, an hour
 lama bench hole                             # a small hole in a large photograph: a crop or the whole image
 lama bench detail IMAGES --whole            # holes in photographs of 12 and 24 megapixels, with detail
+lama bench cold                             # lama predict of one picture, from the shell to the file
 lama bench runtimes --out OUT               # an exported lama-small in each runtime for ONNX on this machine
 lama bench precision float32.onnx int8.onnx  # what an exported file loses by storing its weights in fewer bits
 lama bench train                            # a step as published, ours, and the share of each option; long
@@ -17,7 +18,7 @@ from omegaconf import OmegaConf
 from lama.config import CONFIGS, build, build_data_gen, load_yaml
 from lama.verbs import spelled, typed
 
-WITH_OPTIONS = ("detail", "hole", "precision", "predict", "runtimes", "train")
+WITH_OPTIONS = ("cold", "detail", "hole", "precision", "predict", "runtimes", "train")
 WHAT = ("masks", "fid", "data", *WITH_OPTIONS)
 
 

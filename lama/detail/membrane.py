@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lama.machine.startup import later
+
 DIRECT = 6000
 STEPS = 8
 _SQUARE = np.ones((3, 3), np.uint8)
@@ -81,8 +83,9 @@ def _relax(field: Field, fixed: Mask, region: Mask) -> Field:
 
 def _exact(values: Field, fixed: Mask, region: Mask) -> Field:
     """By sparse LU of the five-point Laplacian."""
-    import scipy.sparse as sparse  # at the first hole: it takes a tenth of the time that torch takes
-    from scipy.sparse.linalg import splu
+    with later("numpy.f2py"):  # SciPy imports it with all of NumPy, and does not use it; half of SciPy's own time
+        import scipy.sparse as sparse  # at the first hole: it takes a tenth of the time that torch takes
+        from scipy.sparse.linalg import splu
 
     free = region & ~fixed
     result = np.where(fixed[..., None], values, 0).astype(np.float32)

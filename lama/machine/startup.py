@@ -3,7 +3,7 @@
 import gc
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -19,28 +19,40 @@ def quick_start(whole: bool = False) -> Iterator[None]:
     """A block of imports: without garbage collection and, unless ``whole``, without ``META``.
 
     What the block has made stays until the process ends, and no later collection looks at it, not even the last one.
-    ``META`` is imported when a name in it is used. Torch that is imported already stays as it is.
     """
-    collects, later = gc.isenabled(), [] if whole else [_Later()]
+    collects = gc.isenabled()
     gc.disable()
-    sys.meta_path[:0] = later
     try:
-        yield
+        with nullcontext() if whole else later(META):
+            yield
     finally:
-        for finder in later:
-            sys.meta_path.remove(finder)
         gc.freeze()
         if collects:
             gc.enable()
 
 
+@contextmanager
+def later(name: str) -> Iterator[None]:
+    """In this block, importing the module ``name`` gives an empty one, which is filled when a name in it is used.
+
+    If it is imported already, it stays as it is.
+    """
+    finder = _Later(name)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
 class _Later(MetaPathFinder, Loader):
-    """Finds ``META``, as a module that is empty until a name is asked for."""
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(fullname, path) if fullname == META else None
+        spec = PathFinder.find_spec(fullname, path) if fullname == self._name else None
         if spec is None or spec.loader is None:
             return None
         self._own, spec.loader = spec.loader, self

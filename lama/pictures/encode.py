@@ -66,6 +66,12 @@ def encode(image: ImageFile, suffix: str, quality: int = 95) -> bytes:
     return _encode_by_pillow(_join(pixels, alpha), suffix, image.metadata, quality)
 
 
+def _format(suffix: str) -> str:
+    """Pillow's name of the format. Its usual formats are looked at first: all of them take a while to import."""
+    Image.preinit()
+    return Image.EXTENSION.get(suffix) or Image.registered_extensions()[suffix]
+
+
 def _encode_by_pillow(image: Image.Image, suffix: str, metadata: Metadata, quality: int) -> bytes:
     options: dict[str, Any] = metadata.options(suffix)
     if suffix in JPEG:
@@ -75,7 +81,7 @@ def _encode_by_pillow(image: Image.Image, suffix: str, metadata: Metadata, quali
         options["exact"] = True  # keep colours under transparent pixels
     file = io.BytesIO()
     try:
-        image.save(file, Image.registered_extensions()[suffix], **options)
+        image.save(file, _format(suffix), **options)
     except (ValueError, OSError, struct.error) as error:  # OSError: the encoder failed, in memory
         width, height = image.size
         raise ValueError(f"{suffix} cannot hold this image of {width} x {height} pixels ({error})") from error

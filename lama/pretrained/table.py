@@ -63,7 +63,8 @@ def _file(row: Mapping[str, Any]) -> ReleasedFile:
     return ReleasedFile(row["file"], **values)
 
 
-_ROWS = yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C ten times as fast
+_ROWS = yaml.load(TABLE.read_text(encoding="utf-8"), _LOADER)
 CITATION: str = _ROWS["citation"]
 NETWORKS: dict[str, ReleasedNetwork] = {
     name: ReleasedNetwork(name, tuple(map(_file, row["files"])), row["trained_on"], row["licence"])
