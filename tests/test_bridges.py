@@ -205,6 +205,32 @@ def test_the_opencv_sample_in_python_names_a_wrong_picture(pictures):
             opencv.main("no.onnx", str(pictures / "photo.png"), str(pictures / name), str(pictures / "out.png"))
 
 
+@pytest.mark.skipif(cv2.__version__ < "5", reason="OpenCV 4 names its errors in another way")
+def test_the_opencv_sample_in_python_names_a_wrong_network_and_a_wrong_result(pictures, monkeypatch):
+    (pictures / "text.onnx").write_text("no network")
+    names = [str(pictures / name) for name in ("photo.png", "mask.png")]
+    for network, error in {
+        "none.onnx": "none.onnx: no such file; lama export",
+        "text.onnx": "cannot compute it",
+    }.items():
+        with pytest.raises(SystemExit, match=error) as caught:
+            opencv.main(str(pictures / network), *names, str(pictures / "out.png"))
+        assert "\n" not in str(caught.value)
+    monkeypatch.setattr(opencv.cv2.dnn, "readNetFromONNX", str)
+    monkeypatch.setattr(opencv, "remove", lambda network, image, mask: image)
+    for out in ("out.txt", "none/out.png"):
+        with pytest.raises(SystemExit, match=f"{out}: OpenCV cannot write it"):
+            opencv.main(str(pictures / "text.onnx"), *names, str(pictures / out))
+        assert not (pictures / out).exists()
+
+
+def test_simple_lama_names_the_variable_of_a_model_that_is_not_there(monkeypatch):
+    monkeypatch.setenv("LAMA_MODEL", "nowhere.ckpt")
+    with pytest.raises(FileNotFoundError, match=r"^LAMA_MODEL=nowhere\.ckpt: ") as caught:
+        SimpleLama("cpu")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.slow
 def test_the_opencv_sample_in_cpp(pictures, pair):
     """With a network that every OpenCV loads, ``1 - image + 0 * mask``: OpenCV 4.6 of Debian 12 does not load LaMa."""

@@ -190,9 +190,18 @@ def test_the_rest_of_the_package_says_what_it_lacks(tmp_path, program, says):
     [
         ({"path": "none.onnx"}, FileNotFoundError, r"none\.onnx: no such file; lama export .*format=onnx"),
         ({"path": "."}, FileNotFoundError, r"is a folder"),
-        ({"path": "text.onnx"}, ValueError, r"text\.onnx: ONNX Runtime cannot read it"),
+        ({"path": "text.onnx"}, ValueError, r"text\.onnx: not an ONNX file, or damaged; lama export"),
+        ({"path": "empty.onnx"}, ValueError, r"empty\.onnx: not an ONNX file, or damaged; lama export"),
+        ({"path": "half.onnx"}, ValueError, r"half\.onnx: not an ONNX file, or damaged; lama export"),
         ({"path": "other.onnx"}, ValueError, r"expected image, mask -> completed, got masked, mask -> whole; lama"),
         ({"threads": 0}, ValueError, r"threads=0"),
+        ({"threads": "all"}, ValueError, r"threads='all': expected a whole number, or None"),
+        ({"scale": "big"}, ValueError, r"scale='big': expected a whole number, or None"),
+        ({"margin": 1.5}, ValueError, r"margin=1.5: expected a whole number, or None"),
+        ({"tile": None}, ValueError, r"tile=None: expected a whole number$"),
+        ({"max_memory": "1 GB"}, ValueError, r"max_memory='1 GB': expected GB"),
+        ({"detail": "much"}, ValueError, r"detail=much: expected auto, on, off"),
+        ({"providers": "nonsense"}, ValueError, r"providers='nonsense': expected a list of some of .*CPUExecution"),
         ({"strategy": "whole"}, ValueError, r"strategy=whole"),
         ({"scale": 10}, ValueError, r"scale=10"),
         ({"scale": 256, "strategy": "tile"}, ValueError, r"scale=256 .*strategy=tile"),
@@ -203,6 +212,8 @@ def test_the_rest_of_the_package_says_what_it_lacks(tmp_path, program, says):
 def test_a_mistake_is_one_line(toy, tmp_path, monkeypatch, options, error, says):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.onnx").write_text("text")
+    (tmp_path / "empty.onnx").touch()
+    (tmp_path / "half.onnx").write_bytes(toy.read_bytes()[:-100])
     toy_onnx.write(tmp_path / "other.onnx", ("masked", "mask", "whole"))
     with pytest.raises(error, match=says) as caught:
         Inpainter(**{"path": toy} | options)

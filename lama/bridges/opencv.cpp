@@ -8,6 +8,7 @@
 #include <opencv2/dnn.hpp>
 #include <opencv2/imgcodecs.hpp>
 
+#include <fstream>
 #include <iostream>
 #include <string>
 #include <vector>
@@ -40,13 +41,18 @@ int main(int count, char** arguments) try {
                   << mask.size() << "\n";
         return 1;
     }
+    if (!std::ifstream(arguments[1])) {
+        std::cerr << "error: " << arguments[1] << ": no such file\n";
+        return 1;
+    }
     cv::dnn::Net network = cv::dnn::readNetFromONNX(std::string(arguments[1]));
     if (!cv::imwrite(arguments[4], remove_object(network, image, mask))) {
         std::cerr << "error: " << arguments[4] << ": cannot be written\n";
         return 1;
     }
+    std::cout << "written: " << arguments[4] << "\n";
     return 0;
 } catch (const cv::Exception& error) {
-    std::cerr << "error: " << error.what() << "\n";
+    std::cerr << "error: OpenCV: " << error.err << "\n";
     return 1;
 }

@@ -6,6 +6,7 @@ python opencv.py lama.onnx photo.jpg mask.png result.png
 White in the mask is removed; the sizes of photograph and mask are equal, and free. Needs opencv-python 5.
 """
 
+import os
 import sys
 
 import cv2
@@ -31,13 +32,24 @@ def read(path: str, mode: int) -> NDArray[np.uint8]:
 
 
 def main(model: str, photo: str, hole: str, out: str) -> None:
-    """Raises SystemExit with one line for a picture that cannot be read or written, and for sizes that differ."""
+    """Raises SystemExit, in one line, for a file that cannot be read, computed or written, and for unequal sizes."""
     image, mask = read(photo, cv2.IMREAD_COLOR), read(hole, cv2.IMREAD_GRAYSCALE)
     if image.shape[:2] != mask.shape:
         sizes = " and ".join(f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in (image, mask))
         raise SystemExit(f"photograph and mask: expected equal sizes, got {sizes} pixels")
-    if not cv2.imwrite(out, remove(cv2.dnn.readNetFromONNX(model), image, mask)):
-        raise SystemExit(f"{out}: OpenCV cannot write it")
+    if not os.path.isfile(model):
+        raise SystemExit(f"{model}: no such file; lama export format=onnx out={model} writes one")
+    try:
+        filled = remove(cv2.dnn.readNetFromONNX(model), image, mask)
+    except cv2.error as error:
+        raise SystemExit(f"{model}: OpenCV {cv2.__version__} cannot compute it: {error.err}") from None
+    try:
+        written = cv2.imwrite(out, filled)
+    except cv2.error:  # a name without the suffix of a format
+        written = False
+    if not written:
+        raise SystemExit(f"{out}: OpenCV cannot write it: expected a name such as result.png in a folder that exists")
+    print(f"written: {out}")
 
 
 if __name__ == "__main__":

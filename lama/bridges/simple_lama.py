@@ -27,7 +27,11 @@ class SimpleLama:
     """
 
     def __init__(self, device: torch.device | str = "auto") -> None:
-        self.inpainter = load(os.environ.get("LAMA_MODEL") or "small", str(device))
+        named = os.environ.get("LAMA_MODEL")
+        try:
+            self.inpainter = load(named or "small", str(device))
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"LAMA_MODEL={named}: {error}" if named else str(error)) from None
 
     def __call__(self, image: Image.Image | NDArray[np.uint8], mask: Image.Image | NDArray[np.generic]) -> Image.Image:
         picture = image if isinstance(image, Image.Image) else Image.fromarray(image)

@@ -48,8 +48,14 @@ class Inpainter:
         providers: Sequence[str] = ("CPUExecutionProvider",),  # of ONNX Runtime, in the order of preference
         detail: str = "off",  # auto, on: texture of the photograph in the hole; see ``lama.detail.Detailed``
     ) -> None:
-        if max_memory is not None and not max_memory > 0:
-            raise ValueError(f"max_memory={max_memory}: expected GB, more than 0, or None")
+        whole = {"margin": margin, "tile": tile, "scale": scale, "threads": threads}
+        for name, value in whole.items():
+            if not isinstance(value, int | np.integer) and (value is not None or name == "tile"):
+                raise ValueError(f"{name}={value!r}: expected a whole number{'' if name == 'tile' else ', or None'}")
+        if not isinstance(max_memory, int | float | np.number | None) or (
+            max_memory is not None and not max_memory > 0
+        ):
+            raise ValueError(f"max_memory={max_memory!r}: expected GB, more than 0, or None")
         if scale is not None and scale < LEAST:
             raise ValueError(f"scale={scale}: expected at least {LEAST} pixels, or None")
         if scale is not None and strategy == "tile":

@@ -80,9 +80,11 @@ def _opened(path: Path, threads: int | None, providers: Sequence[str]) -> Any:
         if error.name != "onnxruntime":
             raise
         raise ImportError("lama.onnx needs onnxruntime: pip install onnxruntime") from None
-    missing = [name for name in providers if name not in onnxruntime.get_available_providers()]
+    have = ", ".join(onnxruntime.get_available_providers())
+    if isinstance(providers, str) or not isinstance(providers, Sequence):
+        raise ValueError(f"providers={providers!r}: expected a list of some of {have}")
+    missing = [str(name) for name in providers if name not in onnxruntime.get_available_providers()]
     if missing:
-        have = ", ".join(onnxruntime.get_available_providers())
         raise ValueError(f"providers: this onnxruntime has no {' and no '.join(missing)}; it has {have}")
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3  # errors only
@@ -90,7 +92,9 @@ def _opened(path: Path, threads: int | None, providers: Sequence[str]) -> Any:
         settings.intra_op_num_threads = settings.inter_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(str(path), settings, providers=list(providers))
-    except Exception as error:
+    except Exception as error:  # onnxruntime's own types
+        if type(error).__name__ == "InvalidProtobuf" or "No graph was found" in str(error):
+            raise ValueError(f"{path}: not an ONNX file, or damaged; {_EXPORT.format(path='lama.onnx')}") from error
         raise ValueError(f"{path}: ONNX Runtime cannot read it: {_line(error)}") from error
 
 
