@@ -25,7 +25,6 @@ LAWS = {
     "pixels": ({"windows"}, {"numpy", "PIL"}),
     "strategies": ({"pixels", "progress_bar", "windows"}, {"numpy"}),
     "machine": (set(), {"filelock", "torch"}),
-    "onnx": ({"machine", "pixels", "progress_bar", "strategies", "windows"}, {"numpy", "onnxruntime", "PIL"}),
     "pretrained": ({"files"}, {"torch", "tqdm", "filelock", "yaml"}),
     "pages": ({"interfaces"}, {"numpy", "PIL", "jinja2"}),
     "serving": (set(), {"starlette", "uvicorn"}),
@@ -50,7 +49,14 @@ LAWS = {
     ),
     "paper": ({"verbs", "evaluation", "pages", "files"}, {"yaml"}),
     "fast": ({"models", "conventions", "files", "machine"}, {"torch"}),
-    "detail": ({"conventions", "interfaces", "files", "progress_bar", "fast", "windows"}, {"numpy", "cv2", "scipy"}),
+    "detail": (
+        {"conventions", "interfaces", "files", "progress_bar", "fast", "machine", "pixels", "windows"},
+        {"numpy", "cv2", "scipy"},
+    ),
+    "onnx": (
+        {"detail", "machine", "pixels", "progress_bar", "strategies", "windows"},
+        {"numpy", "onnxruntime", "PIL"},
+    ),
     "inference": (
         {"models", "checkpoints", "fast", "detail", "machine", "conventions", "interfaces", "pixels", "progress_bar",
          "strategies", "windows"},

@@ -51,8 +51,8 @@ export function holeOf(mask, width, height, threshold = 0) {
   const { data } = pixels(part);
   const hole = new Uint8Array(width * height);
   for (let i = 0; i < hole.length; i++) {
-    const [r, g, b, alpha] = data.subarray(4 * i, 4 * i + 4);
-    hole[i] = alpha > 0 && Math.max(r, g, b) > threshold ? 1 : 0;
+    const at = 4 * i;
+    hole[i] = data[at + 3] > 0 && Math.max(data[at], data[at + 1], data[at + 2]) > threshold ? 1 : 0;
   }
   return hole;
 }

@@ -30,9 +30,15 @@ async function open({ image, mask, preview: longest }) {
   const deep = formatOf(bytes) === "png" && bytes[24] === 16;
   if (mask) paint(canvas, holeOf(canvas, width, height));
   return {
-    format: formatOf(bytes), width, height, bits: deep ? 16 : 8, alpha: data.some((value, i) => i % 4 === 3 && value < 255),
+    format: formatOf(bytes), width, height, bits: deep ? 16 : 8, alpha: isTransparent(data),
     notes: deep ? ["The browser reads 8 of the 16 bits."] : [], preview: await preview(canvas, longest),
   };
+}
+
+// Whether a pixel of RGBA is not opaque.
+function isTransparent(data) {
+  for (let i = 3; i < data.length; i += 4) if (data[i] < 255) return true;
+  return false;
 }
 
 // The format by the first bytes of a file.
