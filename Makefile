@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos fuzz precision soak demo sweep-toy test-fast test test-all lint types bench gpu-check clean
+.PHONY: help chaos fuzz precision soak demo sweep-toy test-fast test test-all lint types bench runtimes gpu-check clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -68,6 +68,13 @@ bench: $(VENV)/.installed ## measure speed, as ratios of alternated runs
 	@$(BIN)/python bin/bench.py train --variants official "equal semantics" "modern fp32" "modern bf16"
 	@$(BIN)/python bin/bench.py masks
 	@$(BIN)/python bin/bench.py predict --sizes 512
+
+runtimes: $(VENV)/.installed ## lama-small in each runtime for ONNX: minutes (runs/runtimes/runtimes.csv)
+	@echo "runtimes: fetches openvino, tract and playwright from PyPI, onnxruntime-node and -web from npm (400 MB);"
+	@echo "          without npm, or Chromium, their rows say how to install them."
+	@$(PIP) openvino tract playwright
+	@npm install --silent --ignore-scripts --prefix runs/runtimes/node onnxruntime-node onnxruntime-web || echo "no npm"
+	@$(BIN)/python bin/bench.py runtimes --rounds 2 --node runs/runtimes/node --out runs/runtimes
 
 gpu-check: $(VENV)/.installed ## check a GPU: right, fast, enough memory; minutes (gpu_check/report.html)
 	@$(BIN)/python bin/gpu_check.py

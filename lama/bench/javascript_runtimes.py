@@ -38,7 +38,7 @@ class NodeRuntime:
         """What to do if Node.js or the package is not there; else empty."""
         if shutil.which("node") is None:
             return "Node.js, from nodejs.org or the system's packages"
-        return "" if _package(node, self.package) else f"npm install {self.package}, and --node FOLDER"
+        return "" if _package(node, self.package) else f"npm install --ignore-scripts {self.package}, and --node FOLDER"
 
     def version(self, node: Path) -> str:
         """Of the package on npm."""
