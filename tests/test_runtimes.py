@@ -84,7 +84,7 @@ def test_a_package_of_npm_runs_in_a_process_of_its_own(tmp_path):
     feed = {"image": rng.random((1, 3, 6, 5), np.float32), "mask": np.float32(rng.random((1, 1, 6, 5)) > 0.5)}
     assert NODE.missing(tmp_path) == ""
     assert NODE.version(tmp_path) == "9.8.7"
-    assert WEB.missing(tmp_path) == "npm install onnxruntime-web, and --node FOLDER"
+    assert WEB.missing(tmp_path) == "npm install --ignore-scripts onnxruntime-web, and --node FOLDER"
     assert CHROMIUM.missing(tmp_path)
     run, close = NODE.open(file, feed, tmp_path)
     for _ in range(2):
