@@ -18,5 +18,6 @@ from lama.config.wording import is_user_error, nearest, one_line, printable
 __all__ = [
     "CONFIGS", "build", "build_data_gen", "build_module", "check_plan", "choices", "compose", "fit_to_start",
     "flag", "is_user_error", "literal", "load_data_gen", "load_protocol", "load_yaml", "nearest",
-    "official_location", "official_prediction", "one_line", "options_of", "preflight", "printable", "read", "to_yaml", "use_plugins",
+    "official_location", "official_prediction", "one_line", "options_of", "preflight", "printable", "read",
+    "to_yaml", "use_plugins",
 ]  # fmt: skip
