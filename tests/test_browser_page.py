@@ -240,8 +240,11 @@ def test_a_small_hole_in_a_photograph_of_12_megapixels(browser, tmp_path):  # no
     page.wait_for_function("self.crossOriginIsolated && navigator.serviceWorker.controller", timeout=60_000)
     for visit in ("first", "second"):
         upload(page, photo)
+        shown = (
+            page.evaluate("document.getElementById('after').width") / photo.shape[1]
+        )  # a large photograph is reduced
         before, started = renderers()[0], time.perf_counter()
-        remove(page, (1800, 1300, 2100, 1550), "auto")
+        remove(page, [shown * side for side in (1800, 1300, 2100, 1550)], "auto")
         wall, (after, memory) = time.perf_counter() - started, renderers()
         print(f"{visit} removal: {wall:.0f} s, {after - before:.0f} s of the processor, {memory:.2f} GB")
         changed = (downloaded(page) != photo).any(axis=2)
