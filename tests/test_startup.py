@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lama.machine.startup import META, later, quick_start
+from lama.machine import startup
+from lama.machine.startup import META, later, may_use_gpu, quick_start
 
 
 def python(code, folder):
@@ -32,7 +33,7 @@ PREDICT = """
 import sys
 from lama.commands import predict
 try:
-    predict.main(["image=photo.png", "mask=mask.png", "out=out.png", *{more}])
+    predict.main(["image=photo.png", "mask=mask.png", "out=out.png", "device=cpu", *{more}])
 except SystemExit as exit:
     assert exit.code == 0
 print([name for name in {names} if name in sys.modules])
@@ -56,6 +57,15 @@ def test_a_prediction_with_an_exported_file_imports_no_torch(pictures):
     hole = np.asarray(Image.open(pictures / "mask.png")) > 0
     assert (out[~hole] == photo[~hole]).all()
     assert (out[hole] != photo[hole]).any()
+
+
+@pytest.mark.parametrize("driver", [True, False])
+def test_a_gpu_gets_all_of_torch(tmp_path, monkeypatch, driver):
+    monkeypatch.setattr(startup, "_DRIVERS", (str(tmp_path if driver else tmp_path / "none"),))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert [may_use_gpu(device) for device in ("cpu", "cuda:1", "auto")] == [False, True, driver]
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert may_use_gpu("auto")
 
 
 LATER = f"""

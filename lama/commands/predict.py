@@ -14,7 +14,7 @@ import sys
 from functools import partial
 
 from lama.config import flag, official_prediction, printable, read
-from lama.machine.startup import quick_start
+from lama.machine.startup import may_use_gpu, quick_start
 from lama.sweeps.prediction import PLACES, inpainter_of, plan_of
 
 UNQUOTED = ("model.path", "model.checkpoint", "dataset.img_suffix", "ignore", *PLACES)
@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> None:
         start(arguments, READ)
         return
     config = READ(arguments)
-    whole = flag(config, "refine") or bool(config.plugins)  # computations that may use any part of torch
+    # Computations that may use any part of torch.
+    whole = flag(config, "refine") or bool(config.plugins) or may_use_gpu(str(config.device))
     with quick_start(whole):
         from lama.machine.allocator import tune_allocator
         from lama.pictures.prediction_jobs import fill_all

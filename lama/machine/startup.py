@@ -1,6 +1,7 @@
 """A quick start for a program that fills images and ends: most of its time goes into imports."""
 
 import gc
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -12,6 +13,15 @@ from typing import Any
 # The kernels of torch's meta device that are written in Python, for torch.compile and torch.export. Torch imports them,
 # and its decompositions with them, in a third of the time of its own import. Without them torch has no torch.Generator.
 META = "torch._meta_registrations"
+
+
+# Files that the drivers of NVIDIA's and AMD's GPUs make on Linux.
+_DRIVERS = ("/dev/nvidiactl", "/dev/kfd")
+
+
+def may_use_gpu(device: str) -> bool:
+    """Whether a computation on ``device``, an option of a command, may take place on a GPU; torch is not asked."""
+    return device != "cpu" and (device != "auto" or sys.platform != "linux" or any(map(os.path.exists, _DRIVERS)))
 
 
 @contextmanager
