@@ -244,6 +244,16 @@ def test_a_crash_is_tried_again_and_then_failed_with_its_last_line(tmp_path):
     assert states(sweep, [TRAINING])[0].note.startswith("killed by SIGKILL")
 
 
+def test_a_job_does_not_make_a_moved_folder_again(tmp_path):
+    there, moved = tmp_path / "sweep", tmp_path / "moved"
+    there.mkdir()
+    sweep = scripted(there, f"echo start; mv {there} {moved}; exit 75", retries=1)
+    Job(sweep, TRAINING).run()
+    assert not there.exists()
+    assert state.log_file(a_sweep(moved), TRAINING).read_text() == "start\n"
+    assert states(a_sweep(moved), [TRAINING])[0].state == RUNNING  # of this process, which has not ended
+
+
 def test_a_training_that_asks_for_another_try_gets_it(tmp_path):
     sweep = scripted(
         tmp_path, f"echo x >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) -ge 4 ] || exit 75", retries=0

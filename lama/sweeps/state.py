@@ -41,6 +41,11 @@ def record(sweep: Plan, work: Piece, **values: Any) -> None:
     write_text(_file(sweep, work, ".json"), f"{text}\n")
 
 
+def is_recorded(sweep: Plan, work: Piece) -> bool:
+    """Whether ``record`` has written a state of the job, and the file is still there."""
+    return _file(sweep, work, ".json").is_file()
+
+
 def submitted(sweep: Plan, jobs: Mapping[W, str]) -> None:
     """Note the number of each job in the cluster. For thousands: each file costs two operations, not five."""
     folder = sweep.folder / "jobs"
