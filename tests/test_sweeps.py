@@ -352,6 +352,21 @@ def test_states_are_told_from_what_jobs_have_left_and_what_the_cluster_has(tmp_p
     assert table(found).splitlines()[-1] == "5 in all: 1 done, 1 running, 1 queued, 1 lost, 1 not started"
 
 
+def test_a_job_that_slurm_holds_is_named_with_the_command_that_releases_it(tmp_path, monkeypatch):
+    (tmp_path / "squeue").write_text(
+        "#!/bin/sh\necho '7_0 PENDING (launch failed requeued held)'\necho '7_1 PENDING (Priority)'\n"
+        "echo '7_2 RUNNING None'\n"
+    )
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert slurm.queue() == {"7_0": "HELD", "7_1": "PENDING", "7_2": "RUNNING"}
+    sweep = a_sweep(tmp_path / "sweep", launcher=LOCAL | {"name": "slurm"})
+    submitted(sweep, {TRAINING: "7_0"})
+    found = states(sweep, [TRAINING])[0]
+    assert found.state == "queued"
+    assert "scontrol release 7_0" in found.note
+
+
 def test_only_what_is_missing_is_started(tmp_path, monkeypatch, caplog):
     sweep = a_sweep(tmp_path)
     works = sweep.trainings()

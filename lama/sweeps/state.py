@@ -93,7 +93,8 @@ def _state(sweep: Plan, work: W, jobs: Mapping[str, str], there: set[str]) -> St
     job = _file(sweep, work, ".job").read_text(encoding="utf-8").strip() if f"{name}.job" in there else None
     if job is not None and job in jobs:
         running = jobs[job] in ("RUNNING", "COMPLETING")
-        return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}")
+        held = f", held by SLURM until scontrol release {job}" if jobs[job] == "HELD" else ""
+        return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}{held}")
     if recorded.get("state") == RUNNING and job is None and _is_alive(recorded):
         return State(work, RUNNING, _progress(sweep, work))
     if recorded.get("state") == STOPPED:

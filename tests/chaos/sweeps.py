@@ -13,6 +13,7 @@ import os
 import random
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ class Disturbed:
         self.at_end = False
         self.commands = threading.RLock()  # held while a command of the sweep runs, or its folder moves
         self.trained = False
+        self.waiting: dict[str, float] = {}  # since when jobs that were queued again wait
         self.due: list[tuple[float, str, dict]] = []
         self.cluster: list[tuple[int, str]] = []
 
@@ -78,6 +80,13 @@ class Disturbed:
     def skip_starts(self) -> None:
         """Only later starts are of this sweep."""
         self.read = (self.quick.folder / "starts.jsonl").stat().st_size
+
+    def seconds_of_a_job(self) -> float:
+        """The median of the jobs so far, from their starts to their records."""
+        works, lines = self.works(), (self.quick.folder / "starts.jsonl").read_text().splitlines()
+        begun = {works[start["job"]]: start["time"] for start in map(json.loads, lines) if start["job"] in works}
+        ended = {work: (self.folder / "jobs" / f"{work}.json").stat().st_mtime for work in begun}
+        return statistics.median(ended[work] - begun[work] for work in begun)
 
     def watch(self) -> None:
         """The thread: give starts their faults, until ``at_end``."""
@@ -114,11 +123,21 @@ class Disturbed:
                 time.sleep(0.1)
 
     def hurry(self) -> None:
-        """Start jobs that were queued again at once; SLURM waits two minutes."""
+        """Do as an administrator does: resume a node that SLURM has drained, and release a job that it holds.
+
+        SLURM does both where it starts a job again before its first start is over. Jobs that were queued again start
+        after 20 seconds, not after SLURM's two minutes.
+        """
         with suppress(subprocess.TimeoutExpired):
             for line in self.slurm.ask("squeue", "-h", "-r", "-t", "PENDING", "-o", "%i %r").splitlines():
-                if line.endswith("BeginTime"):
-                    self.slurm.ask("scontrol", "update", f"JobId={line.split()[0]}", "StartTime=now")
+                job, _, reason = line.partition(" ")
+                if reason == "BeginTime" and self.waiting.setdefault(job, time.time()) < time.time() - 20:
+                    del self.waiting[job]
+                    self.slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
+                elif "held" in reason:
+                    self.slurm.ask("scontrol", "release", job)
+            if "Duplicate" in self.slurm.ask("sinfo", "-h", "-R"):
+                self.slurm.ask("scontrol", "update", f"NodeName={next(iter(self.slurm.nodes))}", "State=RESUME")
 
     def works(self) -> dict[str, str]:
         """The name of each submitted job by its number in the cluster."""
@@ -307,7 +326,7 @@ def disturb(given: argparse.Namespace, folder: Path) -> dict:
         began = time.monotonic()
         alone = Disturbed(slurm, quick, folder / "undisturbed", given.seed, 0, 0)
         alone.train([*words, *launcher])
-        each = (time.monotonic() - began) / trainings * given.parallel
+        each = alone.seconds_of_a_job()
         alone.collect(sets)
         print(f"undisturbed: {(time.monotonic() - began) / 60:.1f} minutes, {each:.1f} s for each training", flush=True)
         began = time.monotonic()
