@@ -43,6 +43,7 @@ PartitionName=urgent Nodes=ALL PriorityTier=10 MaxTime=INFINITE State=UP
 """
 LAUNCHER = ["launcher=slurm", "launcher.gpus=false", "launcher.cpus_per_task=1", "launcher.timeout_min=10",
             "launcher.signal_delay_s=1"]  # fmt: skip
+SECONDS = rb'"seconds": [0-9.]+|\b[0-9.]+ (min|h)\b'  # of trainings, in the tables
 SEEDS = 5  # of each row
 TRIES = 3  # starts of one job that may get a fault
 ROUNDS = 25  # commands that may continue the sweep
@@ -282,7 +283,7 @@ def tables(folder: Path) -> dict[str, bytes]:
     found = {
         path.name: path.read_bytes().replace(str(folder).encode(), b"DIR") for path in (folder / "tables").iterdir()
     }
-    return {name: re.sub(rb'"seconds": [0-9.]+', b"", content) for name, content in sorted(found.items())}
+    return {name: re.sub(SECONDS, b"", content) for name, content in sorted(found.items())}
 
 
 def compared(folder: Path, undisturbed: Path) -> tuple[dict[str, str], list[str]]:
