@@ -301,10 +301,13 @@ def compared(folder: Path, undisturbed: Path) -> tuple[dict[str, str], list[str]
 
 
 def left_over(parent: Path, folder: Path, slurm: Slurm) -> list[str]:
-    """Jobs, temporary files, and folders at former places of the sweep."""
+    """Jobs, temporary files, and jobs' files at former places of the sweep.
+
+    A training that is importing torch while the folder is moved makes its run at the former place; this is allowed.
+    """
     jobs = slurm.ask("squeue", "-h", "-r").splitlines()
     partial = [str(path) for path in folder.rglob(".partial-*")]
-    former = [str(path) for path in parent.iterdir() if path != folder]
+    former = [str(path) for path in parent.glob("*/jobs") if path.parent != folder]
     said = [f"{path.name}: {found[0]}" for path in (folder / "jobs").glob("*.log")
             if (found := re.search(FAILED, path.read_text(errors="replace")))]  # fmt: skip
     return jobs + partial + former + said
