@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help chaos fuzz precision soak demo sweep-toy test-fast test test-all lint types bench runtimes gpu-check clean
+.PHONY: help chaos chaos-sweeps fuzz precision soak demo sweep-toy test-fast test test-all lint types bench runtimes \
+	gpu-check clean
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 14
 
 $(VENV)/.installed: pyproject.toml .ci/constraints.txt .ci/requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: Python >= 3.11 is needed, $(PYTHON) is " + sys.version.split()[0] + "; say make PYTHON=python3.11")'
@@ -50,6 +51,9 @@ fuzz: $(VENV)/.installed ## 10 000 damaged files of each kind (images, masks, ch
 
 chaos: $(VENV)/.installed ## 1000 faults to trainings: kills, disks, memory, clocks, files: an hour (runs/chaos/report.html)
 	@$(BIN)/python tests/chaos/chaos.py
+
+chaos-sweeps: $(VENV)/.installed ## disturb 100 jobs of a sweep on a SLURM of this machine (runs/chaos-sweeps/report.html)
+	@$(BIN)/python tests/chaos/sweeps.py
 
 soak: $(VENV)/.installed ## 5 000 requests to the page, 16 at a time, some of them hostile: minutes (runs/soak/soak.png)
 	@$(BIN)/python tests/soak/soak.py

@@ -244,6 +244,16 @@ def test_a_crash_is_tried_again_and_then_failed_with_its_last_line(tmp_path):
     assert states(sweep, [TRAINING])[0].note.startswith("killed by SIGKILL")
 
 
+def test_a_job_does_not_make_a_moved_folder_again(tmp_path):
+    there, moved = tmp_path / "sweep", tmp_path / "moved"
+    there.mkdir()
+    sweep = scripted(there, f"echo start; mv {there} {moved}; exit 75", retries=1)
+    Job(sweep, TRAINING).run()
+    assert not there.exists()
+    assert state.log_file(a_sweep(moved), TRAINING).read_text() == "start\n"
+    assert states(a_sweep(moved), [TRAINING])[0].state == RUNNING  # of this process, which has not ended
+
+
 def test_a_training_that_asks_for_another_try_gets_it(tmp_path):
     sweep = scripted(
         tmp_path, f"echo x >> {tmp_path}/tries; [ $(wc -l < {tmp_path}/tries) -ge 4 ] || exit 75", retries=0
@@ -340,6 +350,21 @@ def test_states_are_told_from_what_jobs_have_left_and_what_the_cluster_has(tmp_p
     assert found[0].note == "epoch 3 of 40"
     assert "job 7_3" in found[3].note
     assert table(found).splitlines()[-1] == "5 in all: 1 done, 1 running, 1 queued, 1 lost, 1 not started"
+
+
+def test_a_job_that_slurm_holds_is_named_with_the_command_that_releases_it(tmp_path, monkeypatch):
+    (tmp_path / "squeue").write_text(
+        "#!/bin/sh\necho '7_0 PENDING (launch failed requeued held)'\necho '7_1 PENDING (Priority)'\n"
+        "echo '7_2 RUNNING None'\n"
+    )
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert slurm.queue() == {"7_0": "HELD", "7_1": "PENDING", "7_2": "RUNNING"}
+    sweep = a_sweep(tmp_path / "sweep", launcher=LOCAL | {"name": "slurm"})
+    submitted(sweep, {TRAINING: "7_0"})
+    found = states(sweep, [TRAINING])[0]
+    assert found.state == "queued"
+    assert "scontrol release 7_0" in found.note
 
 
 def test_only_what_is_missing_is_started(tmp_path, monkeypatch, caplog):

@@ -169,8 +169,12 @@ class CheckpointFiles(CheckpointIO):
         self.opened: dict[Path, dict[str, Any]] = {}  # content that was read before, by file; given out once
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        path = Path(path)
+        if self.written and not path.exists() and not (path.parent.parent / ".lock").exists():
+            raise ValueError(f"run_dir={path.parent.parent}: was moved or removed while it trained; to go on from its "
+                             "last checkpoint, train again with run_dir= its new place")  # fmt: skip
         self.written = False
-        self._write(checkpoint, Path(path))
+        self._write(checkpoint, path)
 
     @survives_a_full_disk("checkpoints/last.ckpt")
     def _write(self, checkpoint: dict[str, Any], path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from lama.runs.signals import INTERRUPTED, TRY_AGAIN, stop_signals
 from lama.sweeps.plan import Piece, Plan
-from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, end_of, log_file, record
+from lama.sweeps.state import DONE, FAILED, RUNNING, STOPPED, end_of, is_recorded, log_file, record
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Job:
         self.first = os.environ.get("SLURM_PROCID", "0") == "0"
         self.asked: int | None = None  # the signal that has asked it to stop
         self.child: subprocess.Popen[bytes] | None = None
+        self.begun = False
 
     def run(self) -> None:
         """Run the command to its end. Raises SystemExit, with the exit code of ``lama train``, if a signal stops it."""
@@ -68,6 +69,8 @@ class Job:
         return code, error
 
     def _once(self) -> tuple[int, str]:
+        if self._is_moved():  # the command would make the folder again, and begin from nothing
+            return 2, ""
         command = self.sweep.command(self.work)
         log = log_file(self.sweep, self.work) if self.first else Path(os.devnull)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -83,9 +86,19 @@ class Job:
         if self.child is not None and self.child.poll() is None:
             self.child.send_signal(signal.SIGTERM)
 
+    def _is_moved(self) -> bool:
+        """Whether the plan's folder has been moved or removed since the job began: its record is not there."""
+        return self.begun and not is_recorded(self.sweep, self.work)
+
     def _say(self, state: str, **values: Any) -> None:
-        if self.first:
-            record(self.sweep, self.work, state=state, pid=os.getpid(), host=os.uname().nodename, **values)
+        if not self.first:
+            return
+        if self._is_moved():
+            logger.warning("%s: not recorded as %s: %s was moved or removed; start it again at the new place",
+                           self.work.title, state, self.sweep.folder)  # fmt: skip
+            return
+        record(self.sweep, self.work, state=state, pid=os.getpid(), host=os.uname().nodename, **values)
+        self.begun = True
 
 
 def _end_with_parent() -> None:

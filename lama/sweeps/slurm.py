@@ -32,9 +32,14 @@ def longest_array() -> int:
 
 
 def queue() -> dict[str, str]:
-    """{job: state} of the user's queued and running jobs; "12_3" is a job of an array."""
-    lines = _ask("squeue", "--noheader", "--array", f"--user={getpass.getuser()}", "--format=%i %T").splitlines()
-    return {job: state for job, _, state in (line.strip().partition(" ") for line in lines)}
+    """{job: state} of the user's queued and running jobs; "12_3" is a job of an array.
+
+    The state of a job that SLURM holds until ``scontrol release`` is "HELD".
+    """
+    whose, what = f"--user={getpass.getuser()}", "--format=%i %T %r"
+    lines = _ask("squeue", "--noheader", "--array", whose, what).splitlines()
+    found = [(*line.strip().split(maxsplit=2), "") for line in lines]
+    return {job: "HELD" if "held" in reason.lower() else state for job, state, reason, *_ in found}
 
 
 def _ask(*command: str) -> str:

@@ -41,6 +41,11 @@ def record(sweep: Plan, work: Piece, **values: Any) -> None:
     write_text(_file(sweep, work, ".json"), f"{text}\n")
 
 
+def is_recorded(sweep: Plan, work: Piece) -> bool:
+    """Whether ``record`` has written a state of the job, and the file is still there."""
+    return _file(sweep, work, ".json").is_file()
+
+
 def submitted(sweep: Plan, jobs: Mapping[W, str]) -> None:
     """Note the number of each job in the cluster. For thousands: each file costs two operations, not five."""
     folder = sweep.folder / "jobs"
@@ -88,7 +93,8 @@ def _state(sweep: Plan, work: W, jobs: Mapping[str, str], there: set[str]) -> St
     job = _file(sweep, work, ".job").read_text(encoding="utf-8").strip() if f"{name}.job" in there else None
     if job is not None and job in jobs:
         running = jobs[job] in ("RUNNING", "COMPLETING")
-        return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}")
+        held = f", held by SLURM until scontrol release {job}" if jobs[job] == "HELD" else ""
+        return State(work, RUNNING if running else QUEUED, _progress(sweep, work) if running else f"job {job}{held}")
     if recorded.get("state") == RUNNING and job is None and _is_alive(recorded):
         return State(work, RUNNING, _progress(sweep, work))
     if recorded.get("state") == STOPPED:

@@ -27,7 +27,7 @@ from lama.data.sources import ImageFolder
 from lama.files import causes, failed_disk, survives_a_full_disk
 from lama.machine.orphans import end_with
 from lama.runs import Checkpoints, callbacks
-from lama.runs.checkpointing import newest_checkpoint, read_checkpoint
+from lama.runs.checkpointing import CheckpointFiles, newest_checkpoint, read_checkpoint
 from lama.runs.log_file import LogFile
 from lama.runs.loggers import TensorBoard
 from lama.runs.same_images import SameImages
@@ -313,3 +313,16 @@ def test_the_first_step_of_a_resumed_run_has_its_rate():
     batches = [{"image": torch.rand(2, 3, 32, 32), "mask": torch.ones(2, 1, 32, 32)} for _ in range(2)]
     fit(module, batches)
     assert module.optimizers()[0].param_groups[0]["lr"] == pytest.approx(0.5 * 1e-3)
+
+
+def test_a_training_whose_folder_is_moved_ends_with_one_line(tmp_path):
+    """Or it would begin a second run at the old place, beside the one that continues at the new place."""
+    run, moved, files = tmp_path / "run", tmp_path / "moved", CheckpointFiles()
+    run.mkdir()
+    (run / ".lock").touch()
+    for _ in range(2):
+        files.save_checkpoint({"a": 1}, run / "checkpoints/last.ckpt")
+    run.rename(moved)
+    with pytest.raises(ValueError, match=rf"run_dir={run}: .*moved"):
+        files.save_checkpoint({"a": 1}, run / "checkpoints/last.ckpt")
+    assert not run.exists()

@@ -54,12 +54,14 @@ def missing() -> list[str]:
 class Slurm:
     """Started on entering, stopped with everything in it on leaving; ``environment`` is what its commands need.
 
-    With ``hosts`` each of them is a node. The controller is on the first, where ``ask`` asks too.
+    With ``hosts`` each of them is a node. The controller is on the first, where ``ask`` asks too. ``settings`` are more
+    lines of slurm.conf; each node has so many ``cpus``, whether the machine has them or not.
     """
 
-    def __init__(self, folder: Path, hosts: Hosts | None = None) -> None:
+    def __init__(self, folder: Path, hosts: Hosts | None = None, settings: str = "", cpus: int = 4) -> None:
         self.folder = folder
         self.hosts = hosts
+        self.settings, self.cpus = settings, cpus
         self.nodes = {socket.gethostname().partition(".")[0]: "127.0.0.1"}
         if hosts is not None:
             self.nodes = {f"host{i}": hosts.address(i) for i in range(hosts.number)}
@@ -76,11 +78,12 @@ class Slurm:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 ports.append(probe.getsockname()[1])
-        nodes = [f"NodeName={name} NodeAddr={address} CPUs=4 RealMemory=2000 State=UNKNOWN"
+        nodes = [f"NodeName={name} NodeAddr={address} CPUs={self.cpus} RealMemory=2000 State=UNKNOWN"
                  for name, address in self.nodes.items()]  # fmt: skip
         first = "{}({})".format(*next(iter(self.nodes.items())))
         (folder / "slurm.conf").write_text(
             CONFIG.format(folder=folder, user=self.user, ports=ports, first=first, nodes="\n".join(nodes))
+            + self.settings
         )
         (folder / "munge.key").write_bytes(os.urandom(1024))
         (folder / "munge.key").chmod(0o400)
@@ -88,9 +91,8 @@ class Slurm:
             files = {"socket": "socket", "key-file": "key", "pid-file": "pid", "seed-file": "seed", "log-file": "log"}
             self._daemon("munged", "--foreground", "--force", *(f"--{k}={folder}/munge.{v}" for k, v in files.items()))
             self._until(lambda: (folder / "munge.socket").exists(), "munged")
-            self._daemon("slurmctld", "-D", "-f", f"{folder}/slurm.conf")
-            for i in range(len(self.nodes)):
-                self.start_node(i)
+            self.start_controller()
+            self.node_daemons = [self.start_node(i) for i in range(len(self.nodes))]
             self.until_idle()
         except BaseException:
             self.__exit__()
@@ -110,13 +112,20 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
 
-    def start_node(self, number: int) -> None:
-        self._daemon("slurmd", "-D", "-f", f"{self.folder}/slurm.conf", "-N", list(self.nodes)[number], host=number)
+    def start_controller(self) -> None:
+        self.controller = self._daemon("slurmctld", "-D", "-f", f"{self.folder}/slurm.conf")
+
+    def start_node(self, number: int) -> subprocess.Popen[bytes]:
+        return self._daemon(
+            "slurmd", "-D", "-f", f"{self.folder}/slurm.conf", "-N", list(self.nodes)[number], host=number
+        )
 
     def until_idle(self) -> None:
         """Wait until all nodes are ready for a job."""
         wanted = ["idle"] * len(self.nodes)
-        self._until(lambda: self.ask("sinfo", "-h", "-N", "-o", "%T").split() == wanted, "sinfo reports idle")
+        self._until(
+            lambda: self.ask("sinfo", "-h", "-N", "-p", "debug", "-o", "%T").split() == wanted, "sinfo reports idle"
+        )
 
     def inside(self, number: int) -> list[str]:
         return [] if self.hosts is None else self.hosts.inside(number)
@@ -126,12 +135,13 @@ class Slurm:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60)
         return done.stdout if done.returncode == 0 else f"{done.stdout}{done.stderr}"
 
-    def _daemon(self, name: str, *arguments: str, host: int = 0) -> None:
+    def _daemon(self, name: str, *arguments: str, host: int = 0) -> subprocess.Popen[bytes]:
         words = [*self.inside(host), shutil.which(name) or f"/usr/sbin/{name}", *arguments]
         with (self.folder / f"{name}.out").open("ab") as out:
             self.daemons.append(
                 subprocess.Popen(words, env=self.environment, stdout=out, stderr=out, start_new_session=True)
             )
+        return self.daemons[-1]
 
     def _until(self, condition, what: str, seconds: float = 60) -> None:  # type: ignore[no-untyped-def]
         end = time.monotonic() + seconds
