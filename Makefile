@@ -76,7 +76,7 @@ bench: $(VENV)/.installed ## measure speed, as ratios of alternated runs
 runtimes: $(VENV)/.installed ## lama-small in each runtime for ONNX: minutes (runs/runtimes/runtimes.csv)
 	@echo "runtimes: fetches openvino, tract and playwright from PyPI, onnxruntime-node and -web from npm (400 MB);"
 	@echo "          without npm, or Chromium, their rows say how to install them."
-	@$(PIP) openvino tract playwright
+	@$(PIP) -c .ci/constraints.txt openvino tract playwright
 	@npm install --silent --ignore-scripts --prefix runs/runtimes/node onnxruntime-node onnxruntime-web || echo "no npm"
 	@$(BIN)/python bin/bench.py runtimes --rounds 2 --node runs/runtimes/node --out runs/runtimes
 
