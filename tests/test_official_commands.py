@@ -105,7 +105,7 @@ def typed(clone, monkeypatch, caplog, capsys):
     monkeypatch.chdir(clone)
     monkeypatch.setenv("LAMA_OFFLINE", "1")
     monkeypatch.setenv("LAMA_WEIGHTS", str(clone / "cache"))
-    for module in ("command_line", "composing", "evaluation_sets"):
+    for module in ("command_line", "composing", "hydra_composing", "evaluation_sets"):
         monkeypatch.setattr(importlib.import_module(f"lama.config.{module}"), "CONFIGS", clone / "configs")
 
     def run(command, *more):
