@@ -2,7 +2,10 @@
 
 import logging
 import os
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,3 +38,11 @@ def test_a_training_says_the_line(monkeypatch, caplog):
     with caplog.at_level(logging.WARNING, "lama"):
         processes.choose_processes({"accelerator": "cpu"})
     assert [record.message for record in caplog.records] == [f"busy with {torch.get_num_threads()}"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak is the process's own anyway")
+def test_the_peak_of_a_process_is_its_own_and_not_its_parents():
+    large = np.ones(100_000_000)
+    code = "import torch; from lama.machine.memory import peak_memory; print(peak_memory(torch.device('cpu')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 5e7 < int(done.stdout) < large.nbytes

@@ -343,6 +343,7 @@ def test_without_the_extra_the_error_names_the_command(monkeypatch, folder, tmp_
 @pytest.mark.slow
 def test_the_lines_of_the_documentation_run(root, tmp_path, folder, exported):
     blocks = re.findall(r"```python\n(.*?)```", (root / "docs" / "export.md").read_text(), re.DOTALL)
+    blocks = [block for block in blocks if "from lama" not in block]  # these run without the package
     assert len(blocks) == 3
     for format, suffix in SUFFIX.items():
         (tmp_path / f"lama{suffix}").symlink_to(exported(format))

@@ -1,6 +1,8 @@
 """Available memory of this machine, and peak memory of this process."""
 
+import re
 import sys
+from pathlib import Path
 
 import torch
 
@@ -23,6 +25,10 @@ def peak_memory(device: torch.device) -> int:
     """Peak memory in bytes: allocated on the GPU ``device``, else the resident set of this process; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8")) if status.is_file() else None
+    if found:  # Linux, where ru_maxrss counts the memory of the process that has started this one too
+        return 1024 * int(found[1])
     try:
         import resource
     except ImportError:  # Windows
