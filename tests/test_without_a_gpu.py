@@ -355,7 +355,8 @@ def test_the_memory_of_a_step_is_the_memory_of_a_process(precision):
         peaks.append([int(number) for number in done.stdout.split()])
     process, rehearsed = (after - before for before, after in zip(*peaks, strict=True))
     print(f"{precision}: {process / 6e6:.1f} MB an image in a process, {rehearsed / 6e6:.1f} MB rehearsed")
-    assert 0.9 < process / rehearsed < 1.3  # a process holds work space of the convolutions and gaps as well
+    # A process holds work space of the convolutions and gaps as well; oneDNN's convolutions in bf16 take more of it.
+    assert 0.9 < process / rehearsed < {"fp32": 1.3, "bf16": 1.7}[precision]
 
 
 CARDS = {"gpu_8gb": (8, 30), "gpu_24gb": (24, 30), "a100x4": (40, 120), "h200": (141, 120)}  # GB of one, images
