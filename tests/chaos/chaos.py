@@ -120,8 +120,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="trainings at a time")
     parser.add_argument("--real", type=float, default=0.02, help="share of starts that are programs of their own")
     parser.add_argument("--processes", type=int, default=2, choices=(1, 2), help="of a training, at most")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs/chaos", help="folder of report.json and report.html")
+    parser.add_argument("--out", type=Path, help="folder of the report: runs/chaos, with --seed its seeds/")
     given = parser.parse_args()
+    given.out = given.out or ROOT / "runs/chaos" / ("seeds" if given.seed else "")
     memory = Path("/dev/shm")
     folder = os.environ.get("CHAOS_FOLDER") or tempfile.mkdtemp(
         prefix="chaos", dir=memory if os.access(memory, os.W_OK) else None
