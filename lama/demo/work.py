@@ -55,8 +55,9 @@ class Job:
 class Worker:
     """A thread for computations and one for image files.
 
-    The queue has three limits: ``most`` jobs whose requests have arrived, ``ARRIVING * most`` jobs whose requests are
-    still arriving, and ``most_mb`` megabytes of requests and images together. Raises ValueError if ``most`` is below 1.
+    The queue has three limits. At most ``most`` jobs wait or run. At most ``ARRIVING * most`` requests arrive at once.
+    All requests and images together take at most ``most_mb`` megabytes. Raises ValueError if ``most`` is below 1 or
+    ``most_mb`` is not above 0.
     """
 
     def __init__(self, most: int, most_mb: float = 1000) -> None:

@@ -86,7 +86,7 @@ class MetricsTable(Callback):
         self.drawn = time.monotonic()
 
     def _append(self, trainer: Trainer, module: LightningModule, prefix: str) -> None:
-        """Add the logged numbers whose names begin with ``prefix``, in the order of their names.
+        """Append a row for each logged number. The name of a number starts with ``prefix``; rows are sorted by name.
 
         Lightning's own order depends on the first batch: if that is skipped, a resumed run would write another table.
         """

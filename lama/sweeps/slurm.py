@@ -36,8 +36,8 @@ def queue() -> dict[str, str]:
 
     The state of a job that SLURM holds until ``scontrol release`` is "HELD".
     """
-    whose, what = f"--user={getpass.getuser()}", "--format=%i %T %r"
-    lines = _ask("squeue", "--noheader", "--array", whose, what).splitlines()
+    user, columns = f"--user={getpass.getuser()}", "--format=%i %T %r"  # job, state, reason
+    lines = _ask("squeue", "--noheader", "--array", user, columns).splitlines()
     found = [(*line.strip().split(maxsplit=2), "") for line in lines]
     return {job: "HELD" if "held" in reason.lower() else state for job, state, reason, *_ in found}
 

@@ -1,9 +1,10 @@
-"""A python whose programs are forks of one process that has torch imported: each costs a tenth of a second to start.
+"""A fast stand-in for the Python interpreter: it starts a program in a tenth of a second.
 
-``Quick(FOLDER)`` starts that process; FOLDER/python is then an interpreter for ``-m MODULE`` and for scripts. It waits
-for its fork, passes signals on, and ends as the fork ends. A killed one takes every fork of its SLURM job along, as
-SLURM kills all processes of a job. Every start is a line of FOLDER/starts.jsonl: pid, job, restart, command. A share of
-the jobs (QUICK_REAL) are programs of their own instead, and so are their children.
+``Quick(FOLDER)`` starts one server process, which imports torch. FOLDER/python then runs ``-m MODULE`` or a script: it
+asks the server for a fork, and the fork runs the program. FOLDER/python passes signals to its fork and exits with the
+fork's code. SLURM kills all processes of a job; so if FOLDER/python is killed, the server kills every fork of its job.
+Each start adds a line to FOLDER/starts.jsonl: pid, job, restart, command. QUICK_REAL is a share of the jobs: these run
+the real interpreter, and so do their children.
 """
 
 import json
@@ -197,10 +198,11 @@ class Server:
 
 def program(asked: dict, streams: list[int], python: str) -> None:
     """In the fork: become the program that was asked for; does not return."""
-    import atexit
     import logging
     import runpy
     import traceback
+
+    from starts import leave
 
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGCHLD):
@@ -232,12 +234,7 @@ def program(asked: dict, streams: list[int], python: str) -> None:
         code = ended.code & 0xFF if isinstance(ended.code, int) else int(ended.code is not None)
     except BaseException:
         traceback.print_exc()
-    try:
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(code)
+    leave(code)
 
 
 def main() -> None:

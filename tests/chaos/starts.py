@@ -19,6 +19,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 HANGS = 240.0  # seconds after which a start is taken to hang; three times as many for a program of its own
@@ -119,12 +120,7 @@ class Start:
             traceback.print_exc()
             code = 1
         finally:
-            try:
-                atexit._run_exitfuncs()
-                sys.stdout.flush()
-                sys.stderr.flush()
-            finally:
-                os._exit(code)
+            leave(code)
 
     def _run(self, rank: int, port: int) -> int:
         """In the fork: run the command; returns its exit code."""
@@ -188,6 +184,16 @@ class Start:
 
 
 _COMPOSED: list = []
+
+
+def leave(code: int) -> NoReturn:
+    """End a fork as an interpreter ends, but without the code that the parent runs after it."""
+    try:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(code)
 
 
 def preload() -> None:

@@ -50,7 +50,7 @@ ROUNDS = 25  # commands that may continue the sweep
 
 
 class Disturbed:
-    """A sweep in ``folder``, whose jobs and cluster are disturbed by a thread while ``faults`` may come."""
+    """A sweep in ``folder``, and a thread that disturbs its jobs and its cluster."""
 
     def __init__(self, slurm: Slurm, quick: Quick, folder: Path, seed: int, share: float, seconds: float) -> None:
         self.slurm, self.quick, self.folder, self.seed = slurm, quick, folder, seed
