@@ -300,6 +300,13 @@ def compared(folder: Path, undisturbed: Path) -> tuple[dict[str, str], list[str]
     return verdicts, [name for name in theirs if ours.get(name) != theirs[name]]
 
 
+def emptied(slurm: Slurm, seconds: float = 200) -> None:
+    """Wait until the queue is empty. SLURM starts a job that it has queued again after two minutes, finished or not."""
+    end = time.monotonic() + seconds
+    while slurm.ask("squeue", "-h", "-r") and time.monotonic() < end:
+        time.sleep(2)
+
+
 def left_over(parent: Path, folder: Path, slurm: Slurm) -> list[str]:
     """Jobs, temporary files, and jobs' files at former places of the sweep.
 
@@ -348,6 +355,7 @@ def disturb(given: argparse.Namespace, folder: Path) -> dict:
         finally:
             it.at_end = True
             watching.join()
+        emptied(slurm)  # before the comparison: a late job must change nothing
         left = left_over(folder / "sweeps", it.folder, slurm)
     verdicts, differ = ({}, []) if broken else compared(it.folder, alone.folder)
     broken += [f"{fault.kind} ({fault.detail}): {fault.broken}" for fault in it.faults if fault.broken]
